@@ -1,0 +1,209 @@
+//! Blocks on loan: written by one owner, then shared.
+//!
+//! The count of references lies in the slot beside the memory, and slots are recycled with it, so
+//! taking, freezing, sharing and dropping a block allocates nothing.
+
+use std::{
+    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
+    fmt,
+    ops::{Deref, DerefMut, Range},
+    ptr::NonNull,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering, fence},
+    },
+};
+
+use bytes::Bytes;
+
+use super::pool::{Class, Home};
+
+/// Direct I/O wants buffers, positions and lengths aligned to this.
+const ALIGNMENT: usize = 4096;
+
+/// One piece of memory and the count of those who read it. Lives until its pool gives it back.
+pub(super) struct Slot {
+    references: AtomicUsize,
+    class: Class,
+    memory: NonNull<u8>,
+}
+
+// SAFETY: the memory is plain bytes; who may touch them is ruled by `BlockMut` (exclusive) and
+// `Block` (shared, never written), not by the thread they are on.
+unsafe impl Send for Slot {}
+// SAFETY: as above; the only shared mutable part is the atomic count.
+unsafe impl Sync for Slot {}
+
+impl Slot {
+    pub(super) fn allocate(class: Class) -> Box<Slot> {
+        let layout = Self::layout(class);
+        // SAFETY: the layout has a size above zero.
+        let memory = unsafe { alloc_zeroed(layout) };
+        let memory = NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout));
+        Box::new(Slot { references: AtomicUsize::new(0), class, memory })
+    }
+
+    pub(super) fn class(&self) -> Class {
+        self.class
+    }
+
+    fn layout(class: Class) -> Layout {
+        Layout::from_size_align(class.bytes(), ALIGNMENT).expect("classes are small powers of two")
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        debug_assert_eq!(self.references.load(Ordering::Relaxed), 0);
+        // SAFETY: allocated in `allocate` with this very layout, and freed nowhere else.
+        unsafe { dealloc(self.memory.as_ptr(), Self::layout(self.class)) }
+    }
+}
+
+/// A block with one owner, who may write it.
+///
+/// Its length is the whole of its [`Class`]; [`freeze`](Self::freeze) says how much of it counts.
+/// What it held before is still in it: memory of a pool is not zeroed between loans.
+pub struct BlockMut {
+    /// `None` only after it was given away by `freeze` or `drop`.
+    slot: Option<Box<Slot>>,
+    home: Arc<Home>,
+}
+
+impl BlockMut {
+    pub(super) fn new(slot: Box<Slot>, home: Arc<Home>) -> Self {
+        Self { slot: Some(slot), home }
+    }
+
+    /// Ends the writing: the first `length` bytes become shared and fixed.
+    ///
+    /// # Panics
+    /// When `length` is more than the block holds.
+    pub fn freeze(mut self, length: usize) -> Block {
+        assert!(length <= self.len(), "a block of {} has no byte {length}", self.len());
+        let slot = self.slot.take().expect("present until given away");
+        slot.references.store(1, Ordering::Relaxed);
+        let slot = NonNull::from(Box::leak(slot));
+        Block { slot, home: Arc::clone(&self.home), start: 0, end: length as u32 }
+    }
+
+    fn slot(&self) -> &Slot {
+        self.slot.as_ref().expect("present until given away")
+    }
+}
+
+impl Deref for BlockMut {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let slot = self.slot();
+        // SAFETY: the memory is initialised, of this length, and borrowed as long as `self`.
+        unsafe { std::slice::from_raw_parts(slot.memory.as_ptr(), slot.class.bytes()) }
+    }
+}
+
+impl DerefMut for BlockMut {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let slot = self.slot();
+        // SAFETY: as in `deref`, and nobody else holds this slot.
+        unsafe { std::slice::from_raw_parts_mut(slot.memory.as_ptr(), slot.class.bytes()) }
+    }
+}
+
+impl Drop for BlockMut {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.home.take_back(slot);
+        }
+    }
+}
+
+impl fmt::Debug for BlockMut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlockMut({} bytes)", self.len())
+    }
+}
+
+/// Bytes that nobody writes any more, shared by reference, on any core.
+///
+/// A clone or a [`slice`](Self::slice) costs one atomic addition. The whole block stays on loan
+/// until the last of them is dropped.
+pub struct Block {
+    slot: NonNull<Slot>,
+    home: Arc<Home>,
+    start: u32,
+    end: u32,
+}
+
+// SAFETY: a `Block` only reads its bytes, which nobody writes while one lives; the count is atomic.
+unsafe impl Send for Block {}
+// SAFETY: as above.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// A part of these bytes.
+    ///
+    /// # Panics
+    /// When `range` reaches outside.
+    pub fn slice(&self, range: Range<usize>) -> Block {
+        assert!(range.start <= range.end && range.end <= self.len(), "{range:?} of {}", self.len());
+        let mut part = self.clone();
+        part.start = self.start + range.start as u32;
+        part.end = self.start + range.end as u32;
+        part
+    }
+
+    /// The same bytes for hyper, without a copy: the block comes home when the socket has them.
+    pub fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+
+    fn slot(&self) -> &Slot {
+        // SAFETY: the slot lives until the last `Block` gives it back, and this is one.
+        unsafe { self.slot.as_ref() }
+    }
+}
+
+impl Clone for Block {
+    fn clone(&self) -> Self {
+        self.slot().references.fetch_add(1, Ordering::Relaxed);
+        Block { slot: self.slot, home: Arc::clone(&self.home), start: self.start, end: self.end }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if self.slot().references.fetch_sub(1, Ordering::Release) != 1 {
+            return;
+        }
+        fence(Ordering::Acquire);
+        // SAFETY: leaked in `freeze`, and the count that reached zero says this is the last one.
+        let slot = unsafe { Box::from_raw(self.slot.as_ptr()) };
+        self.home.take_back(slot);
+    }
+}
+
+impl Deref for Block {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let length = (self.end - self.start) as usize;
+        // SAFETY: `start..end` lies inside the memory, is initialised and is not written any more.
+        unsafe {
+            let first = self.slot().memory.as_ptr().add(self.start as usize);
+            std::slice::from_raw_parts(first, length)
+        }
+    }
+}
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Block({} bytes)", self.len())
+    }
+}

@@ -1,0 +1,16 @@
+//! All buffer memory of one core: aligned blocks on loan from a slab, under one byte budget.
+//!
+//! Every byte that waits for a disk, a decoder or a client lies in a [`Block`]. A pool never gives
+//! out more than its budget: when it is used up, [`BufPool::take`] says [`Exhausted`] and the
+//! caller decides who waits and who is refused. Memory that others insist on allocating for
+//! themselves (DMA buffers, decoder state) is counted in the same budget by [`BufPool::charge`].
+//!
+//! A block is written by one owner ([`BlockMut`]), then frozen and shared ([`Block`]). It may be
+//! dropped on any core and comes home to the pool that made it. That way home is the one lock of
+//! the data path.
+
+mod block;
+mod pool;
+
+pub use block::{Block, BlockMut};
+pub use pool::{BufPool, Charge, Class, Exhausted, Options, Stats};
