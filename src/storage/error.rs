@@ -1,0 +1,94 @@
+//! What can go wrong with storage, as the callers tell it apart.
+
+use std::{fmt, io, path::PathBuf, sync::Arc};
+
+use crate::bufpool::Exhausted;
+
+/// Why an operation on storage was refused.
+///
+/// Trouble with the disk is not among the errors of a resource: it turns the cache off for the
+/// object, is counted in [`Stats`](super::Stats), and the bytes go through memory.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The buffer memory of the shard is used up. Wait, shed load or refuse; then do it again.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
+    /// The resource is known to have another length: it changed at its origin.
+    #[error("the length was {known} bytes and is said to be {said}")]
+    LengthChanged {
+        /// The length in bytes that was said first, or the end of the bytes already here.
+        known: u64,
+        /// The length in bytes that was said now.
+        said: u64,
+    },
+    /// Bytes were written beyond the length of the resource. The origin sends more than it said.
+    #[error("bytes up to {end} in a resource of {length} bytes")]
+    PastEnd {
+        /// Where the written bytes would end.
+        end: u64,
+        /// The length of the resource in bytes.
+        length: u64,
+    },
+    /// The fill has failed; nothing more can be committed.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// The cache directory cannot be used: a fault of the installation. Exit with its sentence.
+    #[error("cache directory {path}: {problem}")]
+    Directory {
+        /// The directory, or the file in it.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The device failed.
+    #[error("disk: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Why a fill ended without its bytes: what readers get for a position that will not come.
+///
+/// It carries the error of whoever filled, so that a reader acts on the cause. Never an end.
+#[derive(Clone)]
+pub struct Failure(Arc<dyn std::error::Error + Send + Sync>);
+
+impl Failure {
+    /// A failure caused by `cause`.
+    pub fn new(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(Arc::new(cause))
+    }
+
+    /// The cause, where it is an `E`.
+    pub fn cause<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Failure({:?})", self.0)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the fill failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_keeps_the_type_of_its_cause() {
+        let failure = Failure::new(io::Error::from(io::ErrorKind::TimedOut)).clone();
+        assert_eq!(failure.cause::<io::Error>().unwrap().kind(), io::ErrorKind::TimedOut);
+        assert!(failure.cause::<Exhausted>().is_none());
+    }
+}

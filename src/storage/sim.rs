@@ -1,0 +1,185 @@
+//! A disk in memory that fails when told to: the ground of the storage tests.
+//!
+//! Operations are numbered from 0 in the order they are begun. One of them can be made to fail, and
+//! all can be held until they are released one by one.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    io,
+    rc::Rc,
+};
+
+use super::{
+    Error,
+    disk::{ALIGNMENT, Data},
+    waiters::Waiters,
+};
+use crate::bufpool::{Block, BufPool, Class};
+
+const PAGE_BYTES: usize = ALIGNMENT as usize;
+
+/// A simulated disk. A clone is another handle to the same one.
+#[derive(Clone, Default)]
+pub struct Sim {
+    state: Rc<RefCell<State>>,
+    /// Held reads and syncs, by operation.
+    waiting: Rc<Waiters<u64>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What was written, by page; a page never written does not exist.
+    pages: BTreeMap<u64, Box<[u8; PAGE_BYTES]>>,
+    operations: u64,
+    failing: BTreeMap<u64, io::ErrorKind>,
+    holding: bool,
+    held: VecDeque<Held>,
+}
+
+enum Held {
+    /// A read or a sync, which goes on by itself once it is no longer in the queue.
+    Pass(u64),
+    Write(Box<dyn FnOnce()>),
+}
+
+impl Sim {
+    /// Lets the operation numbered `operation` fail with `kind`.
+    pub fn fail(&self, operation: u64, kind: io::ErrorKind) {
+        self.state.borrow_mut().failing.insert(operation, kind);
+    }
+
+    /// How many operations have begun.
+    pub fn operations(&self) -> u64 {
+        self.state.borrow().operations
+    }
+
+    /// From now on operations wait to be released.
+    pub fn hold(&self) {
+        self.state.borrow_mut().holding = true;
+    }
+
+    /// Lets the oldest held operation go on; false where none is held.
+    pub fn release_one(&self) -> bool {
+        let next = self.state.borrow_mut().held.pop_front();
+        match next {
+            None => return false,
+            Some(Held::Write(write)) => write(),
+            Some(Held::Pass(operation)) => self.waiting.wake(|waiting| *waiting == operation),
+        }
+        true
+    }
+
+    /// Lets all held operations go on, and holds none any more.
+    pub fn release_all(&self) {
+        self.state.borrow_mut().holding = false;
+        while self.release_one() {}
+    }
+
+    /// Turns over one bit of what lies at `position`: rot.
+    ///
+    /// # Panics
+    /// When nothing was written there.
+    pub fn flip(&self, position: u64, bit: u8) {
+        let mut state = self.state.borrow_mut();
+        let page = state.pages.get_mut(&(position / ALIGNMENT)).expect("a written page");
+        page[(position % ALIGNMENT) as usize] ^= 1 << bit;
+    }
+
+    /// Puts what lies at `from` to `to` as well: a misdirected write.
+    ///
+    /// # Panics
+    /// When nothing was written there.
+    pub fn copy(&self, from: u64, to: u64, length: usize) {
+        let mut state = self.state.borrow_mut();
+        for page in 0..length as u64 / ALIGNMENT {
+            let bytes = state.pages[&(from / ALIGNMENT + page)].clone();
+            state.pages.insert(to / ALIGNMENT + page, bytes);
+        }
+    }
+
+    /// Flips a bit of some written page; false where none was written.
+    #[cfg(test)]
+    pub(super) fn flip_some(&self, random: &mut super::random::Random) -> bool {
+        let pages: Vec<u64> = self.state.borrow().pages.keys().copied().collect();
+        if pages.is_empty() {
+            return false;
+        }
+        let page = pages[random.below(pages.len() as u64) as usize];
+        self.flip(page * ALIGNMENT + random.below(ALIGNMENT), random.below(8) as u8);
+        true
+    }
+
+    pub(super) async fn read(
+        &self,
+        position: u64,
+        length: usize,
+        pool: &BufPool,
+    ) -> Result<Block, Error> {
+        self.pass().await?;
+        let mut block = pool.take(Class::holding(length))?;
+        let state = self.state.borrow();
+        for (number, page) in block[..length].chunks_mut(PAGE_BYTES).enumerate() {
+            match state.pages.get(&(position / ALIGNMENT + number as u64)) {
+                Some(written) => page.copy_from_slice(&written[..]),
+                None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            }
+        }
+        Ok(block.freeze(length))
+    }
+
+    pub(super) fn write(
+        &self,
+        position: u64,
+        data: Data,
+        done: impl FnOnce(io::Result<()>) + 'static,
+    ) {
+        let (_, outcome, held) = self.begin();
+        let state = Rc::clone(&self.state);
+        let write = move || {
+            if outcome.is_ok() {
+                state.borrow_mut().put(position, &data);
+            }
+            done(outcome);
+        };
+        match held {
+            true => self.state.borrow_mut().held.push_back(Held::Write(Box::new(write))),
+            false => write(),
+        }
+    }
+
+    pub(super) async fn sync(&self) -> io::Result<()> {
+        self.pass().await
+    }
+
+    /// One operation without an effect: waits while held, fails where told to.
+    async fn pass(&self) -> io::Result<()> {
+        let (operation, outcome, held) = self.begin();
+        if held {
+            self.state.borrow_mut().held.push_back(Held::Pass(operation));
+            let is_held = |held: &Held| matches!(held, Held::Pass(other) if *other == operation);
+            let released = || (!self.state.borrow().held.iter().any(is_held)).then_some(());
+            self.waiting.until(|| operation, released).await;
+        }
+        outcome
+    }
+
+    fn begin(&self) -> (u64, io::Result<()>, bool) {
+        let mut state = self.state.borrow_mut();
+        let operation = state.operations;
+        state.operations += 1;
+        let outcome = state.failing.get(&operation).map_or(Ok(()), |kind| Err((*kind).into()));
+        (operation, outcome, state.holding)
+    }
+}
+
+impl State {
+    fn put(&mut self, position: u64, data: &Data) {
+        let mut bytes = vec![0; data.len()];
+        data.copy_to(&mut bytes);
+        for (number, page) in bytes.chunks(PAGE_BYTES).enumerate() {
+            let page = page.try_into().expect("whole pages are written");
+            self.pages.insert(position / ALIGNMENT + number as u64, Box::new(page));
+        }
+    }
+}

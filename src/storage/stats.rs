@@ -1,0 +1,46 @@
+//! Counters of a shard's storage.
+
+use std::cell::Cell;
+
+/// What storage did so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Chunks read from disk and verified.
+    pub reads: u64,
+    /// Bytes read from disk.
+    pub read_bytes: u64,
+    /// Chunks written to disk.
+    pub writes: u64,
+    /// Bytes of data written to disk.
+    pub written_bytes: u64,
+    /// Bytes of zeros written to grow the volumes.
+    pub zeroed_bytes: u64,
+    /// Chunks that the disk gave back with other bytes: found and dropped, never served.
+    pub corrupt_chunks: u64,
+    /// Reads that the disk refused; the chunk became a miss.
+    pub read_errors: u64,
+    /// Writes that the disk refused; the chunk stayed in memory.
+    pub write_errors: u64,
+    /// Chunks for which the volume had no room; they stayed in memory.
+    pub no_space: u64,
+    /// Chunks kept in memory instead of on disk, for whatever reason.
+    pub kept_chunks: u64,
+    /// Chunks kept in memory that were dropped again to stay within the bound.
+    pub dropped_chunks: u64,
+}
+
+/// The counters of one shard, shared by its volumes and resources.
+#[derive(Default)]
+pub(super) struct Counters(Cell<Stats>);
+
+impl Counters {
+    pub(super) fn count(&self, change: impl FnOnce(&mut Stats)) {
+        let mut stats = self.0.get();
+        change(&mut stats);
+        self.0.set(stats);
+    }
+
+    pub(super) fn get(&self) -> Stats {
+        self.0.get()
+    }
+}
