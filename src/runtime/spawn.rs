@@ -1,0 +1,109 @@
+//! Tasks: futures of a shard that run on their own and cannot take the shard down.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+
+use super::{
+    Queue,
+    panics::{Panicked, contain},
+    rescue::Counted,
+};
+
+/// Starts `future` on this shard, in `queue`. `name` is for logs.
+///
+/// A panic in it, also one in its destructor, is contained, logged once, and seen by who awaits
+/// the task.
+///
+/// # Panics
+///
+/// Outside of a shard.
+pub fn spawn<T: 'static>(
+    queue: Queue,
+    name: &'static str,
+    future: impl Future<Output = T> + 'static,
+) -> Task<T> {
+    let contained = Counted::new(Contained { name, future: Some(future) });
+    let task = glommio::spawn_local_into(contained, queue.handle());
+    Task { inner: task.expect("the queues of a shard are never removed") }
+}
+
+/// A running task. Dropping it cancels the future, which is then dropped on its own shard.
+///
+/// # Cancellation
+///
+/// The future is dropped when its queue comes to it next, not at once: [`cancel`](Self::cancel)
+/// waits for that.
+#[must_use = "a task that is dropped is cancelled; detach it to let it run"]
+#[derive(Debug)]
+pub struct Task<T> {
+    inner: glommio::Task<Result<T, Panicked>>,
+}
+
+impl<T: 'static> Task<T> {
+    /// Lets the task run to its end with nobody waiting.
+    pub fn detach(self) {
+        self.inner.detach();
+    }
+
+    /// Cancels the task and waits until its future is dropped. `Some` if it had ended before.
+    ///
+    /// A shard's main future cancels what it started before it returns: what still lives then is
+    /// never dropped.
+    pub async fn cancel(self) -> Option<Result<T, Panicked>> {
+        self.inner.cancel().await
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.inner).poll(context)
+    }
+}
+
+pin_project! {
+    /// A future whose panics end it and nothing else.
+    struct Contained<F> {
+        name: &'static str,
+        // Gone once it has ended, so that its drop, too, happens inside `contain`.
+        #[pin]
+        future: Option<F>,
+    }
+
+    impl<F> PinnedDrop for Contained<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if this.future.is_some() {
+                // Logged by `contain`; nobody is left to tell.
+                let _ = contain(this.name, || this.future.set(None));
+            }
+        }
+    }
+}
+
+impl<F: Future> Future for Contained<F> {
+    type Output = Result<F::Output, Panicked>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let name = *this.name;
+        let polled = contain(name, || match this.future.as_mut().as_pin_mut() {
+            Some(future) => future.poll(context),
+            None => unreachable!("a task is not polled after its end"),
+        });
+        let ended = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(value)) => Ok(value),
+            Err(panicked) => Err(panicked),
+        };
+        // A panic in the future's own destructor takes the place of its result.
+        let dropped = contain(name, || this.future.set(None));
+        Poll::Ready(dropped.and(ended))
+    }
+}
