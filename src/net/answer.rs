@@ -1,0 +1,205 @@
+//! What the head of an origin's answer means for what was asked.
+//!
+//! Pure: no I/O, no clock, no executor.
+//!
+//! The fields of an answer are an origin's claims about its body. They are compared with each
+//! other and with the request here, before the first byte is stored under a position.
+
+use std::ops::Range;
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING},
+};
+
+use super::{content_range::ContentRange, error::Error, validator::Validator};
+
+/// What to ask of a resource.
+#[derive(Debug, Clone, Default)]
+pub struct Ask {
+    /// Positions from the first to before the second, or to the end. `None` asks without `Range`.
+    pub range: Option<(u64, Option<u64>)>,
+    /// Ask for the range only if the resource is still this one.
+    pub if_range: Option<Validator>,
+}
+
+/// A good answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Bytes of the complete representation, where the origin says so.
+    pub length: Option<u64>,
+    /// What a partial answer holds; `None` for a whole one.
+    pub range: Option<Range<u64>>,
+    /// Bytes of this body, where they are known before its end.
+    pub body_bytes: Option<u64>,
+}
+
+impl Answer {
+    /// Judges an answer that is not a redirect.
+    ///
+    /// A `416` that only says that nothing lies behind the position is good, and empty: a first
+    /// request cannot know that a file is empty.
+    ///
+    /// # Errors
+    /// [`Error::Status`], [`Error::Changed`], [`Error::Encoded`] or [`Error::Malformed`].
+    pub fn read(status: u16, headers: &HeaderMap, ask: &Ask) -> Result<Self, Error> {
+        match status {
+            200 => Self::whole(headers),
+            206 => Self::part(headers, ask),
+            416 => Self::nothing(headers, ask),
+            status => Err(Error::Status(status)),
+        }
+    }
+
+    fn whole(headers: &HeaderMap) -> Result<Self, Error> {
+        check_codings(headers)?;
+        let length = content_length(headers)?;
+        Ok(Self { length, range: None, body_bytes: length })
+    }
+
+    fn part(headers: &HeaderMap, ask: &Ask) -> Result<Self, Error> {
+        let (from, until) = ask.range.ok_or(Error::Malformed("partial answer not asked for"))?;
+        check_codings(headers)?;
+        let Some(ContentRange::Bytes { range, length }) = ContentRange::of(headers) else {
+            return Err(Error::Malformed("partial answer without a valid Content-Range"));
+        };
+        // Less than asked for is allowed (RFC 9110 section 14.2), other bytes are not.
+        if range.start != from || until.is_some_and(|until| range.end > until) {
+            return Err(Error::Malformed("another range than asked for"));
+        }
+        let bytes = range.end - range.start;
+        if content_length(headers)?.is_some_and(|said| said != bytes) {
+            return Err(Error::Malformed("Content-Length differs from Content-Range"));
+        }
+        if ask.if_range.as_ref().is_some_and(|validator| validator.contradicted_by(headers)) {
+            return Err(Error::Changed);
+        }
+        Ok(Self { length, range: Some(range), body_bytes: Some(bytes) })
+    }
+
+    fn nothing(headers: &HeaderMap, ask: &Ask) -> Result<Self, Error> {
+        match (ContentRange::of(headers), ask.range) {
+            (Some(ContentRange::Unsatisfied { length }), Some((from, _))) if from >= length => {
+                Ok(Self { length: Some(length), range: None, body_bytes: Some(0) })
+            }
+            _ => Err(Error::Status(416)),
+        }
+    }
+}
+
+/// Refuses bodies that are not the representation's own bytes.
+fn check_codings(headers: &HeaderMap) -> Result<(), Error> {
+    let only = |name: HeaderName, coding: &str| {
+        headers
+            .get_all(name)
+            .iter()
+            .all(|value| value.as_bytes().eq_ignore_ascii_case(coding.as_bytes()))
+    };
+    // hyper undoes chunks and would hand on what a further transfer coding made.
+    if only(CONTENT_ENCODING, "identity") && only(TRANSFER_ENCODING, "chunked") {
+        return Ok(());
+    }
+    Err(Error::Encoded)
+}
+
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Error> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return Ok(None); // Overridden, RFC 9112 section 6.3.
+    }
+    let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let length = text.and_then(|text| text.parse().ok());
+    length.map(Some).ok_or(Error::Malformed("Content-Length is no number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, header::ETAG};
+
+    use super::*;
+
+    fn read(
+        status: u16,
+        fields: &[(&'static str, &'static str)],
+        range: Option<(u64, Option<u64>)>,
+    ) -> Result<Answer, Error> {
+        let if_range = Some(Validator::StrongEtag(HeaderValue::from_static("\"a\"")));
+        Answer::read(status, &headers(fields), &Ask { range, if_range })
+    }
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        pairs.collect()
+    }
+
+    const OPEN: Option<(u64, Option<u64>)> = Some((10, None));
+
+    #[test]
+    fn a_part_is_good_if_it_is_the_one_asked_for() {
+        let part = read(206, &[("content-range", "bytes 10-19/20")], OPEN).unwrap();
+        assert_eq!(part, Answer { length: Some(20), range: Some(10..20), body_bytes: Some(10) });
+        let short = read(206, &[("content-range", "bytes 10-14/*")], OPEN).unwrap();
+        assert_eq!(short, Answer { length: None, range: Some(10..15), body_bytes: Some(5) });
+    }
+
+    #[test]
+    fn a_wrong_part_is_refused() {
+        let bounded = Some((10, Some(15)));
+        for (range, field) in [
+            (OPEN, "bytes 0-9/20"),
+            (OPEN, "bytes 11-19/20"),
+            (OPEN, "bytes */20"),
+            (OPEN, "bytes 10-19"),
+            (bounded, "bytes 10-15/20"),
+            (None, "bytes 10-19/20"),
+        ] {
+            let answer = read(206, &[("content-range", field)], range);
+            assert!(matches!(answer, Err(Error::Malformed(_))), "{field}: {answer:?}");
+        }
+        assert!(matches!(read(206, &[], OPEN), Err(Error::Malformed(_))));
+        let two = [("content-range", "bytes 10-19/20"), ("content-length", "9")];
+        assert!(matches!(read(206, &two, OPEN), Err(Error::Malformed(_))));
+    }
+
+    #[test]
+    fn a_part_of_another_version_is_a_change() {
+        let fields = [("content-range", "bytes 10-19/20"), (ETAG.as_str(), "\"b\"")];
+        let map = fields.iter().map(|(name, value)| {
+            (name.parse::<HeaderName>().unwrap(), HeaderValue::from_static(value))
+        });
+        let if_range = Some(Validator::StrongEtag(HeaderValue::from_static("\"a\"")));
+        let answer = Answer::read(206, &map.collect(), &Ask { range: OPEN, if_range });
+        assert_eq!(answer, Err(Error::Changed));
+    }
+
+    #[test]
+    fn a_whole_answer_to_a_range_is_no_error() {
+        let whole = read(200, &[("content-length", "20")], OPEN).unwrap();
+        assert_eq!(whole, Answer { length: Some(20), range: None, body_bytes: Some(20) });
+        let open = read(200, &[("transfer-encoding", "chunked")], OPEN).unwrap();
+        assert_eq!(open, Answer { length: None, range: None, body_bytes: None });
+    }
+
+    #[test]
+    fn nothing_behind_the_position_is_an_empty_answer() {
+        let empty = read(416, &[("content-range", "bytes */0")], Some((0, None))).unwrap();
+        assert_eq!(empty, Answer { length: Some(0), range: None, body_bytes: Some(0) });
+        assert!(read(416, &[("content-range", "bytes */10")], OPEN).is_ok());
+        assert_eq!(read(416, &[("content-range", "bytes */11")], OPEN), Err(Error::Status(416)));
+        assert_eq!(read(416, &[], OPEN), Err(Error::Status(416)));
+    }
+
+    #[test]
+    fn codings_that_were_not_asked_for_are_refused() {
+        for field in [
+            ("content-encoding", "gzip"),
+            ("content-encoding", "identity, br"),
+            ("transfer-encoding", "gzip, chunked"),
+        ] {
+            assert_eq!(read(200, &[field], None), Err(Error::Encoded), "{field:?}");
+        }
+        assert!(read(200, &[("content-encoding", "Identity")], None).is_ok());
+    }
+}

@@ -1,0 +1,385 @@
+//! The client: one question to an origin, with its redirects and retries.
+
+use std::{
+    cell::Cell,
+    hash::{BuildHasher, RandomState},
+    net::SocketAddr,
+    ops::Range,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::{
+    HeaderMap, HeaderValue, Request, Response as HttpResponse,
+    header::{ACCEPT, ACCEPT_ENCODING, HOST, IF_RANGE, LOCATION, RANGE, RETRY_AFTER, USER_AGENT},
+};
+use hyper::body::Incoming;
+use rustls::ClientConfig;
+use tracing::{debug, warn};
+use url::{Host, Url};
+
+use super::{
+    Answer, Ask, Body, Error, Hops, Options, Origin, Resolver, Roots, Validator,
+    address::is_allowed,
+    connection::{Connection, NoBody},
+    pool::{Lease, Pool, Slot},
+    redirect::is_redirect,
+    retry::{Attempts, Policy, retry_after},
+};
+use crate::runtime;
+
+/// The head of a good answer.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// 200, 206, or 416 where nothing lies behind the position asked for.
+    pub status: u16,
+    /// Who answered, after all redirects.
+    pub url: Url,
+    /// Bytes of the complete representation, where the origin says so.
+    pub length: Option<u64>,
+    /// What a partial answer holds; `None` for a whole one, which begins at 0.
+    pub range: Option<Range<u64>>,
+    /// What tells this version from others, if the origin says something strong.
+    pub validator: Option<Validator>,
+    /// All fields, at most `header_bytes` of them.
+    pub headers: HeaderMap,
+}
+
+/// A good answer. Dropping it cancels the request.
+#[derive(Debug)]
+pub struct Response {
+    /// What is said about the body.
+    pub head: Head,
+    /// Its bytes.
+    pub body: Body,
+}
+
+/// Counters of one shard's client since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections opened.
+    pub connections: u64,
+    /// Requests sent, redirects and retries included.
+    pub requests: u64,
+    /// Requests sent on a connection that had served one before.
+    pub reused: u64,
+    /// Attempts after a failure.
+    pub retries: u64,
+}
+
+/// The HTTP client of one shard. Clones are the same client.
+#[derive(Clone)]
+pub struct Client {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    tls: Arc<ClientConfig>,
+    resolver: Resolver,
+    pool: Rc<Pool>,
+    stats: Cell<Stats>,
+    random: Cell<u64>,
+    closed: Cell<bool>,
+}
+
+/// An attempt that failed, and when the origin wants the next one.
+struct Failure {
+    error: Error,
+    retry_after: Option<Duration>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, retry_after: None }
+    }
+}
+
+/// An answer whose head is not judged yet.
+struct Raw {
+    response: HttpResponse<Incoming>,
+    lease: Lease,
+}
+
+impl Client {
+    /// A client without connections.
+    pub fn new(options: Options, roots: &Roots, resolver: Resolver) -> Self {
+        let pool = Pool::new(options.connections, options.idle_connections, options.idle);
+        let inner = Inner {
+            options,
+            tls: roots.config(),
+            resolver,
+            pool,
+            stats: Cell::default(),
+            random: Cell::new(RandomState::new().hash_one(0)),
+            closed: Cell::new(false),
+        };
+        Self { inner: Rc::new(inner) }
+    }
+
+    /// Asks `url` in the name of `origin`, whose exceptions and headers count.
+    ///
+    /// # Errors
+    /// The last attempt's, when no further one is allowed or promising.
+    ///
+    /// # Cancellation
+    /// The request is given up and its connection closed.
+    pub async fn get(&self, origin: &Origin, url: &Url, ask: &Ask) -> Result<Response, Error> {
+        self.get_within(origin, url, ask, &mut self.attempts()).await
+    }
+
+    /// Starts no more requests and closes idle connections. Running answers go on.
+    pub fn close(&self) {
+        self.inner.closed.set(true);
+        self.inner.pool.clear();
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> Stats {
+        self.inner.stats.get()
+    }
+
+    pub(super) fn attempts(&self) -> Attempts {
+        let Options { retries, retry_base: base, retry_longest: longest, .. } = self.inner.options;
+        Attempts::new(Policy { retries, base, longest })
+    }
+
+    /// As [`get`](Self::get), with what is left of the attempts of something larger.
+    pub(super) async fn get_within(
+        &self,
+        origin: &Origin,
+        url: &Url,
+        ask: &Ask,
+        attempts: &mut Attempts,
+    ) -> Result<Response, Error> {
+        loop {
+            if self.inner.closed.get() {
+                return Err(Error::Closed);
+            }
+            match self.attempt(origin, url, ask).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => self.back_off(failure.error, failure.retry_after, attempts).await?,
+            }
+        }
+    }
+
+    /// Waits before the next attempt.
+    ///
+    /// # Errors
+    /// There is none: the failure itself.
+    pub(super) async fn back_off(
+        &self,
+        error: Error,
+        asked: Option<Duration>,
+        attempts: &mut Attempts,
+    ) -> Result<(), Error> {
+        let Some(wait) = attempts.after(&error, asked, self.random()) else { return Err(error) };
+        debug!(%error, ?wait, "origin is asked again");
+        self.count(|stats| stats.retries += 1);
+        runtime::sleep(wait).await;
+        Ok(())
+    }
+
+    /// One attempt; an origin that refuses a range from the start is asked for the whole.
+    async fn attempt(&self, origin: &Origin, url: &Url, ask: &Ask) -> Result<Response, Failure> {
+        let answer = self.follow(origin, url, ask).await;
+        let refused = matches!(&answer, Err(Failure { error: Error::Status(416), .. }));
+        match ask.range {
+            Some((0, _)) if refused => self.follow(origin, url, &Ask::default()).await,
+            _ => answer,
+        }
+    }
+
+    /// One question, followed wherever the origin points.
+    async fn follow(&self, origin: &Origin, url: &Url, ask: &Ask) -> Result<Response, Failure> {
+        let mut hops = Hops::new(url.clone(), self.inner.options.redirects);
+        loop {
+            let raw = self.exchange(origin, &hops, ask).await?;
+            if !is_redirect(raw.response.status().as_u16()) {
+                return self.judge(raw, hops.url(), ask);
+            }
+            let locations = raw.response.headers().get_all(LOCATION);
+            hops.follow(locations.iter()).map_err(Error::from)?;
+            self.unwanted(raw).discard().await;
+        }
+    }
+
+    fn judge(&self, raw: Raw, url: &Url, ask: &Ask) -> Result<Response, Failure> {
+        let (parts, incoming) = raw.response.into_parts();
+        let status = parts.status.as_u16();
+        let answer = Answer::read(status, &parts.headers, ask).map_err(|error| {
+            log_failure(url, &error);
+            let field = parts.headers.get(RETRY_AFTER);
+            let retry_after = field.and_then(|value| retry_after(value, SystemTime::now()));
+            Failure { error, retry_after }
+        })?;
+        let position = answer.range.as_ref().map_or(0, |range| range.start);
+        let inactivity = self.inner.options.inactivity;
+        let body = Body::new(incoming, raw.lease, position, answer.body_bytes, inactivity);
+        let head = Head {
+            status,
+            url: url.clone(),
+            length: answer.length,
+            range: answer.range,
+            validator: Validator::of(&parts.headers),
+            headers: parts.headers,
+        };
+        Ok(Response { head, body })
+    }
+
+    /// The body of an answer that is only read to use its connection again.
+    fn unwanted(&self, raw: Raw) -> Body {
+        let incoming = raw.response.into_body();
+        let left = http_body::Body::size_hint(&incoming).exact();
+        Body::new(incoming, raw.lease, 0, left, self.inner.options.inactivity)
+    }
+
+    /// Sends the request to where `hops` stands and waits for the head of the answer.
+    async fn exchange(&self, origin: &Origin, hops: &Hops, ask: &Ask) -> Result<Raw, Error> {
+        let url = hops.url();
+        let at_home = hops.at_home() && url.origin() == origin.base.origin();
+        let first_byte = self.inner.options.first_byte;
+        let mut may_reuse = true;
+        loop {
+            let (mut lease, reused) = self.lease(origin, url, may_reuse).await?;
+            let request = request(origin, url, at_home, ask)?;
+            self.count(|stats| {
+                stats.requests += 1;
+                stats.reused += u64::from(reused);
+            });
+            match runtime::timeout(first_byte, lease.send(request)).await {
+                Ok(Ok(response)) => return Ok(Raw { response, lease }),
+                // The server closed it while it was idle: that is nobody's failure.
+                Ok(Err(Error::Connection(_))) if reused => may_reuse = false,
+                Ok(Err(error)) => return Err(logged(url, error)),
+                Err(_) => return Err(logged(url, Error::Silent { after: first_byte })),
+            }
+        }
+    }
+
+    /// A connection with the server of `url`, and whether it has served a request before.
+    async fn lease(
+        &self,
+        origin: &Origin,
+        url: &Url,
+        may_reuse: bool,
+    ) -> Result<(Lease, bool), Error> {
+        let slot = self.inner.pool.enter(url, self.inner.options.first_byte).await?;
+        let idle = if may_reuse {
+            slot.idle(|peer| is_allowed(peer, &origin.allow_private))
+        } else {
+            None
+        };
+        match idle {
+            Some(connection) => Ok((slot.with(connection), true)),
+            None => Ok((self.connect(origin, url, slot).await?, false)),
+        }
+    }
+
+    async fn connect(&self, origin: &Origin, url: &Url, slot: Slot) -> Result<Lease, Error> {
+        let addresses = self.addresses(origin, url).await.map_err(|error| logged(url, error))?;
+        let tls = (url.scheme() == "https")
+            .then(|| (Arc::clone(&self.inner.tls), url.host_str().unwrap_or_default()));
+        let connection = Connection::open(&addresses, tls, &self.inner.options).await;
+        self.count(|stats| stats.connections += 1);
+        Ok(slot.with(connection.map_err(|error| logged(url, error))?))
+    }
+
+    /// The addresses of the host of `url` that may be connected to; at least one.
+    async fn addresses(&self, origin: &Origin, url: &Url) -> Result<Vec<SocketAddr>, Error> {
+        let port = url.port_or_known_default().ok_or(Error::Dns)?;
+        let found = match url.host() {
+            Some(Host::Ipv4(address)) => vec![address.into()],
+            Some(Host::Ipv6(address)) => vec![address.into()],
+            Some(Host::Domain(name)) => self.resolve(name).await?.to_vec(),
+            None => return Err(Error::Dns),
+        };
+        let mut allowed = Vec::new();
+        let mut refused = None;
+        for address in found {
+            if is_allowed(address, &origin.allow_private) {
+                allowed.push(SocketAddr::new(address, port));
+            } else {
+                refused.get_or_insert(address);
+            }
+        }
+        match refused {
+            Some(address) if allowed.is_empty() => Err(Error::Refused { address }),
+            _ => Ok(allowed),
+        }
+    }
+
+    /// A resolver that does not answer in the time of a connection has failed.
+    async fn resolve(&self, name: &str) -> Result<Rc<[std::net::IpAddr]>, Error> {
+        let limit = self.inner.options.connect;
+        runtime::timeout(limit, self.inner.resolver.resolve(name)).await.unwrap_or(Err(Error::Dns))
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Stats)) {
+        let mut stats = self.inner.stats.get();
+        change(&mut stats);
+        self.inner.stats.set(stats);
+    }
+
+    /// SplitMix64: jitter needs no more.
+    fn random(&self) -> u64 {
+        let state = self.inner.random.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.inner.random.set(state);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+/// The request for `url`, with the origin's own headers only `at_home`.
+fn request(origin: &Origin, url: &Url, at_home: bool, ask: &Ask) -> Result<Request<NoBody>, Error> {
+    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
+    let mut request = Request::get(target)
+        .header(HOST, host)
+        .header(USER_AGENT, concat!("kithara/", env!("CARGO_PKG_VERSION")))
+        .header(ACCEPT, "*/*")
+        .header(ACCEPT_ENCODING, "identity")
+        .body(NoBody)
+        .map_err(|_| Error::Path("cannot be a request target"))?;
+    let headers = request.headers_mut();
+    if at_home {
+        origin.headers.iter().for_each(|(name, value)| {
+            headers.append(name, value.clone());
+        });
+    }
+    if let Some((from, until)) = ask.range {
+        headers.insert(RANGE, range_field(from, until)?);
+        if let Some(validator) = &ask.if_range {
+            headers.insert(IF_RANGE, validator.if_range().clone());
+        }
+    }
+    Ok(request)
+}
+
+/// `bytes=from-` or `bytes=from-last`.
+fn range_field(from: u64, until: Option<u64>) -> Result<HeaderValue, Error> {
+    let text = match until {
+        Some(until) if until <= from => return Err(Error::Path("empty range")),
+        Some(until) => format!("bytes={from}-{}", until - 1),
+        None => format!("bytes={from}-"),
+    };
+    HeaderValue::from_str(&text).map_err(|_| Error::Path("range"))
+}
+
+fn logged(url: &Url, error: Error) -> Error {
+    log_failure(url, &error);
+    error
+}
+
+/// The one place where a failed exchange is logged. Queries may hold tokens and stay out.
+fn log_failure(url: &Url, error: &Error) {
+    let host = url.host_str().unwrap_or_default();
+    match error {
+        Error::Status(status) if *status < 500 => {
+            debug!(host, path = url.path(), %error, "origin says no");
+        }
+        _ => warn!(host, path = url.path(), %error, "origin failed"),
+    }
+}

@@ -1,0 +1,56 @@
+//! The HTTP/1.1 client to origins: questions that may fail, bodies that go on where they were cut.
+//!
+//! [`Client`] asks once, with redirects and retries; [`Download`] is what a fill uses: the bytes
+//! from a position on, continued by validated ranges when a connection breaks. One client per
+//! shard, nothing in here is `Send` but [`Error`], [`Origin`], [`Options`] and [`Roots`].
+//!
+//! | file | decides or does |
+//! |---|---|
+//! | `origin`(P) | which URLs a request may name, and what names them in the cache |
+//! | `address`(P) | which addresses are never connected to |
+//! | `redirect`(P), `retry`(P) | where on, and when again |
+//! | `answer`(P), `content_range`(P), `validator`(P) | what the head of an answer proves |
+//! | `client` | one question: resolve, check, connect, send, judge |
+//! | `body`, `download` | the bytes of one answer; of one resource |
+//! | `pool`, `permits`, `connection` | connections: kept, counted, driven |
+//! | `tls`, `dns` | rustls over our sockets; `getaddrinfo` off the core |
+//!
+//! Invariants: a body never ends cleanly before its length. Bytes of two versions are never
+//! joined. No address is connected to that was not checked for this very origin. Configured headers
+//! never reach another scheme, host or port. Every wait has a limit, but none limits a whole body.
+#![forbid(unsafe_code)]
+
+mod address;
+mod answer;
+mod body;
+mod client;
+mod connection;
+mod content_range;
+mod dns;
+mod download;
+mod error;
+mod options;
+mod origin;
+mod permits;
+mod pool;
+mod redirect;
+mod retry;
+mod tls;
+mod validator;
+
+#[cfg(test)]
+mod tests;
+
+pub use address::is_allowed;
+pub use answer::{Answer, Ask};
+pub use body::Body;
+pub use client::{Client, Head, Response, Stats};
+pub use content_range::ContentRange;
+pub use dns::{Resolver, System, Table};
+pub use download::{Download, Known};
+pub use error::Error;
+pub use options::Options;
+pub use origin::{BadBase, Origin};
+pub use redirect::{BadRedirect, Hops};
+pub use tls::Roots;
+pub use validator::Validator;
