@@ -1,0 +1,14 @@
+//! A byte source with a position: what is resident, read-ahead, epochs.
+//!
+//! The asynchronous side ([`Reader`]) waits for bytes and makes them [`Resident`]; the synchronous
+//! side (a decoder) copies from what is resident and says what it needs next. Nothing else in the
+//! node waits for bytes.
+
+#![forbid(unsafe_code)]
+
+mod ahead;
+mod reader;
+mod resident;
+
+pub use reader::{Reader, Source};
+pub use resident::Resident;

@@ -1,0 +1,163 @@
+//! The bytes of a source that lie in memory now: where a reader's async side and a decoder's
+//! synchronous side meet.
+//!
+//! Pure: no I/O, no clock, no executor.
+
+use std::{cell::RefCell, collections::VecDeque, rc::Rc};
+
+use crate::bufpool::Block;
+
+/// Blocks of one source, by position. A clone is another handle to the same bytes.
+///
+/// The reader [`insert`](Self::insert)s what became resident; the decoder [`read`](Self::read)s and
+/// finds out how far it got. Neither waits in here.
+#[derive(Clone, Default)]
+pub struct Resident {
+    inner: Rc<RefCell<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Sorted by position; they may lie apart and never overlap.
+    blocks: VecDeque<(u64, Block)>,
+    /// Length of the whole source, once it is known.
+    length: Option<u64>,
+}
+
+impl Resident {
+    /// Nothing resident; `length` is that of the whole source, where it is known.
+    pub fn new(length: Option<u64>) -> Self {
+        let inner = Inner { blocks: VecDeque::new(), length };
+        Self { inner: Rc::new(RefCell::new(inner)) }
+    }
+
+    /// Length of the whole source in bytes, once it is known.
+    pub fn length(&self) -> Option<u64> {
+        self.inner.borrow().length
+    }
+
+    /// The source turned out to be `length` bytes long.
+    pub fn set_length(&self, length: u64) {
+        self.inner.borrow_mut().length = Some(length);
+    }
+
+    /// Adds bytes that start at `position`. What overlaps bytes already here is left out.
+    pub fn insert(&self, position: u64, block: Block) {
+        let mut inner = self.inner.borrow_mut();
+        let after = inner.blocks.partition_point(|(start, _)| *start <= position);
+        let taken_to = match after.checked_sub(1).map(|index| &inner.blocks[index]) {
+            Some((start, before)) => start + before.len() as u64,
+            None => 0,
+        };
+        let free_to = inner.blocks.get(after).map_or(u64::MAX, |(start, _)| *start);
+        let end = (position + block.len() as u64).min(free_to);
+        let start = position.max(taken_to);
+        if start < end {
+            let part = block.slice((start - position) as usize..(end - position) as usize);
+            inner.blocks.insert(after, (start, part));
+        }
+    }
+
+    /// Copies bytes from `position` on and says how many: 0 means they are not here, or that the
+    /// source ends there (see [`at_end`](Self::at_end)).
+    pub fn read(&self, position: u64, into: &mut [u8]) -> usize {
+        let inner = self.inner.borrow();
+        let mut done = 0;
+        while done < into.len() {
+            let Some(bytes) = inner.bytes_at(position + done as u64) else { break };
+            let count = bytes.len().min(into.len() - done);
+            into[done..done + count].copy_from_slice(&bytes[..count]);
+            done += count;
+        }
+        done
+    }
+
+    /// Whether the source is known to end at or before `position`.
+    pub fn at_end(&self, position: u64) -> bool {
+        self.inner.borrow().length.is_some_and(|length| position >= length)
+    }
+
+    /// Where the bytes that are resident from `position` on end; `position` itself if none are.
+    pub fn resident_to(&self, position: u64) -> u64 {
+        let inner = self.inner.borrow();
+        let mut end = position;
+        while let Some(bytes) = inner.bytes_at(end) {
+            end += bytes.len() as u64;
+        }
+        end
+    }
+
+    /// Lets go of blocks that end at or before `position`.
+    pub fn release_before(&self, position: u64) {
+        let mut inner = self.inner.borrow_mut();
+        inner.blocks.retain(|(start, block)| start + block.len() as u64 > position);
+    }
+
+    /// Lets go of everything: after a seek.
+    pub fn clear(&self) {
+        self.inner.borrow_mut().blocks.clear();
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.inner.borrow().blocks.iter().map(|(_, block)| block.len()).sum()
+    }
+}
+
+impl Inner {
+    fn bytes_at(&self, position: u64) -> Option<&[u8]> {
+        let after = self.blocks.partition_point(|(start, _)| *start <= position);
+        let (start, block) = &self.blocks[after.checked_sub(1)?];
+        let bytes = block.get((position - start) as usize..)?;
+        (!bytes.is_empty()).then_some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bufpool::{BufPool, Class, Options};
+
+    fn block(bytes: &[u8]) -> Block {
+        let pool = BufPool::new(Options { budget_bytes: 1 << 20 });
+        let mut block = pool.take(Class::Small).unwrap();
+        block[..bytes.len()].copy_from_slice(bytes);
+        block.freeze(bytes.len())
+    }
+
+    #[test]
+    fn reads_run_over_neighbours_and_stop_at_gaps() {
+        let resident = Resident::new(None);
+        resident.insert(4, block(b"efgh"));
+        resident.insert(0, block(b"abcd"));
+        resident.insert(10, block(b"kl"));
+        let mut into = [0; 16];
+        assert_eq!(resident.read(2, &mut into), 6);
+        assert_eq!(&into[..6], b"cdefgh");
+        assert_eq!(resident.read(8, &mut into), 0);
+        assert_eq!(resident.resident_to(0), 8);
+        assert_eq!(resident.resident_to(9), 9);
+    }
+
+    #[test]
+    fn overlapping_bytes_are_kept_once() {
+        let resident = Resident::new(None);
+        resident.insert(2, block(b"cdef"));
+        resident.insert(0, block(b"abcd"));
+        resident.insert(4, block(b"efgh"));
+        let mut into = [0; 16];
+        assert_eq!(resident.read(0, &mut into), 8);
+        assert_eq!(&into[..8], b"abcdefgh");
+        assert_eq!(resident.bytes(), 8);
+    }
+
+    #[test]
+    fn passed_blocks_are_released() {
+        let resident = Resident::new(Some(8));
+        resident.insert(0, block(b"abcd"));
+        resident.insert(4, block(b"efgh"));
+        resident.release_before(5);
+        assert_eq!(resident.bytes(), 4);
+        assert!(resident.at_end(8) && !resident.at_end(7));
+    }
+}
