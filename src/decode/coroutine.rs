@@ -1,0 +1,222 @@
+//! Stacks for decoders, and the coroutine that runs on one.
+//!
+//! A decoder pulls its bytes synchronously. On a stack of its own it can be left in the middle of a
+//! read and entered again when the bytes are there, so no thread waits with it.
+//!
+//! A stack is reserved address space with a guard page below; only touched pages cost memory. When
+//! it comes back its pages are offered to the kernel (`MADV_FREE`) and the reservation is kept.
+
+use std::{
+    cell::RefCell,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
+
+use corosensei::{
+    Coroutine as Raw, CoroutineResult, Yielder,
+    stack::{DefaultStack, Stack, StackPointer},
+};
+use rustix::mm::{Advice, madvise};
+
+use super::Error;
+
+/// What stacks a shard gives to its decoders.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Address space reserved per stack, in bytes. The deepest decoder touches 68 KiB in release
+    /// builds and 211 KiB unoptimised; the rest of the default is head room that costs nothing.
+    pub stack_bytes: usize,
+    /// Unused stacks kept for reuse; more are unmapped.
+    pub keep: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { stack_bytes: 1 << 20, keep: 64 }
+    }
+}
+
+/// The stacks of one shard. A clone is another handle to the same pool.
+#[derive(Clone)]
+pub struct Stacks {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    free: RefCell<Vec<DefaultStack>>,
+}
+
+impl Stacks {
+    /// An empty pool: stacks are mapped when they are first asked for.
+    pub fn new(options: Options) -> Self {
+        Self { inner: Rc::new(Inner { options, free: RefCell::default() }) }
+    }
+
+    /// Unused stacks in the pool.
+    pub fn free(&self) -> usize {
+        self.inner.free.borrow().len()
+    }
+
+    fn take(&self) -> Result<Lent, Error> {
+        let free = self.inner.free.borrow_mut().pop();
+        let stack = match free {
+            Some(stack) => stack,
+            None => DefaultStack::new(self.inner.options.stack_bytes).map_err(|error| {
+                tracing::warn!(%error, "no stack for a decoder");
+                Error::NoStack
+            })?,
+        };
+        Ok(Lent { stack: Some(stack), home: Rc::clone(&self.inner) })
+    }
+}
+
+/// A stack on loan; dropping it gives it back.
+struct Lent {
+    /// Present until the drop.
+    stack: Option<DefaultStack>,
+    home: Rc<Inner>,
+}
+
+impl Lent {
+    fn stack(&self) -> &DefaultStack {
+        self.stack.as_ref().expect("a lent stack is there until it is dropped")
+    }
+}
+
+// SAFETY: all answers are those of the `DefaultStack` inside, which has a guard page and does not
+// move its memory.
+unsafe impl Stack for Lent {
+    fn base(&self) -> StackPointer {
+        self.stack().base()
+    }
+
+    fn limit(&self) -> StackPointer {
+        self.stack().limit()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(stack) = self.stack.take() else { return };
+        let mut free = self.home.free.borrow_mut();
+        if free.len() < self.home.options.keep {
+            offer_pages(&stack);
+            free.push(stack);
+        }
+    }
+}
+
+/// Lets the kernel take the pages of an unused stack when it needs memory.
+fn offer_pages(stack: &DefaultStack) {
+    let guard_bytes = rustix::param::page_size();
+    let start = stack.limit().get() + guard_bytes;
+    let length = stack.base().get() - start;
+    // SAFETY: the range is the writable part of a mapping that `stack` owns, and no coroutine runs
+    // on it: its `Lent` is being dropped. Whoever runs on it next reads nothing it did not write.
+    // An error only means that the pages stay.
+    let _ = unsafe { madvise(start as *mut _, length, Advice::LinuxFree) };
+}
+
+/// The inside's handle to leave the coroutine: gives a `Y` and gets an `I` when entered again.
+pub(super) type Leave<I, Y> = Yielder<I, Y>;
+
+/// Code that can be left in the middle and entered again. Dropping it unwinds what is suspended.
+pub(super) struct Coroutine<I: 'static, Y: 'static> {
+    raw: Raw<I, Y, Result<(), Error>, Lent>,
+}
+
+/// How an entered coroutine came back.
+pub(super) enum Back<Y> {
+    /// It left in the middle.
+    Left(Y),
+    /// It ended, by itself or by a panic.
+    Ended(Result<(), Error>),
+}
+
+impl<I, Y> Coroutine<I, Y> {
+    /// A coroutine that has not begun. `body` gets the handle to leave and the first `I`.
+    ///
+    /// # Errors
+    /// [`Error::NoStack`].
+    pub(super) fn new(
+        stacks: &Stacks,
+        body: impl FnOnce(&Leave<I, Y>, I) -> Result<(), Error> + 'static,
+    ) -> Result<Self, Error> {
+        Ok(Self { raw: Raw::with_stack(stacks.take()?, body) })
+    }
+
+    /// Enters the coroutine until it leaves or ends. One that has ended says so again.
+    pub(super) fn enter(&mut self, input: I) -> Back<Y> {
+        if self.raw.done() {
+            return Back::Ended(Ok(()));
+        }
+        // A panic inside has unwound the coroutine's stack before it comes out here, so nothing
+        // half-done stays reachable.
+        match catch_unwind(AssertUnwindSafe(|| self.raw.resume(input))) {
+            Ok(CoroutineResult::Yield(left)) => Back::Left(left),
+            Ok(CoroutineResult::Return(result)) => Back::Ended(result),
+            Err(_) => {
+                tracing::error!("a decoder panicked; its track is given up");
+                Back::Ended(Err(Error::Panicked))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    struct Witness(Rc<Cell<u32>>);
+
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+
+    #[test]
+    fn a_suspended_coroutine_unwinds_when_dropped_and_its_stack_is_used_again() {
+        let stacks = Stacks::new(Options::default());
+        let dropped = Rc::new(Cell::new(0));
+        for round in 1..=3 {
+            let witness = Witness(Rc::clone(&dropped));
+            let mut coroutine = Coroutine::new(&stacks, move |leave: &Leave<(), u32>, ()| {
+                let _alive = witness;
+                leave.suspend(7);
+                Ok(())
+            })
+            .unwrap();
+            assert!(matches!(coroutine.enter(()), Back::Left(7)));
+            assert_eq!(stacks.free(), 0);
+            drop(coroutine);
+            assert_eq!((dropped.get(), stacks.free()), (round, 1));
+        }
+    }
+
+    #[test]
+    fn a_panic_inside_is_an_error_outside_and_the_stack_comes_home() {
+        let stacks = Stacks::new(Options::default());
+        let mut coroutine = Coroutine::new(&stacks, |leave: &Leave<(), ()>, ()| {
+            leave.suspend(());
+            panic!("on purpose");
+        })
+        .unwrap();
+        assert!(matches!(coroutine.enter(()), Back::Left(())));
+        assert!(matches!(coroutine.enter(()), Back::Ended(Err(Error::Panicked))));
+        assert!(matches!(coroutine.enter(()), Back::Ended(Ok(()))));
+        drop(coroutine);
+        assert_eq!(stacks.free(), 1);
+    }
+
+    #[test]
+    fn no_more_stacks_are_kept_than_asked_for() {
+        let stacks = Stacks::new(Options { keep: 1, ..Options::default() });
+        let lent = (stacks.take().unwrap(), stacks.take().unwrap());
+        drop(lent);
+        assert_eq!(stacks.free(), 1);
+    }
+}

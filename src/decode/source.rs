@@ -1,0 +1,200 @@
+//! The bytes of a track as the inside of a decoder's coroutine sees them: synchronous.
+//!
+//! A read of bytes that are not resident leaves the coroutine and goes on when they are. So does a
+//! read after the slice's time is up, though the bytes are there: probing and demultiplexing can be
+//! long, and the core has others to serve.
+
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, Read, Seek, SeekFrom},
+    rc::Rc,
+    time::Instant,
+};
+
+use send_wrapper::SendWrapper;
+use symphonia::core::io::MediaSource;
+
+use super::{Frames, Info, coroutine::Leave};
+use crate::stream::Resident;
+
+/// Why the inside left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// `length` bytes at `position` are wanted and the first of them is missing.
+    Need { position: u64, length: usize },
+    /// The slice's time is up.
+    Slice,
+    /// The tray is full.
+    Tray,
+}
+
+/// What inside and outside of a coroutine share. Only one of them runs at a time.
+pub(super) struct Desk {
+    /// When the running slice ends.
+    pub(super) until: Cell<Instant>,
+    /// New frames, put here inside and taken outside.
+    pub(super) tray: RefCell<Frames>,
+    /// Index of the tray's first frame on the trimmed timeline.
+    pub(super) tray_position: Cell<u64>,
+    /// What the track is, once it is known.
+    pub(super) info: RefCell<Option<Info>>,
+    /// Packets that were given to the codec.
+    pub(super) decoded: Cell<u64>,
+    /// Packets that did not decode.
+    pub(super) undecoded: Cell<u64>,
+    /// Where the last read of the source ended.
+    pub(super) read_to: Cell<u64>,
+}
+
+/// The inside's way to bytes, and out.
+pub(super) struct Inside<'y> {
+    pub(super) leave: &'y Leave<(), Pause>,
+    pub(super) desk: Rc<Desk>,
+    pub(super) resident: Resident,
+}
+
+impl Inside<'_> {
+    /// Leaves; comes back in the next slice.
+    pub(super) fn pause(&self, pause: Pause) {
+        self.leave.suspend(pause);
+    }
+
+    /// Whether the slice is over.
+    pub(super) fn time_is_up(&self) -> bool {
+        Instant::now() >= self.desk.until.get()
+    }
+
+    /// Copies at least one byte from `position` on, unless the source ends there (0).
+    pub(super) fn read(&self, position: u64, into: &mut [u8]) -> usize {
+        if into.is_empty() {
+            return 0;
+        }
+        if self.time_is_up() {
+            self.pause(Pause::Slice);
+        }
+        loop {
+            let count = self.resident.read(position, into);
+            if count > 0 || self.resident.at_end(position) {
+                self.desk.read_to.set(position + count as u64);
+                return count;
+            }
+            self.pause(Pause::Need { position, length: into.len() });
+        }
+    }
+
+    /// Fills `into` from `position` on; less than its length only where the source ends.
+    pub(super) fn read_full(&self, position: u64, into: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < into.len() {
+            match self.read(position + done as u64, &mut into[done..]) {
+                0 => break,
+                count => done += count,
+            }
+        }
+        done
+    }
+}
+
+/// A source for symphonia's readers, whose position 0 is byte `start` of the object.
+pub(super) struct Source<'y> {
+    // symphonia asks for `Send + Sync`; nothing of a decoder ever leaves its thread.
+    inside: SendWrapper<Rc<Inside<'y>>>,
+    start: u64,
+    position: u64,
+    seekable: bool,
+}
+
+impl<'y> Source<'y> {
+    pub(super) fn new(inside: Rc<Inside<'y>>, start: u64, seekable: bool) -> Self {
+        Self { inside: SendWrapper::new(inside), start, position: start, seekable }
+    }
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.inside.read(self.position, into);
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Source<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(offset) => self.start.checked_add(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+            SeekFrom::End(offset) => {
+                self.inside.resident.length().and_then(|end| end.checked_add_signed(offset))
+            }
+        };
+        match target {
+            Some(target) if target >= self.start => {
+                self.position = target;
+                Ok(target - self.start)
+            }
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+}
+
+impl MediaSource for Source<'_> {
+    fn is_seekable(&self) -> bool {
+        self.seekable && self.byte_len().is_some()
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        self.inside.resident.length().map(|length| length.saturating_sub(self.start))
+    }
+}
+
+/// A few KiB of the source that lie ahead of a reader of ours, refilled as it goes on.
+pub(super) struct Window<'y> {
+    inside: Rc<Inside<'y>>,
+    bytes: Vec<u8>,
+    /// Where the unread part of `bytes` starts.
+    from: usize,
+    /// Position in the object of the first unread byte.
+    position: u64,
+    /// Nothing at or after this position belongs to the audio.
+    end: u64,
+}
+
+/// How much a window reads at once: several packets, and little enough to be cheap to keep.
+const REFILL_BYTES: usize = 8 << 10;
+
+impl<'y> Window<'y> {
+    pub(super) fn new(inside: Rc<Inside<'y>>, position: u64, end: u64) -> Self {
+        Self { inside, bytes: Vec::new(), from: 0, position, end }
+    }
+
+    /// At least `count` bytes from the current position on; fewer only at the end of the source.
+    pub(super) fn ahead(&mut self, count: usize) -> &[u8] {
+        while self.bytes.len() - self.from < count && self.refill(count) {}
+        &self.bytes[self.from..]
+    }
+
+    /// Goes `count` bytes on.
+    pub(super) fn skip(&mut self, count: u64) {
+        let inside = count.min((self.bytes.len() - self.from) as u64);
+        self.from += inside as usize;
+        self.position = self.position.saturating_add(count);
+        if inside < count {
+            self.bytes.clear();
+            self.from = 0;
+        }
+    }
+
+    /// Reads more behind what is there. `false` at the end.
+    fn refill(&mut self, count: usize) -> bool {
+        self.bytes.drain(..self.from);
+        self.from = 0;
+        let have = self.bytes.len();
+        let at = self.position.saturating_add(have as u64);
+        let want = count.max(REFILL_BYTES) - have;
+        let room = self.end.saturating_sub(at).min(want as u64) as usize;
+        self.bytes.resize(have + room, 0);
+        let got = self.inside.read(at, &mut self.bytes[have..]);
+        self.bytes.truncate(have + got);
+        got > 0
+    }
+}
