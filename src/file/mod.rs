@@ -1,0 +1,18 @@
+//! A plain file: one resource, fetched from where readers want it.
+//!
+//! [`Files::open`] turns a source into an [`Opened`] file: from an origin through the cache, or
+//! from a library in place. The fill of an origin's file is one task that holds the permit. It
+//! looks at the demands that readers registered with the resource, and keeps just the fetches
+//! running that lead to them (`plan`).
+
+#![forbid(unsafe_code)]
+
+pub mod conditional;
+mod error;
+mod fill;
+mod open;
+mod plan;
+pub mod range;
+
+pub use error::Error;
+pub use open::{Files, Library, Opened};

@@ -1,0 +1,169 @@
+//! From a source's name to its bytes.
+
+use std::{collections::HashMap, path::PathBuf, rc::Rc};
+
+use http::{HeaderMap, HeaderValue, header::ETAG};
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::{
+    Error,
+    fill::{Provenance, fill},
+};
+use crate::{
+    assets::{AssetStore, FillPermit, Key, Lease},
+    net::{Client, Origin},
+    runtime::{self, Queue, ReadFile},
+    storage::Failure,
+    stream::Source,
+};
+
+/// A directory whose files are served in place.
+#[derive(Debug, Clone)]
+pub struct Library {
+    /// What sources call it.
+    pub name: String,
+    /// Where it is. No path and no link leads out of it.
+    pub dir: PathBuf,
+}
+
+/// A file that can be read now.
+pub struct Opened {
+    /// Its bytes.
+    pub source: Source,
+    /// What tells this version of it from others, and from other files: part of every ETag.
+    pub version: String,
+    /// The end-to-end fields that describe it.
+    pub fields: HeaderMap,
+    /// Whether its bytes were here when it was opened.
+    pub was_cached: bool,
+}
+
+impl Opened {
+    /// The cached resource, unless the file is one of a library.
+    pub fn lease(&self) -> Option<&Lease> {
+        match &self.source {
+            Source::Asset(lease) => Some(lease),
+            Source::File(_) => None,
+        }
+    }
+}
+
+/// Where a name leads.
+enum Place {
+    Origin { origin: Rc<Origin>, url: Url },
+    Library { library: Rc<Library>, path: String },
+}
+
+/// Everything plain files are opened from.
+pub struct Files {
+    store: Rc<AssetStore>,
+    client: Client,
+    origins: HashMap<String, Rc<Origin>>,
+    libraries: HashMap<String, Rc<Library>>,
+}
+
+impl Files {
+    /// The files of these origins, through `store`, and of these libraries.
+    pub fn new(
+        store: Rc<AssetStore>,
+        client: Client,
+        origins: Vec<Origin>,
+        libraries: Vec<Library>,
+    ) -> Self {
+        let origins = origins.into_iter().map(|o| (o.name.clone(), Rc::new(o))).collect();
+        let libraries = libraries.into_iter().map(|l| (l.name.clone(), Rc::new(l))).collect();
+        Self { store, client, origins, libraries }
+    }
+
+    /// The cache under these files.
+    pub fn store(&self) -> &AssetStore {
+        &self.store
+    }
+
+    /// Asks no origin any more.
+    pub fn close(&self) {
+        self.client.close();
+    }
+
+    /// The key of a source: what decides which shard owns it.
+    ///
+    /// # Errors
+    /// A name that is not configured, or a path that leads out of it.
+    pub fn key(&self, name: &str, path: &str) -> Result<Key, Error> {
+        Ok(match self.place(name, path)? {
+            Place::Origin { origin, url } => Key::of_url(&url, &origin.key_ignore),
+            Place::Library { library, path } => Key::of_library(&library.name, &path),
+        })
+    }
+
+    /// Opens a source, on the shard that owns it: from the origin this waits until it answered.
+    ///
+    /// # Errors
+    /// A source that is not there, or cannot be read.
+    pub async fn open(&self, name: &str, path: &str) -> Result<Opened, Error> {
+        match self.place(name, path)? {
+            Place::Origin { origin, url } => self.open_origin(origin, url).await,
+            Place::Library { library, path } => open_library(&library, &path).await,
+        }
+    }
+
+    fn place(&self, name: &str, path: &str) -> Result<Place, Error> {
+        if let Some(origin) = self.origins.get(name) {
+            let url = origin.url(path).map_err(|_| Error::BadPath(path.to_owned()))?;
+            return Ok(Place::Origin { origin: Rc::clone(origin), url });
+        }
+        let library = self.libraries.get(name).ok_or(Error::UnknownSource(name.to_owned()))?;
+        let decoded = percent_decode_str(path.split('?').next().unwrap_or_default());
+        let decoded = decoded.decode_utf8().map_err(|_| Error::BadPath(path.to_owned()))?;
+        Ok(Place::Library { library: Rc::clone(library), path: decoded.into_owned() })
+    }
+
+    async fn open_origin(&self, origin: Rc<Origin>, url: Url) -> Result<Opened, Error> {
+        let key = Key::of_url(&url, &origin.key_ignore);
+        let (lease, permit) = self.store.open(&key);
+        let was_cached = lease.resource.is_complete();
+        if let Some(permit) = permit {
+            self.begin(permit, origin, url);
+        }
+        await_head(&lease).await?;
+        let etag = lease.head().and_then(|head| head.etag.as_ref());
+        let version = match etag.and_then(|etag| etag.to_str().ok()) {
+            Some(etag) => format!("{} {etag}", key.url),
+            None => format!("{} {}", key.url, lease.generation),
+        };
+        let fields = lease.head().map(|head| head.fields.clone()).unwrap_or_default();
+        Ok(Opened { source: Source::Asset(lease), version, fields, was_cached })
+    }
+
+    /// The fill belongs to the resource, not to the request that began it.
+    fn begin(&self, permit: FillPermit, origin: Rc<Origin>, url: Url) {
+        let from = Provenance { client: self.client.clone(), origin, url };
+        runtime::spawn(Queue::Io, "fill", fill(permit, Rc::clone(&self.store), from)).detach();
+    }
+}
+
+/// Waits until the origin has said what it has: a length, or a first byte.
+async fn await_head(lease: &Lease) -> Result<(), Failure> {
+    let resource = &lease.resource;
+    if lease.head().is_none() {
+        let _demand = resource.demand(0..1, 0);
+        resource.wait_range(0..1).await?;
+    }
+    Ok(())
+}
+
+async fn open_library(library: &Library, path: &str) -> Result<Opened, Error> {
+    let file =
+        ReadFile::open_beneath(&library.dir, path).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::NotFound,
+            std::io::ErrorKind::InvalidInput => Error::BadPath(path.to_owned()),
+            kind => Error::Unreadable(kind.to_string()),
+        })?;
+    let mut fields = HeaderMap::new();
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", file.version())) {
+        fields.insert(ETAG, etag);
+    }
+    let version = format!("library:{}/{path} {}", library.name, file.version());
+    Ok(Opened { source: Source::File(Rc::new(file)), version, fields, was_cached: true })
+}
