@@ -1,0 +1,32 @@
+//! Why there is no PCM, as the callers tell it apart.
+
+use super::timeline;
+use crate::{
+    bufpool::Exhausted,
+    decode::{self, SpecError},
+    encode::flac,
+    storage::Failure,
+};
+
+/// Why a player cannot give what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The bytes cannot be had.
+    #[error(transparent)]
+    Source(#[from] Failure),
+    /// The bytes are there and cannot be decoded.
+    #[error(transparent)]
+    Decode(#[from] decode::Error),
+    /// `t` lies behind the end.
+    #[error(transparent)]
+    Timeline(#[from] timeline::Error),
+    /// The source cannot become what was asked for.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// FLAC cannot hold what was asked for.
+    #[error(transparent)]
+    Flac(#[from] flac::Error),
+    /// No memory for another stream.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
+}

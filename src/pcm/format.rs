@@ -1,0 +1,116 @@
+//! What PCM is called on the wire.
+//!
+//! Pure: no I/O, no clock, no executor.
+
+/// A value of the parameter `format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// WAV with 16 bit samples.
+    Wav,
+    /// WAV with 24 bit samples.
+    Wav24,
+    /// WAV with 32 bit float samples.
+    Wav32f,
+    /// Bare signed 16 bit samples, little endian.
+    S16le,
+    /// Bare signed 24 bit samples in 3 bytes, little endian.
+    S24le,
+    /// Bare signed 32 bit samples, little endian.
+    S32le,
+    /// Bare 32 bit float samples, little endian.
+    F32le,
+    /// Bare signed 16 bit samples, big endian: `audio/L16` (RFC 3551, section 4.5.11).
+    S16be,
+    /// A FLAC stream.
+    Flac,
+}
+
+impl Format {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 9] = [
+        Self::Wav,
+        Self::Wav24,
+        Self::Wav32f,
+        Self::S16le,
+        Self::S24le,
+        Self::S32le,
+        Self::F32le,
+        Self::S16be,
+        Self::Flac,
+    ];
+
+    /// The name as the parameter has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wav => "wav",
+            Self::Wav24 => "wav24",
+            Self::Wav32f => "wav32f",
+            Self::S16le => "s16le",
+            Self::S24le => "s24le",
+            Self::S32le => "s32le",
+            Self::F32le => "f32le",
+            Self::S16be => "s16be",
+            Self::Flac => "flac",
+        }
+    }
+
+    /// The format called `name`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The name of its sample encoding.
+    pub fn encoding_name(self) -> &'static str {
+        match self {
+            Self::Wav | Self::Flac => "s16le",
+            Self::Wav24 => "s24le",
+            Self::Wav32f => "f32le",
+            bare => bare.name(),
+        }
+    }
+
+    /// The value of `Content-Type`.
+    pub fn content_type(self, rate_hz: u32, channels: u16) -> String {
+        match self {
+            Self::Wav | Self::Wav24 | Self::Wav32f => "audio/wav".to_owned(),
+            Self::Flac => "audio/flac".to_owned(),
+            Self::S16be => format!("audio/L16;rate={rate_hz};channels={channels}"),
+            _ => "application/octet-stream".to_owned(),
+        }
+    }
+
+    /// The value of `X-Audio-Format`; `frames` is left out where it is not known.
+    pub fn audio_format(self, rate_hz: u32, channels: u16, frames: Option<u64>) -> String {
+        let encoding = self.encoding_name();
+        match frames {
+            Some(frames) => {
+                format!("{encoding};rate={rate_hz};channels={channels};frames={frames}")
+            }
+            None => format!("{encoding};rate={rate_hz};channels={channels}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_is_found_by_its_name() {
+        for format in Format::ALL {
+            assert_eq!(Format::from_name(format.name()), Some(format));
+        }
+        assert_eq!(Format::from_name("WAV"), None);
+    }
+
+    #[test]
+    fn the_headers_are_those_of_the_interface() {
+        assert_eq!(Format::S16be.content_type(44_100, 2), "audio/L16;rate=44100;channels=2");
+        assert_eq!(Format::Wav24.content_type(48_000, 1), "audio/wav");
+        assert_eq!(
+            Format::Wav.audio_format(48_000, 2, Some(7)),
+            "s16le;rate=48000;channels=2;frames=7"
+        );
+        assert_eq!(Format::F32le.audio_format(8_000, 1, None), "f32le;rate=8000;channels=1");
+    }
+}
