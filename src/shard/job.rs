@@ -1,0 +1,129 @@
+//! What a session is asked for, and what it answers before its body.
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::{
+    bufpool::{Block, Exhausted},
+    decode::Info,
+    file,
+    pcm::{self, Ask, Rendition, SourceName},
+};
+
+/// The work of one session. It may cross to another shard.
+#[derive(Debug, Clone)]
+pub enum Job {
+    /// Decoded audio.
+    Pcm {
+        /// Of what, and how.
+        ask: Ask,
+        /// Only the head is wanted.
+        head_only: bool,
+    },
+    /// The original bytes.
+    Object {
+        /// Of what.
+        source: SourceName,
+        /// Which part, where the client named one.
+        range: Option<HeaderValue>,
+        /// The version the range is about; of another one the client wants the whole.
+        if_range: Option<HeaderValue>,
+        /// Only the head is wanted.
+        head_only: bool,
+    },
+    /// What the source is.
+    Probe(SourceName),
+}
+
+impl Job {
+    /// What it is about.
+    pub fn source(&self) -> &SourceName {
+        match self {
+            Job::Pcm { ask, .. } => &ask.source,
+            Job::Object { source, .. } | Job::Probe(source) => source,
+        }
+    }
+}
+
+/// Whether the cache had it (RFC 9211).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cached {
+    /// All of it was here.
+    Hit,
+    /// It was, or is being, fetched.
+    Miss,
+}
+
+/// What the body of a PCM session will be.
+#[derive(Debug, Clone)]
+pub struct PcmHead {
+    /// Its exact shape.
+    pub rendition: Rendition,
+    /// A strong entity tag, with its quotes.
+    pub etag: String,
+    /// Whether the source's bytes were here.
+    pub cached: Cached,
+}
+
+/// What the body of a session for original bytes will be.
+#[derive(Debug, Clone)]
+pub struct ObjectHead {
+    /// The end-to-end fields that the origin sent.
+    pub fields: HeaderMap,
+    /// Length of the whole in bytes, once it is known.
+    pub length: Option<u64>,
+    /// The part that is sent, where one was asked for and is there.
+    pub part: Option<std::ops::Range<u64>>,
+    /// Whether its bytes were here.
+    pub cached: Cached,
+}
+
+/// What comes before a body.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// To [`Job::Pcm`].
+    Pcm(Box<PcmHead>),
+    /// To [`Job::Object`].
+    Object(Box<ObjectHead>),
+    /// To [`Job::Probe`].
+    Probe(Box<Info>),
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    /// The source cannot be opened.
+    #[error(transparent)]
+    File(#[from] file::Error),
+    /// The source cannot be decoded as asked.
+    #[error(transparent)]
+    Pcm(#[from] pcm::Error),
+    /// The range lies outside.
+    #[error("the resource has {length} bytes")]
+    Unsatisfiable {
+        /// Length of the resource in bytes.
+        length: u64,
+    },
+    /// No memory, or no slot, for another session.
+    #[error("the shard is full")]
+    Full,
+    /// Serving it broke off for a reason that is in the log.
+    #[error("the request could not be served")]
+    Broken,
+    /// The node is going down.
+    #[error("the node is draining")]
+    Draining,
+}
+
+impl From<Exhausted> for Refusal {
+    fn from(_: Exhausted) -> Self {
+        Refusal::Full
+    }
+}
+
+/// A piece of a body; `None` is its clean end. A body that stops without one was given up.
+pub type Part = Result<Option<Block>, Abort>;
+
+/// The body cannot be completed: it ends short, and the client must see that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the body cannot be completed")]
+pub struct Abort;

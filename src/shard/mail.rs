@@ -1,0 +1,53 @@
+//! What shards say to each other.
+//!
+//! Every message concerns one session: a request that one shard's client made (the front) and that
+//! another shard serves (the owner). The front names it by a slot and a generation, so a message
+//! that comes late for a slot used again is recognised and dropped.
+
+use super::{Abort, Answer, Job, Refusal};
+use crate::bufpool::Block;
+
+/// Sessions that one front has at one owner at a time; beyond that it answers 503.
+pub(super) const SESSIONS_PER_PAIR: usize = 256;
+
+/// Blocks under way to a front that its client's socket has not taken, for PCM.
+pub(super) const PCM_CREDITS: usize = 2;
+
+/// The same for original bytes: they cost no decoding, so the pipe is kept fuller.
+pub(super) const BYTE_CREDITS: usize = 4;
+
+/// Messages of one session that can be under way at once in one direction: head, blocks, end and
+/// the farewell; or the opening, credits and the close. A slot is free again only after the
+/// farewell, so being one of [`SESSIONS_PER_PAIR`] reserves them: an answer never waits for room.
+const MAIL_PER_SESSION: usize = BYTE_CREDITS + 3;
+
+/// Room of the mailbox between one pair of shards, for both roles of each.
+pub const MAILBOX: usize = 2 * SESSIONS_PER_PAIR * MAIL_PER_SESSION + 1;
+
+/// A session of one pair of shards, as its front named it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionKey {
+    pub(super) slot: u16,
+    pub(super) generation: u32,
+}
+
+/// One message.
+#[derive(Debug)]
+pub enum Mail {
+    /// Front to owner: serve this.
+    Open(SessionKey, Box<Job>),
+    /// Front to owner: so many blocks were taken.
+    Credit(SessionKey, u16),
+    /// Front to owner: nothing more is wanted, because the body was complete or the client is gone.
+    Close(SessionKey),
+    /// Owner to front: what the answer is, or why there is none.
+    Head(SessionKey, Box<Result<Answer, Refusal>>),
+    /// Owner to front: the next part of the body.
+    Block(SessionKey, Block),
+    /// Owner to front: the body is complete, or cannot be completed.
+    End(SessionKey, Result<(), Abort>),
+    /// Owner to front: nothing more will come, the slot is free.
+    Farewell(SessionKey),
+    /// To everybody: no session of mine will open here any more. Said once, before the end.
+    Quiet,
+}
