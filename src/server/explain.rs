@@ -1,0 +1,100 @@
+//! Errors of the layers, as a client is told them: the one table.
+//!
+//! Pure: no I/O, no clock, no executor.
+
+use super::problem::{Kind, Problem};
+use crate::{
+    bufpool::Exhausted,
+    decode, file, net,
+    pcm::{self, SourceName},
+    runtime::ReadError,
+    shard::Refusal,
+    storage::{self, Failure},
+};
+
+/// When to come back to a node that is full, in seconds: about what a song's fetch takes.
+const BUSY_SECONDS: u32 = 5;
+
+/// What a client is told about `refusal` of its request for `source`.
+pub(super) fn problem_of(refusal: &Refusal, source: &SourceName) -> Problem {
+    match refusal {
+        Refusal::File(error) => of_file(error, source),
+        Refusal::Pcm(error) => of_pcm(error, source),
+        Refusal::Unsatisfiable { length } => Problem::no_such_range(*length),
+        Refusal::Full => Problem::busy("another stream", BUSY_SECONDS),
+        Refusal::Draining => Problem::draining(),
+        Refusal::Broken => Problem::internal(),
+    }
+}
+
+fn of_file(error: &file::Error, source: &SourceName) -> Problem {
+    match error {
+        file::Error::UnknownSource(name) => Problem::unknown_source(name),
+        file::Error::BadPath(_) => {
+            Problem::new(Kind::Parameter, format!("{source} is no path inside its source"))
+                .hint("no `..`, no encoded slash, no backslash and no control character")
+        }
+        file::Error::NotFound => Problem::not_found(source),
+        file::Error::Unreadable(how) => {
+            Problem::new(Kind::Internal, format!("{source} cannot be read: {how}"))
+        }
+        file::Error::TooLong { .. } => {
+            Problem::new(Kind::Unsupported, format!("{source}: {error}"))
+                .hint("live streams are not supported yet; `limits.object_bytes` is the bound")
+        }
+        file::Error::Source(failure) => of_failure(failure, source),
+    }
+}
+
+fn of_pcm(error: &pcm::Error, source: &SourceName) -> Problem {
+    match error {
+        pcm::Error::Source(failure) => of_failure(failure, source),
+        pcm::Error::Decode(error) => of_decode(error, source),
+        pcm::Error::Timeline(error) => Problem::new(Kind::Parameter, format!("`t` {error}")),
+        pcm::Error::Spec(error) => Problem::new(Kind::Parameter, error.to_string())
+            .hint("choose another `rate` or `channels`"),
+        pcm::Error::Flac(error) => {
+            Problem::new(Kind::Parameter, error.to_string()).hint("choose another `format`")
+        }
+        pcm::Error::Exhausted(_) => Problem::busy("another stream", BUSY_SECONDS),
+    }
+}
+
+fn of_decode(error: &decode::Error, source: &SourceName) -> Problem {
+    match error {
+        decode::Error::Damaged { .. } => Problem::damaged(source),
+        decode::Error::Panicked => Problem::internal(),
+        decode::Error::NoStack => Problem::busy("another decoder", BUSY_SECONDS),
+        other => Problem::new(Kind::Unsupported, format!("{source}: {other}"))
+            .hint(format!("the original bytes are at {}", source.object_path())),
+    }
+}
+
+/// Why bytes cannot be had, by whoever was to bring them.
+fn of_failure(failure: &Failure, source: &SourceName) -> Problem {
+    if let Some(error) = failure.cause::<file::Error>() {
+        return of_file(error, source);
+    }
+    if let Some(error) = failure.cause::<net::Error>() {
+        return of_net(error, source);
+    }
+    if failure.cause::<Exhausted>().is_some()
+        || matches!(failure.cause(), Some(storage::Error::Exhausted(_)))
+        || matches!(failure.cause(), Some(ReadError::Exhausted(_)))
+    {
+        return Problem::busy("the bytes of this source", BUSY_SECONDS);
+    }
+    Problem::origin_failed(source, &failure.to_string())
+}
+
+fn of_net(error: &net::Error, source: &SourceName) -> Problem {
+    match error {
+        net::Error::Status(404 | 410) => Problem::not_found(source),
+        net::Error::Silent { after } => Problem::origin_silent(source, after.as_secs()),
+        net::Error::Path(_) => of_file(&file::Error::BadPath(source.path.clone()), source),
+        net::Error::Refused { .. } => Problem::forbidden(source),
+        net::Error::Busy => Problem::busy("another connection to the origin", BUSY_SECONDS),
+        net::Error::Closed => Problem::draining(),
+        other => Problem::origin_failed(source, &other.to_string()),
+    }
+}

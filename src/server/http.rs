@@ -1,0 +1,294 @@
+//! From a vetted request to a response: which handler, which job, which fields.
+
+use std::rc::Rc;
+
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{
+        ACCEPT, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE,
+        CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, VARY,
+    },
+};
+use hyper::body::Incoming;
+
+use super::{
+    explain::problem_of,
+    probe,
+    problem::Problem,
+    request::{self, ObjectRequest, Route, parse_pcm, parse_probe},
+    wire::{Abort, Body, Undrained, drain, problem_response},
+};
+use crate::{
+    decode::Info,
+    file::{
+        conditional::{Conditions, Current, Verdict, evaluate},
+        range,
+    },
+    pcm::timeline,
+    runtime,
+    shard::{Answer, Cached, Job, ObjectHead, PcmHead, Refusal, Shard},
+};
+
+const X_AUDIO_FORMAT: HeaderName = HeaderName::from_static("x-audio-format");
+const X_CONTENT_DURATION: HeaderName = HeaderName::from_static("x-content-duration");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Fields of an origin's answer that are about its connection or its own ranges, or that the node
+/// states for itself.
+const OWN_FIELDS: [&str; 14] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "proxy-authenticate",
+    "content-length",
+    "content-range",
+    "accept-ranges",
+    "set-cookie",
+    "date",
+    "alt-svc",
+];
+
+/// What a request that has no use for a body may send as one, in bytes.
+const BODY_BYTES: u64 = 64 << 10;
+
+/// Answers one request.
+///
+/// # Errors
+/// A request whose own body broke off has no answer.
+pub(super) async fn handle(
+    shard: Rc<Shard>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Abort> {
+    let (head, body) = request.into_parts();
+    let drained = drain(body, BODY_BYTES).await;
+    let head_only = head.method == Method::HEAD;
+    let path = head.uri.path().to_owned();
+    let outcome = match drained {
+        Ok(()) => respond(&shard, &head, head_only).await,
+        Err(Undrained::TooLarge) => Err(Problem::body_too_large(BODY_BYTES)),
+        Err(Undrained::Cut) => return Err(Abort::Request),
+    };
+    let response = match outcome {
+        Ok(response) => response,
+        Err(problem) => {
+            tracing::debug!(%path, status = problem.status(), detail = problem.detail, "refused");
+            problem_response(&problem.instance(path))
+        }
+    };
+    let mut response = if head_only { without_body(response) } else { response };
+    if shard.gate.is_closed() {
+        set(response.headers_mut(), CONNECTION, "close");
+    }
+    Ok(response)
+}
+
+async fn respond(
+    shard: &Rc<Shard>,
+    head: &http::request::Parts,
+    head_only: bool,
+) -> Result<Response<Body>, Problem> {
+    let query = head.uri.query().unwrap_or_default();
+    match request::route(&head.method, head.uri.path())? {
+        Route::Livez => Ok(text("alive\n")),
+        Route::Readyz if shard.gate.is_closed() => Err(Problem::draining()),
+        Route::Readyz => Ok(text("ready\n")),
+        Route::Options => Ok(options()),
+        Route::Pcm => pcm(shard, query, &head.headers, head_only).await,
+        Route::Probe => probe(shard, query).await,
+        Route::Object(rest) => {
+            let asked = ObjectRequest::parse(rest, head.uri.query())?;
+            object(shard, asked, &head.headers, head_only).await
+        }
+    }
+}
+
+// --- Decoded audio ---------------------------------------------------------------------------
+
+async fn pcm(
+    shard: &Rc<Shard>,
+    query: &str,
+    fields: &HeaderMap,
+    head_only: bool,
+) -> Result<Response<Body>, Problem> {
+    let began = runtime::now();
+    let accept = fields.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let ask = parse_pcm(query, accept)?;
+    let source = ask.source.clone();
+    let answer = shard.request(Job::Pcm { ask, head_only }).await;
+    let response = answer.map_err(|refusal| problem_of(&refusal, &source))?;
+    let Answer::Pcm(head) = &response.answer else { return Err(Problem::internal()) };
+    let mut out = Response::new(());
+    pcm_fields(out.headers_mut(), head);
+    let waited = began.elapsed();
+    set(out.headers_mut(), SERVER_TIMING, &timing(head.cached, waited.as_secs_f64() * 1e3));
+    let current = Current { etag: Some(&head.etag), last_modified: None };
+    if let Some(unmodified) = condition(fields, current, &mut out)? {
+        return Ok(unmodified);
+    }
+    let length = head.rendition.content_length();
+    Ok(out.map(|()| Body::session(response.body, Some(response.task), length)))
+}
+
+fn pcm_fields(fields: &mut HeaderMap, head: &PcmHead) {
+    let rendition = &head.rendition;
+    let spec = rendition.spec;
+    set(fields, CONTENT_TYPE, &rendition.content_type());
+    set(fields, ETAG, &head.etag);
+    let format = rendition.format.audio_format(spec.rate_hz, spec.channels, rendition.frames());
+    set(fields, X_AUDIO_FORMAT, &format);
+    if let Some(frames) = rendition.frames() {
+        set(fields, X_CONTENT_DURATION, &timeline::duration(frames, spec.rate_hz));
+    }
+    // Windows that can be addressed come with the exact-PCM engine; until then nothing is promised.
+    set(fields, ACCEPT_RANGES, "none");
+    set(fields, VARY, "Accept");
+    set(fields, CACHE_STATUS, cache_status(head.cached));
+}
+
+// --- Original bytes --------------------------------------------------------------------------
+
+async fn object(
+    shard: &Rc<Shard>,
+    asked: ObjectRequest,
+    fields: &HeaderMap,
+    head_only: bool,
+) -> Result<Response<Body>, Problem> {
+    let source = asked.source;
+    // A range of a HEAD request means nothing (RFC 9110 section 14.2).
+    let range = fields.get(RANGE).filter(|_| !head_only).cloned();
+    let if_range = fields.get(IF_RANGE).cloned();
+    let job = Job::Object { source: source.clone(), range, if_range, head_only };
+    let mut answer = shard.request(job).await;
+    let mut outside = None;
+    if let Err(refusal @ Refusal::Unsatisfiable { .. }) = answer {
+        // Conditions come before ranges (RFC 9110 section 13.2.2), so they are looked at first.
+        outside = Some(problem_of(&refusal, &source));
+        let whole =
+            Job::Object { source: source.clone(), range: None, if_range: None, head_only: true };
+        answer = shard.request(whole).await;
+    }
+    let response = answer.map_err(|refusal| problem_of(&refusal, &source))?;
+    let Answer::Object(head) = &response.answer else { return Err(Problem::internal()) };
+    let mut out = Response::new(());
+    object_fields(&mut out, head);
+    let etag = head.fields.get(ETAG).and_then(|value| value.to_str().ok());
+    let modified = head.fields.get(LAST_MODIFIED).and_then(|value| value.to_str().ok());
+    let last_modified = modified.and_then(|text| httpdate::parse_http_date(text).ok());
+    if let Some(unmodified) = condition(fields, Current { etag, last_modified }, &mut out)? {
+        return Ok(unmodified);
+    }
+    if let Some(problem) = outside {
+        return Err(problem);
+    }
+    let length = head.part.as_ref().map(|part| part.end - part.start).or(head.length);
+    Ok(out.map(|()| Body::session(response.body, Some(response.task), length)))
+}
+
+fn object_fields(out: &mut Response<()>, head: &ObjectHead) {
+    for (name, value) in &head.fields {
+        if !OWN_FIELDS.contains(&name.as_str()) {
+            out.headers_mut().append(name, value.clone());
+        }
+    }
+    let fields = out.headers_mut();
+    set(fields, CACHE_STATUS, cache_status(head.cached));
+    let Some(length) = head.length else { return set(fields, ACCEPT_RANGES, "none") };
+    set(fields, ACCEPT_RANGES, "bytes");
+    if let Some(part) = &head.part {
+        set(fields, CONTENT_RANGE, &range::content_range(part, length));
+        *out.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+}
+
+// --- What a source is ------------------------------------------------------------------------
+
+async fn probe(shard: &Rc<Shard>, query: &str) -> Result<Response<Body>, Problem> {
+    let source = parse_probe(query)?;
+    let answer = shard.request(Job::Probe(source.clone())).await;
+    let response = answer.map_err(|refusal| problem_of(&refusal, &source))?;
+    let Answer::Probe(info) = &response.answer else { return Err(Problem::internal()) };
+    let info: &Info = info;
+    let mut out = Response::new(Body::small(probe::json(&source.to_string(), info)));
+    set(out.headers_mut(), CONTENT_TYPE, "application/json");
+    Ok(out)
+}
+
+// --- What all of them share ------------------------------------------------------------------
+
+/// The answer to a condition that settles the request, if it does (RFC 9110 section 13).
+fn condition(
+    fields: &HeaderMap,
+    current: Current<'_>,
+    out: &mut Response<()>,
+) -> Result<Option<Response<Body>>, Problem> {
+    let text = |name: HeaderName| fields.get(name).and_then(|value| value.to_str().ok());
+    let conditions = Conditions {
+        if_match: text(IF_MATCH),
+        if_none_match: text(IF_NONE_MATCH),
+        if_modified_since: text(IF_MODIFIED_SINCE),
+        if_unmodified_since: text(IF_UNMODIFIED_SINCE),
+    };
+    match evaluate(conditions, current) {
+        Verdict::Proceed => Ok(None),
+        Verdict::Failed => Err(Problem::precondition_failed()),
+        Verdict::NotModified => {
+            let mut unmodified = Response::new(Body::empty());
+            *unmodified.headers_mut() = std::mem::take(out.headers_mut());
+            unmodified.headers_mut().remove(CONTENT_RANGE);
+            *unmodified.status_mut() = StatusCode::NOT_MODIFIED;
+            Ok(Some(unmodified))
+        }
+    }
+}
+
+/// The answer to HEAD: what GET would say, and nothing after it.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    use http_body::Body as _;
+    let length = response.body().size_hint().exact();
+    let mut response = response.map(|_| Body::empty());
+    if let Some(length) = length
+        && response.status() != StatusCode::NOT_MODIFIED
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response
+}
+
+fn cache_status(cached: Cached) -> &'static str {
+    match cached {
+        Cached::Hit => "kithara; hit",
+        Cached::Miss => "kithara; fwd=uri-miss; stored",
+    }
+}
+
+fn timing(cached: Cached, waited_ms: f64) -> String {
+    let desc = if cached == Cached::Hit { "hit" } else { "miss" };
+    format!("cache;desc={desc}, first;dur={waited_ms:.1}")
+}
+
+fn text(words: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::small(words));
+    set(response.headers_mut(), CONTENT_TYPE, "text/plain; charset=utf-8");
+    set(response.headers_mut(), CACHE_CONTROL, "no-store");
+    response
+}
+
+fn options() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    set(response.headers_mut(), ALLOW, request::ALLOW);
+    response
+}
+
+/// Sets a field to a text of our own making; a character that no field may have leaves it out.
+fn set(fields: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        fields.insert(name, value);
+    }
+}

@@ -1,0 +1,420 @@
+//! The node: shards put together, listeners opened, drained and ended.
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::Pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use slab::Slab;
+
+use super::{
+    connection::{self, Answer},
+    demo_origin,
+    guard::patience::Time,
+    http,
+};
+use crate::{
+    assets::{self, AssetStore},
+    bufpool::{self, BufPool},
+    decode::{self, Stacks},
+    file::{Files, Library},
+    net::{self, Client, Origin, Resolver},
+    runtime::{
+        self, Bound, Queue, ShardId, SocketOptions, Task, TcpListener, TcpStream,
+        event::Event,
+        mailbox::Mesh,
+        signals::{Signal, Signals},
+    },
+    shard::{Gate, MAILBOX, Mail, Parts, Pass, Route, Shard},
+    storage::{self, Directory, Volumes},
+};
+
+/// Everything a node is told.
+#[derive(Clone)]
+pub struct Options {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where the operator connects.
+    pub admin: SocketAddr,
+    /// The executors.
+    pub runtime: runtime::Options,
+    /// Buffer memory of all shards together, in bytes.
+    pub memory_bytes: usize,
+    /// Where the cache lies.
+    pub cache_dir: PathBuf,
+    /// How large it may grow, in bytes; 0 turns it off.
+    pub cache_bytes: u64,
+    /// How often it is made durable.
+    pub sync: Duration,
+    /// How resources are kept.
+    pub assets: assets::Options,
+    /// How far ahead of a stream its bytes are fetched, in bytes.
+    pub read_ahead_bytes: u64,
+    /// How origins are talked to.
+    pub net: net::Options,
+    /// The configured origins.
+    pub origins: Vec<Origin>,
+    /// The configured libraries.
+    pub libraries: Vec<Library>,
+    /// Whether the demo's origin runs inside.
+    pub demo: bool,
+    /// Stacks of decoders.
+    pub stacks: decode::StackOptions,
+    /// How clients' connections are served.
+    pub connection: connection::Options,
+    /// Kernel buffers of clients' sockets.
+    pub sockets: SocketOptions,
+    /// Connections of all shards together.
+    pub connections: usize,
+    /// How long running responses may take to finish at the end.
+    pub shutdown_grace: Duration,
+}
+
+/// A node that answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Ready {
+    /// Where clients connect, with the port that was taken.
+    pub listen: SocketAddr,
+    /// Where the operator connects.
+    pub admin: SocketAddr,
+    /// How many shards there are.
+    pub shards: usize,
+}
+
+/// Why there is no node.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The executors or the sockets cannot be had.
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    /// The cache directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    /// The connection to the operating system's facilities failed.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+/// What is told to who started the node.
+#[derive(Clone, Copy)]
+pub struct Tell {
+    /// All shards answer.
+    pub ready: fn(Ready),
+    /// A shard could not start; the process cannot go on.
+    pub failed: fn(Error) -> !,
+}
+
+/// Runs a node until it is told to end by a signal.
+///
+/// # Errors
+/// What kept it from starting.
+pub fn run(options: Options, tell: Tell) -> Result<(), Error> {
+    let shards = options.runtime.shards;
+    // Held until the last shard has ended.
+    let _directory = match options.is_cached() {
+        true => Some(Directory::lock(&options.storage(ShardId(0)))?),
+        false => None,
+    };
+    let media = Bound::all(options.listen, shards)?;
+    let admin = Bound::all(options.admin, 1)?;
+    let demo = match options.demo {
+        true => Bound::all(demo_origin::ADDRESS, 1)?,
+        false => Vec::new(),
+    };
+    let ready = Ready { listen: media[0].local_addr(), admin: admin[0].local_addr(), shards };
+    let mut start = Start {
+        sockets: Arc::new(Sockets { media, admin, demo }),
+        mesh: Mesh::new(shards, MAILBOX),
+        signals: Signals::install(shards)?,
+        roots: net::Roots::load(),
+        starting: Arc::new(AtomicUsize::new(shards)),
+        ready,
+        tell,
+        options,
+    };
+    if let Some(demo) = start.sockets.demo.first() {
+        start.options.origins.push(demo_origin::origin(demo.local_addr()));
+    }
+    runtime::run(start.options.runtime.clone(), move |id| shard_main(start.clone(), id))?;
+    Ok(())
+}
+
+/// How long a connection that comes while the node drains may say nothing.
+const LATE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What every shard gets to begin with.
+#[derive(Clone)]
+struct Start {
+    options: Options,
+    sockets: Arc<Sockets>,
+    mesh: Mesh<Mail>,
+    signals: Signals,
+    roots: net::Roots,
+    /// Shards that do not answer yet.
+    starting: Arc<AtomicUsize>,
+    ready: Ready,
+    tell: Tell,
+}
+
+/// The listening sockets. Clients come to every shard, the operator and the demo to the first.
+struct Sockets {
+    media: Vec<Bound>,
+    admin: Vec<Bound>,
+    demo: Vec<Bound>,
+}
+
+impl Sockets {
+    fn of(&self, id: ShardId) -> std::io::Result<Vec<TcpListener>> {
+        let own = usize::from(id.0);
+        let bound = [self.media.get(own), self.admin.get(own)];
+        bound.into_iter().flatten().map(|bound| bound.try_clone()?.listener()).collect()
+    }
+}
+
+async fn shard_main(start: Start, id: ShardId) {
+    let tell = start.tell;
+    if let Err(error) = live(start, id).await {
+        (tell.failed)(error);
+    }
+}
+
+/// One shard from its start to its end.
+async fn live(start: Start, id: ShardId) -> Result<(), Error> {
+    let options = &start.options;
+    let mut signals = start.signals.on(id)?;
+    let mailbox = start.mesh.join(id).await;
+    let pool = pool(options);
+    let volumes = volumes(options, id, &pool).await?;
+    let route = Route { volumes: volumes.count(), shards: options.runtime.shards as u16 };
+    let syncing = runtime::spawn(Queue::Background, "sync", sync(volumes.clone(), options.sync));
+    let store = AssetStore::new(options.assets, volumes.clone());
+    let client = Client::new(options.net.clone(), &start.roots, Resolver::system());
+    let (origins, libraries) = (options.origins.clone(), options.libraries.clone());
+    let shard = Shard::new(Parts {
+        id,
+        route,
+        files: Files::new(Rc::new(store), client, origins, libraries),
+        stacks: Stacks::new(options.stacks),
+        read_ahead_bytes: options.read_ahead_bytes,
+        pool,
+        mailbox,
+    });
+    let attending = runtime::spawn(Queue::Io, "mail", Rc::clone(&shard).attend());
+    let mut listeners = start.sockets.of(id)?;
+    let house = House::new(&start, Rc::clone(&shard));
+    let demo = match start.sockets.demo.get(usize::from(id.0)) {
+        Some(bound) => Some(House::demo(&start, bound.try_clone()?.listener()?)),
+        None => None,
+    };
+    let closers: Vec<_> = listeners.iter().map(TcpListener::closer).collect();
+    let accepting: Vec<_> = listeners.drain(..).map(|listener| house.accept(listener)).collect();
+    start.answers();
+
+    while signals.next().await != Signal::Drain {
+        tracing::info!("nothing of what can be read again has changed");
+    }
+    tracing::info!(shard = id.0, "draining");
+    shard.gate.close();
+    house.drain();
+    let deadline = runtime::now() + options.shutdown_grace;
+    house.empty(options.shutdown_grace).await;
+    shard.farewell(deadline.saturating_duration_since(runtime::now())).await;
+    closers.iter().for_each(runtime::Closer::close);
+    for task in accepting {
+        // It has ended or it panicked; either was logged.
+        let _ = task.await;
+    }
+    shard.files.close();
+    drop((demo, attending, syncing));
+    Ok(volumes.sync().await?)
+}
+
+/// Makes what was written durable now and then. Sleeps through the time in between.
+async fn sync(volumes: Volumes, interval: Duration) {
+    loop {
+        runtime::sleep(interval).await;
+        if let Err(error) = volumes.sync().await {
+            tracing::warn!(%error, "the cache cannot be made durable");
+        }
+    }
+}
+
+fn pool(options: &Options) -> BufPool {
+    let budget_bytes = options.memory_bytes / options.runtime.shards;
+    BufPool::new(bufpool::Options { budget_bytes })
+}
+
+async fn volumes(options: &Options, id: ShardId, pool: &BufPool) -> Result<Volumes, Error> {
+    let storage = options.storage(id);
+    if !options.is_cached() {
+        let volumes = u32::from(storage.shards);
+        return Ok(Volumes::off(volumes, storage.shards, pool.clone()));
+    }
+    Ok(Volumes::open(&storage, pool.clone()).await?)
+}
+
+impl Options {
+    fn is_cached(&self) -> bool {
+        self.cache_bytes > 0
+    }
+
+    fn storage(&self, id: ShardId) -> storage::Options {
+        storage::Options {
+            dir: self.cache_dir.clone(),
+            size_bytes: self.cache_bytes,
+            volumes: None,
+            shard: id.0,
+            shards: self.runtime.shards as u16,
+        }
+    }
+}
+
+impl Start {
+    /// Counts this shard as one that answers; the last one says that the node is ready.
+    fn answers(&self) {
+        if self.starting.fetch_sub(1, Ordering::AcqRel) == 1 {
+            (self.tell.ready)(self.ready);
+        }
+    }
+}
+
+/// The connections of one shard's clients.
+struct House {
+    handler: Handler,
+    connection: connection::Options,
+    sockets: SocketOptions,
+    /// How many there may be.
+    most: usize,
+    gate: Gate,
+    draining: Event,
+    drains: std::cell::Cell<bool>,
+    tasks: RefCell<Slab<Option<Task<()>>>>,
+}
+
+/// What answers the requests of a house.
+enum Handler {
+    Shard(Rc<Shard>),
+    Demo,
+}
+
+impl House {
+    fn new(start: &Start, shard: Rc<Shard>) -> Rc<Self> {
+        let options = &start.options;
+        let most = options.connections.div_ceil(options.runtime.shards);
+        Rc::new(Self::of(Handler::Shard(shard), options, most))
+    }
+
+    /// The demo's origin has a house of its own, which lives as long as the node.
+    fn demo(start: &Start, listener: TcpListener) -> Task<()> {
+        let house = Rc::new(Self::of(Handler::Demo, &start.options, demo_origin::CONNECTIONS));
+        house.accept(listener)
+    }
+
+    fn of(handler: Handler, options: &Options, most: usize) -> Self {
+        Self {
+            handler,
+            connection: options.connection,
+            sockets: options.sockets,
+            most,
+            gate: Gate::default(),
+            draining: Event::new(),
+            drains: std::cell::Cell::new(false),
+            tasks: RefCell::default(),
+        }
+    }
+
+    fn accept(self: &Rc<Self>, listener: TcpListener) -> Task<()> {
+        let house = Rc::clone(self);
+        runtime::spawn(Queue::Io, "accept", async move {
+            let address = listener.local_addr();
+            if let Err(error) = listener.serve(|stream, _peer| house.take(stream)).await {
+                tracing::error!(%address, %error, "no more connections are accepted");
+            }
+        })
+    }
+
+    /// One more connection, unless there are too many.
+    fn take(self: &Rc<Self>, stream: TcpStream) {
+        let pass = self.gate.enter().filter(|_| self.gate.inside() <= self.most);
+        let Some(pass) = pass else { return };
+        if stream.set(self.sockets).is_err() {
+            return; // Gone already.
+        }
+        let slot = self.tasks.borrow_mut().insert(None);
+        let task = runtime::spawn(
+            Queue::Io,
+            "connection",
+            Rc::clone(self).converse(stream, Leaving { house: Rc::clone(self), slot, _pass: pass }),
+        );
+        self.tasks.borrow_mut()[slot] = Some(task);
+    }
+
+    async fn converse(self: Rc<Self>, stream: TcpStream, _leaving: Leaving) {
+        let house = Rc::clone(&self);
+        let handler = move |request| -> Answer {
+            match &house.handler {
+                Handler::Shard(shard) => Box::pin(http::handle(Rc::clone(shard), request)),
+                Handler::Demo => Box::pin(std::future::ready(Ok(demo_origin::handle(&request)))),
+            }
+        };
+        let mut options = self.connection;
+        let draining: Pin<Box<dyn Future<Output = ()>>> = match self.drains.get() {
+            false => Box::pin(self.draining.listen()),
+            // Who comes now is told, by an answer that closes the connection; who says nothing has
+            // no long wait.
+            true => {
+                options.patience.idle_timeout = options.patience.idle_timeout.min(LATE_PATIENCE);
+                Box::pin(std::future::pending())
+            }
+        };
+        let end = connection::serve(stream, options, Time::SHARD, draining, handler).await;
+        tracing::trace!(?end, "a connection ended");
+    }
+
+    /// Requests in progress become the last ones of their connections.
+    fn drain(&self) {
+        self.drains.set(true);
+        self.draining.notify_all();
+    }
+
+    /// Waits until all connections have ended; those that are left after `grace` are cut.
+    async fn empty(&self, grace: Duration) {
+        if runtime::timeout(grace, self.gate.empty()).await.is_err() {
+            tracing::warn!(cut = self.gate.inside(), "responses did not finish within the grace");
+            let cut = std::mem::take(&mut *self.tasks.borrow_mut());
+            drop(cut);
+            self.gate.empty().await;
+        }
+    }
+}
+
+/// What a connection leaves behind when it ends: nothing.
+struct Leaving {
+    house: Rc<House>,
+    slot: usize,
+    _pass: Pass,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        // A task cannot cancel itself: its handle is let go, which then has nothing to cancel.
+        let task = self
+            .house
+            .tasks
+            .try_borrow_mut()
+            .ok()
+            .and_then(|mut tasks| tasks.try_remove(self.slot).flatten());
+        if let Some(task) = task {
+            task.detach();
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! Errors as clients see them: problem documents of RFC 9457, and the one table of statuses.
+//!
+//! Pure: no I/O, no clock, no executor.
+//!
+//! A detail names what was wrong and where, a hint what to do about it. Neither ever holds a
+//! query, a header or an address of an origin: those carry secrets.
+
+use serde_json::{Map, Value};
+
+use super::guard::Refusal;
+use crate::pcm::SourceName;
+
+/// What went wrong, as far as clients act differently on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A parameter of the query is bad.
+    Parameter,
+    /// The request is not HTTP, or not safe to read.
+    Malformed,
+    /// The client may not have this.
+    Forbidden,
+    /// There is nothing by this name.
+    NotFound,
+    /// The method does not exist here.
+    Method,
+    /// None of the formats there are is acceptable.
+    NotAcceptable,
+    /// The request did not arrive in time.
+    Slow,
+    /// The signature was good once.
+    SignatureExpired,
+    /// A precondition of the request does not hold.
+    Precondition,
+    /// The request body is larger than anything that is read here.
+    BodyTooLarge,
+    /// The request target is too long.
+    UriTooLong,
+    /// The codec, the container or the kind of stream is not supported.
+    Unsupported,
+    /// No byte of the range exists.
+    Range,
+    /// The request is for another host.
+    WrongHost,
+    /// The media holds nothing that decodes.
+    Damaged,
+    /// The client is over one of its limits.
+    TooMany,
+    /// The head is too large.
+    HeadTooLarge,
+    /// A defect of the node.
+    Internal,
+    /// The origin failed.
+    Origin,
+    /// The node is full.
+    Busy,
+    /// The node is shutting down.
+    Draining,
+    /// The origin did not answer in time.
+    OriginSilent,
+    /// The HTTP version is not spoken here.
+    Version,
+    /// The request passed through this node before.
+    Loop,
+}
+
+impl Kind {
+    /// The table: HTTP status, name in `type`, title.
+    fn row(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::Parameter => (400, "parameter", "A parameter is not valid"),
+            Self::Malformed => (400, "malformed", "The request is malformed"),
+            Self::Forbidden => (403, "forbidden", "Not allowed"),
+            Self::NotFound => (404, "not-found", "Not found"),
+            Self::Method => (405, "method", "The method is not allowed here"),
+            Self::NotAcceptable => (406, "not-acceptable", "No acceptable format"),
+            Self::Slow => (408, "slow", "The request did not arrive in time"),
+            Self::SignatureExpired => (410, "signature-expired", "The signature has expired"),
+            Self::Precondition => (412, "precondition", "A precondition failed"),
+            Self::BodyTooLarge => (413, "body-too-large", "The request body is too large"),
+            Self::UriTooLong => (414, "uri-too-long", "The request target is too long"),
+            Self::Unsupported => (415, "unsupported", "The media is not supported"),
+            Self::Range => (416, "range", "No such range"),
+            Self::WrongHost => (421, "wrong-host", "This host is not served here"),
+            Self::Damaged => (422, "damaged", "The media cannot be decoded"),
+            Self::TooMany => (429, "too-many", "Too many requests at once"),
+            Self::HeadTooLarge => (431, "head-too-large", "The request head is too large"),
+            Self::Internal => (500, "internal", "The node failed"),
+            Self::Origin => (502, "origin", "The origin failed"),
+            Self::Busy => (503, "busy", "The node is full"),
+            Self::Draining => (503, "draining", "The node is shutting down"),
+            Self::OriginSilent => (504, "origin-silent", "The origin did not answer"),
+            Self::Version => (505, "version", "The HTTP version is not supported"),
+            Self::Loop => (508, "loop", "The request goes in a circle"),
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(self) -> u16 {
+        self.row().0
+    }
+
+    /// The name, as `type` has it after `urn:kithara:problem:`; also for metrics.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+}
+
+impl From<Refusal> for Kind {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.status() {
+            405 => Self::Method,
+            408 => Self::Slow,
+            414 => Self::UriTooLong,
+            431 => Self::HeadTooLarge,
+            505 => Self::Version,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+/// An error on its way to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Its row in the table.
+    pub kind: Kind,
+    /// What was wrong, and where.
+    pub detail: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// When to come back, in seconds: the field `Retry-After` too.
+    pub retry_after_seconds: Option<u32>,
+    /// The path of the request it answers.
+    pub instance: Option<String>,
+    /// The field `Allow`, with 405.
+    pub allow: Option<&'static str>,
+    /// The length for `Content-Range: bytes */length`, with 416.
+    pub length: Option<u64>,
+}
+
+impl Problem {
+    /// A problem of this kind. `detail` is a sentence without its full stop.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            hint: None,
+            retry_after_seconds: None,
+            instance: None,
+            allow: None,
+            length: None,
+        }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds when to come back.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// Adds the path of the request, which must come without its query.
+    #[must_use]
+    pub fn instance(mut self, path: impl Into<String>) -> Self {
+        self.instance = Some(path.into());
+        self
+    }
+
+    /// The parameter `name` was given a value that is not one of `allowed`.
+    pub fn bad_parameter(name: &str, value: &str, allowed: &str) -> Self {
+        Self::new(Kind::Parameter, format!("`{name}` is {}, which is not valid", quote(value)))
+            .hint(format!("`{name}` takes {allowed}"))
+    }
+
+    /// There is no such parameter; `nearest` is the one that looks most like it.
+    pub fn unknown_parameter(name: &str, nearest: &str, known: &[&str]) -> Self {
+        Self::new(Kind::Parameter, format!("there is no parameter {}", quote(name)))
+            .hint(format!("did you mean `{nearest}`? There are: {}", known.join(", ")))
+    }
+
+    /// The parameter `name` stands twice.
+    pub fn repeated_parameter(name: &str) -> Self {
+        Self::new(Kind::Parameter, format!("`{name}` is given more than once"))
+            .hint("give each parameter once")
+    }
+
+    /// The parameter `name` is missing.
+    pub fn missing_parameter(name: &str, allowed: &str) -> Self {
+        Self::new(Kind::Parameter, format!("`{name}` is missing"))
+            .hint(format!("`{name}` takes {allowed}"))
+    }
+
+    /// The start lies past the end of the media.
+    pub fn past_the_end(t: &str, duration: &str) -> Self {
+        Self::new(Kind::Parameter, format!("`t` is {t} s, but the media ends at {duration} s"))
+            .hint(format!("`t` takes a start before {duration}"))
+    }
+
+    /// The guard refused the message.
+    pub fn refused(refusal: Refusal) -> Self {
+        let problem = Self::new(refusal.into(), refusal.to_string());
+        match refusal {
+            Refusal::Tunnel => Self { allow: Some("GET, HEAD, OPTIONS"), ..problem },
+            _ => problem,
+        }
+    }
+
+    /// Free URLs are served to signed requests only.
+    pub fn free_url() -> Self {
+        Self::new(Kind::Forbidden, "URLs are not taken as sources by this node")
+            .hint("name a configured source: src=NAME:path")
+    }
+
+    /// The client may not have `source`.
+    pub fn forbidden(source: &SourceName) -> Self {
+        Self::new(Kind::Forbidden, format!("{source} is not allowed"))
+    }
+
+    /// No origin or library is called `name`.
+    pub fn unknown_source(name: &str) -> Self {
+        Self::new(Kind::NotFound, format!("there is no source {}", quote(name)))
+            .hint("sources are named in the configuration: [origin.NAME], [library.NAME]")
+    }
+
+    /// The origin has nothing by this name.
+    pub fn not_found(source: &SourceName) -> Self {
+        Self::new(Kind::NotFound, format!("{source} does not exist at its origin"))
+    }
+
+    /// Nothing of this node has this path.
+    pub fn no_such_path() -> Self {
+        Self::new(Kind::NotFound, "there is nothing at this path")
+            .hint("see /v1/pcm?src=NAME:path, /v1/probe?src=NAME:path, /o/NAME/path")
+    }
+
+    /// The method is none of those in `allow`.
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        let problem = Self::new(Kind::Method, "the method is not allowed at this path");
+        Self { allow: Some(allow), ..problem }.hint(format!("this path answers {allow}"))
+    }
+
+    /// `Accept` names nothing that can be made.
+    pub fn not_acceptable() -> Self {
+        Self::new(Kind::NotAcceptable, "`Accept` names no format there is")
+            .hint("accept audio/wav, audio/flac or audio/L16, or give `format`")
+    }
+
+    /// A codec, a container or a kind of stream that is not supported, by its name.
+    pub fn unsupported(source: &SourceName, what: &str) -> Self {
+        Self::new(Kind::Unsupported, format!("{source} is {what}, which is not supported"))
+            .hint(format!("the original bytes are at {}", source.object_path()))
+    }
+
+    /// Nothing in the media decodes.
+    pub fn damaged(source: &SourceName) -> Self {
+        Self::new(Kind::Damaged, format!("nothing in {source} decodes"))
+    }
+
+    /// No byte of the range exists in `length` bytes.
+    pub fn no_such_range(length: u64) -> Self {
+        let detail = format!("the range lies outside of the {length} bytes there are");
+        Self { length: Some(length), ..Self::new(Kind::Range, detail) }
+    }
+
+    /// `If-Match` or `If-Unmodified-Since` does not hold.
+    pub fn precondition_failed() -> Self {
+        Self::new(Kind::Precondition, "the representation is not the one the request asks for")
+    }
+
+    /// The request body exceeds `limit_bytes`.
+    pub fn body_too_large(limit_bytes: u64) -> Self {
+        Self::new(
+            Kind::BodyTooLarge,
+            format!("request bodies over {limit_bytes} bytes are refused"),
+        )
+    }
+
+    /// The client exceeds the limit called `limit`.
+    pub fn too_many(limit: &str, retry_after_seconds: u32) -> Self {
+        Self::new(Kind::TooMany, format!("the limit `{limit}` is reached"))
+            .retry_after(retry_after_seconds)
+    }
+
+    /// The origin failed: `how`, without addresses and headers.
+    pub fn origin_failed(source: &SourceName, how: &str) -> Self {
+        Self::new(Kind::Origin, format!("the origin of {source} failed: {how}"))
+    }
+
+    /// The origin answered nothing for so many seconds.
+    pub fn origin_silent(source: &SourceName, seconds: u64) -> Self {
+        Self::new(Kind::OriginSilent, format!("the origin of {source} was silent for {seconds} s"))
+    }
+
+    /// The node has no room for `what`.
+    pub fn busy(what: &str, retry_after_seconds: u32) -> Self {
+        Self::new(Kind::Busy, format!("there is no room for {what}"))
+            .retry_after(retry_after_seconds)
+    }
+
+    /// The node takes no new work.
+    pub fn draining() -> Self {
+        Self::new(Kind::Draining, "this node is shutting down").retry_after(5)
+    }
+
+    /// A defect; what it was stands in the log.
+    pub fn internal() -> Self {
+        Self::new(Kind::Internal, "the request met a defect of the node, which was logged")
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.kind.status()
+    }
+
+    /// The document, `application/problem+json`.
+    pub fn to_json(&self) -> String {
+        let (status, name, title) = self.kind.row();
+        let mut members = Map::new();
+        members.insert("type".into(), format!("urn:kithara:problem:{name}").into());
+        members.insert("title".into(), title.into());
+        members.insert("status".into(), status.into());
+        members.insert("detail".into(), self.detail.clone().into());
+        let optional = [("hint", &self.hint), ("instance", &self.instance)];
+        for (member, value) in optional {
+            if let Some(value) = value {
+                members.insert(member.into(), value.clone().into());
+            }
+        }
+        if let Some(seconds) = self.retry_after_seconds {
+            members.insert("retry_after".into(), seconds.into());
+        }
+        Value::Object(members).to_string()
+    }
+}
+
+/// The most of a client's own words that is given back to it, in characters.
+const QUOTED_CHARS: usize = 60;
+
+fn quote(text: &str) -> String {
+    let mut chars = text.chars();
+    let shown: String = chars.by_ref().take(QUOTED_CHARS).collect();
+    let more = if chars.next().is_some() { ".." } else { "" };
+    format!("`{shown}{more}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_has_the_members_of_the_interface() {
+        let problem = Problem::busy("another stream", 3).hint("wait").instance("/v1/pcm");
+        let json: Value = serde_json::from_str(&problem.to_json()).unwrap();
+        assert_eq!(json["type"], "urn:kithara:problem:busy");
+        assert_eq!(json["title"], "The node is full");
+        assert_eq!(json["status"], 503);
+        assert_eq!(json["detail"], "there is no room for another stream");
+        assert_eq!(json["instance"], "/v1/pcm");
+        assert_eq!((&json["hint"], &json["retry_after"]), (&"wait".into(), &3.into()));
+    }
+
+    #[test]
+    fn a_query_never_appears() {
+        let source = SourceName { name: "music".into(), path: "a.mp3?token=secret".into() };
+        for problem in [Problem::not_found(&source), Problem::unsupported(&source, "Opus")] {
+            assert!(!problem.to_json().contains("secret"), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_said_is_cut_and_escaped() {
+        let problem = Problem::bad_parameter("t", &"\"é\u{1}".repeat(1000), "seconds");
+        let json: Value = serde_json::from_str(&problem.to_json()).unwrap();
+        assert!(json["detail"].as_str().unwrap().chars().count() < 100);
+    }
+}

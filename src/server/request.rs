@@ -1,0 +1,420 @@
+//! What a request on the media listener asks for.
+//!
+//! Pure: no I/O, no clock, no executor.
+//!
+//! Strict on purpose: a parameter that is misspelt, repeated or out of range is an error that
+//! names it and what it takes, never a default in silence.
+
+use http::Method;
+
+use super::{accept, problem::Problem};
+use crate::{
+    decode::{Dither, Quality},
+    pcm::{Ask, Format, RATES_HZ, SourceName, timeline::Seconds},
+};
+
+/// The methods of everything on the media listener.
+pub const ALLOW: &str = "GET, HEAD, OPTIONS";
+/// The most channels of an answer.
+pub const CHANNELS_MAX: u16 = 8;
+/// The longest name of an origin, a library or a track, in bytes.
+const NAME_BYTES: usize = 64;
+
+const PCM_PARAMETERS: [&str; 10] =
+    ["src", "format", "rate", "dither", "channels", "t", "d", "track", "variant", "quality"];
+const PROBE_PARAMETERS: [&str; 1] = ["src"];
+
+/// Which handler a path belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// `/v1/pcm`: see [`parse_pcm`].
+    Pcm,
+    /// `/v1/probe`: see [`parse_probe`].
+    Probe,
+    /// `/o/{origin}/{path}`: see [`ObjectRequest`], which takes this rest.
+    Object(&'a str),
+    /// `/livez`.
+    Livez,
+    /// `/readyz`.
+    Readyz,
+    /// OPTIONS at any of these or at `*`: 204 with `Allow`.
+    Options,
+}
+
+/// Finds the handler for `path`, which is a request target's without its query.
+///
+/// # Errors
+/// 404 where there is nothing, 405 with `Allow` where there is no such method.
+pub fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Problem> {
+    let route = match path {
+        "*" => Route::Options,
+        "/v1/pcm" => Route::Pcm,
+        "/v1/probe" => Route::Probe,
+        "/livez" => Route::Livez,
+        "/readyz" => Route::Readyz,
+        _ => Route::Object(path.strip_prefix("/o/").ok_or_else(Problem::no_such_path)?),
+    };
+    match *method {
+        Method::GET | Method::HEAD if path != "*" => Ok(route),
+        Method::OPTIONS => Ok(Route::Options),
+        _ => Err(Problem::method_not_allowed(ALLOW)),
+    }
+}
+
+/// Reads `NAME:path`.
+///
+/// # Errors
+/// 400 with what is expected; 403 for a URL.
+fn parse_source(text: &str) -> Result<SourceName, Problem> {
+    const ALLOWED: &str = "NAME:path, with the name of a configured origin or library";
+    let bad = || Problem::bad_parameter("src", text, ALLOWED);
+    let (name, path) = text.split_once(':').ok_or_else(bad)?;
+    let scheme = name.eq_ignore_ascii_case("http") || name.eq_ignore_ascii_case("https");
+    if scheme || path.starts_with("//") {
+        return Err(Problem::free_url());
+    }
+    if !is_source_name(name) || path.is_empty() || path.starts_with('/') {
+        return Err(bad());
+    }
+    Ok(SourceName { name: name.to_owned(), path: path.to_owned() })
+}
+
+fn is_source_name(name: &str) -> bool {
+    let byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    !name.is_empty() && name.len() <= NAME_BYTES && name.bytes().all(byte)
+}
+
+/// Reads the query of `/v1/pcm` and, where it names no format, the `Accept` fields.
+///
+/// # Errors
+/// 400 with the name of the parameter and what it takes, 403 for a free URL, 406.
+pub fn parse_pcm<'a>(
+    query: &str,
+    accept: impl IntoIterator<Item = &'a str>,
+) -> Result<Ask, Problem> {
+    let query = Query::parse(query, &PCM_PARAMETERS)?;
+    // Checked here and otherwise without effect: a plain file is its own only variant.
+    query.read("variant", VARIANTS, parse_variant)?;
+    Ok(Ask {
+        source: query.source()?,
+        format: match query.read("format", FORMATS, Format::from_name)? {
+            Some(format) => format,
+            None => accept::choose(accept).ok_or_else(Problem::not_acceptable)?,
+        },
+        rate_hz: query.read("rate", RATES, parse_rate)?,
+        dither: query.read("dither", "none or tpdf", parse_dither)?.unwrap_or_default(),
+        channels: query.read("channels", "a number from 1 to 8", parse_channels)?,
+        start: query.read("t", TIMES, parse_seconds)?,
+        duration: query.read("d", DURATIONS, parse_duration)?,
+        track: query.read("track", TRACKS, number)?,
+        quality: query.read("quality", "fast, good or best", parse_quality)?.unwrap_or_default(),
+    })
+}
+
+/// Reads the query of `/v1/probe`.
+///
+/// # Errors
+/// 400 with the name of the parameter and what it takes, 403 for a free URL.
+pub fn parse_probe(query: &str) -> Result<SourceName, Problem> {
+    Query::parse(query, &PROBE_PARAMETERS)?.source()
+}
+
+/// A request for `/o/{origin}/{path}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectRequest {
+    /// What to pass on. Its path is as it was sent, query included.
+    pub source: SourceName,
+}
+
+impl ObjectRequest {
+    /// Reads what follows `/o/`, and the query of the request.
+    ///
+    /// # Errors
+    /// 404 for a name that no source can have, or no path.
+    pub fn parse(rest: &str, query: Option<&str>) -> Result<Self, Problem> {
+        let (name, path) = rest.split_once('/').ok_or_else(Problem::no_such_path)?;
+        if !is_source_name(name) {
+            return Err(Problem::unknown_source(name));
+        }
+        if path.is_empty() {
+            return Err(Problem::no_such_path());
+        }
+        let path = match query {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        };
+        Ok(Self { source: SourceName { name: name.to_owned(), path } })
+    }
+}
+
+const FORMATS: &str = "wav, wav24, wav32f, s16le, s24le, s32le, f32le, s16be or flac";
+const RATES: &str = "8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, \
+                     96000, 176400 or 192000";
+const TIMES: &str = "seconds from 0, such as 90 or 12.345";
+const DURATIONS: &str = "seconds above 0, such as 90 or 12.345";
+const TRACKS: &str = "a track number from 0";
+const VARIANTS: &str = "auto, a number from 0, or max:BITS_PER_SECOND";
+
+/// Digits only: Rust's own parsers would take a plus sign.
+fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+fn parse_rate(text: &str) -> Option<u32> {
+    number(text).filter(|rate| RATES_HZ.contains(rate))
+}
+
+fn parse_channels(text: &str) -> Option<u16> {
+    number(text).filter(|channels| (1..=CHANNELS_MAX).contains(channels))
+}
+
+fn parse_seconds(text: &str) -> Option<Seconds> {
+    text.parse().ok()
+}
+
+fn parse_duration(text: &str) -> Option<Seconds> {
+    parse_seconds(text).filter(|duration| !duration.is_zero())
+}
+
+fn parse_dither(text: &str) -> Option<Dither> {
+    match text {
+        "none" => Some(Dither::None),
+        "tpdf" => Some(Dither::Tpdf),
+        _ => None,
+    }
+}
+
+fn parse_quality(text: &str) -> Option<Quality> {
+    match text {
+        "fast" => Some(Quality::Fast),
+        "good" => Some(Quality::Good),
+        "best" => Some(Quality::Best),
+        _ => None,
+    }
+}
+
+/// What a variant may be. Which one it is matters once a source has several.
+fn parse_variant(text: &str) -> Option<()> {
+    match (text, text.strip_prefix("max:")) {
+        ("auto", _) => Some(()),
+        (_, Some(bits)) => number::<u64>(bits).filter(|bits| *bits > 0).map(drop),
+        _ => number::<u32>(text).map(drop),
+    }
+}
+
+/// A query, decoded once, in which each name is known and stands once.
+struct Query {
+    pairs: Vec<(&'static str, String)>,
+}
+
+impl Query {
+    fn parse(raw: &str, known: &[&'static str]) -> Result<Self, Problem> {
+        let mut pairs: Vec<(&'static str, String)> = Vec::new();
+        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decode("a name", name)?;
+            let Some(name) = known.iter().find(|known| **known == name) else {
+                return Err(Problem::unknown_parameter(&name, nearest(&name, known), known));
+            };
+            if pairs.iter().any(|(given, _)| given == name) {
+                return Err(Problem::repeated_parameter(name));
+            }
+            pairs.push((name, decode(name, value)?));
+        }
+        Ok(Self { pairs })
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
+    }
+
+    fn read<T>(
+        &self,
+        name: &str,
+        allowed: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        parse(value).map(Some).ok_or_else(|| Problem::bad_parameter(name, value, allowed))
+    }
+
+    fn source(&self) -> Result<SourceName, Problem> {
+        let src = self.get("src").ok_or_else(|| Problem::missing_parameter("src", "NAME:path"))?;
+        parse_source(src)
+    }
+}
+
+fn nearest<'a>(name: &str, known: &[&'a str]) -> &'a str {
+    let distance = |known: &&&str| strsim::damerau_levenshtein(name, known);
+    known.iter().min_by_key(distance).copied().unwrap_or_default()
+}
+
+/// Decodes once, the way browsers and HTTP libraries encode: `%XX`, and `+` for a space.
+fn decode(name: &str, raw: &str) -> Result<String, Problem> {
+    const ALLOWED: &str = "UTF-8 without control characters, percent-encoded once";
+    let bad = || Problem::bad_parameter(name, raw, ALLOWED);
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let [first, after @ ..] = rest {
+        let (byte, after) = match (first, after) {
+            (b'%', [high, low, after @ ..]) => (hex(*high, *low).ok_or_else(bad)?, after),
+            (b'%', _) => return Err(bad()),
+            (b'+', _) => (b' ', after),
+            _ => (*first, after),
+        };
+        bytes.push(byte);
+        rest = after;
+    }
+    let text = String::from_utf8(bytes).map_err(|_| bad())?;
+    if text.chars().any(char::is_control) { Err(bad()) } else { Ok(text) }
+}
+
+fn hex(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pcm(query: &str) -> Result<Ask, Problem> {
+        parse_pcm(query, [])
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_interface() {
+        let request = pcm("src=demo:a/b.mp3").unwrap();
+        assert_eq!(request.source, SourceName { name: "demo".into(), path: "a/b.mp3".into() });
+        assert_eq!((request.format, request.rate_hz, request.channels), (Format::Wav, None, None));
+        assert_eq!((request.start, request.duration), (None, None));
+        assert_eq!((request.dither, request.quality), (Dither::None, Quality::Good));
+        assert_eq!(request.track, None);
+    }
+
+    #[test]
+    fn every_parameter_is_read() {
+        let request = pcm(
+            "src=demo%3Aa+b%20%C3%A9.mp3%3Fk%3D1&format=s24le&rate=48000&dither=tpdf&channels=8&\
+             t=1.5&d=0.000000001&track=1&variant=max:128000&quality=best",
+        )
+        .unwrap();
+        assert_eq!(request.source.path, "a b é.mp3?k=1");
+        assert_eq!(request.source.to_string(), "demo:a b é.mp3");
+        assert_eq!(request.format, Format::S24le);
+        assert_eq!((request.rate_hz, request.channels), (Some(48_000), Some(8)));
+        assert_eq!((request.dither, request.quality), (Dither::Tpdf, Quality::Best));
+        assert_eq!(request.start.unwrap().frames(8_000), 12_000);
+        assert_eq!(request.duration.unwrap().to_string(), "0.000000001");
+        assert_eq!(request.track, Some(1));
+    }
+
+    #[test]
+    fn a_bad_value_names_its_parameter_and_what_it_takes() {
+        for (query, name) in [
+            ("format=WAV", "format"),
+            ("format=", "format"),
+            ("rate=44101", "rate"),
+            ("rate=+8000", "rate"),
+            ("rate=0", "rate"),
+            ("rate=99999999999999999999", "rate"),
+            ("dither=yes", "dither"),
+            ("channels=0", "channels"),
+            ("channels=9", "channels"),
+            ("t=-1", "t"),
+            ("t=1e3", "t"),
+            ("t=NaN", "t"),
+            ("d=0", "d"),
+            ("d=0.000", "d"),
+            ("track=", "track"),
+            ("track=de", "track"),
+            ("variant=max:", "variant"),
+            ("variant=max:0", "variant"),
+            ("variant=best", "variant"),
+            ("quality=high", "quality"),
+            ("quality", "quality"),
+        ] {
+            let problem = pcm(&format!("src=demo:a&{query}")).unwrap_err();
+            assert_eq!(problem.status(), 400, "{query}");
+            assert!(problem.detail.starts_with(&format!("`{name}` is ")), "{}", problem.detail);
+            assert!(problem.hint.unwrap().starts_with(&format!("`{name}` takes ")), "{query}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_parameter_names_the_nearest_one() {
+        let problem = pcm("src=demo:a&rte=8000").unwrap_err();
+        assert_eq!(problem.status(), 400);
+        assert!(problem.hint.unwrap().starts_with("did you mean `rate`?"));
+        assert!(parse_probe("source=demo:a").unwrap_err().hint.unwrap().contains("`src`"));
+    }
+
+    #[test]
+    fn a_repeated_parameter_is_refused() {
+        for query in
+            ["src=demo:a&rate=8000&rate=8000", "src=demo:a&src=demo:b", "src=demo:a&%73rc=x"]
+        {
+            assert!(pcm(query).unwrap_err().detail.contains("more than once"), "{query}");
+        }
+    }
+
+    #[test]
+    fn encoding_is_undone_once_and_must_be_whole() {
+        assert_eq!(pcm("src=demo:a%2520b").unwrap().source.path, "a%20b");
+        for query in [
+            "src=demo:%",
+            "src=demo:%4",
+            "src=demo:%zz",
+            "src=demo:%ff",
+            "src=demo:a%00",
+            "src=demo:a%0d%0a",
+            "src=demo:a%7f",
+            "src=demo:%c2%85",
+            "%ff=1",
+            "src=demo:%+1",
+        ] {
+            assert_eq!(pcm(query).unwrap_err().status(), 400, "{query}");
+        }
+    }
+
+    #[test]
+    fn sources_are_named_and_urls_are_not() {
+        for src in ["http://a/b", "HTTPS://a/b", "https:a", "ftp://a/b", "x%3A%2F%2Fa"] {
+            assert_eq!(pcm(&format!("src={src}")).unwrap_err().status(), 403, "{src}");
+        }
+        for src in ["", "demo", "demo:", ":a", "de mo:a", "demo:/a", "../x:a"] {
+            assert_eq!(pcm(&format!("src={src}")).unwrap_err().status(), 400, "{src}");
+        }
+        assert!(pcm("").unwrap_err().detail.contains("`src` is missing"));
+    }
+
+    #[test]
+    fn accept_decides_where_no_format_is_given() {
+        let format = |query, accept| parse_pcm(query, [accept]).map(|r| r.format);
+        assert_eq!(format("src=demo:a", "audio/flac"), Ok(Format::Flac));
+        assert_eq!(format("src=demo:a&format=wav", "audio/flac"), Ok(Format::Wav));
+        assert_eq!(format("src=demo:a", "text/html").unwrap_err().status(), 406);
+    }
+
+    #[test]
+    fn a_path_and_a_method_find_their_handler() {
+        assert_eq!(route(&Method::GET, "/v1/pcm"), Ok(Route::Pcm));
+        assert_eq!(route(&Method::HEAD, "/o/demo/a"), Ok(Route::Object("demo/a")));
+        assert_eq!(route(&Method::OPTIONS, "/livez"), Ok(Route::Options));
+        assert_eq!(route(&Method::OPTIONS, "*"), Ok(Route::Options));
+        let problem = route(&Method::POST, "/readyz").unwrap_err();
+        assert_eq!((problem.status(), problem.allow), (405, Some(ALLOW)));
+        assert_eq!(route(&Method::GET, "/v1/pcm/").unwrap_err().status(), 404);
+        assert_eq!(route(&Method::POST, "/").unwrap_err().status(), 404);
+    }
+
+    #[test]
+    fn an_object_keeps_its_path_as_it_was_sent() {
+        let object = ObjectRequest::parse("demo/a%20b/c", Some("k=1&l")).unwrap();
+        assert_eq!(object.source.path, "a%20b/c?k=1&l");
+        assert_eq!(object.source.to_string(), "demo:a%20b/c");
+        for rest in ["", "demo", "demo/", "/a", "de%20mo/a"] {
+            assert_eq!(ObjectRequest::parse(rest, None).unwrap_err().status(), 404, "{rest}");
+        }
+    }
+}

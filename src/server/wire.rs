@@ -1,0 +1,278 @@
+//! The body of a response, fed by the session that makes it.
+//!
+//! A body knows its length and its end, so that hyper sends `Content-Length` and keeps the
+//! connection (RULES 31). A body that cannot be finished ends with an error: the client sees its
+//! connection close short, and never takes a part for the whole.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER},
+};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{guard::exchange::Ticket, problem::Problem};
+use crate::{
+    file::range::unsatisfied_range,
+    runtime::{Task, channel::Receiver},
+    shard::{self, Part},
+};
+
+/// Why a body ended before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Abort {
+    /// What was to be sent can no longer be had. The reason was logged where it broke.
+    #[error("the source failed")]
+    Failed,
+    /// Its maker is gone without a word: it was cancelled, or it panicked.
+    #[error("the response was given up")]
+    Vanished,
+    /// Its maker ended before the length that was promised.
+    #[error("the response is shorter than it was said to be")]
+    Short,
+    /// Its maker made more than the length that was promised.
+    #[error("the response is longer than it was said to be")]
+    Overrun,
+    /// The request's own body could not be read, so there is nothing to answer.
+    #[error("the request was cut")]
+    Request,
+}
+
+/// The body of a response.
+#[derive(Default)]
+pub struct Body {
+    content: Content,
+    /// Holds back the next request of the connection until this is dropped.
+    ticket: Option<Ticket>,
+}
+
+#[derive(Default)]
+enum Content {
+    #[default]
+    Empty,
+    Small(Bytes),
+    Stream(Stream),
+}
+
+impl Body {
+    /// No bytes. Also the body of every answer to HEAD, whose `Content-Length` is set by hand.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// These bytes.
+    pub fn small(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let content = if bytes.is_empty() { Content::Empty } else { Content::Small(bytes) };
+        Self { content, ticket: None }
+    }
+
+    /// The body that a session makes: `length` bytes of it where that is known. The session is
+    /// dropped with it.
+    pub fn session(parts: Receiver<Part>, task: Option<Task<()>>, length: Option<u64>) -> Self {
+        let over = length == Some(0);
+        let stream = Stream { parts, left: length, over, _task: task };
+        Self { content: Content::Stream(stream), ticket: None }
+    }
+
+    /// Lets the connection's next request wait for the end of this body.
+    #[must_use]
+    pub fn with_ticket(mut self, ticket: Ticket) -> Self {
+        self.ticket = Some(ticket);
+        self
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Abort;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        let piece = match &mut self.content {
+            Content::Empty => None,
+            Content::Small(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.content = Content::Empty;
+                Some(Ok(bytes))
+            }
+            Content::Stream(stream) => ready!(stream.poll(cx)),
+        };
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Small(_) => false,
+            Content::Stream(stream) => stream.over,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Small(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Stream(stream) => stream.left.map_or_else(SizeHint::new, SizeHint::with_exact),
+        }
+    }
+}
+
+struct Stream {
+    parts: Receiver<Part>,
+    /// Bytes to come, where that is known.
+    left: Option<u64>,
+    over: bool,
+    /// Dropping it stops the work.
+    _task: Option<Task<()>>,
+}
+
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Abort>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let piece = match ready!(self.parts.poll_recv(cx)) {
+            Some(Ok(Some(block))) => self.take(block.len() as u64).map(|()| block.into_bytes()),
+            Some(Ok(None)) if self.left.is_none() => {
+                self.over = true;
+                return Poll::Ready(None);
+            }
+            Some(Ok(None)) => Err(Abort::Short),
+            Some(Err(shard::Abort)) => Err(Abort::Failed),
+            None => Err(Abort::Vanished),
+        };
+        self.over |= piece.is_err();
+        Poll::Ready(Some(piece))
+    }
+
+    fn take(&mut self, bytes: u64) -> Result<(), Abort> {
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(bytes).ok_or(Abort::Overrun)?;
+            self.over = *left == 0;
+        }
+        Ok(())
+    }
+}
+
+/// The response that says `problem`.
+pub fn problem_response(problem: &Problem) -> Response<Body> {
+    let mut response = Response::new(Body::small(problem.to_json()));
+    *response.status_mut() =
+        StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if let Some(seconds) = problem.retry_after_seconds {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(allow) = problem.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    if let Some(length) = problem.length
+        && let Ok(value) = HeaderValue::from_str(&unsatisfied_range(length))
+    {
+        headers.insert(CONTENT_RANGE, value);
+    }
+    response
+}
+
+/// Why a request body was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undrained {
+    /// It exceeds the limit: answer 413.
+    TooLarge,
+    /// It broke off or its framing is refused: answer nothing, return [`Abort::Request`].
+    Cut,
+}
+
+/// Reads a request body that means nothing to its end, so that a malformed one is noticed before
+/// the request is answered.
+///
+/// # Errors
+/// The body exceeds `limit_bytes`, or breaks off.
+pub async fn drain(mut body: Incoming, limit_bytes: u64) -> Result<(), Undrained> {
+    let mut bytes = 0;
+    while !body.is_end_stream() {
+        let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else { break };
+        let frame = frame.map_err(|_| Undrained::Cut)?;
+        bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if bytes > limit_bytes {
+            return Err(Undrained::TooLarge);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::block_on;
+
+    use super::*;
+    use crate::{
+        bufpool::{BufPool, Class, Options},
+        runtime::channel,
+    };
+
+    /// All pieces of a body, and how it ended.
+    fn collect(mut body: Body) -> (Vec<u8>, Result<(), Abort>) {
+        let mut all = Vec::new();
+        block_on(async {
+            while !body.is_end_stream() {
+                match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                    None => break,
+                    Some(Err(abort)) => return (all, Err(abort)),
+                    Some(Ok(frame)) => all.extend_from_slice(&frame.into_data().unwrap()),
+                }
+            }
+            (all, Ok(()))
+        })
+    }
+
+    fn block(bytes: &[u8]) -> Part {
+        let pool = BufPool::new(Options { budget_bytes: 1 << 20 });
+        let mut block = pool.take(Class::Small).unwrap();
+        block[..bytes.len()].copy_from_slice(bytes);
+        Ok(Some(block.freeze(bytes.len())))
+    }
+
+    /// What a client gets of two parts and then `end`, or of a session that just vanishes.
+    fn fed(length: Option<u64>, end: Option<Part>) -> (Vec<u8>, Result<(), Abort>) {
+        let (maker, parts) = channel::bounded(4);
+        let all = [Some(block(b"ab")), Some(block(b"cd")), end];
+        all.into_iter().flatten().for_each(|part| maker.try_send(part).ok().unwrap());
+        drop(maker);
+        collect(Body::session(parts, None, length))
+    }
+
+    #[test]
+    fn a_body_knows_its_length_and_its_end() {
+        assert!(Body::empty().is_end_stream());
+        assert_eq!(Body::small("abc").size_hint().exact(), Some(3));
+        assert_eq!(collect(Body::small("abc")), (b"abc".to_vec(), Ok(())));
+        let session = |length| Body::session(channel::bounded(1).1, None, length);
+        assert_eq!(session(Some(4)).size_hint().exact(), Some(4));
+        assert!(session(Some(0)).is_end_stream());
+        assert_eq!(session(None).size_hint().exact(), None);
+    }
+
+    #[test]
+    fn only_a_whole_body_ends_well() {
+        let all = b"abcd".to_vec();
+        assert_eq!(fed(Some(4), None), (all.clone(), Ok(())));
+        assert_eq!(fed(None, Some(Ok(None))), (all.clone(), Ok(())));
+        assert_eq!(fed(None, None), (all.clone(), Err(Abort::Vanished)));
+        assert_eq!(fed(Some(5), None), (all.clone(), Err(Abort::Vanished)));
+        assert_eq!(fed(Some(5), Some(Ok(None))), (all.clone(), Err(Abort::Short)));
+        assert_eq!(fed(None, Some(Err(shard::Abort))), (all, Err(Abort::Failed)));
+        assert_eq!(fed(Some(3), Some(Ok(None))), (b"ab".to_vec(), Err(Abort::Overrun)));
+    }
+}
