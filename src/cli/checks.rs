@@ -1,0 +1,417 @@
+//! What a machine's facts mean for a node: ok, warn or fail, each with its remedy.
+//!
+//! Pure: no I/O, no clock, no executor.
+
+use super::failure::ExitCode;
+use crate::config::Size;
+
+/// The executor refuses to start a shard with less locked memory.
+const MEMLOCK_PER_SHARD_BYTES: u64 = 512 << 10;
+
+/// Files a node has open besides its connections: volumes, journals, rings, sockets.
+const FILES_OF_ITS_OWN: u64 = 1024;
+
+/// Without these the executor does not start.
+const KERNEL_MIN: (u32, u32) = (5, 8);
+
+/// Since then locked memory is accounted to the cgroup and probing is complete.
+const KERNEL_GOOD: (u32, u32) = (5, 15);
+
+/// Certificates of today are not valid before.
+const YEAR_MIN: u64 = 2025;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// A node runs, and something will be worse than it could be.
+    Warn,
+    /// A node does not start, or not for long.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What was looked at.
+    pub name: &'static str,
+    /// How bad it is.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What to do, if anything.
+    pub remedy: Option<String>,
+    /// How a start that fails because of this ends.
+    pub code: ExitCode,
+}
+
+impl Verdict {
+    /// The word in tables and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+impl Check {
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        let found = found.into();
+        Self { name, verdict: Verdict::Ok, found, remedy: None, code: ExitCode::Runtime }
+    }
+
+    fn warn(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let remedy = Some(remedy.into());
+        Self { verdict: Verdict::Warn, remedy, ..Self::ok(name, found) }
+    }
+
+    fn fail(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Fail, ..Self::warn(name, found, remedy) }
+    }
+
+    fn ending(self, code: ExitCode) -> Self {
+        Self { code, ..self }
+    }
+}
+
+/// What asking for a ring gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Ring {
+    /// Why there is no ring (`errno`), or `None` if there is one.
+    pub(crate) errno: Option<i32>,
+    /// Operations that are needed and not there.
+    pub(crate) missing: Vec<&'static str>,
+    /// The sysctl `kernel.io_uring_disabled`, where the kernel has it.
+    pub(crate) disabled: Option<u32>,
+    /// Whether a seccomp filter watches this process.
+    pub(crate) is_filtered: bool,
+}
+
+/// What trying direct I/O in a directory gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DirectIo {
+    /// The cache is off.
+    Off,
+    /// What was written came back.
+    Works,
+    /// The file system takes the flag and does not mean it.
+    Tmpfs,
+    /// The file system refuses the flag (`EINVAL`).
+    Refused,
+    /// A file could not be made there.
+    NotWritable(String),
+    /// Something else went wrong.
+    Broken(String),
+}
+
+/// The kernel by its release, such as `6.1.0-13-amd64`.
+pub(crate) fn kernel(release: &str) -> Check {
+    const NAME: &str = "kernel";
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else {
+        return Check::warn(NAME, format!("{release}, which is no version"), "use Linux 5.15 on");
+    };
+    match (major, minor) {
+        version if version < KERNEL_MIN => {
+            Check::fail(NAME, format!("{release} is older than 5.8"), "use Linux 5.15 on")
+        }
+        version if version < KERNEL_GOOD => {
+            Check::warn(NAME, format!("{release} is older than 5.15"), "use Linux 5.15 on")
+        }
+        _ => Check::ok(NAME, release),
+    }
+}
+
+/// io_uring: whether there is a ring with all it needs, and who forbids it if not.
+pub(crate) fn io_uring(ring: &Ring) -> Check {
+    const NAME: &str = "io_uring";
+    const EPERM: i32 = 1;
+    const ENOSYS: i32 = 38;
+    const SYSCTL: &str = "sysctl -w kernel.io_uring_disabled=0";
+    match (ring.errno, ring.disabled) {
+        (None, _) if ring.missing.is_empty() => Check::ok(NAME, "available"),
+        (None, _) => {
+            let found = format!("without {}", ring.missing.join(", "));
+            Check::fail(NAME, found, "use Linux 5.15 on")
+        }
+        (Some(_), Some(2)) => {
+            Check::fail(NAME, "kernel.io_uring_disabled is 2: forbidden to everyone", SYSCTL)
+        }
+        (Some(EPERM), Some(1)) => {
+            let found = "kernel.io_uring_disabled is 1: forbidden without CAP_SYS_ADMIN or the \
+                 group of kernel.io_uring_group";
+            Check::fail(NAME, found, format!("{SYSCTL}, or add the user to that group"))
+        }
+        (Some(EPERM), _) if ring.is_filtered => {
+            let remedy = "allow io_uring_setup, io_uring_enter and io_uring_register: \
+                 docker run --security-opt seccomp=PROFILE (or seccomp=unconfined)";
+            let found = "a seccomp filter forbids it, as Docker's default profile does";
+            Check::fail(NAME, found, remedy)
+        }
+        (Some(ENOSYS), _) => Check::fail(
+            NAME,
+            "the kernel has none",
+            "use Linux 5.15 on, built with CONFIG_IO_URING",
+        ),
+        (Some(errno), _) => {
+            let found = format!("no ring could be made (errno {errno})");
+            Check::fail(NAME, found, "look for a security module that forbids io_uring_setup")
+        }
+    }
+}
+
+/// Memory that may be locked, `None` for no limit.
+pub(crate) fn memlock(limit: Option<u64>, shards: u16) -> Check {
+    const NAME: &str = "memlock";
+    let need = MEMLOCK_PER_SHARD_BYTES * u64::from(shards.max(1));
+    let remedy = format!(
+        "ulimit -l {} (systemd: LimitMEMLOCK=infinity, docker: --ulimit memlock=-1)",
+        need >> 10
+    );
+    match limit {
+        None => Check::ok(NAME, "no limit"),
+        Some(limit) if limit < MEMLOCK_PER_SHARD_BYTES => {
+            let least = Size(MEMLOCK_PER_SHARD_BYTES);
+            Check::fail(NAME, format!("{} is less than {least}", Size(limit)), remedy)
+        }
+        Some(limit) if limit < need => {
+            let found = format!("{} is less than {} for {shards} shards", Size(limit), Size(need));
+            Check::warn(NAME, found, remedy)
+        }
+        Some(limit) => Check::ok(NAME, Size(limit).to_string()),
+    }
+}
+
+/// Open files, against a connection at each end of each stream. `None` for no limit.
+pub(crate) fn open_files(limit: Option<u64>, connections: usize) -> Check {
+    const NAME: &str = "open files";
+    let need = (connections as u64).saturating_mul(2).saturating_add(FILES_OF_ITS_OWN);
+    let remedy = format!("ulimit -n {need} (systemd: LimitNOFILE={need})");
+    match limit {
+        None => Check::ok(NAME, "no limit"),
+        Some(limit) if limit < FILES_OF_ITS_OWN => {
+            Check::fail(NAME, format!("{limit} is less than {FILES_OF_ITS_OWN}"), remedy)
+        }
+        Some(limit) if limit < need => {
+            let found = format!("{limit} is less than {need} for {connections} connections");
+            Check::warn(NAME, found, format!("{remedy}, or lower limits.connections"))
+        }
+        Some(limit) => Check::ok(NAME, limit.to_string()),
+    }
+}
+
+/// Direct I/O on the cache directory.
+pub(crate) fn direct_io(tried: &DirectIo, dir: &str) -> Check {
+    const NAME: &str = "direct I/O";
+    let elsewhere = "put cache.dir on ext4, xfs or btrfs, or turn the cache off by size 0B";
+    let check = match tried {
+        DirectIo::Off => Check::ok(NAME, "the cache is off"),
+        DirectIo::Works => Check::ok(NAME, format!("works in {dir}")),
+        DirectIo::Tmpfs => {
+            let found = format!("{dir} is a tmpfs, which ignores O_DIRECT: the cache takes memory");
+            Check::warn(NAME, found, elsewhere)
+        }
+        DirectIo::Refused => {
+            Check::fail(NAME, format!("the file system of {dir} knows no O_DIRECT"), elsewhere)
+        }
+        DirectIo::NotWritable(why) => {
+            let found = format!("{dir} cannot be written: {why}");
+            Check::fail(NAME, found, "give this user the directory, or name another by --cache DIR")
+        }
+        DirectIo::Broken(why) => {
+            Check::fail(NAME, format!("in {dir}: {why}"), format!("check the disk; {elsewhere}"))
+        }
+    };
+    check.ending(ExitCode::Io)
+}
+
+/// Room for the cache: what is free and what the cache has already, in bytes.
+pub(crate) fn space(free: u64, used: u64, size: u64) -> Check {
+    const NAME: &str = "space";
+    // Within one percent a person sees the same number; whole MiB are readable.
+    let room = free.saturating_add(used);
+    let shown = Size(room >> 20 << 20);
+    match room {
+        _ if size == 0 => Check::ok(NAME, "the cache is off"),
+        room if room < size => {
+            let found = format!("{shown} for a cache of {}", Size(size));
+            Check::warn(NAME, found, format!("make room, or --cache-size {shown}"))
+        }
+        _ => Check::ok(NAME, format!("{shown} for a cache of {}", Size(size))),
+    }
+}
+
+/// A port, by what binding it gave: nothing, or the error's `errno` and its text.
+pub(crate) fn port(name: &'static str, address: &str, bound: Result<(), (i32, String)>) -> Check {
+    const EACCES: i32 = 13;
+    const EADDRINUSE: i32 = 98;
+    const EADDRNOTAVAIL: i32 = 99;
+    let Err((errno, text)) = bound else { return Check::ok(name, format!("{address} is free")) };
+    match errno {
+        EADDRINUSE => Check::fail(
+            name,
+            format!("{address} is in use"),
+            format!("stop what listens there (ss -ltnp), or choose another by --{name} ADDR"),
+        ),
+        EACCES => Check::fail(
+            name,
+            format!("{address} is not allowed to this user"),
+            "choose a port from 1024 on, or give CAP_NET_BIND_SERVICE",
+        ),
+        EADDRNOTAVAIL => Check::fail(
+            name,
+            format!("{address} is no address of this machine"),
+            format!("choose one that `ip addr` shows, by --{name} ADDR"),
+        ),
+        _ => Check::fail(name, format!("{address}: {text}"), format!("choose another --{name}")),
+    }
+}
+
+/// The clock, in seconds since 1970. A wrong one breaks TLS, freshness and signatures.
+pub(crate) fn clock(unix_seconds: u64) -> Check {
+    const NAME: &str = "clock";
+    const YEAR_SECONDS: u64 = 31_556_952; // The Gregorian mean.
+    let year = 1970 + unix_seconds / YEAR_SECONDS;
+    match year {
+        year if year < YEAR_MIN => {
+            let found = format!("says {year}: certificates are not valid yet");
+            Check::warn(NAME, found, "set it (timedatectl set-ntp true)")
+        }
+        _ => Check::ok(NAME, format!("says {year}")),
+    }
+}
+
+/// Cores: those this process may run on, and its cgroup's quota in cores.
+pub(crate) fn cores(shards: u16, cpus: usize, quota: Option<f64>) -> Check {
+    const NAME: &str = "cores";
+    if usize::from(shards) > cpus {
+        let found = format!("{shards} shards, and {cpus} cores to pin them to");
+        return Check::fail(NAME, found, format!("--shards {cpus}")).ending(ExitCode::Config);
+    }
+    match quota {
+        Some(quota) if quota + 0.01 < f64::from(shards) => {
+            let whole = (quota.floor() as u16).max(1);
+            let found =
+                format!("{shards} shards, and a cgroup quota of {quota:.2} cores: they stall");
+            Check::warn(NAME, found, format!("--shards {whole}, or raise the quota"))
+        }
+        Some(quota) => Check::ok(NAME, format!("{shards} shards, {cpus} cores, quota {quota:.2}")),
+        None => Check::ok(NAME, format!("{shards} shards, {cpus} cores")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Verdict::*, *};
+
+    #[test]
+    fn kernels_by_their_release() {
+        for (release, verdict) in [
+            ("6.18.0", Ok),
+            ("5.15.0-91-generic", Ok),
+            ("5.10.0-28-amd64", Warn),
+            ("5.4.0", Fail),
+            ("4.19.0", Fail),
+            ("unknown", Warn),
+            ("", Warn),
+        ] {
+            assert_eq!(kernel(release).verdict, verdict, "{release}");
+        }
+    }
+
+    #[test]
+    fn a_missing_ring_names_who_forbids_it() {
+        let ring = |errno, disabled, is_filtered| Ring {
+            errno: Some(errno),
+            disabled,
+            is_filtered,
+            missing: vec![],
+        };
+        for (ring, word) in [
+            (ring(1, Some(2), false), "forbidden to everyone"),
+            (ring(1, Some(1), false), "io_uring_group"),
+            (ring(1, Some(0), true), "Docker's default profile"),
+            (ring(1, None, true), "Docker's default profile"),
+            (ring(1, Some(0), false), "errno 1"),
+            (ring(38, None, false), "the kernel has none"),
+            (Ring { missing: vec!["STATX"], ..Ring::default() }, "without STATX"),
+        ] {
+            let check = io_uring(&ring);
+            assert_eq!(check.verdict, Fail, "{ring:?}");
+            assert!(check.found.contains(word), "{ring:?}: {}", check.found);
+            assert!(check.remedy.is_some());
+        }
+        assert_eq!(io_uring(&Ring::default()).verdict, Ok);
+    }
+
+    #[test]
+    fn limits_against_what_is_needed() {
+        let cases = [
+            (memlock(None, 64), Ok),
+            (memlock(Some(64 << 10), 1), Fail),
+            (memlock(Some(512 << 10), 1), Ok),
+            (memlock(Some(512 << 10), 2), Warn),
+            (open_files(None, 10_000), Ok),
+            (open_files(Some(256), 10_000), Fail),
+            (open_files(Some(1024), 10_000), Warn),
+            (open_files(Some(65_536), 10_000), Ok),
+            (open_files(Some(65_536), usize::MAX), Warn),
+        ];
+        for (check, verdict) in cases {
+            assert_eq!(check.verdict, verdict, "{check:?}");
+        }
+        assert!(memlock(Some(0), 2).remedy.unwrap().contains("ulimit -l 1024"));
+    }
+
+    #[test]
+    fn a_cache_directory_that_does_not_work_ends_with_74() {
+        for (tried, verdict) in [
+            (DirectIo::Off, Ok),
+            (DirectIo::Works, Ok),
+            (DirectIo::Tmpfs, Warn),
+            (DirectIo::Refused, Fail),
+            (DirectIo::NotWritable("denied".into()), Fail),
+            (DirectIo::Broken("short read".into()), Fail),
+        ] {
+            let check = direct_io(&tried, "/c");
+            assert_eq!((check.verdict, check.code), (verdict, ExitCode::Io), "{tried:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_cache_has_already_counts_as_room() {
+        assert_eq!(space(5 << 30, 0, 10 << 30).verdict, Warn);
+        assert_eq!(space(5 << 30, 5 << 30, 10 << 30).verdict, Ok);
+        assert_eq!(space(0, 0, 0).verdict, Ok);
+        assert_eq!(space(u64::MAX, u64::MAX, 1).verdict, Ok);
+    }
+
+    #[test]
+    fn ports_say_why_they_cannot_be_had() {
+        for (errno, word) in [(98, "in use"), (13, "not allowed"), (99, "no address"), (5, "odd")] {
+            let check = port("listen", "127.0.0.1:1", Err((errno, "odd".into())));
+            assert_eq!(check.verdict, Fail);
+            assert!(check.found.contains(word), "{check:?}");
+        }
+        assert_eq!(port("admin", "127.0.0.1:1", Result::Ok(())).verdict, Ok);
+    }
+
+    #[test]
+    fn more_shards_than_cores_is_a_bad_configuration() {
+        let check = cores(3, 2, None);
+        assert_eq!((check.verdict, check.code), (Fail, ExitCode::Config));
+        assert_eq!(cores(2, 2, Some(1.5)).verdict, Warn);
+        assert_eq!(cores(2, 2, Some(1.5)).remedy.unwrap(), "--shards 1, or raise the quota");
+        assert_eq!(cores(2, 2, Some(2.0)).verdict, Ok);
+        assert_eq!(cores(2, 4, None).verdict, Ok);
+    }
+
+    #[test]
+    fn a_clock_at_1970_is_seen() {
+        assert_eq!(clock(0).verdict, Warn);
+        assert_eq!(clock(1_800_000_000).verdict, Ok);
+    }
+}

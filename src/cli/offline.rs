@@ -1,0 +1,164 @@
+//! A shard without a server: for commands that decode one source.
+
+use std::{path::Path, rc::Rc, sync::mpsc};
+
+use url::Url;
+
+use super::{ExitCode, Failure, serve};
+use crate::{
+    assets::AssetStore,
+    bufpool::{self, BufPool},
+    config::{Config, Merged},
+    decode::Stacks,
+    file::{self, Files, Library},
+    net::{self, Client, Origin, Resolver},
+    pcm::{self, SourceName},
+    runtime::{self, Queue, ShardId, mailbox::Mesh},
+    server,
+    shard::{MAILBOX, Parts, Refusal, Route, Shard},
+    storage::{Failure as Cause, Volumes},
+};
+
+/// What a local file's directory, or a free URL's host, is called among the sources.
+const HERE: &str = "source";
+
+/// A source as a person types it, and what makes it one: `NAME:path`, an HTTP URL, or a local file.
+pub(super) struct Found {
+    /// Its name for the shard.
+    pub source: SourceName,
+    options: server::Options,
+}
+
+impl Found {
+    /// Looks what `text` is.
+    ///
+    /// # Errors
+    /// Neither a configured source, nor a URL, nor a file.
+    pub(super) fn new(text: &str, merged: &Merged) -> Result<Self, Failure> {
+        let config: &Config = &merged.config;
+        let mut options = serve::options(config)?;
+        if let Ok(url) = Url::parse(text)
+            && ["http", "https"].contains(&url.scheme())
+        {
+            let (origin, path) = free_origin(&url)?;
+            options.origins.push(origin);
+            return Ok(Self { source: named(HERE, &path), options });
+        }
+        if let Some((name, path)) = text.split_once(':')
+            && (config.origin.contains_key(name) || config.library.contains_key(name))
+        {
+            return Ok(Self { source: named(name, path), options });
+        }
+        let (dir, name) = local(Path::new(text)).ok_or_else(|| {
+            Failure::new(ExitCode::Usage, format!("`{text}` is no file"))
+                .hint("give a local file, an http(s) URL, or NAME:path with --origin or --library")
+        })?;
+        options.libraries.push(Library { name: HERE.to_owned(), dir: dir.into() });
+        Ok(Self { source: named(HERE, &escaped(&name)), options })
+    }
+
+    /// Runs `work` on a shard that can open the source; nothing is left on disk.
+    ///
+    /// # Errors
+    /// What `work` failed by, or what kept the shard from starting.
+    pub(super) fn run<T, F, Fut>(self, work: F) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: FnOnce(Rc<Shard>, SourceName) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = Result<T, Failure>> + 'static,
+    {
+        let roots = net::Roots::load();
+        let mesh = Mesh::new(1, MAILBOX);
+        let (result, outcome) = mpsc::channel();
+        let one = runtime::Options { shards: 1, ..runtime::Options::default() };
+        let Self { source, options } = self;
+        runtime::run(one, move |id| {
+            let (work, result, source) = (work.clone(), result.clone(), source.clone());
+            let shard = shard(id, options.clone(), roots.clone(), mesh.clone());
+            async move {
+                let shard = shard.await;
+                let worked = work(Rc::clone(&shard), source).await;
+                shard.files.close();
+                shard.gate.empty().await;
+                // The receiver lives until all shards have ended.
+                let _ = result.send(worked);
+            }
+        })
+        .map_err(server::Error::from)?;
+        outcome.recv().unwrap_or_else(|_| Err(Failure::new(ExitCode::Runtime, "the shard ended")))
+    }
+}
+
+async fn shard(
+    id: ShardId,
+    options: server::Options,
+    roots: net::Roots,
+    mesh: Mesh<crate::shard::Mail>,
+) -> Rc<Shard> {
+    let pool = BufPool::new(bufpool::Options { budget_bytes: options.memory_bytes });
+    let store = AssetStore::new(options.assets, Volumes::off(1, 1, pool.clone()));
+    let client = Client::new(options.net, &roots, Resolver::system());
+    let shard = Shard::new(Parts {
+        id,
+        route: Route { volumes: 1, shards: 1 },
+        files: Files::new(Rc::new(store), client, options.origins, options.libraries),
+        stacks: Stacks::new(options.stacks),
+        read_ahead_bytes: options.read_ahead_bytes,
+        pool,
+        mailbox: mesh.join(id).await,
+    });
+    runtime::spawn(Queue::Io, "mail", Rc::clone(&shard).attend()).detach();
+    shard
+}
+
+/// The host of a URL as an origin, and the rest as a path of it. Who types a URL means its address,
+/// whatever that is.
+fn free_origin(url: &Url) -> Result<(Origin, String), Failure> {
+    let mut base = url.clone();
+    base.set_path("/");
+    base.set_query(None);
+    base.set_fragment(None);
+    let bad =
+        |error: net::BadBase| Failure::new(ExitCode::Usage, error.to_string()).at(url.as_str());
+    let origin = Origin::new(HERE, base).map_err(bad)?.allow_literal();
+    let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+    Ok((origin, format!("{}{query}", url.path().trim_start_matches('/'))))
+}
+
+fn local(path: &Path) -> Option<(String, String)> {
+    let path = path.canonicalize().ok().filter(|path| path.is_file())?;
+    let name = path.file_name()?.to_str()?.to_owned();
+    Some((path.parent()?.to_str()?.to_owned(), name))
+}
+
+/// Paths of sources are percent-encoded; names of files are not.
+fn escaped(name: &str) -> String {
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+fn named(name: &str, path: &str) -> SourceName {
+    SourceName { name: name.to_owned(), path: path.to_owned() }
+}
+
+/// Why a source gave nothing, as the command line says it.
+pub(super) fn failure(refusal: &Refusal, source: &SourceName) -> Failure {
+    let code = match refusal {
+        Refusal::File(file::Error::Source(cause)) | Refusal::Pcm(pcm::Error::Source(cause)) => {
+            code_of(cause)
+        }
+        Refusal::File(file::Error::Unreadable(_)) => ExitCode::Io,
+        _ => ExitCode::Runtime,
+    };
+    Failure::new(code, refusal.to_string()).at(source.path_without_query())
+}
+
+fn code_of(cause: &Cause) -> ExitCode {
+    use net::Error::{Busy, Connection, Cut, Dns, Silent, Tls};
+    match cause.cause::<net::Error>() {
+        Some(Connection(_) | Silent { .. } | Cut { .. } | Tls(_) | Dns | Busy) => {
+            ExitCode::Unavailable
+        }
+        Some(_) => ExitCode::Runtime,
+        None => ExitCode::Io,
+    }
+}

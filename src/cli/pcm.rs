@@ -1,0 +1,135 @@
+//! `kithara pcm`: one decode, without a server.
+
+use std::{
+    fs::File,
+    io::{self, Seek, Write},
+    path::Path,
+    rc::Rc,
+};
+
+use super::{
+    ExitCode, Failure, PcmArgs,
+    offline::{Found, failure},
+    start_log,
+};
+use crate::{
+    decode::{Dither, Quality},
+    pcm::{Ask, Format, RATES_HZ, Rendition, SourceName},
+    runtime,
+    shard::{Answer, Job, Shard},
+};
+
+/// Decodes as `args` say.
+///
+/// # Errors
+/// What cannot be read, decoded or written.
+pub(super) fn run(args: &PcmArgs) -> Result<ExitCode, Failure> {
+    let merged = args.sources.load()?;
+    start_log(&merged.config.log)?;
+    let found = Found::new(&args.source, &merged)?;
+    let ask = ask(args, found.source.clone())?;
+    let to = args.output.clone();
+    found.run(move |shard, _| async move { decode(shard, ask, &to).await })?;
+    Ok(ExitCode::Ok)
+}
+
+fn ask(args: &PcmArgs, source: SourceName) -> Result<Ask, Failure> {
+    let usage = |what: String| Failure::new(ExitCode::Usage, what);
+    let format = Format::from_name(&args.format).ok_or_else(|| {
+        let names = Format::ALL.map(Format::name).join(", ");
+        usage(format!("there is no format `{}`", args.format)).hint(format!("there are {names}"))
+    })?;
+    if let Some(rate) = args.rate.filter(|rate| !RATES_HZ.contains(rate)) {
+        let rates = RATES_HZ.map(|rate| rate.to_string()).join(", ");
+        return Err(usage(format!("{rate} Hz cannot be made")).hint(format!("there are {rates}")));
+    }
+    Ok(Ask {
+        source,
+        format,
+        rate_hz: args.rate,
+        channels: args.channels,
+        dither: Dither::None,
+        quality: Quality::Good,
+        start: args.start,
+        duration: args.duration,
+        track: None,
+    })
+}
+
+async fn decode(shard: Rc<Shard>, ask: Ask, to: &Path) -> Result<(), Failure> {
+    let source = ask.source.clone();
+    let response = shard.request(Job::Pcm { ask, head_only: false }).await;
+    let mut response = response.map_err(|refusal| failure(&refusal, &source))?;
+    let Answer::Pcm(head) = &response.answer else {
+        return Err(Failure::new(ExitCode::Runtime, "the shard answered something else"));
+    };
+    let rendition = head.rendition.clone();
+    // Opened only now, so that a source that cannot be decoded leaves an old file as it is.
+    let mut sink = Sink::open(to)?;
+    let mut bytes = 0_u64;
+    loop {
+        match response.body.recv().await {
+            Some(Ok(Some(block))) => {
+                bytes += block.len() as u64;
+                let written = runtime::blocking(move || sink.write(&block)).await;
+                sink =
+                    written.unwrap_or_else(|_| Err(Failure::new(ExitCode::Io, "writing broke")))?;
+            }
+            Some(Ok(None)) => break,
+            Some(Err(_)) | None => {
+                let what = format!("the source broke off; {bytes} bytes of it are written");
+                return Err(Failure::new(ExitCode::Io, what).at(source.path_without_query()));
+            }
+        }
+    }
+    sink.finish(&rendition, bytes)
+}
+
+/// Where the bytes go: a file, or stdout.
+enum Sink {
+    File(File, String),
+    Stdout,
+}
+
+impl Sink {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            return Ok(Sink::Stdout);
+        }
+        let name = path.display().to_string();
+        match File::create(path) {
+            Ok(file) => Ok(Sink::File(file, name)),
+            Err(error) => Err(broken(&error, &name)),
+        }
+    }
+
+    fn write(mut self, bytes: &[u8]) -> Result<Self, Failure> {
+        match &mut self {
+            Sink::File(file, name) => {
+                file.write_all(bytes).map_err(|error| broken(&error, name))?
+            }
+            Sink::Stdout => {
+                io::stdout().write_all(bytes).map_err(|error| broken(&error, "stdout"))?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Where the length was not known at the start, a file's header gets it now; a pipe's cannot.
+    fn finish(self, rendition: &Rendition, bytes: u64) -> Result<(), Failure> {
+        match self {
+            Sink::Stdout => io::stdout().flush().map_err(|error| broken(&error, "stdout")),
+            Sink::File(mut file, name) => match rendition.header_of(bytes) {
+                Some(header) => file
+                    .rewind()
+                    .and_then(|()| file.write_all(&header))
+                    .map_err(|error| broken(&error, &name)),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+fn broken(error: &io::Error, name: &str) -> Failure {
+    Failure::new(ExitCode::Io, format!("cannot be written: {error}")).at(name)
+}

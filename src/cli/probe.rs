@@ -1,0 +1,72 @@
+//! `kithara probe`: what a source is.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
+
+use super::{
+    ExitCode, Failure, ProbeArgs,
+    offline::{Found, failure},
+    start_log,
+};
+use crate::{
+    decode::{Info, Sample},
+    pcm::timeline,
+    server::probe_json,
+    shard::{Answer, Job},
+};
+
+/// Prints what the source is.
+///
+/// # Errors
+/// What cannot be read or understood.
+pub(super) fn run(args: &ProbeArgs) -> Result<ExitCode, Failure> {
+    let merged = args.sources.load()?;
+    start_log(&merged.config.log)?;
+    let found = Found::new(&args.source, &merged)?;
+    let info = found.run(|shard, source| async move {
+        let response = shard.request(Job::Probe(source.clone())).await;
+        match response.map_err(|refusal| failure(&refusal, &source))?.answer {
+            Answer::Probe(info) => Ok(*info),
+            _ => Err(Failure::new(ExitCode::Runtime, "the shard answered something else")),
+        }
+    })?;
+    let text = match args.json {
+        true => probe_json(&args.source, &info),
+        false => table(&info),
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(ExitCode::Io, format!("stdout cannot be written: {error}")))
+        }
+        _ => Ok(ExitCode::Ok),
+    }
+}
+
+fn table(info: &Info) -> String {
+    let sample = match info.sample {
+        Sample::Integer { bits } => format!("{bits} bit"),
+        Sample::Float => "float".to_owned(),
+    };
+    let frames = info.frames.map_or("not known".to_owned(), |frames| frames.to_string());
+    let duration = info.frames.map_or("not known".to_owned(), |frames| {
+        format!("{} s", timeline::duration(frames, info.rate_hz))
+    });
+    let mut text = String::new();
+    let rows = [
+        ("container", info.container.to_owned()),
+        ("codec", info.codec.to_owned()),
+        ("rate", format!("{} Hz", info.rate_hz)),
+        ("channels", info.channels.count.to_string()),
+        ("sample", sample),
+        ("frames", frames),
+        ("duration", duration),
+    ];
+    let tags = info.tags.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    for (name, value) in rows.into_iter().chain(tags) {
+        // Tags are somebody's bytes: what would move a terminal's cursor is shown as an escape.
+        let _ = writeln!(text, "{name:>12}  {}", value.escape_debug());
+    }
+    text
+}

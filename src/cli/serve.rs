@@ -1,0 +1,247 @@
+//! `kithara serve`: from the configuration to a running node.
+
+use std::io::{self, IsTerminal, Write};
+
+use http::{HeaderName, HeaderValue};
+
+use super::{ExitCode, Failure, ServeArgs, preflight, start_log};
+use crate::{
+    assets,
+    config::{self, Config, Merged, Source},
+    decode, demo,
+    file::Library,
+    net::{self, Origin},
+    runtime,
+    server::{
+        self, Ready, Tell, connection,
+        guard::{Limits, patience::Patience},
+    },
+};
+
+/// Runs a node until a signal ends it.
+///
+/// # Errors
+/// What kept it from starting.
+pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
+    let merged = args.node.load()?;
+    start_log(&merged.config.log)?;
+    refuse_unenforced(&merged.config)?;
+    warn_of_unenforced(&merged);
+    preflight(&merged.config)?;
+    if args.check {
+        return Ok(ExitCode::Ok);
+    }
+    let mut options = options(&merged.config)?;
+    options.demo = args.demo;
+    let ready = if args.demo { demo_is_ready } else { is_ready };
+    server::run(options, Tell { ready, failed })?;
+    Ok(ExitCode::Ok)
+}
+
+/// Keys that lock something must not be taken and then left without effect.
+fn refuse_unenforced(config: &Config) -> Result<(), Failure> {
+    let locks = [
+        ("signing.keys", !config.signing.keys.is_empty()),
+        ("admin.token", config.admin.token.is_some()),
+        ("origin.NAME.methods", config.origin.values().any(|origin| !origin.methods.is_empty())),
+    ];
+    match locks.iter().find(|(_, is_set)| *is_set) {
+        Some((key, _)) => Err(Failure::new(
+            ExitCode::Config,
+            format!("`{key}` is set, and this version does not enforce it yet"),
+        )
+        .hint("leave it out and keep the node on an address that only trusted clients reach")),
+        None => Ok(()),
+    }
+}
+
+/// Limits that have a name and a default already, and whose enforcement comes with later work.
+const NOT_YET: [&str; 16] = [
+    "connections_per_client",
+    "streams_per_client",
+    "min_write_rate",
+    "ranges",
+    "playlist_bytes",
+    "playlist_lines",
+    "variants",
+    "key_bytes",
+    "init_bytes",
+    "segment_bytes",
+    "scan_wait",
+    "scan_bytes",
+    "read_ahead",
+    "prefetch_queue",
+    "decode_share",
+    "sample_table_bytes",
+];
+
+/// Who sets a limit must not believe that it holds when it does not.
+fn warn_of_unenforced(merged: &Merged) {
+    for name in NOT_YET {
+        let key = format!("limits.{name}");
+        if *merged.source(&key) != Source::Default {
+            tracing::warn!(key, "is set, and this version does not enforce it yet");
+        }
+    }
+}
+
+/// The one line on stdout, for scripts.
+fn is_ready(ready: Ready) {
+    let line =
+        format!("ready listen={} admin={} shards={}\n", ready.listen, ready.admin, ready.shards);
+    let mut out = io::stdout().lock();
+    // A starter that does not read it is none of the node's business.
+    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+}
+
+/// The same, and on stderr what a person may try.
+fn demo_is_ready(ready: Ready) {
+    let _ = io::stderr().write_all(banner(&ready, io::stderr().is_terminal()).as_bytes());
+    is_ready(ready);
+}
+
+fn banner(ready: &Ready, colour: bool) -> String {
+    let (bold, dim, plain) = match colour && super::wants_colour(true) {
+        true => ("\x1b[1m", "\x1b[2m", "\x1b[0m"),
+        false => ("", "", ""),
+    };
+    let listen = ready.listen;
+    let song = |ending: &str| {
+        let found = demo::FILES.iter().find(|file| file.name.ends_with(ending));
+        found.map_or(demo::FILES[0].name, |file| file.name)
+    };
+    let names: Vec<_> = demo::FILES.iter().map(|file| file.name).collect();
+    format!(
+        "\n{bold}kithara{plain} is playing on http://{listen}\n\n\
+         {dim}# decoded, whatever it was: a WAV with its exact length{plain}\n\
+         curl 'http://{listen}/v1/pcm?src=demo:{mp3}' -o x.wav\n\n\
+         {dim}# at another rate, straight to the loudspeaker{plain}\n\
+         curl -s 'http://{listen}/v1/pcm?src=demo:{flac}&rate=48000' | aplay\n\n\
+         {dim}# five seconds from the tenth on, as FLAC{plain}\n\
+         curl 'http://{listen}/v1/pcm?src=demo:{ogg}&t=10&d=5&format=flac' -o x.flac\n\n\
+         {dim}# the original bytes, and what they are{plain}\n\
+         curl 'http://{listen}/o/demo/{m4a}' -o x.m4a\n\
+         curl 'http://{listen}/v1/probe?src=demo:{m4a}'\n\n\
+         {dim}# also there: {all}{plain}\n\n",
+        mp3 = song(".mp3"),
+        flac = song(".flac"),
+        ogg = song(".ogg"),
+        m4a = song(".m4a"),
+        all = names.join(" "),
+    )
+}
+
+/// A shard that cannot start takes the node down: the others would wait for it.
+fn failed(error: server::Error) -> ! {
+    let failure = Failure::from(error);
+    let _ = writeln!(io::stderr(), "{}", failure.report());
+    std::process::exit(failure.code as i32)
+}
+
+impl From<server::Error> for Failure {
+    fn from(error: server::Error) -> Self {
+        let code = match &error {
+            server::Error::Storage(_) => ExitCode::Io,
+            server::Error::Runtime(_) | server::Error::System(_) => ExitCode::Runtime,
+        };
+        Failure::new(code, error.to_string())
+    }
+}
+
+/// The configuration in the form of the layers' own options.
+pub(super) fn options(config: &Config) -> Result<server::Options, Failure> {
+    let limits = &config.limits;
+    Ok(server::Options {
+        listen: config.listen,
+        admin: config.admin.listen,
+        runtime: runtime::Options {
+            shards: usize::from(config.shard_count(config::cores())),
+            ..runtime::Options::default()
+        },
+        memory_bytes: config.memory.0 as usize,
+        cache_dir: config.cache.dir.clone(),
+        cache_bytes: config.cache.size.0,
+        sync: config.cache.sync_interval.0,
+        assets: assets::Options {
+            media_ttl: config.cache.media_ttl.0,
+            object_bytes: limits.object_bytes.0,
+        },
+        read_ahead_bytes: config.read_ahead_bytes(),
+        net: net_options(limits),
+        origins: origins(config)?,
+        libraries: libraries(config),
+        demo: false,
+        stacks: decode::StackOptions {
+            stack_bytes: limits.stack_bytes.0 as usize,
+            ..Default::default()
+        },
+        connection: connection::Options {
+            limits: Limits {
+                header_bytes: limits.header_bytes.0 as usize,
+                header_fields: limits.header_fields,
+                uri_bytes: limits.uri_bytes.0 as usize,
+            },
+            patience: Patience {
+                header_timeout: limits.header_timeout.0,
+                idle_timeout: limits.idle_timeout.0,
+                write_stall: limits.write_stall.0,
+            },
+        },
+        sockets: runtime::SocketOptions {
+            send_buffer_bytes: Some(limits.send_buffer.0 as usize),
+            receive_buffer_bytes: None,
+        },
+        connections: limits.connections,
+        shutdown_grace: config.shutdown_grace.0,
+    })
+}
+
+fn net_options(limits: &config::Limits) -> net::Options {
+    net::Options {
+        connect: limits.origin_connect.0,
+        first_byte: limits.origin_first_byte.0,
+        inactivity: limits.origin_inactivity.0,
+        retries: limits.origin_retries as u32,
+        retry_base: limits.origin_backoff.0,
+        retry_longest: limits.origin_backoff_max.0,
+        connections: limits.origin_connections,
+        idle_connections: limits.origin_idle_connections,
+        redirects: limits.redirects,
+        receive_buffer: limits.receive_buffer.0 as usize,
+        ..net::Options::default()
+    }
+}
+
+fn origins(config: &Config) -> Result<Vec<Origin>, Failure> {
+    let bad = |name: &str, what: String| {
+        Failure::new(ExitCode::Config, what).at(format!("[origin.{name}]"))
+    };
+    let made = config.origin.iter().map(|(name, told)| {
+        let origin = Origin::new(name, told.base.clone());
+        let mut origin = origin.map_err(|error| bad(name, error.to_string()))?;
+        origin.allow_private = told.allow_private.clone();
+        origin.key_ignore = told.key_ignore.clone();
+        for (field, value) in &told.headers {
+            let field_name = HeaderName::try_from(field.as_str());
+            let value = HeaderValue::try_from(value.expose());
+            let (Ok(field_name), Ok(mut value)) = (field_name, value) else {
+                return Err(bad(
+                    name,
+                    format!("`{field}` is no header field, or its value is none"),
+                ));
+            };
+            value.set_sensitive(true);
+            origin.headers.push((field_name, value));
+        }
+        Ok(origin)
+    });
+    made.collect()
+}
+
+fn libraries(config: &Config) -> Vec<Library> {
+    let library = |(name, told): (&String, &config::Library)| Library {
+        name: name.clone(),
+        dir: told.dir.clone(),
+    };
+    config.library.iter().map(library).collect()
+}

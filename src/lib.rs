@@ -1,0 +1,92 @@
+//! Kithara: an audio edge node.
+//!
+//! It stands between origins that hold audio and clients who want it, as the original bytes from a
+//! cache or as decoded PCM of any rate and format. One process, one pinned thread per core, direct
+//! I/O through io_uring. This file is the map.
+//!
+//! # Layers
+//!
+//! A layer uses lower ones only; siblings meet above. `tests/tidy.rs` holds every file to it.
+//!
+//! | layer | module | owns |
+//! |---|---|---|
+//! | 0 | [`bufpool`] | all buffer memory of a core: aligned blocks on loan from a slab |
+//! | 0 | [`demo`] | the material of `serve --demo` |
+//! | 1 | [`storage`] | the bytes of resources: volumes, range sets, direct I/O |
+//! | 2a | [`runtime`] | executors, task queues, mailboxes, timers, sockets |
+//! | 2b | [`net`], [`assets`] | the HTTP client to origins; the segment cache |
+//! | 3 | [`stream`] | a byte source with a position: what is resident, read-ahead, epochs |
+//! | 4 | [`decode`], [`encode`] | compressed bytes to frames; frames to an output format |
+//! | 5 | [`file`](mod@file) | how a plain file is fetched |
+//! | 6 | [`pcm`] | a source as a timeline of exact frames |
+//! | 7 | [`shard`] | one core's world: the one struct that holds all of the above |
+//! | 8 | [`server`], then [`config`], [`cli`] | the outside |
+//!
+//! `glommio` is named only in `runtime/` and `storage/dma.rs`, `hyper` only in `runtime`, `net` and
+//! `server`, `symphonia` only in `decode`, `rubato` in one file of it. A file whose docs say `Pure:`
+//! decides and does nothing else: it gets bytes and times as arguments.
+//!
+//! # The life of a request
+//!
+//! `GET /v1/pcm?src=demo:song.mp3&rate=48000`, cold: down once, then the bytes come up once.
+//!
+//! ```text
+//! server/http - server/request(P) - shard/route(P) -[runtime/mailbox, only if another core owns it]
+//!   shard/serve       takes turns to decode by lead: shard/schedule(P)
+//!     file/open         a name becomes a source
+//!       assets/store      miss -> FillPermit <- file/fill - file/plan(P)   one fill, all others wait
+//!       net/download      net/client - net/retry(P), net/redirect(P)
+//!         body -> pool block -> storage volume (DMA) -> range set(P)
+//!     stream/reader     the one place that waits for bytes
+//!     pcm/player        decode/coroutine: demux, decode, trim; then mix(P), resample, quantise(P)
+//!   shard/outlet      the one place that waits for the client
+//! ```
+//!
+//! Warm: the same files without `net`. A client that goes away drops its response; that drops the
+//! session, its decoder and its lease, and the fill goes on only while others want it.
+//!
+//! # Invariants, each an absence
+//!
+//! * No lock crosses a core but that of a buffer pool, which takes back blocks dropped elsewhere.
+//! * No state has two owners: what crosses a core is a message or a reference-counted block.
+//! * No thread waits: decoders are coroutines that suspend when their bytes are not there.
+//! * No allocation hides behind an exhausted budget: the caller waits, sheds or refuses.
+//! * No byte from disk is used before its checksum, seeded with its identity, was verified.
+//! * No bytes of two generations of a resource meet in one response.
+//! * No error looks like an end: what cannot be completed ends short, and the client sees it.
+//! * No queue, table or buffer is without a bound, and the bound has a name.
+//! * No promise is guessed: a length goes out only where it is known for sure.
+//!
+//! # House rules
+//!
+//! 1. **One owner.** Every state has one struct in one shard. What crosses a core is a message.
+//! 2. **Look down.** Use lower layers only; siblings meet above.
+//! 3. **Decide purely, act plainly.** Decisions get bytes and times and return what to do. I/O
+//!    files do it.
+//! 4. **Two waits.** Wait for bytes in one place, for the client in one place.
+//! 5. **After an await the world has moved.** No borrow across it; check again what was checked.
+//! 6. **Everything has a bound,** the bound has a name and a unit, and a budget is their visible sum.
+//! 7. **One word per thing,** the field's word, unit last.
+//! 8. **Reserve, then change.** What can fail comes first; the change itself cannot.
+//! 9. **An error variant is a decision of the caller.** Detail is logged once, where it broke.
+//! 10. **Assert what must be so,** where it is made and where it is used. Bytes from outside never
+//!     panic.
+//! 11. **Comments say why; numbers say how they were measured.**
+//! 12. **Second use before abstraction; enum before trait; delete before add.** Break the code once
+//!     before trusting its test.
+
+pub mod assets;
+pub mod bufpool;
+pub mod cli;
+pub mod config;
+pub mod decode;
+pub mod demo;
+pub mod encode;
+pub mod file;
+pub mod net;
+pub mod pcm;
+pub mod runtime;
+pub mod server;
+pub mod shard;
+pub mod storage;
+pub mod stream;

@@ -1,0 +1,5 @@
+//! The `kithara` command.
+
+fn main() -> std::process::ExitCode {
+    kithara::cli::main().into()
+}
