@@ -1,0 +1,209 @@
+//! Memory of one decoding stream, by codec and by part: decoder, its stack, resampler, input.
+//!
+//! `cargo bench --bench allocation`. A counting allocator sees what the decoder and the pipeline
+//! hold after each step, without the blocks of the pool; the pool says what of the source is in
+//! memory; the kernel says which pages of the stack were touched. Then the release node plays to
+//! clients that stop reading: what the process holds more for each of them is all of it together,
+//! blocks of PCM and the connection included.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    fs,
+    io::Read,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use kithara::{
+    bufpool::{self, BufPool, Class},
+    decode::{Ask, Decoder, Dither, Encoding, Pipeline, Quality, Spec, StackOptions, Stacks, Step},
+    stream::Resident,
+};
+use kithara_bench::{CODINGS, Node, Scratch, Stream, music};
+
+/// Counts what is allocated and not yet freed.
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator as it came; only a counter is kept beside.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promises are those that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// As a shard's decoders have it.
+const STACK_BYTES: usize = 1 << 20;
+const PAGE_BYTES: usize = 4096;
+/// Streams that the node is asked to hold, for each codec.
+const STREAMS: usize = 40;
+/// What one stream may cost in KiB, and for Vorbis with its large tables.
+const NEEDED_KIB: usize = 512;
+const NEEDED_VORBIS_KIB: usize = 2048;
+
+fn main() {
+    let scratch = Scratch::new("allocation");
+    let files = music(scratch.path(), 60);
+    println!("KiB of one stream, 44.1 to 48 kHz, s16, at its most");
+    println!(
+        "{:<12} {:>8} {:>6} {:>10} {:>6} {:>8} {:>9} {:>7}",
+        "file", "decoder", "stack", "resampler", "input", "sum", "in node", "needed"
+    );
+    for (file, (name, _)) in files.iter().zip(CODINGS) {
+        let parts = parts(file);
+        let whole = in_node(scratch.path(), name);
+        let needed = if name.ends_with("ogg") { NEEDED_VORBIS_KIB } else { NEEDED_KIB };
+        let Parts { decoder, stack, resampler, input } = parts;
+        println!(
+            "{name:<12} {:>8} {:>6} {:>10} {:>6} {:>8} {:>9} {needed:>7}",
+            kib(decoder),
+            kib(stack),
+            kib(resampler),
+            kib(input),
+            kib(decoder + stack + resampler + input),
+            kib(whole)
+        );
+    }
+}
+
+fn kib(bytes: usize) -> usize {
+    bytes.div_ceil(1024)
+}
+
+/// The most that each part had, in bytes.
+#[derive(Default)]
+struct Parts {
+    decoder: usize,
+    stack: usize,
+    resampler: usize,
+    input: usize,
+}
+
+/// Plays a file in this process, fed as a session is: a block of 64 KiB when one is missing.
+fn parts(file: &Path) -> Parts {
+    let bytes = fs::read(file).expect("the file was just made");
+    let pool = BufPool::new(bufpool::Options { budget_bytes: 64 << 20 });
+    // Once before what is measured: tables that are made once a process are nobody's.
+    let _ = play(&bytes, &pool);
+    play(&bytes, &pool)
+}
+
+fn play(bytes: &[u8], pool: &BufPool) -> Parts {
+    let stacks = Stacks::new(StackOptions { stack_bytes: STACK_BYTES, keep: 0 });
+    let resident = Resident::new(Some(bytes.len() as u64));
+    let mut block = vec![0; 64 << 10];
+    let mut parts = Parts::default();
+    let blocks = || pool.stats().allocated_bytes;
+    let at_first = LIVE.load(Ordering::Relaxed) - blocks();
+    let guards = guarded();
+    let mut decoder = Decoder::new(&stacks, resident.clone(), Ask::default()).expect("a stack");
+    let stack = guarded().into_iter().find(|start| !guards.contains(start));
+    let stack = stack.expect("a decoder has a stack with a guard page");
+    let mut pipeline: Option<Pipeline> = None;
+    let mut pipeline_bytes = 0;
+    loop {
+        let before = LIVE.load(Ordering::Relaxed) - blocks();
+        match decoder.step(Instant::now() + Duration::from_millis(1)).expect("sound") {
+            Step::Need { position, .. } => {
+                resident.release_before(position.saturating_sub(64 << 10));
+                let part = &bytes[position as usize..];
+                let part = &part[..part.len().min(64 << 10)];
+                let mut room = pool.take(Class::Large).expect("within the budget");
+                room[..part.len()].copy_from_slice(part);
+                resident.insert(position, room.freeze(part.len()));
+                parts.input = parts.input.max(pool.stats().used_bytes);
+            }
+            Step::Opened => {
+                let before = LIVE.load(Ordering::Relaxed);
+                let made = Pipeline::new(decoder.info().expect("opened"), SPEC, 0, None);
+                pipeline = Some(made.expect("44.1 to 48 kHz"));
+                pipeline_bytes = LIVE.load(Ordering::Relaxed) - before;
+            }
+            Step::Frames => {
+                let held = LIVE.load(Ordering::Relaxed) - blocks() - at_first - pipeline_bytes;
+                parts.decoder = parts.decoder.max(held);
+                let before = LIVE.load(Ordering::Relaxed);
+                let pipeline = pipeline.as_mut().expect("opened before");
+                pipeline.push(decoder.position(), decoder.frames());
+                let grown = LIVE.load(Ordering::Relaxed).wrapping_sub(before) as isize;
+                pipeline_bytes = pipeline_bytes.saturating_add_signed(grown);
+                while pipeline.pull(&mut block) > 0 {}
+                parts.resampler = parts.resampler.max(pipeline_bytes);
+            }
+            Step::Slice => {}
+            Step::End => break,
+        }
+        let held = LIVE.load(Ordering::Relaxed) - blocks();
+        parts.decoder =
+            parts.decoder.max((held.max(before) - at_first).saturating_sub(pipeline_bytes));
+    }
+    parts.stack = touched(stack);
+    parts
+}
+
+const SPEC: Spec = Spec {
+    rate_hz: 48_000,
+    channels: 2,
+    encoding: Encoding::S16le,
+    dither: Dither::None,
+    quality: Quality::Good,
+};
+
+/// Where mappings begin that have a guard page below them, as stacks do.
+fn guarded() -> Vec<usize> {
+    let maps = fs::read_to_string("/proc/self/maps").expect("Linux says");
+    let of = |line: &str| {
+        let (range, rest) = line.split_once(' ')?;
+        let (start, end) = range.split_once('-')?;
+        let [start, end] = [start, end].map(|hex| usize::from_str_radix(hex, 16).ok());
+        let is_guard = rest.starts_with("---p") && end? - start? == PAGE_BYTES;
+        is_guard.then_some(end?)
+    };
+    maps.lines().filter_map(of).collect()
+}
+
+/// Pages from `start` on that are in memory, in bytes, as far as a stack goes.
+fn touched(start: usize) -> usize {
+    let mut entries = vec![0; STACK_BYTES / PAGE_BYTES * 8];
+    let pagemap = fs::File::open("/proc/self/pagemap").expect("Linux says");
+    pagemap.read_exact_at(&mut entries, (start / PAGE_BYTES * 8) as u64).expect("it is mapped");
+    // The top bit of the eight bytes of a page says that it is present.
+    entries.as_chunks::<8>().0.iter().filter(|entry| entry[7] >> 7 == 1).count() * PAGE_BYTES
+}
+
+/// What a node holds more for each client that plays `name` and has stopped reading.
+fn in_node(dir: &Path, name: &str) -> usize {
+    let node = Node::start(1, dir, dir);
+    let path = format!("/v1/pcm?src=local:{name}&rate=48000&format=s16le");
+    let open = || {
+        let mut stream = Stream::open(node.listen, &path, Some(32 << 10)).expect("the node plays");
+        stream.read_exact(&mut vec![0; 64 << 10]).expect("the body is sound");
+        stream
+    };
+    // The first ones make what all share.
+    let shared: Vec<Stream> = (0..2).map(|_| open()).collect();
+    thread::sleep(Duration::from_millis(300));
+    let before = node.usage();
+    let streams: Vec<Stream> = (0..STREAMS).map(|_| open()).collect();
+    thread::sleep(Duration::from_millis(500));
+    let after = node.usage();
+    assert!(after.threads <= before.threads, "no thread belongs to a stream");
+    drop((shared, streams));
+    (after.private_bytes - before.private_bytes) as usize / STREAMS
+}

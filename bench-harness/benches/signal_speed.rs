@@ -1,0 +1,127 @@
+//! The signal side alone: what mixing, resampling, quantising and FLAC cost per second of audio.
+//!
+//! `cargo bench --bench signal_speed`. The best of several runs of CPU time each.
+#![allow(clippy::print_stdout)]
+
+use std::time::Duration;
+
+use kithara::{
+    decode::{
+        Channels, Dither, Encoding, Frames, Info, Pipeline, Quality, Sample, Spec, default_mask,
+        quantise,
+    },
+    encode::flac::Encoder,
+};
+
+const SECONDS: usize = 30;
+
+fn main() {
+    let frames = music(2);
+    println!("{:<44} {:>14}", "stage, stereo", "x real time");
+    for encoding in [Encoding::S16le, Encoding::S24le, Encoding::S32le, Encoding::F32le] {
+        for dither in [Dither::None, Dither::Tpdf] {
+            let seconds = best(|| quantise_all(&frames, encoding, dither));
+            report(&format!("quantise {encoding:?}, dither {dither:?}"), seconds);
+        }
+    }
+    for (from_hz, to_hz) in [(44100, 48000), (48000, 44100), (96000, 44100), (44100, 192_000)] {
+        for quality in [Quality::Fast, Quality::Good, Quality::Best] {
+            let seconds = best(|| resample_all(&frames, from_hz, to_hz, quality));
+            report(&format!("{from_hz} to {to_hz} Hz, {quality:?}, s16le"), seconds);
+        }
+    }
+    for bits in [16, 24] {
+        let encoding = if bits == 16 { Encoding::S16le } else { Encoding::S24le };
+        let mut pcm = vec![0; frames.len() * 2 * encoding.bytes()];
+        quantise(encoding, Dither::None, 0, &[&frames.planes[0], &frames.planes[1]], &mut pcm);
+        report(&format!("FLAC of {bits} bits"), best(|| flac_all(&pcm, bits)));
+    }
+}
+
+fn report(name: &str, seconds: f64) {
+    println!("{name:<44} {:>14.0}", SECONDS as f64 / seconds);
+}
+
+/// Seconds of CPU time of the fastest of seven runs.
+fn best(mut run: impl FnMut()) -> f64 {
+    let once = |_| {
+        let before = cpu();
+        run();
+        (cpu() - before).as_secs_f64()
+    };
+    (0..7).map(once).fold(f64::INFINITY, f64::min)
+}
+
+fn cpu() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
+}
+
+/// Tones with harmonics and a little noise.
+fn music(channels: usize) -> Frames {
+    let mut state = 1_u32;
+    let plane = |channel: usize| {
+        let sample = |frame: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let noise = state as i32 as f32 / 2_147_483_648.0 * 0.01;
+            let phase = frame as f32 * 0.03 * (channel + 1) as f32;
+            phase.sin() * 0.3 + (phase * 3.0).sin() * 0.1 + (phase * 7.0).sin() * 0.05 + noise
+        };
+        (0..SECONDS * 44100).map(sample).collect()
+    };
+    Frames { planes: (0..channels).map(plane).collect(), wide: Vec::new() }
+}
+
+fn quantise_all(frames: &Frames, encoding: Encoding, dither: Dither) {
+    let mut block = vec![0; 1024 * 2 * encoding.bytes()];
+    let planes = frames.planes[0].chunks_exact(1024).zip(frames.planes[1].chunks_exact(1024));
+    for (index, (left, right)) in planes.enumerate() {
+        quantise(encoding, dither, index as u64 * 1024, &[left, right], &mut block);
+        std::hint::black_box(&block);
+    }
+}
+
+fn resample_all(frames: &Frames, from_hz: u32, to_hz: u32, quality: Quality) {
+    let info = Info {
+        container: "wav",
+        codec: "pcm_f32le",
+        rate_hz: from_hz,
+        channels: Channels { count: 2, mask: default_mask(2) },
+        sample: Sample::Float,
+        frames: None,
+        tags: Vec::new(),
+    };
+    let spec = Spec {
+        rate_hz: to_hz,
+        channels: 2,
+        encoding: Encoding::S16le,
+        dither: Dither::None,
+        quality,
+    };
+    let mut pipeline = Pipeline::new(&info, spec, 0, None).expect("possible");
+    let (mut block, mut position) = (vec![0; 64 << 10], 0);
+    let mut packet = Frames::new(2);
+    while position < frames.len() {
+        let end = (position + 1152).min(frames.len());
+        packet.clear();
+        for (into, from) in packet.planes.iter_mut().zip(&frames.planes) {
+            into.extend_from_slice(&from[position..end]);
+        }
+        pipeline.push(position as u64, &packet);
+        while pipeline.pull(&mut block) > 0 {
+            std::hint::black_box(&block);
+        }
+        position = end;
+    }
+}
+
+fn flac_all(pcm: &[u8], bits: u16) {
+    let mut encoder = Encoder::new(44100, 2, bits, None).expect("possible");
+    let mut block = vec![0; 64 << 10];
+    for part in pcm.chunks(64 << 10) {
+        encoder.push(part);
+        while encoder.pull(&mut block) > 0 {
+            std::hint::black_box(&block);
+        }
+    }
+}
