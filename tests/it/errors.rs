@@ -1,0 +1,150 @@
+//! What goes wrong is said: which thing, where, and what to do.
+
+use kithara::demo;
+
+use crate::{
+    client,
+    node::{node, scratch},
+    origin::origin,
+};
+
+#[track_caller]
+fn problem(response: &client::Response, status: u16, names: &str) {
+    assert_eq!(response.status, status, "{}", response.text());
+    assert_eq!(response.field("content-type"), Some("application/problem+json"));
+    let text = response.text();
+    assert!(text.contains(names), "{text} does not name {names}");
+    assert!(text.contains(&format!("\"status\":{status}")), "{text}");
+}
+
+#[test]
+fn bad_parameters_are_named_with_their_range() {
+    let node = node().arg("--demo").start();
+    let name = demo::FILES[0].name;
+    for (query, named) in [
+        ("&rate=44101", "rate"),
+        ("&channels=9", "channels"),
+        ("&format=ogg", "format"),
+        ("&quality=superb", "quality"),
+        ("&dither=yes", "dither"),
+        ("&t=-1", "t"),
+        ("&d=never", "d"),
+        ("&raet=48000", "rate"),
+    ] {
+        problem(&node.get(&format!("/v1/pcm?src=demo:{name}{query}")), 400, named);
+    }
+    problem(&node.get("/v1/pcm"), 400, "src");
+    problem(&node.get(&format!("/v1/pcm?src=demo:{name}&t=100000")), 400, "24.");
+}
+
+#[test]
+fn what_is_not_there_is_not_found() {
+    let origin = origin().file("gone", b"").status(404).file("broken", b"").status(500).start();
+    let node = node().origin(&origin).set("LIMITS__ORIGIN_RETRIES", "0").start();
+    problem(&node.get("/v1/pcm?src=nowhere:song"), 404, "nowhere");
+    problem(&node.get("/v1/pcm?src=origin:gone"), 404, "gone");
+    problem(&node.get("/o/origin/gone"), 404, "gone");
+    problem(&node.get("/v1/pcm?src=origin:broken"), 502, "500");
+    problem(&node.get("/nothing/here"), 404, "/nothing/here");
+}
+
+#[test]
+fn what_cannot_be_decoded_is_refused_by_name() {
+    let opus = include_bytes!("../material/opus.ogg");
+    let origin = origin()
+        .file("page", b"<!doctype html><title>Sign in</title><p>Welcome to the airport network.")
+        .file("zeros", &[0; 100_000])
+        .file("song.opus", opus)
+        .file("empty", b"")
+        .start();
+    let node = node().origin(&origin).start();
+    problem(&node.get("/v1/pcm?src=origin:page"), 415, "container");
+    problem(&node.get("/v1/pcm?src=origin:zeros"), 415, "container");
+    problem(&node.get("/v1/pcm?src=origin:song.opus"), 415, "opus");
+    problem(&node.get("/v1/pcm?src=origin:empty"), 415, "container");
+}
+
+#[test]
+fn what_is_longer_than_any_file_is_refused() {
+    let song = vec![1; 900_000];
+    let origin = origin().file("long", &song).file("endless", &song).without_length().start();
+    let node = node()
+        .origin(&origin)
+        .set("LIMITS__OBJECT_BYTES", "500KiB")
+        .set("LIMITS__SEGMENT_BYTES", "500KiB")
+        .start();
+    problem(&node.get("/o/origin/long"), 415, "live");
+    // Its length was not known at the head: the body ends short, and not at a clean end.
+    let endless = node.get("/o/origin/endless");
+    assert!(!endless.complete && endless.body.len() <= 512_000, "{}", endless.body.len());
+}
+
+#[test]
+fn a_silent_origin_is_a_gateway_timeout() {
+    let origin = origin().file("song", &[1; 500_000]).stalls_after(0).start();
+    let node = node()
+        .origin(&origin)
+        .set("LIMITS__ORIGIN_INACTIVITY", "200ms")
+        .set("LIMITS__ORIGIN_FIRST_BYTE", "200ms")
+        .set("LIMITS__ORIGIN_RETRIES", "0")
+        .start();
+    problem(&node.get("/o/origin/song"), 504, "silent");
+}
+
+#[test]
+fn a_body_that_cannot_be_completed_ends_short() {
+    let song = vec![1; 500_000];
+    let origin = origin().file("song", &song).stalls_after(300_000).start();
+    let node = node()
+        .origin(&origin)
+        .set("LIMITS__ORIGIN_INACTIVITY", "300ms")
+        .set("LIMITS__ORIGIN_RETRIES", "0")
+        .start();
+    let response = node.get("/o/origin/song");
+    assert_eq!(response.status, 200);
+    assert!(!response.complete, "a clean end after {} bytes", response.body.len());
+    assert!(song.starts_with(&response.body));
+}
+
+#[test]
+fn a_request_that_two_parsers_could_read_in_two_ways_is_refused() {
+    let node = node().start();
+    for smuggled in [
+        "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET /livez HTTP/1.1\nHost: x\n\n",
+        "GET /livez HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        "GET /livez HTTP/1.1\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nHost : x\r\n\r\n",
+    ] {
+        let response = client::raw(node.listen, smuggled.as_bytes(), false);
+        assert_eq!(response.status, 400, "{smuggled:?}");
+    }
+    assert_eq!(node.get("/livez").status, 200);
+}
+
+#[test]
+fn other_methods_are_refused() {
+    let node = node().arg("--demo").start();
+    let response = client::request(node.listen, "DELETE", "/v1/pcm?src=demo:x", "");
+    assert_eq!(response.status, 405);
+    assert_eq!(response.field("allow"), Some("GET, HEAD, OPTIONS"));
+}
+
+#[test]
+fn a_busy_port_is_an_exit_with_its_address() {
+    let running = node().start();
+    let (code, text) = node().listen(running.listen).fails();
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains(&running.listen.to_string()), "{text}");
+}
+
+#[test]
+fn a_cache_directory_that_cannot_be_used_is_an_exit_with_its_name() {
+    let dir = scratch();
+    let file = dir.path().join("a-file");
+    std::fs::write(&file, b"").unwrap();
+    let (code, text) = node().cache(&file).fails();
+    assert_eq!(code, 74, "{text}");
+    assert!(text.contains("a-file"), "{text}");
+}

@@ -1,0 +1,153 @@
+//! How the node fetches: once for everybody, and whole whatever the origin does.
+
+use std::{thread, time::Duration};
+
+use kithara::demo;
+
+use crate::{client, node::node, origin::origin};
+
+/// Something longer than a few chunks that is no audio.
+fn bytes(count: usize) -> Vec<u8> {
+    (0..count as u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+#[test]
+fn a_broken_download_continues_where_it_stopped() {
+    let song = bytes(1_000_000);
+    let origin = origin().file("song", &song).breaks_after(200_000).breaks_after(300_000).start();
+    let node = node().origin(&origin).start();
+    let body = node.get("/o/origin/song").ok().body;
+    assert!(body == song);
+    assert_eq!(origin.ranges_asked("song"), [0, 200_000, 500_000]);
+    // It continued the version it began, and said so.
+    assert!(origin.asked("song")[1..].iter().all(|asked| asked.if_range.is_some()));
+}
+
+#[test]
+fn decoded_audio_of_a_broken_download_is_the_same() {
+    let file = demo::FILES.iter().find(|file| file.name.ends_with(".flac")).unwrap();
+    let half = file.bytes.len() as u64 / 2;
+    let origin = origin()
+        .file("whole.flac", file.bytes)
+        .file("broken.flac", file.bytes)
+        .breaks_after(half)
+        .start();
+    let node = node().origin(&origin).start();
+    let whole = node.wav("origin:whole.flac", "&rate=48000");
+    let broken = node.wav("origin:broken.flac", "&rate=48000");
+    assert!(whole.data == broken.data);
+    assert_eq!(whole.frames() as u64, (file.frames * 48_000).div_ceil(u64::from(file.rate_hz)));
+}
+
+#[test]
+fn a_crowd_on_a_cold_object_makes_one_request() {
+    let song = bytes(600_000);
+    let origin = origin().file("song", &song).start();
+    let node = node().shards(2).origin(&origin).start();
+    let held = origin.hold();
+    let clients: Vec<_> = (0..50)
+        .map(|_| {
+            let listen = node.listen;
+            thread::spawn(move || client::get(listen, "/o/origin/song", "").ok().body)
+        })
+        .collect();
+    while origin.asked("song").is_empty() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    drop(held);
+    for client in clients {
+        assert!(client.join().unwrap() == song);
+    }
+    assert_eq!(origin.ranges_asked("song"), [0]);
+}
+
+#[test]
+fn what_was_fetched_is_not_fetched_again() {
+    let song = bytes(300_000);
+    let origin = origin().file("song", &song).start();
+    let node = node().origin(&origin).start();
+    let cold = node.get("/o/origin/song").ok();
+    let warm = node.get("/o/origin/song").ok();
+    assert!(cold.body == song && warm.body == song);
+    assert_eq!(origin.asked("song").len(), 1);
+    assert!(warm.field("cache-status").unwrap().contains("hit"), "{:?}", warm.fields);
+    assert!(!cold.field("cache-status").unwrap().contains("hit"), "{:?}", cold.fields);
+}
+
+#[test]
+fn an_origin_without_ranges_or_length_is_no_error() {
+    let song = bytes(300_000);
+    let origin = origin()
+        .file("plain", &song)
+        .without_ranges()
+        .file("endless", &song)
+        .without_length()
+        .start();
+    let node = node().origin(&origin).start();
+    assert!(node.get("/o/origin/plain").ok().body == song);
+    assert!(node.get("/o/origin/endless").ok().body == song);
+}
+
+#[test]
+fn a_far_range_does_not_wait_for_what_lies_before_it() {
+    let song = bytes(8 << 20);
+    let origin = origin().file("song", &song).at_rate(1 << 20).start();
+    let node = node().origin(&origin).start();
+    let fields = "Range: bytes=8000000-8000999\r\n";
+    let part = node.get_with("/o/origin/song", fields);
+    assert_eq!(part.status, 206);
+    assert!(part.body == song[8_000_000..8_001_000]);
+    let asked = origin.ranges_asked("song");
+    assert!(asked.iter().any(|from| *from > 7_900_000), "{asked:?}");
+}
+
+#[test]
+fn a_version_that_changes_under_a_download_never_mixes() {
+    let (old, new) = (bytes(1_000_000), vec![7; 1_000_000]);
+    let origin = origin().file("song", &old).breaks_after(500_000).at_rate(2_000_000).start();
+    let node = node().origin(&origin).start();
+    let listen = node.listen;
+    let reader = thread::spawn(move || client::get(listen, "/o/origin/song", ""));
+    while origin.asked("song").is_empty() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    origin.replace("song", &new);
+    let response = reader.join().unwrap();
+    // Cut short is right; a body with bytes of both is not.
+    assert!(!response.complete);
+    assert!(old.starts_with(&response.body));
+    assert!(node.get("/o/origin/song").ok().body == new);
+}
+
+#[test]
+fn redirects_are_followed_for_audio() {
+    let file = demo::FILES.iter().find(|file| file.name.ends_with(".flac")).unwrap();
+    let origin = origin()
+        .file("song.flac", file.bytes)
+        .file("moved.flac", b"")
+        .redirects_to("/song.flac")
+        .start();
+    let node = node().origin(&origin).start();
+    assert_eq!(node.wav("origin:moved.flac", "").frames() as u64, file.frames);
+}
+
+#[test]
+fn a_client_that_goes_away_stops_the_fetch() {
+    let song = bytes(64 << 20);
+    let origin = origin().file("song", &song).at_rate(4 << 20).start();
+    let node = node().origin(&origin).start();
+    {
+        use std::io::{Read, Write};
+        let mut stream = client::connect(node.listen);
+        let request = format!("GET /o/origin/song HTTP/1.1\r\nHost: {}\r\n\r\n", node.listen);
+        stream.write_all(request.as_bytes()).unwrap();
+        // Past the first mebibyte a fill without readers is given up.
+        let mut taken = vec![0; 2 << 20];
+        stream.read_exact(&mut taken).unwrap();
+    }
+    // A later reader of the far end is not served by the old fetch, so it asks by itself; by then
+    // the old one has to be gone or the origin's pace would show in the time.
+    let part = node.get_with("/o/origin/song", "Range: bytes=67000000-67000099\r\n");
+    assert_eq!(part.status, 206);
+    assert!(part.body == song[67_000_000..67_000_100]);
+}

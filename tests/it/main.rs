@@ -1,0 +1,19 @@
+//! Stories: a node as a process of its own, origins that behave as told, clients that read bytes.
+//!
+//! The vocabulary is three files: [`origin`] (what the node fetches from), [`node`] (the binary
+//! under test) and [`client`] (what a user sees). A story waits for events and never sleeps for
+//! luck.
+
+// Client, origin and stories are ordinary threads; nobody outside sees or documents the vocabulary.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, missing_docs, unreachable_pub)]
+
+mod client;
+mod node;
+mod origin;
+mod wav;
+
+mod errors;
+mod fetching;
+mod listening;
+mod objects;
+mod process;

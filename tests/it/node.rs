@@ -1,0 +1,186 @@
+//! The node under test: the real binary, in a process of its own.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    client::{self, Response},
+    origin::Origin,
+    wav::Wav,
+};
+
+/// Begins to describe a node.
+pub fn node() -> Builder {
+    let listen = "127.0.0.1:0".to_owned();
+    Builder { args: Vec::new(), environment: Vec::new(), listen, shards: 1, cache: None }
+}
+
+pub struct Builder {
+    args: Vec<String>,
+    environment: Vec<(String, String)>,
+    listen: String,
+    shards: usize,
+    cache: Option<PathBuf>,
+}
+
+impl Builder {
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    pub fn origin(self, origin: &Origin) -> Self {
+        self.arg("--origin").arg(&origin.flag())
+    }
+
+    pub fn library(self, name: &str, dir: &Path) -> Self {
+        self.arg("--library").arg(&format!("{name}={}", dir.display()))
+    }
+
+    pub fn cache(mut self, dir: &Path) -> Self {
+        self.cache = Some(dir.to_owned());
+        self
+    }
+
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address.to_string();
+        self
+    }
+
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// A configuration key as the environment names it: `LIMITS__ORIGIN_INACTIVITY`.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.environment.push((format!("KITHARA_{key}"), value.to_owned()));
+        self
+    }
+
+    fn command(&self, cache: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kithara"));
+        command.args(["serve", "--listen", &self.listen, "--admin", "127.0.0.1:0"]);
+        command.args(["--shards", &self.shards.to_string(), "--cache"]).arg(cache);
+        command.args(["--cache-size", "256MiB", "--memory", "256MiB"]).args(&self.args);
+        command.envs(self.environment.iter().cloned());
+        // Whatever lies in the working directory is not the node's configuration.
+        command.current_dir(scratch_root()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts it and waits until it is ready.
+    #[track_caller]
+    pub fn start(self) -> Node {
+        let scratch = scratch();
+        let cache = self.cache.clone().unwrap_or_else(|| scratch.path().to_owned());
+        let mut child = self.command(&cache).spawn().expect("the binary starts");
+        let log = collect(child.stderr.take().unwrap());
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut ready = String::new();
+        stdout.read_line(&mut ready).unwrap();
+        if !ready.starts_with("ready ") {
+            child.wait().unwrap();
+            panic!("the node did not get ready:\n{}", log.join().unwrap());
+        }
+        let at = ready.find("listen=").expect("named in the ready line") + "listen=".len();
+        let listen = ready[at..].split_whitespace().next().unwrap().parse().unwrap();
+        Node { listen, child, log: Some(log), _scratch: scratch }
+    }
+
+    /// Starts it, expecting that it ends by itself; its exit code and what it said.
+    pub fn fails(self) -> (i32, String) {
+        let scratch = scratch();
+        let cache = self.cache.clone().unwrap_or_else(|| scratch.path().to_owned());
+        let output = self.command(&cache).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().unwrap_or(-1), text)
+    }
+}
+
+/// A directory on a real file system: direct I/O does not work on a temporary one.
+pub fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in(scratch_root()).unwrap()
+}
+
+fn scratch_root() -> &'static Path {
+    fs::create_dir_all(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// A running node. It is killed with the test.
+pub struct Node {
+    pub listen: SocketAddr,
+    child: Child,
+    log: Option<JoinHandle<String>>,
+    _scratch: tempfile::TempDir,
+}
+
+impl Node {
+    pub fn get(&self, target: &str) -> Response {
+        client::get(self.listen, target, "")
+    }
+
+    pub fn get_with(&self, target: &str, fields: &str) -> Response {
+        client::get(self.listen, target, fields)
+    }
+
+    pub fn head(&self, target: &str) -> Response {
+        client::request(self.listen, "HEAD", target, "")
+    }
+
+    /// Decoded audio of a source, `query` being more parameters (`&rate=48000`).
+    #[track_caller]
+    pub fn wav(&self, source: &str, query: &str) -> Wav {
+        Wav::parse(&self.get(&format!("/v1/pcm?src={source}{query}")).ok().body)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.pid().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits until it has ended; its status and what it said.
+    pub fn ended(mut self, within: Duration) -> (ExitStatus, String) {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(began.elapsed() < within, "the node did not end");
+            thread::sleep(Duration::from_millis(5));
+        };
+        (status, self.log.take().unwrap().join().unwrap())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(log) = self.log.take()
+            && thread::panicking()
+        {
+            eprintln!("--- what the node said ---\n{}", log.join().unwrap_or_default());
+        }
+    }
+}

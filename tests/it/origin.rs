@@ -1,0 +1,301 @@
+//! An origin that serves a few files, and misbehaves exactly as it is told.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Begins to describe an origin.
+pub fn origin() -> Builder {
+    Builder { files: HashMap::new(), last: String::new() }
+}
+
+/// What one file is and how it is served.
+#[derive(Clone)]
+struct File {
+    bytes: Arc<Vec<u8>>,
+    etag: Option<String>,
+    ranges: bool,
+    length: bool,
+    /// Bytes after which a body breaks off, counted within one answer; the first answers do so.
+    breaks: Vec<u64>,
+    /// Bytes of the file after which nothing comes any more.
+    stalls_after: Option<u64>,
+    bytes_per_second: Option<u64>,
+    status: Option<u16>,
+    redirect: Option<String>,
+}
+
+pub struct Builder {
+    files: HashMap<String, File>,
+    last: String,
+}
+
+impl Builder {
+    /// A file; what follows is about it.
+    pub fn file(mut self, name: &str, bytes: &[u8]) -> Self {
+        let file = File {
+            bytes: Arc::new(bytes.to_vec()),
+            etag: Some(format!("\"{name}-1\"")),
+            ranges: true,
+            length: true,
+            breaks: Vec::new(),
+            stalls_after: None,
+            bytes_per_second: None,
+            status: None,
+            redirect: None,
+        };
+        self.files.insert(name.to_owned(), file);
+        self.last = name.to_owned();
+        self
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut File)) -> Self {
+        change(self.files.get_mut(&self.last).expect("a file comes first"));
+        self
+    }
+
+    /// One answer breaks off after that many bytes. Said twice, the second answer does too.
+    pub fn breaks_after(self, bytes: u64) -> Self {
+        self.change(|file| file.breaks.push(bytes))
+    }
+
+    pub fn stalls_after(self, bytes: u64) -> Self {
+        self.change(|file| file.stalls_after = Some(bytes))
+    }
+
+    pub fn at_rate(self, bytes_per_second: u64) -> Self {
+        self.change(|file| file.bytes_per_second = Some(bytes_per_second))
+    }
+
+    pub fn without_ranges(self) -> Self {
+        self.change(|file| file.ranges = false)
+    }
+
+    pub fn without_length(self) -> Self {
+        self.change(|file| (file.length, file.ranges) = (false, false))
+    }
+
+    pub fn status(self, status: u16) -> Self {
+        self.change(|file| file.status = Some(status))
+    }
+
+    pub fn redirects_to(self, target: &str) -> Self {
+        self.change(|file| file.redirect = Some(target.to_owned()))
+    }
+
+    pub fn start(self) -> Origin {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            files: Mutex::new(self.files),
+            asked: Mutex::default(),
+            open: AtomicBool::new(true),
+            hold: Mutex::default(),
+        });
+        let serving = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if !serving.open.load(Ordering::SeqCst) {
+                    return;
+                }
+                let serving = Arc::clone(&serving);
+                thread::spawn(move || serving.converse(stream));
+            }
+        });
+        Origin { address, shared }
+    }
+}
+
+struct Shared {
+    files: Mutex<HashMap<String, File>>,
+    asked: Mutex<Vec<Asked>>,
+    open: AtomicBool,
+    hold: Mutex<()>,
+}
+
+/// One request that reached the origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    pub name: String,
+    pub from: u64,
+    pub if_range: Option<String>,
+}
+
+/// A running origin. It ends with the test.
+pub struct Origin {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.shared.open.store(false, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl Origin {
+    /// `--origin` for a node.
+    pub fn flag(&self) -> String {
+        format!("origin=http://{}/", self.address)
+    }
+
+    /// The requests for a file, in their order.
+    pub fn asked(&self, name: &str) -> Vec<Asked> {
+        let asked = self.shared.asked.lock().unwrap();
+        asked.iter().filter(|asked| asked.name == name).cloned().collect()
+    }
+
+    /// Where each request for a file began.
+    pub fn ranges_asked(&self, name: &str) -> Vec<u64> {
+        self.asked(name).iter().map(|asked| asked.from).collect()
+    }
+
+    /// The file becomes another one.
+    pub fn replace(&self, name: &str, bytes: &[u8]) {
+        let mut files = self.shared.files.lock().unwrap();
+        let file = files.get_mut(name).unwrap();
+        file.bytes = Arc::new(bytes.to_vec());
+        file.etag = Some(format!("\"{name}-2\""));
+    }
+
+    /// While held, no answer begins.
+    pub fn hold(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.shared.hold.lock().unwrap()
+    }
+}
+
+impl Shared {
+    fn converse(&self, stream: TcpStream) {
+        stream.set_nodelay(true).unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut stream = stream;
+        while let Some(request) = read_request(&mut reader) {
+            if !self.answer(&request, &mut stream) {
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+                return;
+            }
+        }
+    }
+
+    /// Whether the connection lives on.
+    fn answer(&self, request: &Request, stream: &mut TcpStream) -> bool {
+        let name = request.path.trim_start_matches('/').to_owned();
+        self.asked.lock().unwrap().push(Asked {
+            name: name.clone(),
+            from: request.range.as_ref().map_or(0, |range| range.start),
+            if_range: request.if_range.clone(),
+        });
+        drop(self.hold.lock());
+        let Some(file) = self.files.lock().unwrap().get(&name).cloned() else {
+            return reply(stream, 404, "Content-Length: 0\r\n");
+        };
+        if let Some(target) = &file.redirect {
+            return reply(stream, 302, &format!("Location: {target}\r\nContent-Length: 0\r\n"));
+        }
+        if let Some(status) = file.status {
+            return reply(stream, status, "Content-Length: 0\r\n");
+        }
+        self.serve(&name, &file, request, stream)
+    }
+
+    fn serve(&self, name: &str, file: &File, request: &Request, stream: &mut TcpStream) -> bool {
+        let total = file.bytes.len() as u64;
+        let stale = request.if_range.is_some() && request.if_range != file.etag;
+        let range = request.range.clone().filter(|_| file.ranges && !stale);
+        if range.as_ref().is_some_and(|range| range.start >= total) {
+            let fields = format!("Content-Range: bytes */{total}\r\nContent-Length: 0\r\n");
+            return reply(stream, 416, &fields);
+        }
+        let part = range.clone().map_or(0..total, |range| range.start..range.end.min(total));
+        let mut fields = String::from("Content-Type: application/octet-stream\r\n");
+        if let Some(etag) = &file.etag {
+            fields += &format!("ETag: {etag}\r\n");
+        }
+        if file.ranges {
+            fields += "Accept-Ranges: bytes\r\n";
+        }
+        let status = match range {
+            Some(_) => {
+                let last = part.end - 1;
+                fields += &format!("Content-Range: bytes {}-{last}/{total}\r\n", part.start);
+                206
+            }
+            None => 200,
+        };
+        match file.length {
+            true => fields += &format!("Content-Length: {}\r\n", part.end - part.start),
+            false => fields += "Connection: close\r\n",
+        }
+        reply(stream, status, &fields) && self.body(name, file, part, stream) && file.length
+    }
+
+    fn body(&self, name: &str, file: &File, part: Range<u64>, stream: &mut TcpStream) -> bool {
+        let breaks = {
+            let mut files = self.files.lock().unwrap();
+            let breaks = &mut files.get_mut(name).unwrap().breaks;
+            if breaks.is_empty() { None } else { Some(breaks.remove(0)) }
+        };
+        let end = breaks.map_or(part.end, |bytes| part.end.min(part.start + bytes));
+        let mut at = part.start;
+        while at < end {
+            if file.stalls_after.is_some_and(|bytes| at >= bytes) {
+                thread::sleep(Duration::from_secs(60));
+                return false;
+            }
+            let step = file.bytes_per_second.map_or(16 << 10, |rate| (rate / 50).max(1));
+            let stop = file.stalls_after.unwrap_or(u64::MAX);
+            let next = (at + step).min(end).min(stop.max(at + 1));
+            if stream.write_all(&file.bytes[at as usize..next as usize]).is_err() {
+                return false;
+            }
+            at = next;
+            if file.bytes_per_second.is_some() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+        end == part.end
+    }
+}
+
+fn reply(stream: &mut TcpStream, status: u16, fields: &str) -> bool {
+    let head = format!("HTTP/1.1 {status} Told\r\n{fields}\r\n");
+    stream.write_all(head.as_bytes()).is_ok()
+}
+
+struct Request {
+    path: String,
+    range: Option<Range<u64>>,
+    if_range: Option<String>,
+}
+
+fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
+    let path = line.split(' ').nth(1)?.to_owned();
+    let mut request = Request { path, range: None, if_range: None };
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "range" => {
+                let (first, last) = value.strip_prefix("bytes=")?.split_once('-')?;
+                let end = last.parse::<u64>().map_or(u64::MAX, |last| last + 1);
+                request.range = Some(first.parse().ok()?..end);
+            }
+            "if-range" => request.if_range = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+    Some(request)
+}

@@ -1,0 +1,162 @@
+//! The process as the operating system sees it: threads, files, signals, rest.
+
+use std::{fs, time::Duration};
+
+use kithara::demo;
+
+use crate::{client, node::node};
+
+fn threads(pid: u32) -> Vec<(String, String)> {
+    let of = |task: fs::DirEntry| {
+        let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        (read("comm").trim().to_owned(), read("status"))
+    };
+    fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| of(task.unwrap())).collect()
+}
+
+/// The names of its threads, without those that the kernel runs for its rings.
+fn own_threads(pid: u32) -> Vec<String> {
+    let mut names: Vec<_> = threads(pid).into_iter().map(|(name, _)| name).collect();
+    names.retain(|name| !name.starts_with("iou-"));
+    names.sort();
+    names
+}
+
+fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_once(':').map_or("", |(_, value)| value.trim())
+}
+
+#[test]
+fn every_shard_is_pinned_to_one_cpu() {
+    let node = node().shards(2).arg("--demo").start();
+    let shards: Vec<_> = threads(node.pid())
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("kithara-shard"))
+        .collect();
+    assert_eq!(shards.len(), 2);
+    for (name, status) in shards {
+        let cpus = field(&status, "Cpus_allowed_list");
+        assert!(cpus.parse::<u32>().is_ok(), "{name} may run on {cpus}");
+    }
+}
+
+#[test]
+fn no_stream_has_a_thread() {
+    let node = node().shards(2).arg("--demo").start();
+    let before = own_threads(node.pid());
+    let streams: Vec<_> = (0..40)
+        .map(|index| {
+            use std::io::{Read, Write};
+            let mut stream = client::connect(node.listen);
+            let name = demo::FILES[index % demo::FILES.len()].name;
+            let request =
+                format!("GET /v1/pcm?src=demo:{name} HTTP/1.1\r\nHost: {}\r\n\r\n", node.listen);
+            stream.write_all(request.as_bytes()).unwrap();
+            stream.read_exact(&mut [0; 1]).unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(own_threads(node.pid()), before);
+    drop(streams);
+}
+
+#[test]
+fn data_files_are_open_for_direct_io() {
+    const O_DIRECT: u32 = 0o40_000;
+    let node = node().arg("--demo").start();
+    node.get(&format!("/v1/pcm?src=demo:{}", demo::FILES[0].name)).ok();
+    let mut found = 0;
+    for fd in fs::read_dir(format!("/proc/{}/fd", node.pid())).unwrap() {
+        let fd = fd.unwrap();
+        let target = fs::read_link(fd.path()).unwrap_or_default();
+        if target.file_name().is_some_and(|name| name == "data") {
+            let number = fd.file_name().into_string().unwrap();
+            let info = format!("/proc/{}/fdinfo/{number}", node.pid());
+            let info = fs::read_to_string(info).unwrap();
+            let flags = u32::from_str_radix(field(&info, "flags"), 8).unwrap();
+            assert!(flags & O_DIRECT != 0, "{} is open with {flags:o}", target.display());
+            found += 1;
+        }
+    }
+    assert!(found >= 4, "{found} data files");
+}
+
+#[test]
+fn an_idle_node_rests() {
+    let node = node().shards(2).arg("--demo").start();
+    node.get(&format!("/v1/pcm?src=demo:{}", demo::FILES[0].name)).ok();
+    let switches = || -> u64 {
+        let of = |(_, status): &(String, String)| -> u64 {
+            field(status, "voluntary_ctxt_switches").parse().unwrap()
+        };
+        threads(node.pid()).iter().map(of).sum()
+    };
+    std::thread::sleep(Duration::from_millis(300));
+    let before = switches();
+    std::thread::sleep(Duration::from_secs(2));
+    let woken = switches() - before;
+    // One look at dirty volumes each five seconds, and the kernel's own few; a poll each 10 ms
+    // would be 400.
+    assert!(woken < 40, "woken {woken} times in two idle seconds");
+}
+
+#[test]
+fn a_signal_drains_and_ends_cleanly() {
+    let node = node().shards(2).arg("--demo").start();
+    assert_eq!(node.get("/readyz").status, 200);
+    node.signal("-TERM");
+    let (status, log) = node.ended(Duration::from_secs(10));
+    assert!(status.success(), "{status}: {log}");
+}
+
+#[test]
+fn while_draining_new_work_is_refused_by_name() {
+    use std::io::{Read, Write};
+    let node = node().arg("--demo").start();
+    let mut slow = client::connect(node.listen);
+    let request = format!(
+        "GET /v1/pcm?src=demo:strings.mp3&rate=192000&format=f32le HTTP/1.1\r\nHost: {}\r\n\r\n",
+        node.listen
+    );
+    slow.write_all(request.as_bytes()).unwrap();
+    slow.read_exact(&mut [0; 1000]).unwrap();
+    node.signal("-TERM");
+    // A connection that the signal finds idle is closed without a word, as any idle one may be.
+    let ready = || -> String {
+        let mut stream = client::connect(node.listen);
+        let request = format!("GET /readyz HTTP/1.1\r\nHost: {}\r\n\r\n", node.listen);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        let count = stream.read(&mut answer).unwrap_or(0);
+        String::from_utf8_lossy(&answer[..count]).into_owned()
+    };
+    while ready() != "HTTP/1.1 503" {}
+    assert_eq!(node.get("/livez").status, 200);
+    assert_eq!(node.get("/v1/pcm?src=demo:strings.mp3").status, 503);
+    slow.read_to_end(&mut Vec::new()).unwrap();
+    assert!(node.ended(Duration::from_secs(10)).0.success());
+}
+
+#[test]
+fn a_response_under_way_is_finished_before_the_end() {
+    use std::io::{Read, Write};
+    let node = node().arg("--demo").start();
+    let file = demo::FILES.iter().find(|file| file.name.ends_with(".flac")).unwrap();
+    let mut stream = client::connect(node.listen);
+    let request = format!(
+        "GET /v1/pcm?src=demo:{}&rate=96000 HTTP/1.1\r\nHost: {}\r\n\r\n",
+        file.name, node.listen
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut begun = [0; 1000];
+    stream.read_exact(&mut begun).unwrap();
+    node.signal("-TERM");
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    let text = String::from_utf8_lossy(&begun);
+    let length = text.split("content-length: ").nth(1).unwrap().split('\r').next().unwrap();
+    let head = text.find("\r\n\r\n").unwrap() + 4;
+    assert_eq!(begun.len() - head + rest.len(), length.parse::<usize>().unwrap());
+    assert!(node.ended(Duration::from_secs(10)).0.success());
+}
