@@ -13,8 +13,8 @@ use crate::{
     stream::Reader,
 };
 
-/// Memory of a stream that lies outside of blocks: decoder, its stack, the resampler. Measured by
-/// the allocation bench per codec; this is what admission counts until the codec is known.
+/// Memory of a stream that lies outside of blocks: decoder with its stack 192 KiB and resampler 128,
+/// their budgets. An estimate until the allocation bench has measured it per codec.
 const STREAM_BYTES: usize = 320 << 10;
 
 /// What a slice of work came to.
