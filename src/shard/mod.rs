@@ -78,7 +78,7 @@ pub struct Stats {
     pub undecoded_packets: u64,
     /// Bodies that ended short.
     pub aborted: u64,
-    /// Requests refused for want of memory or slots, or because the node drains.
+    /// Sessions refused for want of memory.
     pub refused: u64,
 }
 

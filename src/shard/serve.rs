@@ -51,7 +51,10 @@ pub(super) fn queue(job: &Job) -> Queue {
 pub(super) async fn serve(shard: Rc<Shard>, job: Job, outlet: Outlet) {
     shard.stats.borrow_mut().sessions[kind(&job)] += 1;
     let served = match job {
-        _ if shard.pool.stats().fullness() > FULL => outlet.head(Err(Refusal::Full)).await,
+        _ if shard.pool.stats().fullness() > FULL => {
+            shard.stats.borrow_mut().refused += 1;
+            outlet.head(Err(Refusal::Full)).await
+        }
         Job::Pcm { ask, head_only } => pcm(&shard, ask, head_only, outlet).await,
         Job::Object { source, range, if_range, head_only } => {
             let wanted = Wanted { range, if_range, head_only };
