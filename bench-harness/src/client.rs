@@ -22,7 +22,7 @@ impl Keep {
     pub fn new(node: SocketAddr, path: &str) -> Self {
         let stream = TcpStream::connect(node).expect("the node listens");
         stream.set_nodelay(true).expect("a socket");
-        Self { stream, request: request(node, path) }
+        Self { stream, request: request(node, path, "keep-alive") }
     }
 
     /// How long the node took to answer 200.
@@ -44,8 +44,8 @@ impl Keep {
     }
 }
 
-fn request(node: SocketAddr, path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: {node}\r\n\r\n").into_bytes()
+fn request(node: SocketAddr, path: &str, connection: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: {node}\r\nConnection: {connection}\r\n\r\n").into_bytes()
 }
 
 /// Whether a response with a length has come to its end.
@@ -59,7 +59,7 @@ fn is_whole(answer: &[u8]) -> bool {
     answer.len() >= head + 4 + length
 }
 
-/// A body on its way.
+/// A body on its way; the connection ends with it.
 pub struct Stream {
     stream: TcpStream,
 }
@@ -74,7 +74,7 @@ impl Stream {
         if let Some(bytes) = buffer_bytes {
             set_socket_recv_buffer_size(&stream, bytes)?;
         }
-        stream.write_all(&request(node, path))?;
+        stream.write_all(&request(node, path, "close"))?;
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {

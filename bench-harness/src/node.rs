@@ -18,7 +18,14 @@ pub fn binary() -> PathBuf {
     let release = here.ancestors().nth(2).expect("benches lie in target/release/deps").to_owned();
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let status = Command::new(cargo)
+    let mut build = Command::new(cargo);
+    // Cargo tells a bench about its own package; a build script that watches those names would
+    // take them for a change and be built again, with all that stands on it.
+    let told = |name: &str| name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_");
+    for (name, _) in env::vars().filter(|(name, _)| told(name)) {
+        build.env_remove(name);
+    }
+    let status = build
         .args(["build", "--release", "--quiet", "--package", "kithara", "--target-dir"])
         .arg(release.parent().expect("release lies in the target directory"))
         .current_dir(workspace)
