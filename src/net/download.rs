@@ -2,8 +2,10 @@
 //!
 //! A connection that breaks in the middle of a file costs a reader nothing: the rest is asked for
 //! by a range that is conditional on the version (`If-Range`), and is joined only if the answer
-//! proves to continue the same bytes. Where the origin gives nothing to prove it with, the body
-//! ends with the error instead.
+//! proves to continue the same bytes. Where the origin gives nothing to prove it with, a body that
+//! was cut ends with the error instead, and one that came to its own end before all was there, as
+//! a short `206` does, ends here: who wants the rest asks anew and names what is
+//! [`Known`], which the answer must not contradict.
 
 use std::rc::Rc;
 
@@ -12,7 +14,7 @@ use tracing::warn;
 use url::Url;
 
 use super::{
-    Ask, Body, Client, Error, Head, Origin, Response, Validator,
+    Ask, Body, Client, Error, Head, Origin, Response, Signs, Validator,
     retry::{Attempts, may_retry},
 };
 use crate::runtime;
@@ -28,6 +30,8 @@ pub struct Known {
     pub length: Option<u64>,
     /// Which version it is.
     pub validator: Option<Validator>,
+    /// What speaks for a version where nothing proves one. Counts only without a validator.
+    pub signs: Signs,
 }
 
 /// Bytes of a resource from a position on. Dropping it cancels the request.
@@ -39,6 +43,8 @@ pub struct Download {
     until: Option<u64>,
     known: Known,
     body: Option<Body>,
+    /// Whether the current body ends where the resource does: it is no part of it.
+    is_whole: bool,
     /// Position of the next byte to hand out.
     position: u64,
     /// Bytes of the current body that were handed out before.
@@ -46,6 +52,8 @@ pub struct Download {
     attempts: Attempts,
     /// Handed out since the last failure.
     since_failure: u64,
+    /// Nothing comes any more.
+    ended: bool,
     failed: Option<Error>,
 }
 
@@ -53,10 +61,11 @@ impl Download {
     /// Asks for the bytes `from..until` (to the end if `None`) and waits for the head.
     ///
     /// An origin that ignores ranges answers with the whole: then `head.range` is `None` and
-    /// [`position`](Self::position) is 0, whatever was asked. Less than asked for is asked on.
+    /// [`position`](Self::position) is 0, whatever was asked. Less than asked for is asked on if a
+    /// strong validator can prove that it belongs together, and is all there is if not.
     /// Nothing behind `from` gives a body without bytes and `head.length`.
     ///
-    /// Without a validator in `known` only the length is compared; without that, nothing.
+    /// Without a validator in `known` the length and the signs are compared.
     ///
     /// # Errors
     /// [`Error::Changed`] if the resource is not the `known` one; else as [`Client::get`].
@@ -77,12 +86,14 @@ impl Download {
         let known = Known {
             length: head.length.or(known.length),
             validator: head.validator.take().or(known.validator),
+            signs: Signs::of(&head.headers),
         };
         (head.length, head.validator) = (known.length, known.validator.clone());
         let until = head.range.as_ref().and(until);
         let position = if head.status == 416 { from } else { body.position() };
         let attempts = client.attempts();
-        let (body, skip, since_failure, failed) = (Some(body), 0, 0, None);
+        let is_whole = head.range.is_none();
+        let (body, skip, since_failure, ended, failed) = (Some(body), 0, 0, false, None);
         let download = Self {
             client,
             origin,
@@ -90,10 +101,12 @@ impl Download {
             until,
             known,
             body,
+            is_whole,
             position,
             skip,
             attempts,
             since_failure,
+            ended,
             failed,
         };
         Ok((head, download))
@@ -104,7 +117,15 @@ impl Download {
         self.position
     }
 
-    /// The next bytes, never empty; `None` when all that was asked for has come.
+    /// Bytes of the complete representation, once they are known: at the latest when the clean end
+    /// of a whole body says so.
+    pub fn length(&self) -> Option<u64> {
+        self.known.length
+    }
+
+    /// The next bytes, never empty; `None` when all that was asked for has come, or, without a
+    /// strong validator, when the origin has given what it gives at once. Then
+    /// [`position`](Self::position) is before the end.
     ///
     /// # Errors
     /// [`Error::Cut`] or [`Error::Silent`] when the body could not be continued,
@@ -129,7 +150,7 @@ impl Download {
     /// One step: bytes (none if they were skipped, or a new body was begun) or the end.
     async fn advance(&mut self) -> Result<Option<Bytes>, Error> {
         let Some(body) = &mut self.body else {
-            if self.is_at_end() {
+            if self.ended || self.is_at_end() {
                 return Ok(None);
             }
             self.body = Some(self.resume().await?);
@@ -167,10 +188,14 @@ impl Download {
         if self.skip > 0 {
             return Err(Error::Changed); // Shorter than what had come of it before.
         }
-        if self.goal().is_none() {
+        // The end of a part says nothing: only that of a whole is the end of the resource.
+        if self.goal().is_none() && self.is_whole {
             self.known.length = Some(self.position);
         }
-        if self.is_at_end() {
+        // A part that is over is no failure: who wants the rest asks for it, and compares.
+        let is_part = !self.is_whole && self.known.validator.is_none();
+        self.ended = is_part || self.is_at_end();
+        if self.ended {
             return Ok(None);
         }
         self.must_be_joinable()?;
@@ -226,6 +251,7 @@ impl Download {
             _ if head.length == Some(self.position) => 0,
             _ => return Err(Error::Changed),
         };
+        self.is_whole = head.range.is_none();
         if head.length.is_some() {
             self.known.length = head.length;
         }
@@ -240,7 +266,8 @@ impl Known {
         // An answer with all of it says which version it is; a part may leave that out.
         let other_version =
             head.status == 200 && self.validator.is_some() && self.validator != head.validator;
-        if other_length || other_version {
+        let other_signs = self.validator.is_none() && self.signs.contradicted_by(&head.headers);
+        if other_length || other_version || other_signs {
             return Err(Error::Changed);
         }
         if head.status == 206 && self.length.is_some() && head.length.is_none() {

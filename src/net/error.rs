@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr, time::Duration};
 
-use super::redirect::BadRedirect;
+use super::{redirect::BadRedirect, retry::may_retry};
 
 /// Why a request to an origin gave no body, or not all of it.
 ///
@@ -62,6 +62,14 @@ pub enum Error {
     /// The shard is draining; no new request is started.
     #[error("shutting down")]
     Closed,
+}
+
+impl Error {
+    /// Whether the same question may find its answer another time, with nothing changed at the
+    /// origin: it could not be asked now, or not be answered.
+    pub fn may_pass(&self) -> bool {
+        may_retry(self) || matches!(self, Self::Dns | Self::Busy | Self::Closed)
+    }
 }
 
 /// Readers of one fill sit on every shard.

@@ -53,4 +53,4 @@ pub use options::Options;
 pub use origin::{BadBase, Origin};
 pub use redirect::{BadRedirect, Hops};
 pub use tls::Roots;
-pub use validator::Validator;
+pub use validator::{Signs, Validator};

@@ -63,6 +63,33 @@ impl Validator {
     }
 }
 
+/// What an answer says of its version without proving it: a weak ETag, a time that is not settled.
+///
+/// Two answers that agree in these may still be of two versions; two that do not agree are. It is
+/// all there is to go by with an origin that gives no strong validator.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signs {
+    etag: Option<HeaderValue>,
+    modified: Option<HeaderValue>,
+}
+
+impl Signs {
+    /// The signs of an answer with these fields.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let one = |name| single(headers, name).cloned();
+        Self { etag: one(ETAG), modified: one(LAST_MODIFIED) }
+    }
+
+    /// Whether an answer with these fields says that it is of another version. What is missing is
+    /// no contradiction: a `206` may leave out what an earlier answer said.
+    pub fn contradicted_by(&self, headers: &HeaderMap) -> bool {
+        let differs = |name, own: &Option<HeaderValue>| {
+            own.as_ref().is_some_and(|own| headers.get_all(name).iter().any(|other| other != own))
+        };
+        differs(ETAG, &self.etag) || differs(LAST_MODIFIED, &self.modified)
+    }
+}
+
 fn single(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).iter();
     let only = values.next()?;
@@ -136,5 +163,15 @@ mod tests {
         assert!(!tag.contradicted_by(&headers(&[(ETAG, "\"a\"")])));
         assert!(tag.contradicted_by(&headers(&[(ETAG, "\"b\"")])));
         assert!(tag.contradicted_by(&headers(&[(ETAG, "W/\"a\"")])));
+    }
+
+    #[test]
+    fn signs_contradict_by_what_both_answers_say() {
+        let signs = Signs::of(&headers(&[(ETAG, "W/\"a\""), (LAST_MODIFIED, NOON)]));
+        assert!(!signs.contradicted_by(&headers(&[])));
+        assert!(!signs.contradicted_by(&headers(&[(LAST_MODIFIED, NOON)])));
+        assert!(signs.contradicted_by(&headers(&[(LAST_MODIFIED, MINUTE_LATER)])));
+        assert!(signs.contradicted_by(&headers(&[(ETAG, "W/\"b\""), (LAST_MODIFIED, NOON)])));
+        assert!(!Signs::of(&headers(&[])).contradicted_by(&headers(&[(ETAG, "\"b\"")])));
     }
 }
