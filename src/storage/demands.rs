@@ -40,6 +40,10 @@ impl Demands {
         self.note_change();
     }
 
+    pub(super) fn epoch_of(&self, key: usize) -> u64 {
+        self.demands.borrow()[key].epoch
+    }
+
     pub(super) fn withdraw(&self, key: usize) {
         self.demands.borrow_mut().remove(key);
         self.note_change();

@@ -39,6 +39,10 @@ pub const WRITES_IN_FLIGHT: usize = 4;
 /// What a resource keeps in memory once its cache is off, in bytes (`read_ahead_bytes` of RULES).
 pub const KEEP_BYTES: u64 = 1 << 20;
 
+/// Ranges of one resource that are known not to come, at a time. Readers of what is forgotten wait
+/// until their fill tries it again.
+const LOST_RANGES: usize = 16;
+
 /// No resource has a byte at or beyond this position: what an origin claims of one is nonsense.
 const POSITIONS: u64 = 1 << 62;
 
@@ -82,6 +86,8 @@ struct State {
     end: u64,
     committed: bool,
     failure: Option<Failure>,
+    /// What does not come until somebody asks anew, the oldest first.
+    lost: VecDeque<(Range<u64>, Failure)>,
     present: RangeSet,
     chunks: BTreeMap<u64, Chunk>,
     /// Chunks kept in memory, the oldest first.
@@ -279,9 +285,25 @@ impl StreamingResource {
         self.fills.wake(|()| true);
     }
 
+    /// The bytes of `range` that are missing do not come, though others may. Readers whose next byte
+    /// is one of them get `failure`, until somebody sets out anew, by a new demand or a jump, from
+    /// where the way leads there.
+    pub fn fail_range(&self, range: Range<u64>, failure: Failure) {
+        self.state.borrow_mut().lose_range(range, failure);
+        self.wake_readers();
+    }
+
+    /// Whether the byte at `position` is one that [`fail_range`](Self::fail_range) said will not
+    /// come, and nobody has asked for it since.
+    pub fn is_lost(&self, position: u64) -> bool {
+        self.state.borrow().lost_at(position).is_some()
+    }
+
     /// Another fill begins: a failure of the one before is forgotten, and readers wait again.
     pub fn resume(&self) {
-        self.state.borrow_mut().failure = None;
+        let mut state = self.state.borrow_mut();
+        state.failure = None;
+        state.lost.clear();
     }
 
     /// What the readers want now.
@@ -298,6 +320,7 @@ impl StreamingResource {
 
     /// Says that a reader wants `range`, for as long as the guard lives.
     pub fn demand(self: &Rc<Self>, range: Range<u64>, epoch: u64) -> DemandGuard {
+        self.state.borrow_mut().ask_anew(range.start);
         let key = self.demands.add(Demand { range, epoch });
         self.note_demands();
         DemandGuard { resource: Rc::clone(self), key }
@@ -631,6 +654,7 @@ impl State {
             end: 0,
             committed: false,
             failure: None,
+            lost: VecDeque::new(),
             present: RangeSet::default(),
             chunks: BTreeMap::new(),
             kept: VecDeque::new(),
@@ -654,11 +678,30 @@ impl State {
         if is_here || range.is_empty() {
             return Some(Ok(Wait::Ready));
         }
-        let failure = self.failure.as_ref()?;
+        let gap = || self.present.next_gap(range.start..end).map_or(range.start, |gap| gap.start);
+        let failure = self.failure.as_ref().or_else(|| self.lost_at(gap()))?;
         match self.present.present_from(range.start) {
             Some(_) => Some(Ok(Wait::Ready)),
             None => Some(Err(failure.clone())),
         }
+    }
+
+    fn lose_range(&mut self, range: Range<u64>, failure: Failure) {
+        self.lost.push_back((range, failure));
+        if self.lost.len() > LOST_RANGES {
+            self.lost.pop_front();
+        }
+    }
+
+    /// Why the missing byte at `position` does not come.
+    fn lost_at(&self, position: u64) -> Option<&Failure> {
+        let lost = self.lost.iter().rev().find(|(range, _)| range.contains(&position));
+        lost.map(|(_, failure)| failure)
+    }
+
+    /// Somebody sets out from `position`: what is lost on that way is tried again.
+    fn ask_anew(&mut self, position: u64) {
+        self.lost.retain(|(lost, _)| lost.end <= position);
     }
 
     fn at_hand(&mut self, position: u64, max: usize, pool: &BufPool) -> Result<AtHand, Error> {
@@ -691,6 +734,8 @@ impl State {
         if let Some(Chunk::Filling(filling)) = self.chunks.get_mut(&(at / CHUNK_BYTES)) {
             filling.add((at % CHUNK_BYTES) as u32, bytes);
             self.present.insert(at..end);
+            // They came after all.
+            self.lost.retain(|(lost, _)| lost.end <= at || end <= lost.start);
             self.end = self.end.max(end);
         }
     }
@@ -801,6 +846,9 @@ pub struct DemandGuard {
 impl DemandGuard {
     /// The reader wants something else now.
     pub fn set(&self, range: Range<u64>, epoch: u64) {
+        if self.resource.demands.epoch_of(self.key) != epoch {
+            self.resource.state.borrow_mut().ask_anew(range.start);
+        }
         self.resource.demands.replace(self.key, Demand { range, epoch });
         self.resource.note_demands();
     }

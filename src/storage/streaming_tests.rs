@@ -143,6 +143,35 @@ fn a_failure_reaches_who_lacks_bytes_and_never_looks_like_an_end() {
 }
 
 #[test]
+fn a_lost_range_fails_its_own_readers_until_somebody_sets_out_anew() {
+    let bench = bench();
+    let (resource, mut turns) = (bench.resource(), Turns::default());
+    let demand = resource.demand(0..10, 0);
+    let lost = wait(&mut turns, &resource, 100..101);
+    let other = wait(&mut turns, &resource, 300..301);
+    resource.fail_range(100..200, Failure::new(io::Error::from(io::ErrorKind::TimedOut)));
+    turns.run();
+    assert!(matches!(*lost.borrow(), Some(Err(_))) && other.borrow().is_none());
+    demand.set(50..60, 0);
+    assert!(resource.is_lost(150) && !resource.is_lost(200), "going on is not setting out");
+    demand.set(250..260, 1);
+    assert!(resource.is_lost(150), "that way does not lead there");
+    demand.set(50..60, 2);
+    assert!(!resource.is_lost(150));
+    let again = wait(&mut turns, &resource, 100..101);
+    resource.fail_range(100..200, Failure::new(io::Error::from(io::ErrorKind::TimedOut)));
+    write(&resource, 100, bytes(100, 50)).unwrap();
+    assert!(!resource.is_lost(150), "it came after all");
+    turns.run();
+    assert!(matches!(*again.borrow(), Some(Ok(Wait::Ready))));
+    for at in 0..100 {
+        let range = 1000 + at..1001 + at;
+        resource.fail_range(range, Failure::new(io::Error::from(io::ErrorKind::TimedOut)));
+    }
+    assert!(resource.is_lost(1099) && !resource.is_lost(1000), "what is remembered is bounded");
+}
+
+#[test]
 fn a_length_is_said_once() {
     let resource = bench().resource();
     write(&resource, 0, bytes(0, 100)).unwrap();
