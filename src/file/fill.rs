@@ -1,7 +1,8 @@
 //! The fill of one resource: fetches what its readers demand until it is complete or deserted.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell},
+    ops::Range,
     rc::Rc,
     time::Duration,
 };
@@ -11,13 +12,13 @@ use url::Url;
 
 use super::{
     Error,
-    plan::{goes_on_alone, plan, within},
+    plan::{Running, Way, goes_on_alone, lost, plan, within},
 };
 use crate::{
     assets::{Asset, AssetStore, FillPermit, Head},
     bufpool::Exhausted,
-    net::{self, Client, Download, Known, Origin, Validator},
-    runtime::{self, Queue, Task, event::Event},
+    net::{self, Client, Download, Known, Origin, Signs, Validator},
+    runtime::{self, Panicked, Queue, Task, event::Event},
     storage::{self, CHUNK_BYTES, Failure},
 };
 
@@ -42,28 +43,43 @@ struct Fill {
     from: Provenance,
     /// Told when a fetch has ended.
     progress: Event,
-    /// Why the resource cannot be had, once a fetch found that out.
-    failure: RefCell<Option<Failure>>,
     fetched_bytes: Cell<u64>,
 }
 
-/// One running request, and where its next byte goes.
+/// One running request.
 struct Fetch {
-    position: Rc<Cell<u64>>,
-    ended: Rc<Cell<bool>>,
+    course: Rc<Course>,
     /// Dropping it cancels the request.
     _task: Task<()>,
+}
+
+/// How far a request has come. What it says after its cancellation reaches nobody, since the fill
+/// has let go of it: no error of an abandoned position is delivered.
+struct Course {
+    running: Cell<Running>,
+    outcome: OnceCell<Result<(), Failure>>,
+}
+
+impl Course {
+    fn position(&self) -> u64 {
+        self.running.get().position
+    }
+
+    fn move_to(&self, position: u64) {
+        self.running.set(Running { position, ..self.running.get() });
+    }
 }
 
 /// Says that a fetch has ended, in whichever way.
 struct Ending {
     fill: Rc<Fill>,
-    ended: Rc<Cell<bool>>,
+    course: Rc<Course>,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.ended.set(true);
+        // One that panicked has said nothing; begun again it would panic again.
+        self.course.outcome.get_or_init(|| Err(Failure::new(Panicked { name: "fetch" })));
         self.fill.progress.notify_all();
     }
 }
@@ -83,21 +99,14 @@ pub(super) async fn fill(permit: FillPermit, store: Rc<AssetStore>, from: Proven
 }
 
 async fn follow_demands(asset: Rc<Asset>, store: Rc<AssetStore>, from: Provenance) {
-    let fill = Rc::new(Fill {
-        asset,
-        store,
-        from,
-        progress: Event::new(),
-        failure: RefCell::default(),
-        fetched_bytes: Cell::new(0),
-    });
+    let fill =
+        Rc::new(Fill { asset, store, from, progress: Event::new(), fetched_bytes: Cell::new(0) });
     let mut fetches: Vec<Fetch> = Vec::new();
     loop {
         // Made before looking, so that what happens in between is not missed.
         let (progress, deserted) = (fill.progress.listen(), fill.asset().deserted.listen());
         let demands_changed = fill.asset().resource.demands_changed();
-        fetches.retain(|fetch| !fetch.ended.get());
-        if let Some(failure) = fill.failure.take() {
+        if let Err(failure) = fill.reap(&mut fetches) {
             return fill.give_up(failure);
         }
         // Not before its fetches have ended: the last one has yet to say that this is the end.
@@ -131,21 +140,64 @@ impl Fill {
                 ))
     }
 
+    /// Takes out the fetches that have ended.
+    ///
+    /// One that failed is the failure of those who waited for its bytes, and of nobody else: a
+    /// listener does not lose the song because another one jumped to where the origin broke off.
+    ///
+    /// # Errors
+    /// What leaves nothing to go on with for anybody.
+    fn reap(&self, fetches: &mut Vec<Fetch>) -> Result<(), Failure> {
+        let ended = |fetch: &mut Fetch| fetch.course.outcome.get().is_some();
+        let ended: Vec<_> = fetches.extract_if(.., ended).collect();
+        for fetch in ended {
+            let Some(Err(failure)) = fetch.course.outcome.get() else { continue };
+            if self.asset().head().is_none() || ends_generation(failure) {
+                return Err(failure.clone());
+            }
+            self.lose(fetch.course.position(), fetches, failure);
+        }
+        Ok(())
+    }
+
+    /// A fetch broke off at `failed`, and the resource is still what it was.
+    fn lose(&self, failed: u64, others: &[Fetch], failure: &Failure) {
+        // Who comes later asks the origin again: for the rest, if what is here can be proved to
+        // belong to it and the origin has not said no; else for all of it.
+        if !may_pass(failure) || self.known().validator.is_none() {
+            self.store.forget(self.asset());
+        }
+        let others: Vec<_> = others.iter().map(|fetch| fetch.course.running.get()).collect();
+        if let Some(range) = lost(failed, &others) {
+            self.asset().resource.fail_range(range, failure.clone());
+        }
+    }
+
     /// Cancels and starts fetches as the demands want it.
     fn steer(self: &Rc<Self>, fetches: &mut Vec<Fetch>) {
         let resource = &self.asset().resource;
-        let gaps: Vec<_> = resource
-            .demands()
-            .into_iter()
-            .filter_map(|demand| resource.next_gap(within(&demand.range, resource.length())))
-            .map(|gap| gap.start)
-            .collect();
-        let positions: Vec<_> = fetches.iter().map(|fetch| fetch.position.get()).collect();
-        let plan = plan(&gaps, &positions);
+        let demands = resource.demands();
+        if demands.is_empty() {
+            // Nobody has said what it wants, or nobody is left: see `is_wanted`.
+            return;
+        }
+        let ways: Vec<_> = demands.iter().filter_map(|demand| self.way(&demand.range)).collect();
+        let running: Vec<_> = fetches.iter().map(|fetch| fetch.course.running.get()).collect();
+        let plan = plan(&ways, &running);
         for index in plan.cancel.into_iter().rev() {
             fetches.swap_remove(index);
         }
         fetches.extend(plan.start.into_iter().map(|gap| self.start(gap)));
+    }
+
+    /// What a reader that wants `demand` lacks first; `None` if nothing, up to the end, and if that
+    /// was lost and it has been told so.
+    fn way(&self, demand: &Range<u64>) -> Option<Way> {
+        let resource = &self.asset().resource;
+        let demand = within(demand, resource.length());
+        let end = resource.length().unwrap_or(u64::MAX);
+        let gap = resource.next_gap(demand.start..end)?.start;
+        (!resource.is_lost(gap)).then(|| Way { gap, is_wanted: demand.contains(&gap) })
     }
 
     fn start(self: &Rc<Self>, gap: u64) -> Fetch {
@@ -155,43 +207,44 @@ impl Fill {
             Some(_) => gap,
             None => chunk,
         };
-        let position = Rc::new(Cell::new(from));
-        let ended = Rc::new(Cell::new(false));
-        let ending = Ending { fill: Rc::clone(self), ended: Rc::clone(&ended) };
-        let written = Rc::clone(&position);
+        let running = Cell::new(Running::at(from));
+        let course = Rc::new(Course { running, outcome: OnceCell::new() });
+        let ending = Ending { fill: Rc::clone(self), course: Rc::clone(&course) };
         let task = runtime::spawn(Queue::Io, "fetch", async move {
-            let fill = &ending.fill;
-            if let Err(failure) = fill.fetch(&written).await {
-                fill.failure.replace(Some(failure));
-            }
+            let outcome = ending.fill.fetch(&ending.course).await;
+            let _ = ending.course.outcome.set(outcome);
         });
-        Fetch { position, ended, _task: task }
+        Fetch { course, _task: task }
     }
 
-    /// One request, from `position` to the end of the resource or to bytes that are present.
-    async fn fetch(&self, position: &Cell<u64>) -> Result<(), Failure> {
-        let (head, mut download) = self.request(position.get()).await?;
-        // An origin that knows no ranges sends the whole, over what is here already.
-        let is_whole = download.position() < position.get();
-        position.set(download.position());
+    /// One request: to the end of the resource, to bytes that are present, or to where the origin
+    /// ends its answer. What is then still missing is asked for anew when it is wanted.
+    async fn fetch(&self, course: &Course) -> Result<(), Failure> {
+        let (head, mut download) = self.request(course.position()).await?;
+        let is_whole = head.status == 200;
+        if is_whole {
+            // An origin that knows no ranges sends all, over what is here already.
+            course.running.set(Running { position: download.position(), reach_bytes: u64::MAX });
+        }
         self.learn(head)?;
         let resource = &self.asset().resource;
         while let Some(bytes) = download.chunk().await.map_err(Failure::new)? {
-            self.check_length(position.get() + bytes.len() as u64)?;
-            self.make_room(position.get(), bytes.len() as u64);
-            self.write(position.get(), &bytes).await?;
-            position.set(position.get() + bytes.len() as u64);
-            self.fetched_bytes.set(self.fetched_bytes.get() + bytes.len() as u64);
+            let (position, length) = (course.position(), bytes.len() as u64);
+            self.check_length(position + length)?;
+            self.make_room(position, length);
+            self.write(position, &bytes).await?;
+            course.move_to(position + length);
+            self.fetched_bytes.set(self.fetched_bytes.get() + length);
             if resource.length().is_none() && !self.asset().is_leased() {
                 // What may have no end is not fetched to its end for nobody.
                 self.progress.notify_all();
             }
-            if !is_whole && resource.present_from(position.get()).is_some() {
+            if !is_whole && resource.present_from(course.position()).is_some() {
                 return self.end().await;
             }
         }
-        if resource.length().is_none_or(|length| position.get() >= length) {
-            resource.set_length(position.get()).map_err(Failure::new)?;
+        if let Some(length) = download.length() {
+            resource.set_length(length).map_err(Failure::new)?;
         }
         self.end().await
     }
@@ -233,8 +286,9 @@ impl Fill {
     /// What later ranges must agree with, so that bytes of two versions never mix.
     fn known(&self) -> Known {
         let length = self.asset().resource.length();
-        let head = self.asset().head();
-        Known { length, validator: head.and_then(|head| Validator::of(&head.fields)) }
+        let Some(head) = self.asset().head() else { return Known { length, ..Known::default() } };
+        let (validator, signs) = (Validator::of(&head.fields), Signs::of(&head.fields));
+        Known { length, validator, signs }
     }
 
     /// No resource grows beyond its bound, whatever its origin says or sends.
@@ -281,4 +335,20 @@ impl Fill {
         self.store.forget(self.asset());
         self.asset().resource.fail(failure);
     }
+}
+
+/// Whether the bytes that are here are not to be trusted, or not to be completed, any more.
+fn ends_generation(failure: &Failure) -> bool {
+    let changed = matches!(failure.cause(), Some(net::Error::Changed));
+    let contradicts = matches!(
+        failure.cause(),
+        Some(storage::Error::LengthChanged { .. } | storage::Error::PastEnd { .. })
+    );
+    changed || contradicts || matches!(failure.cause(), Some(Error::TooLong { .. }))
+}
+
+/// Whether asking again later is promising with nothing changed at the origin.
+fn may_pass(failure: &Failure) -> bool {
+    let no_memory = failure.cause::<Exhausted>().is_some();
+    no_memory || failure.cause::<net::Error>().is_some_and(net::Error::may_pass)
 }

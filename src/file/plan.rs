@@ -8,12 +8,44 @@
 
 use std::ops::Range;
 
+use crate::storage::CHUNK_BYTES;
+
 /// A wanted position this far ahead of a running fetch is still left to it. Beyond, a request of
 /// its own is sooner there than the fetch (1 MiB at 100 Mbit/s takes 80 ms, one round trip).
 pub(super) const JOIN_BYTES: u64 = 1 << 20;
 
 /// Fetches of one resource at a time; more would only divide the origin's bandwidth.
 pub(super) const FETCHES: usize = 4;
+
+/// What a running fetch will bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Running {
+    /// What it writes next.
+    pub position: u64,
+    /// How far ahead of that it is waited for, in bytes: [`JOIN_BYTES`], or all there is where the
+    /// origin knows no ranges and would only begin again.
+    pub reach_bytes: u64,
+}
+
+impl Running {
+    /// A fetch that begins at `position`.
+    pub(super) fn at(position: u64) -> Self {
+        Self { position, reach_bytes: JOIN_BYTES }
+    }
+
+    fn leads_to(self, gap: u64) -> bool {
+        (self.position..=self.position.saturating_add(self.reach_bytes)).contains(&gap)
+    }
+}
+
+/// One reader's way through what is present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Way {
+    /// The first missing position on it.
+    pub gap: u64,
+    /// Whether the reader wants it now; else what is present is enough for its read-ahead.
+    pub is_wanted: bool,
+}
 
 /// What is to be changed about the running fetches.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,29 +56,29 @@ pub(super) struct Plan {
     pub start: Vec<u64>,
 }
 
-/// Decides for `gaps`, the first missing position on the way of each reader, and `fetches`, the
-/// position that each running fetch writes next.
-pub(super) fn plan(gaps: &[u64], fetches: &[u64]) -> Plan {
-    if gaps.is_empty() {
-        return Plan::default();
-    }
-    let serves = |fetch: u64, gap: u64| (fetch..=fetch + JOIN_BYTES).contains(&gap);
-    let mut cancel: Vec<_> = (0..fetches.len())
-        .filter(|&index| !gaps.iter().any(|&gap| serves(fetches[index], gap)))
-        .collect();
-    // Of two that lead to the same readers, the one behind is the one too many.
-    let mut served: Vec<u64> = Vec::new();
+/// Decides for the `ways` of all readers and the running fetches.
+pub(super) fn plan(ways: &[Way], fetches: &[Running]) -> Plan {
+    let leads = |fetch: &Running| ways.iter().any(|way| fetch.leads_to(way.gap));
+    let cancel = (0..fetches.len()).filter(|&index| !leads(&fetches[index])).collect();
+    let mut served: Vec<_> = fetches.iter().copied().filter(leads).collect();
     let mut start = Vec::new();
-    let kept = |index: &usize| !cancel.contains(index);
-    served.extend((0..fetches.len()).filter(kept).map(|index| fetches[index]));
-    for &gap in gaps {
-        if served.len() < FETCHES && !served.iter().any(|&fetch| serves(fetch, gap)) {
-            served.push(gap);
-            start.push(gap);
+    for way in ways.iter().filter(|way| way.is_wanted) {
+        if served.len() < FETCHES && !served.iter().any(|fetch| fetch.leads_to(way.gap)) {
+            served.push(Running::at(way.gap));
+            start.push(way.gap);
         }
     }
-    cancel.sort_unstable();
     Plan { cancel, start }
+}
+
+/// What does not come now that a fetch broke off at `failed` and `others` go on: the rest of its
+/// chunk, since chunks are what is asked for. `None` where another fetch will try the same bytes.
+///
+/// Who waits further ahead is not among the losers: it gets a fetch of its own, which may find
+/// what this one did not.
+pub(super) fn lost(failed: u64, others: &[Running]) -> Option<Range<u64>> {
+    let chunk_end = (failed / CHUNK_BYTES + 1).saturating_mul(CHUNK_BYTES);
+    (!others.iter().any(|other| other.leads_to(failed))).then_some(failed..chunk_end)
 }
 
 /// Whether a fill goes on after its last reader left: when it is half done, or has just begun.
@@ -64,37 +96,102 @@ pub(super) fn within(demand: &Range<u64>, length: Option<u64>) -> Range<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::random::Random;
 
     const MIB: u64 = 1 << 20;
 
+    fn wanted(gaps: &[u64]) -> Vec<Way> {
+        gaps.iter().map(|&gap| Way { gap, is_wanted: true }).collect()
+    }
+
+    fn running(positions: &[u64]) -> Vec<Running> {
+        positions.iter().map(|&position| Running::at(position)).collect()
+    }
+
+    fn plan_of(gaps: &[u64], positions: &[u64]) -> Plan {
+        plan(&wanted(gaps), &running(positions))
+    }
+
     #[test]
     fn a_reader_just_ahead_waits_for_the_running_fetch() {
-        assert_eq!(plan(&[MIB], &[0]), Plan::default());
-        assert_eq!(plan(&[0], &[0]), Plan::default());
+        assert_eq!(plan_of(&[MIB], &[0]), Plan::default());
+        assert_eq!(plan_of(&[0], &[0]), Plan::default());
     }
 
     #[test]
     fn a_reader_far_ahead_gets_its_own_fetch() {
-        let plan = plan(&[0, 5 * MIB], &[0]);
+        let plan = plan_of(&[0, 5 * MIB], &[0]);
         assert_eq!(plan, Plan { cancel: vec![], start: vec![5 * MIB] });
     }
 
     #[test]
     fn a_fetch_that_leads_to_nobody_is_cancelled() {
-        let plan = plan(&[5 * MIB], &[0, 5 * MIB]);
+        let plan = plan_of(&[5 * MIB], &[0, 5 * MIB]);
         assert_eq!(plan, Plan { cancel: vec![0], start: vec![] });
     }
 
     #[test]
-    fn readers_that_wait_for_nothing_change_nothing() {
-        assert_eq!(plan(&[], &[7 * MIB]), Plan::default());
+    fn a_reader_with_enough_ahead_keeps_its_fetch_and_starts_none() {
+        let fed = [Way { gap: 7 * MIB, is_wanted: false }];
+        assert_eq!(plan(&fed, &running(&[7 * MIB])), Plan::default());
+        assert_eq!(plan(&fed, &[]), Plan::default());
+        assert_eq!(plan(&fed, &running(&[2 * MIB])).cancel, [0], "one that it left behind");
+    }
+
+    #[test]
+    fn a_fetch_that_cannot_begin_elsewhere_is_waited_for() {
+        let whole = Running { position: MIB, reach_bytes: u64::MAX };
+        assert_eq!(plan(&wanted(&[MIB, 90 * MIB]), &[whole]), Plan::default());
+        assert_eq!(plan(&wanted(&[0]), &[whole]), Plan { cancel: vec![0], start: vec![0] });
     }
 
     #[test]
     fn neighbours_share_a_new_fetch_and_its_number_is_bounded() {
-        assert_eq!(plan(&[9 * MIB, 9 * MIB + 4], &[]).start, [9 * MIB]);
+        assert_eq!(plan_of(&[9 * MIB, 9 * MIB + 4], &[]).start, [9 * MIB]);
         let many: Vec<_> = (0..20).map(|i| i * 10 * MIB).collect();
-        assert_eq!(plan(&many, &[]).start.len(), FETCHES);
+        assert_eq!(plan_of(&many, &[]).start.len(), FETCHES);
+    }
+
+    /// What a plan must be, whatever the ways and the fetches are.
+    #[test]
+    fn every_plan_serves_who_wants_something_and_nobody_else() {
+        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+        println!("SEED={seed}");
+        let mut random = Random(seed);
+        for _ in 0..20_000 {
+            let ways: Vec<_> = (0..random.below(7))
+                .map(|_| Way { gap: random.below(12 * MIB), is_wanted: random.below(3) > 0 })
+                .collect();
+            let fetches: Vec<_> = (0..random.below(5))
+                .map(|_| match random.below(8) {
+                    0 => Running { position: random.below(12 * MIB), reach_bytes: u64::MAX },
+                    _ => Running::at(random.below(12 * MIB)),
+                })
+                .collect();
+            let plan = plan(&ways, &fetches);
+            let mut after: Vec<_> = (0..fetches.len())
+                .filter(|index| !plan.cancel.contains(index))
+                .map(|index| fetches[index])
+                .collect();
+            after.extend(plan.start.iter().map(|&gap| Running::at(gap)));
+            let led = |gap| after.iter().any(|fetch| fetch.leads_to(gap));
+            let case = format!("{ways:?} {fetches:?} {plan:?}");
+            assert!(after.len() <= FETCHES.max(fetches.len()), "{case}");
+            for fetch in &after {
+                assert!(ways.iter().any(|way| fetch.leads_to(way.gap)), "for nobody: {case}");
+            }
+            if after.len() < FETCHES {
+                let wanted = ways.iter().filter(|way| way.is_wanted);
+                assert!(wanted.clone().all(|way| led(way.gap)), "starves: {case}");
+            }
+        }
+    }
+
+    #[test]
+    fn lost_is_the_rest_of_a_chunk_that_no_other_fetch_comes_to() {
+        assert_eq!(lost(MIB + 5, &[]), Some(MIB + 5..MIB + CHUNK_BYTES));
+        assert_eq!(lost(MIB, &running(&[MIB + 1, 0])), None, "the one behind comes to it");
+        assert_eq!(lost(MIB, &running(&[MIB + 1])), Some(MIB..MIB + CHUNK_BYTES));
     }
 
     #[test]

@@ -124,7 +124,9 @@ impl Reader {
         }
         self.resident.release_before(position.saturating_sub(CHUNK_BYTES));
         if let Source::Asset(lease) = &self.source {
-            let wanted = position..position.saturating_add(self.ahead.bytes());
+            // What is resident here need not be fetched again if the cache has let go of it.
+            let from = self.resident.resident_to(position);
+            let wanted = from..from.saturating_add(self.ahead.bytes());
             match &self.demand {
                 Some(demand) => demand.set(wanted, self.epoch),
                 None => self.demand = Some(lease.resource.demand(wanted, self.epoch)),

@@ -1,0 +1,528 @@
+//! Stories of a fill: readers that jump, leave and come back, and an origin that is slow, gives its
+//! file in parts, breaks off or becomes another one.
+
+use std::{
+    future::Future,
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    ops::Range,
+    panic::AssertUnwindSafe,
+    rc::Rc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use futures_lite::FutureExt;
+
+use super::{Error, Files};
+use crate::{
+    assets::{self, AssetStore},
+    bufpool::{self, BufPool},
+    net::{self, Client, Origin, Resolver, Roots, Table},
+    runtime::{self, Queue, now, sleep, spawn, timeout, yield_now},
+    storage::{CHUNK_BYTES, Disk, Failure, Sim, Volumes, random::Random},
+    stream::Reader,
+};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+/// A hang is a failed test, not a hung one.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The byte at a position: neighbours, chunks and versions all differ.
+fn byte(position: u64, version: u64) -> u8 {
+    ((position ^ version << 40).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8
+}
+
+/// What the origin has and how it gives it.
+#[derive(Clone)]
+struct Song {
+    length: u64,
+    version: u64,
+    /// Fields that speak for the version.
+    fields: String,
+    ranges: bool,
+    /// Says in a part how long the whole is.
+    says_length: bool,
+    /// At most this much is given at once.
+    part_bytes: u64,
+    /// Bytes per millisecond of one connection.
+    pace_bytes: u64,
+    /// Nothing here is given: the connection breaks.
+    broken: Range<u64>,
+}
+
+impl Song {
+    fn new(length: u64) -> Self {
+        Self {
+            length,
+            version: 1,
+            fields: "ETag: \"v1\"\r\n".to_owned(),
+            ranges: true,
+            says_length: true,
+            part_bytes: u64::MAX,
+            pace_bytes: u64::MAX,
+            broken: 0..0,
+        }
+    }
+
+    fn head(&self, part: &Range<u64>, is_part: bool) -> String {
+        let (fields, length) = (&self.fields, part.end - part.start);
+        if !is_part {
+            return format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {length}\r\n\r\n");
+        }
+        let all = if self.says_length { self.length.to_string() } else { "*".to_owned() };
+        let range = format!("Content-Range: bytes {}-{}/{all}\r\n", part.start, part.end - 1);
+        format!("HTTP/1.1 206 Part\r\n{fields}{range}Content-Length: {length}\r\n\r\n")
+    }
+}
+
+/// An origin on threads of its own.
+struct Slow {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+struct State {
+    #[allow(clippy::disallowed_types, reason = "the other side of the network is no shard")]
+    song: Mutex<Song>,
+    /// Where each request began.
+    #[allow(clippy::disallowed_types, reason = "the other side of the network is no shard")]
+    asked: Mutex<Vec<u64>>,
+    /// Bodies that are being sent now.
+    bodies: AtomicUsize,
+    sent_bytes: AtomicUsize,
+    /// While set, bodies stand still.
+    held: AtomicBool,
+}
+
+impl Slow {
+    #[allow(clippy::disallowed_methods, reason = "the other side of the network is no shard")]
+    fn start(song: Song) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State {
+            song: song.into(),
+            asked: Vec::new().into(),
+            bodies: 0.into(),
+            sent_bytes: 0.into(),
+            held: false.into(),
+        });
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                let state = Arc::clone(&shared);
+                std::thread::spawn(move || state.converse(socket));
+            }
+        });
+        Self { address, state }
+    }
+
+    fn asked(&self) -> Vec<u64> {
+        self.state.asked()
+    }
+}
+
+impl State {
+    fn asked(&self) -> Vec<u64> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Song)) {
+        change(&mut self.song.lock().unwrap());
+    }
+
+    fn converse(&self, mut socket: TcpStream) {
+        socket.set_nodelay(true).unwrap();
+        // What is on its way counts as sent: little of it should be.
+        socket2::SockRef::from(&socket).set_send_buffer_size(16 << 10).unwrap();
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        while let Some(range) = read_range(&mut reader) {
+            let song = self.song.lock().unwrap().clone();
+            self.asked.lock().unwrap().push(range.start);
+            if !self.answer(&song, range, &mut socket) {
+                return;
+            }
+        }
+    }
+
+    /// Whether the connection lives on.
+    fn answer(&self, song: &Song, asked: Range<u64>, socket: &mut TcpStream) -> bool {
+        if asked.start >= song.length && song.ranges {
+            let all = format!("Content-Range: bytes */{}\r\nContent-Length: 0\r\n", song.length);
+            return socket.write_all(format!("HTTP/1.1 416 No\r\n{all}\r\n").as_bytes()).is_ok();
+        }
+        let start = if song.ranges { asked.start } else { 0 };
+        let end = asked.end.min(song.length).min(start.saturating_add(song.part_bytes));
+        let part = start..if song.ranges { end } else { song.length };
+        if song.broken.contains(&start) {
+            return false;
+        }
+        self.bodies.fetch_add(1, Ordering::SeqCst);
+        let sent = self.send(song, part, socket);
+        self.bodies.fetch_sub(1, Ordering::SeqCst);
+        sent
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the other side of the network is no shard")]
+    fn send(&self, song: &Song, part: Range<u64>, socket: &mut TcpStream) -> bool {
+        if socket.write_all(song.head(&part, song.ranges).as_bytes()).is_err() {
+            return false;
+        }
+        let mut at = part.start;
+        while at < part.end {
+            while self.held.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let end = part.end.min(at + song.pace_bytes.min(64 * KIB));
+            let bytes: Vec<u8> = (at..end).map(|at| byte(at, song.version)).collect();
+            if (at..end).any(|at| song.broken.contains(&at)) || socket.write_all(&bytes).is_err() {
+                return false;
+            }
+            self.sent_bytes.fetch_add(bytes.len(), Ordering::SeqCst);
+            at = end;
+            if song.pace_bytes < u64::MAX {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        true
+    }
+}
+
+/// The range that the next request asks for.
+fn read_range(reader: &mut impl BufRead) -> Option<Range<u64>> {
+    let mut range = 0..u64::MAX;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if line == "\r\n" {
+            return Some(range);
+        }
+        if let Some(("range", value)) = line.trim_end().to_lowercase().split_once(": ") {
+            let (first, last) = value.strip_prefix("bytes=")?.split_once('-')?;
+            let end = last.parse::<u64>().map_or(u64::MAX, |last| last + 1);
+            range = first.parse().ok()?..end;
+        }
+    }
+}
+
+/// What a story plays in: a store over a simulated disk, and the files of one origin.
+struct World {
+    files: Rc<Files>,
+    pool: BufPool,
+}
+
+impl World {
+    fn new(address: SocketAddr) -> Self {
+        let pool = BufPool::new(bufpool::Options { budget_bytes: 64 << 20 });
+        let volumes = Volumes::on(vec![Disk::Sim(Sim::default())], 256 * MIB, pool.clone());
+        let store = Rc::new(AssetStore::new(assets::Options::default(), volumes));
+        let options = net::Options {
+            retry_base: Duration::from_millis(1),
+            retry_longest: Duration::from_millis(2),
+            ..net::Options::default()
+        };
+        let table = Resolver::Table(Table::default());
+        let client = Client::new(options, &Roots::only([]).unwrap(), table);
+        let base = format!("http://{address}/").parse().unwrap();
+        let origin = Origin::new("origin", base).unwrap().allow_literal();
+        let files = Rc::new(Files::new(store, client, vec![origin], vec![]));
+        Self { files, pool }
+    }
+
+    async fn open(&self) -> Result<Reader, Error> {
+        let opened = timeout(PATIENCE, self.files.open("origin", "song")).await;
+        let source = opened.expect("opening hangs")?.source;
+        Ok(Reader::new(source, self.pool.clone(), MIB))
+    }
+}
+
+/// Reads what is needed, waits no longer than a hang, and checks every byte that came.
+async fn read(reader: &mut Reader, need: Range<u64>, version: u64) -> Result<u64, Failure> {
+    let fetched = timeout(PATIENCE, reader.fetch(need.clone())).await;
+    fetched.unwrap_or_else(|_| panic!("a read at {} hangs", need.start))?;
+    Ok(check(reader, need, version))
+}
+
+/// How many bytes from the start of `range` are resident; all of them must be the right ones.
+fn check(reader: &Reader, range: Range<u64>, version: u64) -> u64 {
+    let mut bytes = vec![0; (range.end - range.start) as usize];
+    let count = reader.resident().read(range.start, &mut bytes);
+    let right = |(found, at): (&u8, u64)| *found == byte(at, version);
+    assert!(bytes[..count].iter().zip(range.start..).all(right), "a stale byte at {range:?}");
+    count as u64
+}
+
+/// Reads from `from` to the end, or to the error.
+async fn follow(reader: &mut Reader, from: u64, version: u64) -> (u64, Option<Failure>) {
+    let mut at = from;
+    while !reader.resident().at_end(at) {
+        match read(reader, at..at + 100 * KIB, version).await {
+            Ok(count) => at += count,
+            Err(failure) => return (at, Some(failure)),
+        }
+    }
+    (at, None)
+}
+
+/// Waits until so many bodies are sent: the origin sees only by its writes that one is given up.
+async fn settle(origin: &State, is_settled: impl Fn(usize) -> bool) {
+    let began = now();
+    while !is_settled(origin.bodies.load(Ordering::SeqCst)) {
+        let bodies = origin.bodies.load(Ordering::SeqCst);
+        assert!(began.elapsed() < PATIENCE, "{bodies} bodies are still sent");
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Runs a story against an origin, on a shard: a panic on a shard would end the process.
+fn story<T, F, Fut>(origin: &Slow, story: F) -> T
+where
+    T: Send + 'static,
+    F: Fn(World) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = T> + 'static,
+{
+    let (address, (sender, receiver)) = (origin.address, mpsc::channel());
+    let options = runtime::Options { shards: 1, blocking_threads: 1, oversubscribe: true };
+    let main = move |_| {
+        let (story, sender) = (story.clone(), sender.clone());
+        async move {
+            let told = AssertUnwindSafe(story(World::new(address))).catch_unwind().await;
+            let _ = sender.send(told);
+        }
+    };
+    runtime::run(options, main).expect("a shard starts");
+    let told = receiver.recv().expect("the story has an end");
+    told.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
+    println!("SEED={seed} repeats it");
+    seed
+}
+
+#[test]
+fn a_thousand_jumps_during_a_slow_fill_meet_no_stale_byte_and_no_false_end() {
+    let song = Song { pace_bytes: 32 * KIB, broken: BROKEN, ..Song::new(LENGTH) };
+    let (origin, seed) = (Slow::start(song), seed());
+    let state = Arc::clone(&origin.state);
+    let (epochs, abandoned, failures) =
+        story(&origin, move |world| jump(world, seed, Arc::clone(&state)));
+    let (asked, sent) = (origin.asked().len(), origin.state.sent_bytes.load(Ordering::SeqCst));
+    println!(
+        "{epochs} epochs, {abandoned} abandoned, {failures} failed; {asked} requests, {} KiB sent",
+        sent as u64 / KIB
+    );
+    assert!(epochs > JUMPS * 8 / 10 && abandoned > 50 && failures > 5);
+    assert!(sent as u64 <= LENGTH + LENGTH / 2, "{sent} bytes were sent of {LENGTH}");
+}
+
+const LENGTH: u64 = 48 * MIB + 12_345;
+const BROKEN: Range<u64> = 20 * MIB..21 * MIB;
+const JUMPS: u64 = 1_000;
+
+/// Jumps about in the song. How many epochs there were, and how many jumps were abandoned, and
+/// failed where they had to.
+async fn jump(world: World, seed: u64, origin: Arc<State>) -> (u64, u64, u64) {
+    let mut random = Random(seed);
+    let mut reader = world.open().await.unwrap();
+    let (mut abandoned, mut failures) = (0, 0);
+    for number in 0..JUMPS {
+        let at = match random.below(20) {
+            0 => LENGTH + random.below(3),
+            1 => LENGTH - 1 - random.below(KIB),
+            2 => BROKEN.start + random.below(MIB),
+            _ => random.below(LENGTH),
+        };
+        let need = at..at + 1 + random.below(80 * KIB);
+        // Half of the jumps do not wait for what they asked for.
+        let limit = if random.below(2) == 0 { random.below(3) } else { 20_000 };
+        let fetched = timeout(Duration::from_millis(limit), reader.fetch(need.clone())).await;
+        let count = check(&reader, need, 1);
+        assert!(!reader.resident().at_end(at) || at >= LENGTH, "a false end at {at}");
+        match fetched {
+            Err(_) if limit < 3 => abandoned += 1,
+            Err(_) => panic!("a read at {at} hangs"),
+            Ok(Ok(())) => assert_eq!(count == 0, at >= LENGTH, "at {at}"),
+            // A fetch begins at its chunk, and breaks off where the next bytes are broken.
+            Ok(Err(failure)) => {
+                let near = BROKEN.start - 2 * CHUNK_BYTES..BROKEN.end;
+                assert!(near.contains(&at), "the error of another position at {at}: {failure}");
+                failures += 1;
+            }
+        }
+        if number % 100 == 99 {
+            // Fetches of abandoned epochs are gone: one reader has one at most.
+            settle(&origin, |bodies| bodies <= 1).await;
+        }
+    }
+    (reader.epoch(), abandoned, failures)
+}
+
+#[test]
+fn the_fetch_of_an_abandoned_position_goes_on_only_while_another_reader_waits_for_it() {
+    let origin = Slow::start(Song { pace_bytes: 4 * KIB, ..Song::new(32 * MIB) });
+    let state = Arc::clone(&origin.state);
+    story(&origin, move |world| {
+        let state = Arc::clone(&state);
+        async move {
+            let (mut first, mut second) =
+                (world.open().await.unwrap(), world.open().await.unwrap());
+            // More than a reader wants ahead once it has jumped.
+            let mut at = 0;
+            while at < 1_300 * KIB {
+                at += read(&mut first, at..at + 64 * KIB, 1).await.unwrap();
+            }
+            read(&mut second, 0..1, 1).await.unwrap();
+            settle(&state, |bodies| bodies == 1).await;
+            read(&mut first, 16 * MIB..16 * MIB + 1, 1).await.unwrap();
+            settle(&state, |bodies| bodies == 2).await;
+            read(&mut second, 16 * MIB..16 * MIB + 1, 1).await.unwrap();
+            settle(&state, |bodies| bodies == 1).await;
+            // Also where all that is wanted now is here already.
+            read(&mut first, 0..1, 1).await.unwrap();
+            settle(&state, |bodies| bodies == 1).await;
+            read(&mut second, 0..1, 1).await.unwrap();
+            settle(&state, |bodies| bodies == 0).await;
+        }
+    });
+}
+
+#[test]
+fn short_parts_of_an_origin_that_proves_no_version_make_a_whole() {
+    let modified = "Last-Modified: Sun, 06 Nov 1994 12:00:00 GMT\r\n";
+    let weak = "ETag: W/\"1\"\r\n";
+    for (fields, says_length) in [("", true), ("", false), (modified, true), (weak, false)] {
+        let fields = fields.to_owned();
+        let song = Song { fields, says_length, part_bytes: 150_000, ..Song::new(1_000_000) };
+        let origin = Slow::start(song);
+        let end = story(&origin, |world| async move {
+            let mut reader = world.open().await.unwrap();
+            let (end, failure) = follow(&mut reader, 0, 1).await;
+            assert!(failure.is_none(), "{failure:?}");
+            end
+        });
+        assert_eq!(end, 1_000_000, "a false end");
+        assert!(origin.asked().len() >= 7, "{:?}", origin.asked());
+    }
+}
+
+#[test]
+fn parts_of_two_versions_are_not_made_a_whole() {
+    const NOON: &str = "Last-Modified: Sun, 06 Nov 1994 12:00:00 GMT\r\n";
+    type Change = fn(&mut Song);
+    let changes: [(&str, &str, Change); 3] = [
+        ("another length", NOON, |song| song.length += 1),
+        ("another tag", "ETag: W/\"1\"\r\n", |song| song.fields = "ETag: W/\"2\"\r\n".to_owned()),
+        ("another time", NOON, |song| song.fields = NOON.replace("12:", "13:")),
+    ];
+    for (what, fields, change) in changes {
+        let fields = fields.to_owned();
+        let origin = Slow::start(Song { fields, part_bytes: 150_000, ..Song::new(1_000_000) });
+        let state = Arc::clone(&origin.state);
+        story(&origin, move |world| {
+            let state = Arc::clone(&state);
+            async move {
+                let mut reader = world.open().await.unwrap();
+                read(&mut reader, 0..100, 1).await.unwrap();
+                state.change(|song| {
+                    song.version = 2;
+                    change(song);
+                });
+                let (at, failure) = follow(&mut reader, 0, 1).await;
+                assert!(failure.is_some() && at < 1_000_000, "{what}: joined up to {at}");
+                // Who comes now gets the new one.
+                let (end, failure) = follow(&mut world.open().await.unwrap(), 0, 2).await;
+                assert!(failure.is_none() && end >= 1_000_000, "{what}: {end} {failure:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_range_that_cannot_be_had_fails_who_waits_for_it_and_nobody_else() {
+    let song = Song { pace_bytes: 64 * KIB, broken: 8 * MIB..9 * MIB, ..Song::new(16 * MIB) };
+    let origin = Slow::start(song);
+    let state = Arc::clone(&origin.state);
+    story(&origin, move |world| {
+        let state = Arc::clone(&state);
+        async move {
+            let (mut near, mut far) = (world.open().await.unwrap(), world.open().await.unwrap());
+            read(&mut near, 0..1, 1).await.unwrap();
+            let refused = read(&mut far, 8 * MIB..8 * MIB + 1, 1).await.unwrap_err();
+            assert!(matches!(refused.cause(), Some(net::Error::Connection(_))), "{refused}");
+            // The other one reads on, up to where it is broken.
+            let (at, failure) = follow(&mut near, 1, 1).await;
+            assert!(failure.is_some() && at == 8 * MIB, "at {at}: {failure:?}");
+            // The one that was refused jumps to where there is something.
+            read(&mut far, 12 * MIB..12 * MIB + 9, 1).await.unwrap();
+            // What is here serves who comes later, and what was broken is asked for anew.
+            state.change(|song| song.broken = 0..0);
+            let asked = state.asked().len();
+            let mut late = world.open().await.unwrap();
+            let (end, failure) = follow(&mut late, 0, 1).await;
+            assert!(failure.is_none() && end == 16 * MIB, "at {end}: {failure:?}");
+            let again = state.asked()[asked..].to_vec();
+            assert!(again.iter().all(|from| *from >= 8 * MIB), "fetched again: {again:?}");
+        }
+    });
+}
+
+#[test]
+fn an_origin_without_ranges_is_not_asked_again_at_each_jump() {
+    let origin = Slow::start(Song { ranges: false, pace_bytes: 32 * KIB, ..Song::new(12 * MIB) });
+    story(&origin, |world| async move {
+        let (mut first, mut second) = (world.open().await.unwrap(), world.open().await.unwrap());
+        let jumping = async {
+            for at in [3 * MIB, 9 * MIB, 6 * MIB, 11 * MIB] {
+                let _ = timeout(Duration::from_millis(9), first.fetch(at..at + 9)).await;
+            }
+            read(&mut first, 11 * MIB..11 * MIB + 9, 1).await
+        };
+        let (jumped, (end, failure)) =
+            futures_lite::future::zip(jumping, follow(&mut second, 0, 1)).await;
+        assert!(jumped.is_ok() && failure.is_none() && end == 12 * MIB, "{failure:?}");
+    });
+    assert_eq!(origin.state.asked(), [0]);
+}
+
+#[test]
+fn who_opens_just_as_a_deserted_fill_ends_gets_its_bytes() {
+    // Past the first mebibyte and before the half, a fill ends with its last reader.
+    let origin = Slow::start(Song { pace_bytes: 64 * KIB, ..Song::new(8 * MIB) });
+    story(&origin, |world| async move {
+        let world = Rc::new(world);
+        for yields in 0..16 {
+            let mut reader = world.open().await.unwrap();
+            let mut at = 0;
+            while at < 1_200 * KIB {
+                at += read(&mut reader, at..at + 64 * KIB, 1).await.unwrap();
+            }
+            drop(reader);
+            for _ in 0..yields {
+                yield_now().await;
+            }
+            let client = async |world: Rc<World>, number: u64| {
+                let mut reader = world.open().await.unwrap();
+                let missing = (2 + number % 4) * MIB;
+                read(&mut reader, missing..missing + 9, 1).await.unwrap();
+            };
+            let clients: Vec<_> = (0..8)
+                .map(|number| spawn(Queue::Io, "client", client(Rc::clone(&world), number)))
+                .collect();
+            for client in clients {
+                client.await.expect("a client that opened in the window got nothing");
+            }
+            // The next round begins with nothing.
+            let opened = world.files.open("origin", "song").await.unwrap();
+            world.files.store().forget(opened.lease().unwrap());
+        }
+    });
+}
