@@ -255,3 +255,68 @@ impl<T> Drop for Receiver<T> {
         woken.into_iter().for_each(|(_, waker)| waker.wake());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{random::Random, turns::Turns};
+
+    /// One history: senders that wait and are cancelled, and a receiver that may stop early.
+    fn history(seed: u64) {
+        let mut random = Random(seed);
+        let capacity = 1 + random.below(4) as usize;
+        let (sender, mut receiver) = bounded(capacity);
+        let (mut turns, count) = (Turns::default(), 1 + random.below(4) as usize);
+        let sent = Rc::new(RefCell::new(vec![Vec::new(); count]));
+        let got = Rc::new(RefCell::new(vec![Vec::new(); count]));
+        let senders: Vec<_> = (0..count)
+            .map(|who| {
+                let (sender, sent, values) = (sender.clone(), Rc::clone(&sent), random.below(20));
+                turns.spawn(async move {
+                    for value in 0..values {
+                        if sender.send((who, value)).await.is_err() {
+                            return;
+                        }
+                        sent.borrow_mut()[who].push(value);
+                    }
+                })
+            })
+            .collect();
+        drop(sender);
+        let takes = if random.below(3) == 0 { random.below(30) } else { u64::MAX };
+        let its_got = Rc::clone(&got);
+        let taker = turns.spawn(async move {
+            for _ in 0..takes {
+                assert!(receiver.len() <= capacity, "seed {seed}");
+                let Some((who, value)) = receiver.recv().await else { return };
+                its_got.borrow_mut()[who].push(value);
+            }
+        });
+        while turns.step(&mut random) {
+            if random.below(60) == 0 {
+                turns.cancel(senders[random.below(count as u64) as usize]);
+            }
+        }
+        let all = senders.into_iter().chain([taker]);
+        assert!(all.into_iter().all(|task| turns.is_done(task)), "seed {seed}: somebody hangs");
+        for (sent, got) in sent.borrow().iter().zip(got.borrow().iter()) {
+            assert!(sent.starts_with(got), "seed {seed}: {got:?} of {sent:?}");
+            assert!(takes < u64::MAX || sent == got, "seed {seed}: lost of {sent:?}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_doubled_or_stuck_in_any_interleaving() {
+        (1..=2_000).for_each(history);
+    }
+
+    #[test]
+    fn who_is_closed_on_gets_the_value_back() {
+        let (sender, receiver) = bounded(1);
+        assert_eq!(sender.try_send(1), Ok(()));
+        assert_eq!(sender.try_send(2), Err(Refused::Full(2)));
+        drop(receiver);
+        assert_eq!(sender.try_send(3), Err(Refused::Closed(3)));
+        assert!(sender.is_closed());
+    }
+}

@@ -81,3 +81,82 @@ impl Drop for Listener {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+    use crate::storage::random::Random;
+
+    #[derive(Default)]
+    struct Calls(AtomicU64);
+
+    impl Wake for Calls {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A listener, and what a simple model knows of it.
+    struct Modelled {
+        listener: Listener,
+        calls: Arc<Calls>,
+        happened: bool,
+        /// It was polled and waits: the next notification has to wake it once.
+        waits: bool,
+        woken: u64,
+    }
+
+    fn history(seed: u64) {
+        let (mut random, event) = (Random(seed), Event::new());
+        let mut listeners: Vec<Modelled> = Vec::new();
+        for _ in 0..60 {
+            let chosen = random.below(listeners.len().max(1) as u64) as usize;
+            match random.below(8) {
+                0 => {
+                    event.notify_all();
+                    for one in &mut listeners {
+                        one.happened = true;
+                        one.woken += u64::from(std::mem::take(&mut one.waits));
+                    }
+                }
+                1 if !listeners.is_empty() => {
+                    let gone = listeners.swap_remove(chosen);
+                    drop(gone.listener);
+                    assert_eq!(Arc::strong_count(&gone.calls), 1, "seed {seed}: a waker stays");
+                }
+                2..5 => listeners.push(Modelled {
+                    listener: event.listen(),
+                    calls: Arc::default(),
+                    happened: false,
+                    waits: false,
+                    woken: 0,
+                }),
+                _ => {
+                    let Some(one) = listeners.get_mut(chosen) else { continue };
+                    let waker = Waker::from(Arc::clone(&one.calls));
+                    let mut context = Context::from_waker(&waker);
+                    let polled = Pin::new(&mut one.listener).poll(&mut context);
+                    assert_eq!(polled.is_ready(), one.happened, "seed {seed}");
+                    one.waits = !one.happened;
+                }
+            }
+            for one in &listeners {
+                let calls = one.calls.0.load(Ordering::Relaxed);
+                assert_eq!(calls, one.woken, "seed {seed}: woken too often or not at all");
+            }
+        }
+    }
+
+    #[test]
+    fn each_who_waits_is_woken_once_by_what_happens_after_it_began_to_listen() {
+        (1..=3_000).for_each(history);
+    }
+}

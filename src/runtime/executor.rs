@@ -391,4 +391,53 @@ mod tests {
             assert!(seen.iter().any(|(known, _)| known == name), "{name} is not in {seen:?}");
         }
     }
+
+    /// Panics on one shard while another would run for ever: in a process of its own.
+    #[test]
+    fn a_shard_that_dies_takes_the_process_with_it() {
+        const CHILD: &str = "KITHARA_TEST_DIES";
+        if std::env::var_os(CHILD).is_some() {
+            let _ = run(shards(2), |shard| async move {
+                assert!(shard != ShardId(1), "on purpose");
+                std::future::pending::<()>().await;
+            });
+            return;
+        }
+        let name = "runtime::executor::tests::a_shard_that_dies_takes_the_process_with_it";
+        let mut child = process::Command::new(std::env::current_exe().expect("a test is a file"));
+        let child = child.args(["--exact", name, "--nocapture"]).env(CHILD, "1").output();
+        let child = child.expect("it starts");
+        let said = String::from_utf8_lossy(&child.stderr);
+        assert_eq!(child.status.code(), Some(EXIT_PANICKED), "{said}");
+        assert!(said.contains("shard 1 panicked (on purpose)"), "{said}");
+    }
+
+    /// By counts of equal pieces of work, so that a slow machine changes nothing.
+    #[test]
+    fn queues_that_compete_get_the_core_by_their_shares() {
+        run(shards(1), |_| async {
+            let work = async |done: std::rc::Rc<Cell<u64>>| loop {
+                let began = runtime::now();
+                while began.elapsed() < Duration::from_micros(100) {}
+                done.set(done.get() + 1);
+                runtime::yield_if_needed().await;
+            };
+            let counts = [Queue::Decode, Queue::Background].map(|queue| {
+                let count = std::rc::Rc::new(Cell::new(0));
+                (spawn(queue, "spins", work(std::rc::Rc::clone(&count))), count)
+            });
+            let began = runtime::now();
+            while began.elapsed() < Duration::from_millis(500) {
+                sleep(Duration::from_millis(20)).await;
+            }
+            let [decode, background] = counts.each_ref().map(|(_, count)| count.get());
+            for (task, _) in counts {
+                let _ = task.cancel().await;
+            }
+            // 200 shares to 20.
+            assert!(background > 0, "the background starves");
+            assert!(decode > 4 * background, "{decode} pieces to {background}");
+        })
+        .expect("a shard starts");
+    }
 }

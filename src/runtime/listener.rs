@@ -235,3 +235,64 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read as _, sync::mpsc};
+
+    use super::*;
+    use crate::runtime::{Options, Queue, run, sleep, spawn};
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "clients are no shards")]
+    fn connections_to_one_port_reach_every_shard_and_none_is_lost() {
+        const CLIENTS: usize = 100;
+        let bound = Bound::all("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let address = bound[0].local_addr();
+        assert_eq!(bound[1].local_addr(), address);
+        assert!(matches!(Bound::all(address, 1), Err(Error::AddressInUse { .. })));
+        let (sender, accepted) = mpsc::channel();
+        let clients = std::thread::spawn(move || {
+            let connect = |_| std::net::TcpStream::connect(address).unwrap();
+            let streams: Vec<_> = (0..CLIENTS).map(connect).collect();
+            let by: Vec<_> = accepted.iter().take(CLIENTS).collect();
+            // Handed over and dropped, each is closed: none stays behind in an accept.
+            for mut stream in streams {
+                assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+            }
+            by
+        });
+        let bound: Vec<_> = bound.iter().map(|bound| bound.try_clone().unwrap()).collect();
+        let bound = std::sync::Arc::from(bound);
+        run(Options { shards: 2, blocking_threads: 1, oversubscribe: true }, move |shard| {
+            let (bound, sender) = (std::sync::Arc::<[Bound]>::clone(&bound), sender.clone());
+            async move {
+                let own = bound[usize::from(shard.0)].try_clone().unwrap();
+                drop(bound);
+                let listener = own.listener().unwrap();
+                let closer = listener.closer();
+                let serve = listener.serve(move |_, _| sender.send(shard).unwrap());
+                let accepting = spawn(Queue::Io, "accept", serve);
+                sleep(Duration::from_millis(500)).await;
+                closer.close();
+                accepting.await.unwrap().unwrap();
+            }
+        })
+        .unwrap();
+        let by = clients.join().unwrap();
+        for shard in [0, 1] {
+            let count = by.iter().filter(|by| by.0 == shard).count();
+            assert!(count > CLIENTS / 10, "shard {shard} got {count} of {CLIENTS}");
+        }
+    }
+
+    #[test]
+    fn only_a_broken_socket_ends_accepting() {
+        let of = |errno: Errno| Refusal::of(&errno.into());
+        assert_eq!(of(Errno::MFILE), Refusal::Exhausted);
+        assert_eq!(of(Errno::NOMEM), Refusal::Exhausted);
+        assert_eq!(of(Errno::CONNABORTED), Refusal::OfConnection);
+        assert_eq!(of(Errno::PROTO), Refusal::OfConnection);
+        assert_eq!(of(Errno::BADF), Refusal::Broken);
+    }
+}

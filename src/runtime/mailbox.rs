@@ -339,4 +339,51 @@ mod tests {
         })
         .expect("a shard starts");
     }
+
+    /// glommio's own `send` panics in this.
+    #[test]
+    fn tasks_that_race_for_the_last_slot_all_get_through_once() {
+        const TASKS: usize = 64;
+        let mesh = Mesh::<usize>::new(2, 2);
+        let options = Options { shards: 2, blocking_threads: 1, oversubscribe: true };
+        run(options, move |shard| {
+            let mesh = mesh.clone();
+            async move {
+                let mailbox = Rc::new(mesh.join(shard).await);
+                if shard == ShardId(0) {
+                    let send = async |mailbox: Rc<Mailbox<usize>>, task: usize| {
+                        while mailbox.try_send(ShardId(1), task).is_err() {
+                            yield_now().await;
+                        }
+                    };
+                    let tasks: Vec<_> = (0..TASKS)
+                        .map(|task| spawn(Queue::Io, "races", send(Rc::clone(&mailbox), task)))
+                        .collect();
+                    for task in tasks {
+                        task.await.expect("sending does not panic");
+                    }
+                } else {
+                    let mut came = [0; TASKS];
+                    for _ in 0..TASKS {
+                        came[mailbox.recv().await.expect("more is to come").1] += 1;
+                    }
+                    assert_eq!(came, [1; TASKS]);
+                }
+            }
+        })
+        .expect("shards start");
+    }
+
+    #[test]
+    fn peers_take_turns_however_much_one_of_them_sends() {
+        let inbox = Inbox::new(4, 8);
+        inbox.open.set(3);
+        (0..12).for_each(|message| inbox.put(1, message));
+        (0..3).for_each(|message| inbox.put(3, message));
+        let order: Vec<_> = std::iter::from_fn(|| inbox.take()).collect();
+        let peers: Vec<_> = order.iter().map(|(peer, _)| *peer).collect();
+        assert_eq!(peers, [1, 3, 1, 3, 1, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+        let of_first: Vec<_> = order.iter().filter(|(peer, _)| *peer == 1).collect();
+        assert!(of_first.is_sorted(), "messages of one pair keep their order");
+    }
 }

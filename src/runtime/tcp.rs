@@ -344,4 +344,26 @@ mod tests {
         })
         .expect("a shard starts");
     }
+
+    /// hyper gives head and blocks as one list; sent one by one they cost a system call and a
+    /// packet each.
+    #[test]
+    fn a_head_and_its_blocks_go_out_in_one_call() {
+        run(Options { shards: 1, blocking_threads: 1, oversubscribe: true }, |_| async {
+            let (near, far) = std::os::unix::net::UnixStream::pair().expect("a pair");
+            near.set_nonblocking(true).expect("a socket");
+            let mut stream = TcpStream::from_fd(near.into());
+            let blocks = [b"head ".as_slice(), b"", b"block one ", b"block two"];
+            let slices = blocks.map(IoSlice::new);
+            assert!(stream.is_write_vectored());
+            let sent =
+                poll_fn(|context| Pin::new(&mut stream).poll_write_vectored(context, &slices));
+            assert_eq!(sent.await.expect("it is open"), 24);
+            drop(stream);
+            let mut all = String::new();
+            io::Read::read_to_string(&mut &far, &mut all).expect("it was closed");
+            assert_eq!(all, "head block one block two");
+        })
+        .expect("a shard starts");
+    }
 }

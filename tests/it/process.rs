@@ -160,3 +160,52 @@ fn a_response_under_way_is_finished_before_the_end() {
     assert_eq!(begun.len() - head + rest.len(), length.parse::<usize>().unwrap());
     assert!(node.ended(Duration::from_secs(10)).0.success());
 }
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    use std::io::{Read, Write};
+    let node = node().arg("--demo").start();
+    let mut slow = client::connect(node.listen);
+    let request = format!(
+        "GET /v1/pcm?src=demo:strings.mp3&rate=192000&format=f32le HTTP/1.1\r\nHost: {}\r\n\r\n",
+        node.listen
+    );
+    slow.write_all(request.as_bytes()).unwrap();
+    slow.read_exact(&mut [0; 1000]).unwrap();
+    node.signal("-TERM");
+    // The first was heard; one that comes before that is the same to the kernel.
+    let begin = std::time::Instant::now();
+    while node.get("/readyz").status != 503 {
+        assert!(begin.elapsed() < Duration::from_secs(10), "the signal was not heard");
+    }
+    node.signal("-TERM");
+    let (status, _) = node.ended(Duration::from_secs(5));
+    assert_eq!(status.code(), Some(128 + 15));
+}
+
+#[test]
+fn without_descriptors_clients_wait_and_are_served_later() {
+    use std::io::{Read, Write};
+
+    use rustix::process::{Pid, Resource, getrlimit, prlimit};
+    let node = node().arg("--demo").start();
+    assert_eq!(node.get("/livez").status, 200);
+    let (pid, before) = (Pid::from_raw(node.pid() as i32), getrlimit(Resource::Nofile));
+    let open = fs::read_dir(format!("/proc/{}/fd", node.pid())).unwrap().count() as u64;
+    let mut tight = getrlimit(Resource::Nofile);
+    tight.current = Some(open + 2);
+    prlimit(pid, Resource::Nofile, tight).unwrap();
+    let ask = |stream: &mut std::net::TcpStream| {
+        write!(stream, "GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", node.listen).unwrap();
+    };
+    let mut streams: Vec<_> = (0..8).map(|_| client::connect(node.listen)).collect();
+    streams.iter_mut().for_each(ask);
+    let last = streams.last_mut().unwrap();
+    last.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(last.read(&mut [0; 12]).is_err(), "there were descriptors for everybody");
+    prlimit(pid, Resource::Nofile, before).unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut answer = [0; 12];
+    last.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
