@@ -9,7 +9,7 @@ use std::{
     panic::AssertUnwindSafe,
     rc::Rc,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
@@ -89,10 +89,10 @@ struct Slow {
 
 struct State {
     #[allow(clippy::disallowed_types, reason = "the other side of the network is no shard")]
-    song: Mutex<Song>,
+    song: std::sync::Mutex<Song>,
     /// Where each request began.
     #[allow(clippy::disallowed_types, reason = "the other side of the network is no shard")]
-    asked: Mutex<Vec<u64>>,
+    asked: std::sync::Mutex<Vec<u64>>,
     /// Bodies that are being sent now.
     bodies: AtomicUsize,
     sent_bytes: AtomicUsize,
