@@ -67,14 +67,19 @@ fn a_head_request_has_no_body() {
     assert_eq!(head.field("content-length"), Some("10"));
     // The connection is not out of step afterwards.
     let two = format!(
-        "HEAD /o/origin/song HTTP/1.1\r\nHost: {0}\r\n\r\nGET /livez HTTP/1.1\r\nHost: {0}\r\n\r\n",
+        "HEAD /o/origin/song HTTP/1.1\r\nHost: {0}\r\n\r\nGET /livez HTTP/1.1\r\nHost: {0}\r\n\
+         Connection: close\r\n\r\n",
         node.listen
     );
-    use std::io::Write;
+    use std::io::{Read, Write};
     let mut stream = client::connect(node.listen);
     stream.write_all(two.as_bytes()).unwrap();
-    assert_eq!(client::read_response(&mut stream, true).status, 200);
-    assert_eq!(client::read_response(&mut stream, false).status, 200);
+    // Both answers may come in one piece, so they are read as one text.
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    let (first, second) = answers.split_once("\r\n\r\n").unwrap();
+    assert!(first.starts_with("HTTP/1.1 200"), "{answers}");
+    assert!(second.starts_with("HTTP/1.1 200"), "{answers}");
 }
 
 #[test]
