@@ -391,6 +391,9 @@ fn the_fetch_of_an_abandoned_position_goes_on_only_while_another_reader_waits_fo
             settle(&state, |bodies| bodies == 1).await;
             read(&mut second, 0..1, 1).await.unwrap();
             settle(&state, |bodies| bodies == 0).await;
+            // They were cancelled: none of them got to its end.
+            let sent = state.sent_bytes.load(Ordering::SeqCst) as u64;
+            assert!(sent < 10 * MIB, "{sent} bytes were sent");
         }
     });
 }
