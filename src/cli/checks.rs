@@ -5,9 +5,6 @@
 use super::failure::ExitCode;
 use crate::config::Size;
 
-/// The executor refuses to start a shard with less locked memory.
-const MEMLOCK_PER_SHARD_BYTES: u64 = 512 << 10;
-
 /// Files a node has open besides its connections: volumes, journals, rings, sockets.
 const FILES_OF_ITS_OWN: u64 = 1024;
 
@@ -163,23 +160,18 @@ pub(crate) fn io_uring(ring: &Ring) -> Check {
     }
 }
 
-/// Memory that may be locked, `None` for no limit.
-pub(crate) fn memlock(limit: Option<u64>, shards: u16) -> Check {
+/// Memory that may be locked, `None` for no limit, against what the executors insist on.
+pub(crate) fn memlock(limit: Option<u64>, need: u64) -> Check {
     const NAME: &str = "memlock";
-    let need = MEMLOCK_PER_SHARD_BYTES * u64::from(shards.max(1));
     let remedy = format!(
         "ulimit -l {} (systemd: LimitMEMLOCK=infinity, docker: --ulimit memlock=-1)",
         need >> 10
     );
     match limit {
         None => Check::ok(NAME, "no limit"),
-        Some(limit) if limit < MEMLOCK_PER_SHARD_BYTES => {
-            let least = Size(MEMLOCK_PER_SHARD_BYTES);
-            Check::fail(NAME, format!("{} is less than {least}", Size(limit)), remedy)
-        }
         Some(limit) if limit < need => {
-            let found = format!("{} is less than {} for {shards} shards", Size(limit), Size(need));
-            Check::warn(NAME, found, remedy)
+            let found = format!("{} is less than the shards' {}", Size(limit), Size(need));
+            Check::fail(NAME, found, format!("{remedy}, or fewer shards"))
         }
         Some(limit) => Check::ok(NAME, Size(limit).to_string()),
     }
@@ -351,9 +343,8 @@ mod tests {
     fn limits_against_what_is_needed() {
         let cases = [
             (memlock(None, 64), Ok),
-            (memlock(Some(64 << 10), 1), Fail),
-            (memlock(Some(512 << 10), 1), Ok),
-            (memlock(Some(512 << 10), 2), Warn),
+            (memlock(Some(64 << 10), 128 << 10), Fail),
+            (memlock(Some(512 << 10), 512 << 10), Ok),
             (open_files(None, 10_000), Ok),
             (open_files(Some(256), 10_000), Fail),
             (open_files(Some(1024), 10_000), Warn),
@@ -363,7 +354,7 @@ mod tests {
         for (check, verdict) in cases {
             assert_eq!(check.verdict, verdict, "{check:?}");
         }
-        assert!(memlock(Some(0), 2).remedy.unwrap().contains("ulimit -l 1024"));
+        assert!(memlock(Some(0), 1 << 20).remedy.unwrap().contains("ulimit -l 1024"));
     }
 
     #[test]

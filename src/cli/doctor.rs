@@ -11,7 +11,10 @@ use super::{
     failure::{ExitCode, Failure},
     logging, machine,
 };
-use crate::config::{self, Config};
+use crate::{
+    config::{self, Config},
+    runtime,
+};
 
 /// Prints every check, as a table or as JSON.
 ///
@@ -65,7 +68,7 @@ pub fn examine(config: &Config) -> Vec<Check> {
     let mut found = vec![
         checks::kernel(&machine::kernel_release()),
         checks::io_uring(&machine::ring()),
-        checks::memlock(machine::memlock(), shards),
+        checks::memlock(machine::memlock(), runtime::locked_bytes(usize::from(shards))),
         checks::open_files(machine::open_files(), config.limits.connections),
         checks::cores(shards, machine::cpus(), machine::cpu_quota()),
     ];

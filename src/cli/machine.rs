@@ -73,9 +73,9 @@ fn missing_operations() -> io::Result<Vec<&'static str>> {
     Ok(missing.map(|(name, _)| *name).collect())
 }
 
-/// Bytes that may be locked; `None` for no limit.
+/// Bytes that may be locked, after the start has raised the soft limit; `None` for no limit.
 pub(crate) fn memlock() -> Option<u64> {
-    getrlimit(Resource::Memlock).current
+    getrlimit(Resource::Memlock).maximum
 }
 
 /// Files that may be open, after [`raise_open_files`]; `None` for no limit.
@@ -101,7 +101,12 @@ pub(crate) fn direct_io(dir: &Path) -> DirectIo {
     let created = fs::File::create_new(&path).and_then(|mut file| file.write_all(&[0; 512]));
     if let Err(error) = created {
         let _ = fs::remove_file(&path);
-        return DirectIo::NotWritable(error.to_string());
+        // The directory is there, so it is not what is missing: `/proc` and its like say this.
+        let takes_none = error.kind() == io::ErrorKind::NotFound && dir.is_dir();
+        return DirectIo::NotWritable(match takes_none {
+            true => "its file system takes no files".to_owned(),
+            false => error.to_string(),
+        });
     }
     let tried = write_and_read_back(&path);
     let removed = fs::remove_file(&path);

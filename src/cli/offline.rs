@@ -15,7 +15,7 @@ use crate::{
     pcm::{self, SourceName},
     runtime::{self, Queue, ShardId, mailbox::Mesh},
     server,
-    shard::{MAILBOX, Parts, Refusal, Route, Shard},
+    shard::{MAILBOX, Refusal, Route, Shard},
     storage::{Failure as Cause, Volumes},
 };
 
@@ -26,6 +26,8 @@ const HERE: &str = "source";
 pub(super) struct Found {
     /// Its name for the shard.
     pub source: SourceName,
+    /// What a person typed, without a query, which may hold a secret.
+    pub shown: String,
     options: server::Options,
 }
 
@@ -42,19 +44,21 @@ impl Found {
         {
             let (origin, path) = free_origin(&url)?;
             options.origins.push(origin);
-            return Ok(Self { source: named(HERE, &path), options });
+            let shown = text.split(['?', '#']).next().unwrap_or_default().to_owned();
+            return Ok(Self { source: named(HERE, &path, false), shown, options });
         }
         if let Some((name, path)) = text.split_once(':')
             && (config.origin.contains_key(name) || config.library.contains_key(name))
         {
-            return Ok(Self { source: named(name, path), options });
+            let source = named(name, path, !config.origin.contains_key(name));
+            return Ok(Self { shown: source.to_string(), source, options });
         }
         let (dir, name) = local(Path::new(text)).ok_or_else(|| {
             Failure::new(ExitCode::Usage, format!("`{text}` is no file"))
                 .hint("give a local file, an http(s) URL, or NAME:path with --origin or --library")
         })?;
         options.libraries.push(Library { name: HERE.to_owned(), dir: dir.into() });
-        Ok(Self { source: named(HERE, &escaped(&name)), options })
+        Ok(Self { source: named(HERE, &name, true), shown: text.to_owned(), options })
     }
 
     /// Runs `work` on a shard that can open the source; nothing is left on disk.
@@ -71,7 +75,7 @@ impl Found {
         let mesh = Mesh::new(1, MAILBOX);
         let (result, outcome) = mpsc::channel();
         let one = runtime::Options { shards: 1, ..runtime::Options::default() };
-        let Self { source, options } = self;
+        let Self { source, options, .. } = self;
         runtime::run(one, move |id| {
             let (work, result, source) = (work.clone(), result.clone(), source.clone());
             let shard = shard(id, options.clone(), roots.clone(), mesh.clone());
@@ -98,15 +102,11 @@ async fn shard(
     let pool = BufPool::new(bufpool::Options { budget_bytes: options.memory_bytes });
     let store = AssetStore::new(options.assets, Volumes::off(1, 1, pool.clone()));
     let client = Client::new(options.net, &roots, Resolver::system());
-    let shard = Shard::new(Parts {
-        id,
-        route: Route { volumes: 1, shards: 1 },
-        files: Files::new(Rc::new(store), client, options.origins, options.libraries),
-        stacks: Stacks::new(options.stacks),
-        read_ahead_bytes: options.read_ahead_bytes,
-        pool,
-        mailbox: mesh.join(id).await,
-    });
+    let files = Files::new(Rc::new(store), client, options.origins, options.libraries);
+    let stacks = Stacks::new(options.stacks);
+    let route = Route { volumes: 1, shards: 1 };
+    let mailbox = mesh.join(id).await;
+    let shard = Shard::new(route, pool, files, stacks, options.read_ahead_bytes, mailbox);
     runtime::spawn(Queue::Io, "mail", Rc::clone(&shard).attend()).detach();
     shard
 }
@@ -131,17 +131,12 @@ fn local(path: &Path) -> Option<(String, String)> {
     Some((path.parent()?.to_str()?.to_owned(), name))
 }
 
-/// Paths of sources are percent-encoded; names of files are not.
-fn escaped(name: &str) -> String {
-    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+fn named(name: &str, path: &str, is_file: bool) -> SourceName {
+    SourceName { name: name.to_owned(), path: path.to_owned(), is_file }
 }
 
-fn named(name: &str, path: &str) -> SourceName {
-    SourceName { name: name.to_owned(), path: path.to_owned() }
-}
-
-/// Why a source gave nothing, as the command line says it.
-pub(super) fn failure(refusal: &Refusal, source: &SourceName) -> Failure {
+/// Why the source that was typed as `shown` gave nothing, as the command line says it.
+pub(super) fn failure(refusal: &Refusal, shown: &str) -> Failure {
     let code = match refusal {
         Refusal::File(file::Error::Source(cause)) | Refusal::Pcm(pcm::Error::Source(cause)) => {
             code_of(cause)
@@ -149,7 +144,7 @@ pub(super) fn failure(refusal: &Refusal, source: &SourceName) -> Failure {
         Refusal::File(file::Error::Unreadable(_)) => ExitCode::Io,
         _ => ExitCode::Runtime,
     };
-    Failure::new(code, refusal.to_string()).at(source.path_without_query())
+    Failure::new(code, refusal.to_string()).at(shown)
 }
 
 fn code_of(cause: &Cause) -> ExitCode {

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     decode::{Dither, Quality},
+    file::conditional::Conditions,
     pcm::{Ask, Format, RATES_HZ, Rendition, SourceName},
     runtime,
     shard::{Answer, Job, Shard},
@@ -29,7 +30,8 @@ pub(super) fn run(args: &PcmArgs) -> Result<ExitCode, Failure> {
     let found = Found::new(&args.source, &merged)?;
     let ask = ask(args, found.source.clone())?;
     let to = args.output.clone();
-    found.run(move |shard, _| async move { decode(shard, ask, &to).await })?;
+    let shown = found.shown.clone();
+    found.run(move |shard, _| async move { decode(shard, ask, &shown, &to).await })?;
     Ok(ExitCode::Ok)
 }
 
@@ -56,10 +58,10 @@ fn ask(args: &PcmArgs, source: SourceName) -> Result<Ask, Failure> {
     })
 }
 
-async fn decode(shard: Rc<Shard>, ask: Ask, to: &Path) -> Result<(), Failure> {
-    let source = ask.source.clone();
-    let response = shard.request(Job::Pcm { ask, head_only: false }).await;
-    let mut response = response.map_err(|refusal| failure(&refusal, &source))?;
+async fn decode(shard: Rc<Shard>, ask: Ask, shown: &str, to: &Path) -> Result<(), Failure> {
+    let job = Job::Pcm { ask, conditions: Conditions::default(), head_only: false };
+    let response = shard.request(job).await;
+    let mut response = response.map_err(|refusal| failure(&refusal, shown))?;
     let Answer::Pcm(head) = &response.answer else {
         return Err(Failure::new(ExitCode::Runtime, "the shard answered something else"));
     };
@@ -69,8 +71,10 @@ async fn decode(shard: Rc<Shard>, ask: Ask, to: &Path) -> Result<(), Failure> {
     let mut bytes = 0_u64;
     loop {
         match response.body.recv().await {
-            Some(Ok(Some(block))) => {
-                bytes += block.len() as u64;
+            // Its credit stays here until it is written.
+            Some(Ok(Some(sent))) => {
+                bytes += sent.len() as u64;
+                let block = sent.block().clone();
                 let written = runtime::blocking(move || sink.write(&block)).await;
                 sink =
                     written.unwrap_or_else(|_| Err(Failure::new(ExitCode::Io, "writing broke")))?;
@@ -78,7 +82,7 @@ async fn decode(shard: Rc<Shard>, ask: Ask, to: &Path) -> Result<(), Failure> {
             Some(Ok(None)) => break,
             Some(Err(_)) | None => {
                 let what = format!("the source broke off; {bytes} bytes of it are written");
-                return Err(Failure::new(ExitCode::Io, what).at(source.path_without_query()));
+                return Err(Failure::new(ExitCode::Io, what).at(shown));
             }
         }
     }

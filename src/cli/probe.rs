@@ -25,9 +25,10 @@ pub(super) fn run(args: &ProbeArgs) -> Result<ExitCode, Failure> {
     let merged = args.sources.load()?;
     start_log(&merged.config.log)?;
     let found = Found::new(&args.source, &merged)?;
-    let info = found.run(|shard, source| async move {
+    let shown = found.shown.clone();
+    let info = found.run(move |shard, source| async move {
         let response = shard.request(Job::Probe(source.clone())).await;
-        match response.map_err(|refusal| failure(&refusal, &source))?.answer {
+        match response.map_err(|refusal| failure(&refusal, &shown))?.answer {
             Answer::Probe(info) => Ok(*info),
             _ => Err(Failure::new(ExitCode::Runtime, "the shard answered something else")),
         }

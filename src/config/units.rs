@@ -132,6 +132,9 @@ fn scaled<'a>(
     if number.is_empty() {
         return Err(Unreadable::Form(form));
     }
+    if unit.is_empty() && number.bytes().all(|digit| digit == b'0') {
+        return Ok(0); // The same in every unit.
+    }
     let (_, factor) =
         units.find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or(Unreadable::Form(form))?;
     let number: u64 = number.parse().map_err(|_| Unreadable::Large)?;
@@ -159,6 +162,13 @@ mod tests {
         assert_eq!("8KiB/s".parse(), Ok(Rate(8 << 10)));
         assert_eq!("500ms".parse(), Ok(Time(Duration::from_millis(500))));
         assert_eq!("10min".parse(), Ok(Time(Duration::from_secs(600))));
+    }
+
+    #[test]
+    fn nothing_needs_no_unit() {
+        assert_eq!(("0".parse(), " 00 ".parse()), (Ok(Size(0)), Ok(Size(0))));
+        assert_eq!("0".parse(), Ok(Time(Duration::ZERO)));
+        assert!("0 parsecs".parse::<Size>().is_err());
     }
 
     #[test]

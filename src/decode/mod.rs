@@ -20,6 +20,7 @@ mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
 mod headers;
+mod identity;
 mod info;
 mod mix;
 mod mp3;
@@ -42,6 +43,7 @@ pub use coroutine::{Options as StackOptions, Stacks};
 pub use decoder::{Ask, Decoder, Step};
 pub use error::Error;
 pub use frames::Frames;
+pub use identity::identity;
 pub use info::{Channels, Info, Sample};
 pub use mix::{MAX_CHANNELS, Mixer, default_mask};
 pub use pipeline::{Pipeline, Spec, SpecError};

@@ -4,6 +4,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use http::{
+    HeaderMap, HeaderName,
+    header::{
+        ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
+    },
+};
+
 /// What is known of the representation that would be sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Current<'a> {
@@ -13,17 +20,44 @@ pub struct Current<'a> {
     pub last_modified: Option<SystemTime>,
 }
 
+impl<'a> Current<'a> {
+    /// What the fields of a representation say of it.
+    pub fn of(fields: &'a HeaderMap) -> Self {
+        let text = |name: HeaderName| fields.get(name).and_then(|value| value.to_str().ok());
+        let last_modified =
+            text(LAST_MODIFIED).and_then(|text| httpdate::parse_http_date(text).ok());
+        Self { etag: text(ETAG), last_modified }
+    }
+}
+
 /// The fields of a request that make it conditional, as they stand.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Conditions<'a> {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conditions {
     /// All values of `If-Match`, joined with commas.
-    pub if_match: Option<&'a str>,
+    pub if_match: Option<String>,
     /// All values of `If-None-Match`, joined with commas.
-    pub if_none_match: Option<&'a str>,
+    pub if_none_match: Option<String>,
     /// `If-Modified-Since`.
-    pub if_modified_since: Option<&'a str>,
+    pub if_modified_since: Option<String>,
     /// `If-Unmodified-Since`.
-    pub if_unmodified_since: Option<&'a str>,
+    pub if_unmodified_since: Option<String>,
+}
+
+impl Conditions {
+    /// The conditions among a request's fields. A value that is no text counts as no field.
+    pub fn of(fields: &HeaderMap) -> Self {
+        let list = |name: HeaderName| {
+            let values = fields.get_all(name);
+            let values: Vec<_> = values.iter().filter_map(|value| value.to_str().ok()).collect();
+            (!values.is_empty()).then(|| values.join(", "))
+        };
+        Self {
+            if_match: list(IF_MATCH),
+            if_none_match: list(IF_NONE_MATCH),
+            if_modified_since: list(IF_MODIFIED_SINCE),
+            if_unmodified_since: list(IF_UNMODIFIED_SINCE),
+        }
+    }
 }
 
 /// How to go on with a GET or HEAD.
@@ -38,21 +72,21 @@ pub enum Verdict {
 }
 
 /// Weighs the conditions in the order of section 13.2.2.
-pub fn evaluate(conditions: Conditions<'_>, current: Current<'_>) -> Verdict {
-    if let Some(list) = conditions.if_match {
+pub fn evaluate(conditions: &Conditions, current: Current<'_>) -> Verdict {
+    if let Some(list) = &conditions.if_match {
         if !matches(list, current.etag, strong_match) {
             return Verdict::Failed;
         }
-    } else if let Some(since) = date(conditions.if_unmodified_since)
+    } else if let Some(since) = date(conditions.if_unmodified_since.as_deref())
         && current.last_modified.is_some_and(|modified| modified > since)
     {
         return Verdict::Failed;
     }
-    if let Some(list) = conditions.if_none_match {
+    if let Some(list) = &conditions.if_none_match {
         if matches(list, current.etag, weak_match) {
             return Verdict::NotModified;
         }
-    } else if let Some(since) = date(conditions.if_modified_since)
+    } else if let Some(since) = date(conditions.if_modified_since.as_deref())
         && current.last_modified.is_some_and(|modified| modified <= since)
     {
         return Verdict::NotModified;
@@ -131,7 +165,8 @@ mod tests {
     }
 
     fn none_match(list: &str, etag: &str) -> Verdict {
-        evaluate(Conditions { if_none_match: Some(list), ..Conditions::default() }, tagged(etag))
+        let if_none_match = Some(list.to_owned());
+        evaluate(&Conditions { if_none_match, ..Conditions::default() }, tagged(etag))
     }
 
     #[test]
@@ -146,6 +181,14 @@ mod tests {
     }
 
     #[test]
+    fn a_list_may_be_spread_over_several_fields() {
+        let mut fields = HeaderMap::new();
+        fields.append(IF_NONE_MATCH, "\"b\"".parse().unwrap());
+        fields.append(IF_NONE_MATCH, "\"a\"".parse().unwrap());
+        assert_eq!(evaluate(&Conditions::of(&fields), tagged(TAG)), Verdict::NotModified);
+    }
+
+    #[test]
     fn a_comma_inside_a_tag_does_not_part_it() {
         assert_eq!(none_match("\"x,y\"", "\"x,y\""), Verdict::NotModified);
         assert_eq!(none_match("\"x,\"", "\"x\""), Verdict::Proceed);
@@ -153,8 +196,9 @@ mod tests {
 
     #[test]
     fn a_match_is_strong() {
-        let verdict = |list, etag| {
-            evaluate(Conditions { if_match: Some(list), ..Conditions::default() }, tagged(etag))
+        let verdict = |list: &str, etag| {
+            let if_match = Some(list.to_owned());
+            evaluate(&Conditions { if_match, ..Conditions::default() }, tagged(etag))
         };
         assert_eq!(verdict("\"a\"", TAG), Verdict::Proceed);
         assert_eq!(verdict("*", TAG), Verdict::Proceed);
@@ -164,18 +208,19 @@ mod tests {
 
     #[test]
     fn dates_count_where_no_tags_are_given() {
-        let date = "Thu, 01 Jan 1970 00:01:40 GMT";
+        let date = || Some("Thu, 01 Jan 1970 00:01:40 GMT".to_owned());
         let modified = |seconds| Current { etag: Some(TAG), last_modified: Some(at(seconds)) };
-        let since = Conditions { if_modified_since: Some(date), ..Conditions::default() };
-        assert_eq!(evaluate(since, modified(100)), Verdict::NotModified);
-        assert_eq!(evaluate(since, modified(101)), Verdict::Proceed);
-        let tags = Conditions { if_none_match: Some("\"b\""), ..since };
-        assert_eq!(evaluate(tags, modified(100)), Verdict::Proceed);
-        let unmodified = Conditions { if_unmodified_since: Some(date), ..Conditions::default() };
-        assert_eq!(evaluate(unmodified, modified(100)), Verdict::Proceed);
-        assert_eq!(evaluate(unmodified, modified(101)), Verdict::Failed);
-        let garbage = Conditions { if_modified_since: Some("yesterday"), ..Conditions::default() };
-        assert_eq!(evaluate(garbage, modified(100)), Verdict::Proceed);
+        let since = Conditions { if_modified_since: date(), ..Conditions::default() };
+        assert_eq!(evaluate(&since, modified(100)), Verdict::NotModified);
+        assert_eq!(evaluate(&since, modified(101)), Verdict::Proceed);
+        let tags = Conditions { if_none_match: Some("\"b\"".to_owned()), ..since.clone() };
+        assert_eq!(evaluate(&tags, modified(100)), Verdict::Proceed);
+        let unmodified = Conditions { if_unmodified_since: date(), ..Conditions::default() };
+        assert_eq!(evaluate(&unmodified, modified(100)), Verdict::Proceed);
+        assert_eq!(evaluate(&unmodified, modified(101)), Verdict::Failed);
+        let garbage =
+            Conditions { if_modified_since: Some("yesterday".to_owned()), ..Conditions::default() };
+        assert_eq!(evaluate(&garbage, modified(100)), Verdict::Proceed);
     }
 
     #[test]

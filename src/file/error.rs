@@ -14,6 +14,9 @@ pub enum Error {
     /// A library has no such file.
     #[error("there is no such file in the library")]
     NotFound,
+    /// A link in a library leads out of it, or in a circle.
+    #[error("a link there leads out of the library, or in a circle")]
+    LeadsOut,
     /// A file of a library cannot be read.
     #[error("the library's file cannot be read: {0}")]
     Unreadable(String),

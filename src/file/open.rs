@@ -1,9 +1,8 @@
 //! From a source's name to its bytes.
 
-use std::{collections::HashMap, path::PathBuf, rc::Rc};
+use std::{collections::HashMap, io::ErrorKind, path::PathBuf, rc::Rc};
 
 use http::{HeaderMap, HeaderValue, header::ETAG};
-use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::{
@@ -86,6 +85,11 @@ impl Files {
         self.client.close();
     }
 
+    /// Whether `name` is a library's: its paths are those of the file system, not of a URL.
+    pub fn is_library(&self, name: &str) -> bool {
+        !self.origins.contains_key(name) && self.libraries.contains_key(name)
+    }
+
     /// The key of a source: what decides which shard owns it.
     ///
     /// # Errors
@@ -114,9 +118,10 @@ impl Files {
             return Ok(Place::Origin { origin: Rc::clone(origin), url });
         }
         let library = self.libraries.get(name).ok_or(Error::UnknownSource(name.to_owned()))?;
-        let decoded = percent_decode_str(path.split('?').next().unwrap_or_default());
-        let decoded = decoded.decode_utf8().map_err(|_| Error::BadPath(path.to_owned()))?;
-        Ok(Place::Library { library: Rc::clone(library), path: decoded.into_owned() })
+        match is_plain(path) {
+            true => Ok(Place::Library { library: Rc::clone(library), path: path.to_owned() }),
+            false => Err(Error::BadPath(path.to_owned())),
+        }
     }
 
     async fn open_origin(&self, origin: Rc<Origin>, url: Url) -> Result<Opened, Error> {
@@ -143,6 +148,13 @@ impl Files {
     }
 }
 
+/// Whether a path within a library is the one spelling of its file: no dot segment, no empty one.
+/// Then two names of a file have one key, unless links make them two.
+fn is_plain(path: &str) -> bool {
+    let plain = |segment: &str| !matches!(segment, "" | "." | "..");
+    path.split('/').all(plain) && !path.chars().any(char::is_control)
+}
+
 /// Waits until the origin has said what it has: a length, or a first byte.
 async fn await_head(lease: &Lease) -> Result<(), Failure> {
     let resource = &lease.resource;
@@ -156,8 +168,11 @@ async fn await_head(lease: &Lease) -> Result<(), Failure> {
 async fn open_library(library: &Library, path: &str) -> Result<Opened, Error> {
     let file =
         ReadFile::open_beneath(&library.dir, path).await.map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::NotFound,
-            std::io::ErrorKind::InvalidInput => Error::BadPath(path.to_owned()),
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename => {
+                Error::NotFound
+            }
+            ErrorKind::InvalidInput => Error::BadPath(path.to_owned()),
+            ErrorKind::CrossesDevices => Error::LeadsOut,
             kind => Error::Unreadable(kind.to_string()),
         })?;
     let mut fields = HeaderMap::new();
@@ -166,4 +181,19 @@ async fn open_library(library: &Library, path: &str) -> Result<Opened, Error> {
     }
     let version = format!("library:{}/{path} {}", library.name, file.version());
     Ok(Opened { source: Source::File(Rc::new(file)), version, fields, was_cached: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_a_library_has_one_spelling() {
+        for plain in ["a", "a/b c/é?#%41.wav", "...", "a./.b"] {
+            assert!(is_plain(plain), "{plain}");
+        }
+        for other in ["", "/a", "a/", "a//b", ".", "a/./b", "a/../b", "..", "a\n", "a\0b"] {
+            assert!(!is_plain(other), "{other:?}");
+        }
+    }
 }

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
 use super::{Format, timeline::Seconds};
 use crate::decode::{Dither, Quality};
 
@@ -12,22 +14,48 @@ use crate::decode::{Dither, Quality};
 pub struct SourceName {
     /// The origin's or library's name.
     pub name: String,
-    /// The path below its base, as it stands in a URL: it may be percent-encoded, and a `?` begins
-    /// its query. Not empty.
+    /// The path below its base, not empty. That of an origin is as it stands in a URL: it may be
+    /// percent-encoded, and a `?` begins its query. That of a library is as the file system has it.
     pub path: String,
+    /// Whether it is a library's.
+    pub is_file: bool,
 }
 
 impl SourceName {
     /// Where its original bytes are on this node, without its query.
     pub fn object_path(&self) -> String {
-        format!("/o/{}/{}", self.name, self.path_without_query())
+        match self.is_file {
+            true => format!("/o/{}/{}", self.name, utf8_percent_encode(&self.path, NOT_IN_PATHS)),
+            false => format!("/o/{}/{}", self.name, self.path_without_query()),
+        }
     }
 
     /// The path before its query.
     pub fn path_without_query(&self) -> &str {
-        self.path.split('?').next().unwrap_or_default()
+        match self.is_file {
+            true => &self.path,
+            false => self.path.split('?').next().unwrap_or_default(),
+        }
     }
 }
+
+/// What is encoded of a file's path in a URL: all but `pchar` and `/` (RFC 3986 section 3.3).
+const NOT_IN_PATHS: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// Without the query, which may hold a secret: this is what logs and errors show.
 impl fmt::Display for SourceName {
@@ -63,4 +91,20 @@ pub struct Ask {
     pub duration: Option<Seconds>,
     /// Which audio track, counted from 0.
     pub track: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_as_it_is_and_linked_as_a_url() {
+        let path = "50%25? #1 é.wav".to_owned();
+        let file = SourceName { name: "local".into(), path: path.clone(), is_file: true };
+        assert_eq!(file.to_string(), "local:50%25? #1 é.wav");
+        assert_eq!(file.object_path(), "/o/local/50%2525%3F%20%231%20%C3%A9.wav");
+        let object = SourceName { is_file: false, ..file };
+        assert_eq!(object.to_string(), "local:50%25");
+        assert_eq!(object.object_path(), "/o/local/50%25");
+    }
 }

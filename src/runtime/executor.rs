@@ -112,7 +112,7 @@ pub fn probe(shards: usize) -> Result<(), Error> {
     // glommio panics without io_uring, so this ring of our own asks first.
     io_uring::IoUring::new(2)
         .map_err(|source| Error::IoUring { remedy: remedy(&source), source })?;
-    let needed = LOCKED_BYTES_PER_SHARD * shards as u64;
+    let needed = locked_bytes(shards);
     let mut limits = getrlimit(Resource::Memlock);
     if limits.current.is_none_or(|soft| soft >= needed) {
         return Ok(());
@@ -122,6 +122,11 @@ pub fn probe(shards: usize) -> Result<(), Error> {
     }
     limits.current = limits.maximum;
     setrlimit(Resource::Memlock, limits).map_err(|errno| Error::System(errno.into()))
+}
+
+/// Locked memory that so many shards need, in bytes.
+pub fn locked_bytes(shards: usize) -> u64 {
+    LOCKED_BYTES_PER_SHARD * shards as u64
 }
 
 fn remedy(source: &io::Error) -> &'static str {

@@ -16,6 +16,7 @@
 //! | `TcpStream` has no vectored write | `sendmsg` on the descriptor, glommio only for readiness | `tcp.rs` |
 //! | `connect_timeout` loses the descriptor | a socket of our own, non-blocking connect | `tcp.rs` |
 //! | timers are not `Send`, hyper wants them so | `send_wrapper`, which checks the thread | `timer.rs` |
+//! | hyper wants body bytes `Send`, their credits are not | the same | `lent.rs` |
 //! | the first sleep of a shard is 20 ms late | each shard sleeps once before its main future | `executor.rs` |
 //! | `ConnectedSender::send` panics when tasks race | only `try_send` is used | `mailbox.rs` |
 //! | each poll of a shared channel's receiver stores one more waker | one pump task per peer polls it | `mailbox.rs` |
@@ -29,6 +30,7 @@ mod clock;
 mod error;
 pub mod event;
 mod executor;
+mod lent;
 mod listener;
 pub mod mailbox;
 mod panics;
@@ -46,7 +48,8 @@ pub use clock::{
     Elapsed, need_preempt, now, sleep, timeout, wall_clock, yield_if_needed, yield_now,
 };
 pub use error::Error;
-pub use executor::{Options, ShardId, probe, run};
+pub use executor::{Options, ShardId, locked_bytes, probe, run};
+pub use lent::lend;
 pub use listener::{Bound, Closer, TcpListener};
 pub use panics::Panicked;
 pub use queue::Queue;

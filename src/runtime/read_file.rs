@@ -11,7 +11,10 @@ use std::{
 };
 
 use glommio::io::BufferedFile;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
+use rustix::{
+    fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2},
+    io::Errno,
+};
 
 use super::blocking;
 use crate::bufpool::{Block, BufPool, Class, Exhausted};
@@ -61,8 +64,9 @@ impl ReadFile {
     /// resolves the path and holds it inside.
     ///
     /// # Errors
-    /// `NotFound` for what is not there or is no regular file, `InvalidInput` for a path that leads
-    /// out or has a NUL in it, and whatever else the file system says.
+    /// `NotFound` for what is not there or is no regular file, `CrossesDevices` for a path or a link
+    /// that leads out or in a circle, `InvalidInput` for a NUL, and whatever else the file system
+    /// says.
     pub async fn open_beneath(root: &Path, path: &str) -> io::Result<Self> {
         let root = root.to_owned();
         let path = CString::new(path).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -122,12 +126,10 @@ fn open_regular(root: &Path, path: &CString) -> io::Result<(OwnedFd, Stat)> {
     let root = open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let fd = openat2(&root, path.as_c_str(), flags, Mode::empty(), beneath).map_err(|errno| {
-        match io::Error::from(errno) {
-            // What the kernel says to a path that would lead out.
-            error if error.kind() == io::ErrorKind::CrossesDevices => {
-                io::ErrorKind::InvalidInput.into()
-            }
-            error => error,
+        match errno {
+            // What the kernel says to a way out (openat2(2)), and to a link into itself.
+            Errno::XDEV | Errno::LOOP => io::Error::from(io::ErrorKind::CrossesDevices),
+            errno => io::Error::from(errno),
         }
     })?;
     let stat = fstat(&fd)?;

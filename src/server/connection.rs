@@ -34,6 +34,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// kernel send a reset, which may overtake the response.
 const FAREWELL_BYTES: usize = 256 << 10;
 
+/// When to come back to a node that has no room for a connection, in seconds.
+const BUSY_SECONDS: u32 = 5;
+
 /// How connections are served.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
@@ -130,7 +133,23 @@ fn builder(limits: Limits) -> http1::Builder {
 async fn refuse<S: Read + Write + Unpin>(guard: Guard<S>, refusal: Refusal, time: Time) {
     let may_answer = guard.may_answer();
     let mut io = guard.into_inner();
-    let text = if may_answer { refusal_text(refusal, SystemTime::now()) } else { String::new() };
+    let text = match may_answer {
+        true => text_of(&Problem::refused(refusal), SystemTime::now()),
+        false => String::new(),
+    };
+    let farewell = pin!(async {
+        write_all(&mut io, text.as_bytes()).await?;
+        hang_up(&mut io).await
+    });
+    // Whether the client reads it is up to the client.
+    let _ = at_most(farewell, time).await;
+}
+
+/// Answers whatever the client will ask with 503, since there is no room for its connection.
+pub async fn turn_away<S: Read + Write + Unpin>(mut io: S, time: Time) {
+    let problem =
+        Problem::busy("another connection", BUSY_SECONDS).hint("`limits.connections` is the bound");
+    let text = text_of(&problem, SystemTime::now());
     let farewell = pin!(async {
         write_all(&mut io, text.as_bytes()).await?;
         hang_up(&mut io).await
@@ -162,13 +181,14 @@ async fn at_most(
 }
 
 /// A whole response, as the stream has it.
-fn refusal_text(refusal: Refusal, now: SystemTime) -> String {
-    let problem = Problem::refused(refusal);
+fn text_of(problem: &Problem, now: SystemTime) -> String {
     let reason = StatusCode::from_u16(problem.status()).ok().and_then(|s| s.canonical_reason());
     let (body, date) = (problem.to_json(), httpdate::fmt_http_date(now));
     let allow = problem.allow.map(|allow| format!("allow: {allow}\r\n")).unwrap_or_default();
+    let retry = problem.retry_after_seconds.map(|after| format!("retry-after: {after}\r\n"));
+    let retry = retry.unwrap_or_default();
     format!(
-        "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n{allow}\
+        "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n{allow}{retry}\
          date: {date}\r\nconnection: close\r\n\r\n{body}",
         problem.status(),
         reason.unwrap_or_default(),

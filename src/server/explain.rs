@@ -20,6 +20,7 @@ pub(super) fn problem_of(refusal: &Refusal, source: &SourceName) -> Problem {
     match refusal {
         Refusal::File(error) => of_file(error, source),
         Refusal::Pcm(error) => of_pcm(error, source),
+        Refusal::Precondition => Problem::precondition_failed(),
         Refusal::Unsatisfiable { length } => Problem::no_such_range(*length),
         Refusal::Full => Problem::busy("another stream", BUSY_SECONDS),
         Refusal::Draining => Problem::draining(),
@@ -32,9 +33,11 @@ fn of_file(error: &file::Error, source: &SourceName) -> Problem {
         file::Error::UnknownSource(name) => Problem::unknown_source(name),
         file::Error::BadPath(_) => {
             Problem::new(Kind::Parameter, format!("{source} is no path inside its source"))
-                .hint("no `..`, no encoded slash, no backslash and no control character")
+                .hint("no `.` or `..`, no empty segment, no control character; from an origin no encoded slash")
         }
         file::Error::NotFound => Problem::not_found(source),
+        file::Error::LeadsOut => Problem::forbidden(source)
+            .hint("a link there leads out of the library or in a circle; links are followed inside"),
         file::Error::Unreadable(how) => {
             Problem::new(Kind::Internal, format!("{source} cannot be read: {how}"))
         }

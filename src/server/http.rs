@@ -6,8 +6,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{
         ACCEPT, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE,
-        CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-        IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, VARY,
+        CONTENT_TYPE, ETAG, HOST, HeaderName, IF_RANGE, RANGE, VARY,
     },
 };
 use hyper::body::Incoming;
@@ -16,18 +15,16 @@ use super::{
     explain::problem_of,
     probe,
     problem::Problem,
-    request::{self, ObjectRequest, Route, parse_pcm, parse_probe},
+    request::{self, Door, ObjectRequest, Route, parse_pcm, parse_probe},
+    shards,
     wire::{Abort, Body, Undrained, drain, problem_response},
 };
 use crate::{
     decode::Info,
-    file::{
-        conditional::{Conditions, Current, Verdict, evaluate},
-        range,
-    },
+    file::{conditional::Conditions, range},
     pcm::timeline,
     runtime,
-    shard::{Answer, Cached, Job, ObjectHead, PcmHead, Refusal, Shard},
+    shard::{Answer, Cached, Job, ObjectHead, PcmHead, Response as Served, Shard, Wanted},
 };
 
 const X_AUDIO_FORMAT: HeaderName = HeaderName::from_static("x-audio-format");
@@ -63,6 +60,7 @@ const BODY_BYTES: u64 = 64 << 10;
 /// A request whose own body broke off has no answer.
 pub(super) async fn handle(
     shard: Rc<Shard>,
+    door: Door,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Abort> {
     let (head, body) = request.into_parts();
@@ -70,7 +68,7 @@ pub(super) async fn handle(
     let head_only = head.method == Method::HEAD;
     let path = head.uri.path().to_owned();
     let outcome = match drained {
-        Ok(()) => respond(&shard, &head, head_only).await,
+        Ok(()) => respond(&shard, door, &head, head_only).await,
         Err(Undrained::TooLarge) => Err(Problem::body_too_large(BODY_BYTES)),
         Err(Undrained::Cut) => return Err(Abort::Request),
     };
@@ -90,11 +88,17 @@ pub(super) async fn handle(
 
 async fn respond(
     shard: &Rc<Shard>,
+    door: Door,
     head: &http::request::Parts,
     head_only: bool,
 ) -> Result<Response<Body>, Problem> {
     let query = head.uri.query().unwrap_or_default();
-    match request::route(&head.method, head.uri.path())? {
+    if door == Door::Admin {
+        let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+        request::check_admin_host(host.unwrap_or_default())?;
+    }
+    match request::route(door, &head.method, head.uri.path())? {
+        Route::Shards => Ok(json(shards::json(&shard.survey().await))),
         Route::Livez => Ok(text("alive\n")),
         Route::Readyz if shard.gate.is_closed() => Err(Problem::draining()),
         Route::Readyz => Ok(text("ready\n")),
@@ -102,7 +106,8 @@ async fn respond(
         Route::Pcm => pcm(shard, query, &head.headers, head_only).await,
         Route::Probe => probe(shard, query).await,
         Route::Object(rest) => {
-            let asked = ObjectRequest::parse(rest, head.uri.query())?;
+            let is_library = |name: &str| shard.files.is_library(name);
+            let asked = ObjectRequest::parse(rest, head.uri.query(), is_library)?;
             object(shard, asked, &head.headers, head_only).await
         }
     }
@@ -118,21 +123,21 @@ async fn pcm(
 ) -> Result<Response<Body>, Problem> {
     let began = runtime::now();
     let accept = fields.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let ask = parse_pcm(query, accept)?;
+    let ask = parse_pcm(query, accept, |name| shard.files.is_library(name))?;
     let source = ask.source.clone();
-    let answer = shard.request(Job::Pcm { ask, head_only }).await;
+    let conditions = Conditions::of(fields);
+    let answer = shard.request(Job::Pcm { ask, conditions, head_only }).await;
     let response = answer.map_err(|refusal| problem_of(&refusal, &source))?;
     let Answer::Pcm(head) = &response.answer else { return Err(Problem::internal()) };
     let mut out = Response::new(());
     pcm_fields(out.headers_mut(), head);
     let waited = began.elapsed();
     set(out.headers_mut(), SERVER_TIMING, &timing(head.cached, waited.as_secs_f64() * 1e3));
-    let current = Current { etag: Some(&head.etag), last_modified: None };
-    if let Some(unmodified) = condition(fields, current, &mut out)? {
-        return Ok(unmodified);
+    if head.unmodified {
+        return Ok(unmodified(out));
     }
     let length = head.rendition.content_length();
-    Ok(out.map(|()| Body::session(response.body, Some(response.task), length)))
+    Ok(out.map(|()| body(shard, response, length)))
 }
 
 fn pcm_fields(fields: &mut HeaderMap, head: &PcmHead) {
@@ -163,31 +168,17 @@ async fn object(
     // A range of a HEAD request means nothing (RFC 9110 section 14.2).
     let range = fields.get(RANGE).filter(|_| !head_only).cloned();
     let if_range = fields.get(IF_RANGE).cloned();
-    let job = Job::Object { source: source.clone(), range, if_range, head_only };
-    let mut answer = shard.request(job).await;
-    let mut outside = None;
-    if let Err(refusal @ Refusal::Unsatisfiable { .. }) = answer {
-        // Conditions come before ranges (RFC 9110 section 13.2.2), so they are looked at first.
-        outside = Some(problem_of(&refusal, &source));
-        let whole =
-            Job::Object { source: source.clone(), range: None, if_range: None, head_only: true };
-        answer = shard.request(whole).await;
-    }
+    let wanted = Wanted { range, if_range, conditions: Conditions::of(fields), head_only };
+    let answer = shard.request(Job::Object { source: source.clone(), wanted }).await;
     let response = answer.map_err(|refusal| problem_of(&refusal, &source))?;
     let Answer::Object(head) = &response.answer else { return Err(Problem::internal()) };
     let mut out = Response::new(());
     object_fields(&mut out, head);
-    let etag = head.fields.get(ETAG).and_then(|value| value.to_str().ok());
-    let modified = head.fields.get(LAST_MODIFIED).and_then(|value| value.to_str().ok());
-    let last_modified = modified.and_then(|text| httpdate::parse_http_date(text).ok());
-    if let Some(unmodified) = condition(fields, Current { etag, last_modified }, &mut out)? {
-        return Ok(unmodified);
-    }
-    if let Some(problem) = outside {
-        return Err(problem);
+    if head.unmodified {
+        return Ok(unmodified(out));
     }
     let length = head.part.as_ref().map(|part| part.end - part.start).or(head.length);
-    Ok(out.map(|()| Body::session(response.body, Some(response.task), length)))
+    Ok(out.map(|()| body(shard, response, length)))
 }
 
 fn object_fields(out: &mut Response<()>, head: &ObjectHead) {
@@ -209,42 +200,30 @@ fn object_fields(out: &mut Response<()>, head: &ObjectHead) {
 // --- What a source is ------------------------------------------------------------------------
 
 async fn probe(shard: &Rc<Shard>, query: &str) -> Result<Response<Body>, Problem> {
-    let source = parse_probe(query)?;
+    let source = parse_probe(query, |name| shard.files.is_library(name))?;
     let answer = shard.request(Job::Probe(source.clone())).await;
     let response = answer.map_err(|refusal| problem_of(&refusal, &source))?;
     let Answer::Probe(info) = &response.answer else { return Err(Problem::internal()) };
     let info: &Info = info;
-    let mut out = Response::new(Body::small(probe::json(&source.to_string(), info)));
-    set(out.headers_mut(), CONTENT_TYPE, "application/json");
-    Ok(out)
+    Ok(json(probe::json(&source.to_string(), info)))
 }
 
 // --- What all of them share ------------------------------------------------------------------
 
-/// The answer to a condition that settles the request, if it does (RFC 9110 section 13).
-fn condition(
-    fields: &HeaderMap,
-    current: Current<'_>,
-    out: &mut Response<()>,
-) -> Result<Option<Response<Body>>, Problem> {
-    let text = |name: HeaderName| fields.get(name).and_then(|value| value.to_str().ok());
-    let conditions = Conditions {
-        if_match: text(IF_MATCH),
-        if_none_match: text(IF_NONE_MATCH),
-        if_modified_since: text(IF_MODIFIED_SINCE),
-        if_unmodified_since: text(IF_UNMODIFIED_SINCE),
-    };
-    match evaluate(conditions, current) {
-        Verdict::Proceed => Ok(None),
-        Verdict::Failed => Err(Problem::precondition_failed()),
-        Verdict::NotModified => {
-            let mut unmodified = Response::new(Body::empty());
-            *unmodified.headers_mut() = std::mem::take(out.headers_mut());
-            unmodified.headers_mut().remove(CONTENT_RANGE);
-            *unmodified.status_mut() = StatusCode::NOT_MODIFIED;
-            Ok(Some(unmodified))
-        }
-    }
+fn body(shard: &Shard, served: Served, length: Option<u64>) -> Body {
+    Body::session(served.body, Some(served.session), length, shard.cut.watch())
+}
+
+/// The answer to a client that has what it asks for (RFC 9110 section 15.4.5).
+fn unmodified(mut out: Response<()>) -> Response<Body> {
+    *out.status_mut() = StatusCode::NOT_MODIFIED;
+    out.map(|()| Body::empty())
+}
+
+fn json(text: String) -> Response<Body> {
+    let mut response = Response::new(Body::small(text));
+    set(response.headers_mut(), CONTENT_TYPE, "application/json");
+    response
 }
 
 /// The answer to HEAD: what GET would say, and nothing after it.

@@ -28,6 +28,7 @@ mod node;
 mod probe;
 pub mod problem;
 pub mod request;
+mod shards;
 pub mod wire;
 
 pub use node::{Error, Options, Ready, Tell, run};

@@ -21,6 +21,7 @@ use super::{
     demo_origin,
     guard::patience::Time,
     http,
+    request::Door,
 };
 use crate::{
     assets::{self, AssetStore},
@@ -34,7 +35,7 @@ use crate::{
         mailbox::Mesh,
         signals::{Signal, Signals},
     },
-    shard::{Gate, MAILBOX, Mail, Parts, Pass, Route, Shard},
+    shard::{Cut, Gate, MAILBOX, Mail, Pass, Route, Shard},
     storage::{self, Directory, Volumes},
 };
 
@@ -151,6 +152,13 @@ pub fn run(options: Options, tell: Tell) -> Result<(), Error> {
 /// How long a connection that comes while the node drains may say nothing.
 const LATE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long responses have that were cut at the end of the grace: what was made is written, unless
+/// the client takes nothing.
+const CUT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many clients are told at a time, on each shard, that there are too many.
+const TURNED_AWAY_AT_ONCE: usize = 64;
+
 /// What every shard gets to begin with.
 #[derive(Clone)]
 struct Start {
@@ -173,10 +181,11 @@ struct Sockets {
 }
 
 impl Sockets {
-    fn of(&self, id: ShardId) -> std::io::Result<Vec<TcpListener>> {
+    fn of(&self, id: ShardId) -> std::io::Result<Vec<(Door, TcpListener)>> {
         let own = usize::from(id.0);
-        let bound = [self.media.get(own), self.admin.get(own)];
-        bound.into_iter().flatten().map(|bound| bound.try_clone()?.listener()).collect()
+        let bound = [(Door::Media, self.media.get(own)), (Door::Admin, self.admin.get(own))];
+        let bound = bound.into_iter().filter_map(|(door, bound)| Some((door, bound?)));
+        bound.map(|(door, bound)| Ok((door, bound.try_clone()?.listener()?))).collect()
     }
 }
 
@@ -199,15 +208,9 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
     let store = AssetStore::new(options.assets, volumes.clone());
     let client = Client::new(options.net.clone(), &start.roots, Resolver::system());
     let (origins, libraries) = (options.origins.clone(), options.libraries.clone());
-    let shard = Shard::new(Parts {
-        id,
-        route,
-        files: Files::new(Rc::new(store), client, origins, libraries),
-        stacks: Stacks::new(options.stacks),
-        read_ahead_bytes: options.read_ahead_bytes,
-        pool,
-        mailbox,
-    });
+    let files = Files::new(Rc::new(store), client, origins, libraries);
+    let stacks = Stacks::new(options.stacks);
+    let shard = Shard::new(route, pool, files, stacks, options.read_ahead_bytes, mailbox);
     let attending = runtime::spawn(Queue::Io, "mail", Rc::clone(&shard).attend());
     let mut listeners = start.sockets.of(id)?;
     let house = House::new(&start, Rc::clone(&shard));
@@ -215,8 +218,9 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
         Some(bound) => Some(House::demo(&start, bound.try_clone()?.listener()?)),
         None => None,
     };
-    let closers: Vec<_> = listeners.iter().map(TcpListener::closer).collect();
-    let accepting: Vec<_> = listeners.drain(..).map(|listener| house.accept(listener)).collect();
+    let closers: Vec<_> = listeners.iter().map(|(_, listener)| listener.closer()).collect();
+    let accepting: Vec<_> =
+        listeners.drain(..).map(|(door, listener)| house.accept(door, listener)).collect();
     start.answers();
 
     while signals.next().await != Signal::Drain {
@@ -226,7 +230,7 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
     shard.gate.close();
     house.drain();
     let deadline = runtime::now() + options.shutdown_grace;
-    house.empty(options.shutdown_grace).await;
+    house.empty(&shard.cut, options.shutdown_grace).await;
     shard.farewell(deadline.saturating_duration_since(runtime::now())).await;
     closers.iter().for_each(runtime::Closer::close);
     for task in accepting {
@@ -295,6 +299,8 @@ struct House {
     /// How many there may be.
     most: usize,
     gate: Gate,
+    /// Those above that, who are being told.
+    turned_away: Gate,
     draining: Event,
     drains: std::cell::Cell<bool>,
     tasks: RefCell<Slab<Option<Task<()>>>>,
@@ -316,7 +322,7 @@ impl House {
     /// The demo's origin has a house of its own, which lives as long as the node.
     fn demo(start: &Start, listener: TcpListener) -> Task<()> {
         let house = Rc::new(Self::of(Handler::Demo, &start.options, demo_origin::CONNECTIONS));
-        house.accept(listener)
+        house.accept(Door::Media, listener)
     }
 
     fn of(handler: Handler, options: &Options, most: usize) -> Self {
@@ -326,43 +332,59 @@ impl House {
             sockets: options.sockets,
             most,
             gate: Gate::default(),
+            turned_away: Gate::default(),
             draining: Event::new(),
             drains: std::cell::Cell::new(false),
             tasks: RefCell::default(),
         }
     }
 
-    fn accept(self: &Rc<Self>, listener: TcpListener) -> Task<()> {
+    fn accept(self: &Rc<Self>, door: Door, listener: TcpListener) -> Task<()> {
         let house = Rc::clone(self);
         runtime::spawn(Queue::Io, "accept", async move {
             let address = listener.local_addr();
-            if let Err(error) = listener.serve(|stream, _peer| house.take(stream)).await {
+            if let Err(error) = listener.serve(|stream, _peer| house.take(door, stream)).await {
                 tracing::error!(%address, %error, "no more connections are accepted");
             }
         })
     }
 
     /// One more connection, unless there are too many.
-    fn take(self: &Rc<Self>, stream: TcpStream) {
+    fn take(self: &Rc<Self>, door: Door, stream: TcpStream) {
         let pass = self.gate.enter().filter(|_| self.gate.inside() <= self.most);
-        let Some(pass) = pass else { return };
+        let Some(pass) = pass else { return self.turn_away(stream) };
         if stream.set(self.sockets).is_err() {
             return; // Gone already.
         }
         let slot = self.tasks.borrow_mut().insert(None);
-        let task = runtime::spawn(
-            Queue::Io,
-            "connection",
-            Rc::clone(self).converse(stream, Leaving { house: Rc::clone(self), slot, _pass: pass }),
-        );
+        let leaving = Leaving { house: Rc::clone(self), slot, _pass: pass };
+        let conversation = Rc::clone(self).converse(door, stream, leaving);
+        let task = runtime::spawn(Queue::Io, "connection", conversation);
         self.tasks.borrow_mut()[slot] = Some(task);
     }
 
-    async fn converse(self: Rc<Self>, stream: TcpStream, _leaving: Leaving) {
+    /// Tells a client that the node is full, as long as that is cheap: who comes in a flood of
+    /// thousands just finds its connection closed.
+    fn turn_away(&self, stream: TcpStream) {
+        if let Handler::Shard(shard) = &self.handler {
+            shard.stats.borrow_mut().refused.connections += 1;
+        }
+        let pass = self.turned_away.enter();
+        let Some(pass) = pass.filter(|_| self.turned_away.inside() <= TURNED_AWAY_AT_ONCE) else {
+            return;
+        };
+        let farewell = async move {
+            connection::turn_away(stream, Time::SHARD).await;
+            drop(pass);
+        };
+        runtime::spawn(Queue::Io, "turn-away", farewell).detach();
+    }
+
+    async fn converse(self: Rc<Self>, door: Door, stream: TcpStream, _leaving: Leaving) {
         let house = Rc::clone(&self);
         let handler = move |request| -> Answer {
             match &house.handler {
-                Handler::Shard(shard) => Box::pin(http::handle(Rc::clone(shard), request)),
+                Handler::Shard(shard) => Box::pin(http::handle(Rc::clone(shard), door, request)),
                 Handler::Demo => Box::pin(std::future::ready(Ok(demo_origin::handle(&request)))),
             }
         };
@@ -386,14 +408,19 @@ impl House {
         self.draining.notify_all();
     }
 
-    /// Waits until all connections have ended; those that are left after `grace` are cut.
-    async fn empty(&self, grace: Duration) {
-        if runtime::timeout(grace, self.gate.empty()).await.is_err() {
-            tracing::warn!(cut = self.gate.inside(), "responses did not finish within the grace");
-            let cut = std::mem::take(&mut *self.tasks.borrow_mut());
-            drop(cut);
+    /// Waits until all connections have ended. After `grace` the responses that still run end on the
+    /// boundary of a block (RULES 32), and those whose clients do not take even that much are cut.
+    async fn empty(&self, cut: &Cut, grace: Duration) {
+        if runtime::timeout(grace, self.gate.empty()).await.is_ok() {
+            return;
+        }
+        cut.make();
+        if runtime::timeout(CUT_PATIENCE, self.gate.empty()).await.is_err() {
+            let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+            drop(tasks);
             self.gate.empty().await;
         }
+        tracing::warn!(responses = cut.responses(), "cut short: they did not finish in the grace");
     }
 }
 

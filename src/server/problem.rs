@@ -367,7 +367,8 @@ mod tests {
 
     #[test]
     fn a_query_never_appears() {
-        let source = SourceName { name: "music".into(), path: "a.mp3?token=secret".into() };
+        let source =
+            SourceName { name: "music".into(), path: "a.mp3?token=secret".into(), is_file: false };
         for problem in [Problem::not_found(&source), Problem::unsupported(&source, "Opus")] {
             assert!(!problem.to_json().contains("secret"), "{problem:?}");
         }

@@ -5,9 +5,15 @@
 //! Strict on purpose: a parameter that is misspelt, repeated or out of range is an error that
 //! names it and what it takes, never a default in silence.
 
-use http::Method;
+use core::net::IpAddr;
 
-use super::{accept, problem::Problem};
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use super::{
+    accept,
+    problem::{Kind, Problem},
+};
 use crate::{
     decode::{Dither, Quality},
     pcm::{Ask, Format, RATES_HZ, SourceName, timeline::Seconds},
@@ -24,6 +30,33 @@ const PCM_PARAMETERS: [&str; 10] =
     ["src", "format", "rate", "dither", "channels", "t", "d", "track", "variant", "quality"];
 const PROBE_PARAMETERS: [&str; 1] = ["src"];
 
+/// Which listener a request came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// The clients'.
+    Media,
+    /// The operator's, which answers everything the other does.
+    Admin,
+}
+
+/// Checks that a request to the operator's listener is meant for it: its `Host` is an address or
+/// `localhost`. A page of another site, which can make its own name lead to this machine (DNS
+/// rebinding), cannot make a browser send those.
+///
+/// # Errors
+/// 421.
+pub fn check_admin_host(host: &str) -> Result<(), Problem> {
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let is_local = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok();
+    is_local.then_some(()).ok_or_else(|| {
+        Problem::new(Kind::WrongHost, "the operator's listener answers to addresses only")
+            .hint("ask for it as http://ADDRESS:PORT/ or http://localhost:PORT/")
+    })
+}
+
 /// Which handler a path belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route<'a> {
@@ -37,6 +70,8 @@ pub enum Route<'a> {
     Livez,
     /// `/readyz`.
     Readyz,
+    /// `/v1/shards`, for the operator.
+    Shards,
     /// OPTIONS at any of these or at `*`: 204 with `Allow`.
     Options,
 }
@@ -45,8 +80,9 @@ pub enum Route<'a> {
 ///
 /// # Errors
 /// 404 where there is nothing, 405 with `Allow` where there is no such method.
-pub fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Problem> {
+pub fn route<'a>(door: Door, method: &Method, path: &'a str) -> Result<Route<'a>, Problem> {
     let route = match path {
+        "/v1/shards" if door == Door::Admin => Route::Shards,
         "*" => Route::Options,
         "/v1/pcm" => Route::Pcm,
         "/v1/probe" => Route::Probe,
@@ -65,7 +101,7 @@ pub fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Problem> {
 ///
 /// # Errors
 /// 400 with what is expected; 403 for a URL.
-fn parse_source(text: &str) -> Result<SourceName, Problem> {
+fn parse_source(text: &str, is_library: impl Fn(&str) -> bool) -> Result<SourceName, Problem> {
     const ALLOWED: &str = "NAME:path, with the name of a configured origin or library";
     let bad = || Problem::bad_parameter("src", text, ALLOWED);
     let (name, path) = text.split_once(':').ok_or_else(bad)?;
@@ -76,7 +112,8 @@ fn parse_source(text: &str) -> Result<SourceName, Problem> {
     if !is_source_name(name) || path.is_empty() || path.starts_with('/') {
         return Err(bad());
     }
-    Ok(SourceName { name: name.to_owned(), path: path.to_owned() })
+    // The query was decoded, so a file's path is here as it is: it may hold a `?` or a `%`.
+    Ok(SourceName { name: name.to_owned(), path: path.to_owned(), is_file: is_library(name) })
 }
 
 fn is_source_name(name: &str) -> bool {
@@ -91,12 +128,13 @@ fn is_source_name(name: &str) -> bool {
 pub fn parse_pcm<'a>(
     query: &str,
     accept: impl IntoIterator<Item = &'a str>,
+    is_library: impl Fn(&str) -> bool,
 ) -> Result<Ask, Problem> {
     let query = Query::parse(query, &PCM_PARAMETERS)?;
     // Checked here and otherwise without effect: a plain file is its own only variant.
     query.read("variant", VARIANTS, parse_variant)?;
     Ok(Ask {
-        source: query.source()?,
+        source: query.source(is_library)?,
         format: match query.read("format", FORMATS, Format::from_name)? {
             Some(format) => format,
             None => accept::choose(accept).ok_or_else(Problem::not_acceptable)?,
@@ -115,14 +153,15 @@ pub fn parse_pcm<'a>(
 ///
 /// # Errors
 /// 400 with the name of the parameter and what it takes, 403 for a free URL.
-pub fn parse_probe(query: &str) -> Result<SourceName, Problem> {
-    Query::parse(query, &PROBE_PARAMETERS)?.source()
+pub fn parse_probe(query: &str, is_library: impl Fn(&str) -> bool) -> Result<SourceName, Problem> {
+    Query::parse(query, &PROBE_PARAMETERS)?.source(is_library)
 }
 
 /// A request for `/o/{origin}/{path}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectRequest {
-    /// What to pass on. Its path is as it was sent, query included.
+    /// What to pass on. An origin's path is as it was sent, query included; that of a file is
+    /// decoded once, and a query says nothing about it.
     pub source: SourceName,
 }
 
@@ -131,7 +170,11 @@ impl ObjectRequest {
     ///
     /// # Errors
     /// 404 for a name that no source can have, or no path.
-    pub fn parse(rest: &str, query: Option<&str>) -> Result<Self, Problem> {
+    pub fn parse(
+        rest: &str,
+        query: Option<&str>,
+        is_library: impl Fn(&str) -> bool,
+    ) -> Result<Self, Problem> {
         let (name, path) = rest.split_once('/').ok_or_else(Problem::no_such_path)?;
         if !is_source_name(name) {
             return Err(Problem::unknown_source(name));
@@ -139,12 +182,23 @@ impl ObjectRequest {
         if path.is_empty() {
             return Err(Problem::no_such_path());
         }
+        let is_file = is_library(name);
         let path = match query {
+            _ if is_file => file_path(path)?,
             Some(query) => format!("{path}?{query}"),
             None => path.to_owned(),
         };
-        Ok(Self { source: SourceName { name: name.to_owned(), path } })
+        Ok(Self { source: SourceName { name: name.to_owned(), path, is_file } })
     }
+}
+
+/// The path of a file, from that of a URL.
+fn file_path(path: &str) -> Result<String, Problem> {
+    let decoded = percent_decode_str(path).decode_utf8();
+    decoded.map(Into::into).map_err(|_| {
+        Problem::new(Kind::Parameter, "the path is not UTF-8 once it is decoded")
+            .hint("percent-encode the file's name in UTF-8, once")
+    })
 }
 
 const FORMATS: &str = "wav, wav24, wav32f, s16le, s24le, s32le, f32le, s16be or flac";
@@ -238,9 +292,9 @@ impl Query {
         parse(value).map(Some).ok_or_else(|| Problem::bad_parameter(name, value, allowed))
     }
 
-    fn source(&self) -> Result<SourceName, Problem> {
+    fn source(&self, is_library: impl Fn(&str) -> bool) -> Result<SourceName, Problem> {
         let src = self.get("src").ok_or_else(|| Problem::missing_parameter("src", "NAME:path"))?;
-        parse_source(src)
+        parse_source(src, is_library)
     }
 }
 
@@ -279,13 +333,14 @@ mod tests {
     use super::*;
 
     fn pcm(query: &str) -> Result<Ask, Problem> {
-        parse_pcm(query, [])
+        parse_pcm(query, [], |name| name == "local")
     }
 
     #[test]
     fn defaults_are_those_of_the_interface() {
         let request = pcm("src=demo:a/b.mp3").unwrap();
-        assert_eq!(request.source, SourceName { name: "demo".into(), path: "a/b.mp3".into() });
+        let source = SourceName { name: "demo".into(), path: "a/b.mp3".into(), is_file: false };
+        assert_eq!(request.source, source);
         assert_eq!((request.format, request.rate_hz, request.channels), (Format::Wav, None, None));
         assert_eq!((request.start, request.duration), (None, None));
         assert_eq!((request.dither, request.quality), (Dither::None, Quality::Good));
@@ -346,7 +401,9 @@ mod tests {
         let problem = pcm("src=demo:a&rte=8000").unwrap_err();
         assert_eq!(problem.status(), 400);
         assert!(problem.hint.unwrap().starts_with("did you mean `rate`?"));
-        assert!(parse_probe("source=demo:a").unwrap_err().hint.unwrap().contains("`src`"));
+        assert!(
+            parse_probe("source=demo:a", |_| false).unwrap_err().hint.unwrap().contains("`src`")
+        );
     }
 
     #[test]
@@ -390,7 +447,7 @@ mod tests {
 
     #[test]
     fn accept_decides_where_no_format_is_given() {
-        let format = |query, accept| parse_pcm(query, [accept]).map(|r| r.format);
+        let format = |query, accept| parse_pcm(query, [accept], |_| false).map(|r| r.format);
         assert_eq!(format("src=demo:a", "audio/flac"), Ok(Format::Flac));
         assert_eq!(format("src=demo:a&format=wav", "audio/flac"), Ok(Format::Wav));
         assert_eq!(format("src=demo:a", "text/html").unwrap_err().status(), 406);
@@ -398,23 +455,65 @@ mod tests {
 
     #[test]
     fn a_path_and_a_method_find_their_handler() {
-        assert_eq!(route(&Method::GET, "/v1/pcm"), Ok(Route::Pcm));
-        assert_eq!(route(&Method::HEAD, "/o/demo/a"), Ok(Route::Object("demo/a")));
-        assert_eq!(route(&Method::OPTIONS, "/livez"), Ok(Route::Options));
-        assert_eq!(route(&Method::OPTIONS, "*"), Ok(Route::Options));
-        let problem = route(&Method::POST, "/readyz").unwrap_err();
+        assert_eq!(route(Door::Media, &Method::GET, "/v1/pcm"), Ok(Route::Pcm));
+        assert_eq!(route(Door::Media, &Method::HEAD, "/o/demo/a"), Ok(Route::Object("demo/a")));
+        assert_eq!(route(Door::Media, &Method::OPTIONS, "/livez"), Ok(Route::Options));
+        assert_eq!(route(Door::Media, &Method::OPTIONS, "*"), Ok(Route::Options));
+        let problem = route(Door::Media, &Method::POST, "/readyz").unwrap_err();
         assert_eq!((problem.status(), problem.allow), (405, Some(ALLOW)));
-        assert_eq!(route(&Method::GET, "/v1/pcm/").unwrap_err().status(), 404);
-        assert_eq!(route(&Method::POST, "/").unwrap_err().status(), 404);
+        assert_eq!(route(Door::Media, &Method::GET, "/v1/pcm/").unwrap_err().status(), 404);
+        assert_eq!(route(Door::Media, &Method::POST, "/").unwrap_err().status(), 404);
     }
 
     #[test]
     fn an_object_keeps_its_path_as_it_was_sent() {
-        let object = ObjectRequest::parse("demo/a%20b/c", Some("k=1&l")).unwrap();
+        let object = ObjectRequest::parse("demo/a%20b/c", Some("k=1&l"), |_| false).unwrap();
         assert_eq!(object.source.path, "a%20b/c?k=1&l");
         assert_eq!(object.source.to_string(), "demo:a%20b/c");
         for rest in ["", "demo", "demo/", "/a", "de%20mo/a"] {
-            assert_eq!(ObjectRequest::parse(rest, None).unwrap_err().status(), 404, "{rest}");
+            assert_eq!(
+                ObjectRequest::parse(rest, None, |_| false).unwrap_err().status(),
+                404,
+                "{rest}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_is_named_the_same_by_parameter_and_by_path() {
+        for (src, path) in [
+            ("a%20b", "a%20b"),
+            ("what%3F", "what%3F"),
+            ("100%25", "100%25"),
+            ("%2541", "%2541"),
+            ("%231/%C3%A9", "%231/%C3%A9"),
+            ("plain.wav", "plain.wav?k=1"),
+        ] {
+            let (path, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
+            let object = ObjectRequest::parse(&format!("local/{path}"), query, |_| true).unwrap();
+            assert_eq!(pcm(&format!("src=local:{src}")).unwrap().source, object.source);
+        }
+        assert_eq!(pcm("src=local:100%25%3F%23").unwrap().source.path, "100%?#");
+        let latin1 = ObjectRequest::parse("local/%e9", None, |_| true).unwrap_err();
+        assert_eq!(latin1.status(), 400);
+    }
+
+    #[test]
+    fn what_is_the_operators_is_not_there_for_clients() {
+        assert_eq!(route(Door::Media, &Method::GET, "/v1/shards").unwrap_err().status(), 404);
+        assert_eq!(route(Door::Admin, &Method::GET, "/v1/shards"), Ok(Route::Shards));
+        assert_eq!(route(Door::Admin, &Method::GET, "/v1/pcm"), Ok(Route::Pcm));
+    }
+
+    #[test]
+    fn the_operators_listener_answers_to_addresses() {
+        for host in
+            ["127.0.0.1", "127.0.0.1:7711", "[::1]:7711", "[::1]", "localhost", "LocalHost:1"]
+        {
+            assert!(check_admin_host(host).is_ok(), "{host}");
+        }
+        for host in ["evil.example", "evil.example:7711", "127.0.0.1.evil.example", "", ":7711"] {
+            assert_eq!(check_admin_host(host).unwrap_err().status(), 421, "{host}");
         }
     }
 }

@@ -5,9 +5,11 @@
 //! connection close short, and never takes a part for the whole.
 
 use std::{
+    cell::Cell,
     future::poll_fn,
     pin::Pin,
-    task::{Context, Poll, ready},
+    rc::Rc,
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -21,8 +23,8 @@ use hyper::body::Incoming;
 use super::{guard::exchange::Ticket, problem::Problem};
 use crate::{
     file::range::unsatisfied_range,
-    runtime::{Task, channel::Receiver},
-    shard::{self, Part},
+    runtime::{self, channel::Receiver},
+    shard::{self, Part, Sent, Session, Watch},
 };
 
 /// Why a body ended before its end.
@@ -34,6 +36,9 @@ pub enum Abort {
     /// Its maker is gone without a word: it was cancelled, or it panicked.
     #[error("the response was given up")]
     Vanished,
+    /// The node is going down, and the time for running responses is over.
+    #[error("the response was cut, because the node is shutting down")]
+    Cut,
     /// Its maker ended before the length that was promised.
     #[error("the response is shorter than it was said to be")]
     Short,
@@ -76,9 +81,16 @@ impl Body {
 
     /// The body that a session makes: `length` bytes of it where that is known. The session is
     /// dropped with it.
-    pub fn session(parts: Receiver<Part>, task: Option<Task<()>>, length: Option<u64>) -> Self {
+    pub fn session(
+        parts: Receiver<Part>,
+        session: Option<Session>,
+        length: Option<u64>,
+        cut: Watch,
+    ) -> Self {
         let over = length == Some(0);
-        let stream = Stream { parts, left: length, over, _task: task };
+        let unwritten = Rc::default();
+        let stream =
+            Stream { parts, left: length, over, abort: None, unwritten, cut, _session: session };
         Self { content: Content::Stream(stream), ticket: None }
     }
 
@@ -132,8 +144,12 @@ struct Stream {
     /// Bytes to come, where that is known.
     left: Option<u64>,
     over: bool,
+    /// Why it ends short, once what was made before is written.
+    abort: Option<Abort>,
+    unwritten: Rc<Unwritten>,
+    cut: Watch,
     /// Dropping it stops the work.
-    _task: Option<Task<()>>,
+    _session: Option<Session>,
 }
 
 impl Stream {
@@ -141,18 +157,36 @@ impl Stream {
         if self.over {
             return Poll::Ready(None);
         }
-        let piece = match ready!(self.parts.poll_recv(cx)) {
-            Some(Ok(Some(block))) => self.take(block.len() as u64).map(|()| block.into_bytes()),
-            Some(Ok(None)) if self.left.is_none() => {
-                self.over = true;
-                return Poll::Ready(None);
+        if self.abort.is_none() {
+            match ready!(self.next(cx)) {
+                Ok(Some(sent)) => return Poll::Ready(Some(Ok(self.unwritten.lend(sent)))),
+                Ok(None) => {
+                    self.over = true;
+                    return Poll::Ready(None);
+                }
+                Err(abort) => self.abort = Some(abort),
             }
+        }
+        // hyper throws away what it has not written when a body fails, so it fails after that: the
+        // client gets whole blocks, all that there are.
+        ready!(self.unwritten.poll_none(cx));
+        self.over = true;
+        self.cut.ended_short();
+        Poll::Ready(self.abort.take().map(Err))
+    }
+
+    /// The next block, or `None` at the end of a body that is as long as it was said to be.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Sent>, Abort>> {
+        if self.cut.poll(cx) {
+            return Poll::Ready(Err(Abort::Cut));
+        }
+        Poll::Ready(match ready!(self.parts.poll_recv(cx)) {
+            Some(Ok(Some(sent))) => self.take(sent.len() as u64).map(|()| Some(sent)),
+            Some(Ok(None)) if self.left.is_none() => Ok(None),
             Some(Ok(None)) => Err(Abort::Short),
             Some(Err(shard::Abort)) => Err(Abort::Failed),
             None => Err(Abort::Vanished),
-        };
-        self.over |= piece.is_err();
-        Poll::Ready(Some(piece))
+        })
     }
 
     fn take(&mut self, bytes: u64) -> Result<(), Abort> {
@@ -161,6 +195,60 @@ impl Stream {
             self.over = *left == 0;
         }
         Ok(())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.over {
+            self.cut.ended_short();
+        }
+    }
+}
+
+/// Blocks of one response that hyper has and the socket has not written.
+#[derive(Default)]
+struct Unwritten {
+    blocks: Cell<usize>,
+    waiting: Cell<Option<Waker>>,
+}
+
+impl Unwritten {
+    fn lend(self: &Rc<Self>, sent: Sent) -> Bytes {
+        self.blocks.set(self.blocks.get() + 1);
+        runtime::lend(Lent { sent, unwritten: Rc::clone(self) })
+    }
+
+    fn poll_none(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.blocks.get() == 0 {
+            return Poll::Ready(());
+        }
+        self.waiting.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
+/// A block that hyper has.
+struct Lent {
+    sent: Sent,
+    unwritten: Rc<Unwritten>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.sent
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let blocks = &self.unwritten.blocks;
+        blocks.set(blocks.get() - 1);
+        if blocks.get() == 0
+            && let Some(waker) = self.unwritten.waiting.take()
+        {
+            waker.wake();
+        }
     }
 }
 
@@ -220,6 +308,7 @@ mod tests {
     use crate::{
         bufpool::{BufPool, Class, Options},
         runtime::channel,
+        shard::Cut,
     };
 
     /// All pieces of a body, and how it ended.
@@ -241,7 +330,7 @@ mod tests {
         let pool = BufPool::new(Options { budget_bytes: 1 << 20 });
         let mut block = pool.take(Class::Small).unwrap();
         block[..bytes.len()].copy_from_slice(bytes);
-        Ok(Some(block.freeze(bytes.len())))
+        Ok(Some(block.freeze(bytes.len()).into()))
     }
 
     /// What a client gets of two parts and then `end`, or of a session that just vanishes.
@@ -250,7 +339,7 @@ mod tests {
         let all = [Some(block(b"ab")), Some(block(b"cd")), end];
         all.into_iter().flatten().for_each(|part| maker.try_send(part).ok().unwrap());
         drop(maker);
-        collect(Body::session(parts, None, length))
+        collect(Body::session(parts, None, length, Cut::default().watch()))
     }
 
     #[test]
@@ -258,7 +347,8 @@ mod tests {
         assert!(Body::empty().is_end_stream());
         assert_eq!(Body::small("abc").size_hint().exact(), Some(3));
         assert_eq!(collect(Body::small("abc")), (b"abc".to_vec(), Ok(())));
-        let session = |length| Body::session(channel::bounded(1).1, None, length);
+        let watch = || Cut::default().watch();
+        let session = |length| Body::session(channel::bounded(1).1, None, length, watch());
         assert_eq!(session(Some(4)).size_hint().exact(), Some(4));
         assert!(session(Some(0)).is_end_stream());
         assert_eq!(session(None).size_hint().exact(), None);
@@ -274,5 +364,43 @@ mod tests {
         assert_eq!(fed(Some(5), Some(Ok(None))), (all.clone(), Err(Abort::Short)));
         assert_eq!(fed(None, Some(Err(shard::Abort))), (all, Err(Abort::Failed)));
         assert_eq!(fed(Some(3), Some(Ok(None))), (b"ab".to_vec(), Err(Abort::Overrun)));
+    }
+
+    #[test]
+    fn a_failed_body_fails_after_its_last_block_is_written() {
+        let (maker, parts) = channel::bounded(2);
+        maker.try_send(block(b"ab")).ok().unwrap();
+        maker.try_send(Err(shard::Abort)).ok().unwrap();
+        let cut = Cut::default();
+        let mut body = Body::session(parts, None, Some(4), cut.watch());
+        let mut poll = || Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Some(Ok(frame))) = poll() else { panic!("there is a block") };
+        assert!(poll().is_pending(), "the socket has yet to write it");
+        drop(frame);
+        assert!(matches!(poll(), Poll::Ready(Some(Err(Abort::Failed)))));
+        assert!(matches!(poll(), Poll::Ready(None)));
+        assert_eq!(cut.responses(), 0);
+    }
+
+    #[test]
+    fn a_cut_ends_a_body_between_two_blocks_and_is_counted() {
+        let (maker, parts) = channel::bounded(2);
+        maker.try_send(block(b"ab")).ok().unwrap();
+        let cut = Cut::default();
+        let mut body = Body::session(parts, None, Some(4), cut.watch());
+        let mut poll = || Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Some(Ok(frame))) = poll() else { panic!("there is a block") };
+        assert!(poll().is_pending());
+        cut.make();
+        maker.try_send(block(b"cd")).ok().unwrap();
+        assert!(poll().is_pending(), "the socket has yet to write what it was given");
+        drop(frame);
+        assert!(matches!(poll(), Poll::Ready(Some(Err(Abort::Cut)))));
+        drop(body);
+        assert_eq!(cut.responses(), 1);
+        // Too slow even for that: it goes with its connection.
+        drop(Body::session(channel::bounded(1).1, None, Some(4), cut.watch()));
+        drop(Body::session(channel::bounded(1).1, None, Some(0), cut.watch()));
+        assert_eq!(cut.responses(), 2);
     }
 }

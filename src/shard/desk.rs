@@ -3,28 +3,38 @@
 
 use std::{
     cell::{Cell, RefCell},
-    rc::Rc,
+    rc::{Rc, Weak},
     time::Duration,
 };
 
 use slab::Slab;
 
 use super::{
-    Abort, Answer, Job, Mail, Part, Refusal, Shard,
+    Abort, Answer, Job, Mail, Part, Pass, Refusal, Sent, Shard,
     mail::{BYTE_CREDITS, PCM_CREDITS, SESSIONS_PER_PAIR, SessionKey},
-    outlet::{Credits, Outlet},
+    outlet::{Credit, Credits, Crossing, Outlet, Way},
     serve::{queue, serve},
 };
-use crate::runtime::{self, Queue, ShardId, Task, channel, event::Event, mailbox::Mailbox};
+use crate::{
+    bufpool::Block,
+    runtime::{self, Queue, ShardId, Task, channel, event::Event},
+};
 
-/// An answer, and its body as it comes. Dropping it stops the work unless others wait for it.
+/// An answer, and its body as it comes.
 pub struct Response {
     /// What comes before the body.
     pub answer: Answer,
     /// The parts of the body.
     pub body: channel::Receiver<Part>,
-    /// The session, or what forwards it from another shard.
-    pub task: Task<()>,
+    /// What makes it.
+    pub session: Session,
+}
+
+/// A session being served, on this shard or another. Dropping it stops the work unless others wait
+/// for it.
+pub struct Session {
+    _here: Option<Task<()>>,
+    _there: Option<Rc<Crossing>>,
 }
 
 /// Sessions that cross between this shard and others.
@@ -50,6 +60,8 @@ struct Front {
     generation: u32,
     head: channel::Sender<Result<Answer, Refusal>>,
     body: channel::Sender<Part>,
+    /// Gone once neither the response nor a block of it is left.
+    crossing: Weak<Crossing>,
 }
 
 struct Served {
@@ -89,16 +101,24 @@ impl Desk {
         }
     }
 
-    /// Puts a session into a free slot at `owner`.
-    fn open(&self, owner: ShardId, front: Front) -> Option<SessionKey> {
+    /// Puts a session into a free slot at `owner`, if there is one.
+    fn open(
+        &self,
+        owner: ShardId,
+        head: channel::Sender<Result<Answer, Refusal>>,
+        body: channel::Sender<Part>,
+        crossing: impl FnOnce(SessionKey) -> Rc<Crossing>,
+    ) -> Option<Rc<Crossing>> {
         let mut fronts = self.fronts[owner.0 as usize].borrow_mut();
         if fronts.slots.len() == SESSIONS_PER_PAIR {
             return None;
         }
         fronts.generations = fronts.generations.wrapping_add(1);
         let generation = fronts.generations;
-        let slot = fronts.slots.insert(Front { generation, ..front });
-        Some(SessionKey { slot: slot as u16, generation })
+        let entry = fronts.slots.vacant_entry();
+        let crossing = crossing(SessionKey { slot: entry.key() as u16, generation });
+        entry.insert(Front { generation, head, body, crossing: Rc::downgrade(&crossing) });
+        Some(crossing)
     }
 
     fn with_front<T>(
@@ -154,14 +174,14 @@ impl Shard {
         let source = job.source();
         let owner = self.route.owner(&self.files.key(&source.name, &source.path)?);
         let (head, mut answer) = channel::bounded(1);
-        let (body, parts) = channel::bounded(credits(&job));
-        let task = if owner == self.id {
-            self.begin(job, Outlet::Local { head, body })?
-        } else {
-            self.cross(owner, job, head, body)?
+        // The end of a body needs no credit.
+        let (body, parts) = channel::bounded(credits(&job) + 1);
+        let session = match owner == self.id {
+            true => self.begin_local(job, head, body)?,
+            false => self.cross(owner, job, head, body)?,
         };
         let answer = answer.recv().await.unwrap_or(Err(Refusal::Broken))?;
-        Ok(Response { answer, body: parts, task })
+        Ok(Response { answer, body: parts, session })
     }
 
     /// Serves what other shards ask for, and takes in what they answer, until the node ends.
@@ -177,10 +197,12 @@ impl Shard {
                 Mail::Head(key, answer) => {
                     self.desk.with_front(peer, key, |front| front.head.try_send(*answer).ok());
                 }
-                Mail::Block(key, block) => self.desk.take_in(peer, key, Ok(Some(block))),
-                Mail::End(key, result) => self.desk.take_in(peer, key, result.map(|()| None)),
+                Mail::Block(key, block) => self.desk.take_block(peer, key, block),
+                Mail::End(key, result) => self.desk.take_end(peer, key, result),
                 Mail::Farewell(key) => self.desk.free(peer, key),
                 Mail::Quiet => self.desk.quieted(),
+                Mail::Look => self.post(peer, Mail::Report(Box::new(self.report()))),
+                Mail::Report(report) => self.survey.take_in(*report),
             }
         }
     }
@@ -201,66 +223,84 @@ impl Shard {
         }
     }
 
-    /// Begins to serve on this core.
-    fn begin(self: &Rc<Self>, job: Job, outlet: Outlet) -> Result<Task<()>, Refusal> {
-        let pass = self.gate.enter().ok_or(Refusal::Draining)?;
-        let session = serve(Rc::clone(self), job.clone(), outlet);
-        Ok(runtime::spawn(queue(&job), "session", async move {
-            session.await;
-            drop(pass);
-        }))
+    /// Lets a session in, unless the shard takes none any more.
+    fn enter(&self) -> Result<Pass, Refusal> {
+        self.gate.enter().ok_or_else(|| {
+            self.stats.borrow_mut().refused.draining += 1;
+            Refusal::Draining
+        })
     }
 
-    /// Has `owner` serve, and forwards what comes.
+    /// Serves a client of this core.
+    fn begin_local(
+        self: &Rc<Self>,
+        job: Job,
+        head: channel::Sender<Result<Answer, Refusal>>,
+        body: channel::Sender<Part>,
+    ) -> Result<Session, Refusal> {
+        let _pass = self.enter()?;
+        let credits = Credits::new(credits(&job));
+        let task = self.begin(job, Outlet { way: Way::Local { head, body }, credits, _pass });
+        Ok(Session { _here: Some(task), _there: None })
+    }
+
+    /// Begins to serve on this core.
+    fn begin(self: &Rc<Self>, job: Job, outlet: Outlet) -> Task<()> {
+        runtime::spawn(queue(&job), "session", serve(Rc::clone(self), job, outlet))
+    }
+
+    /// Has `owner` serve.
     fn cross(
         self: &Rc<Self>,
         owner: ShardId,
         job: Job,
         head: channel::Sender<Result<Answer, Refusal>>,
         body: channel::Sender<Part>,
-    ) -> Result<Task<()>, Refusal> {
-        let pass = self.gate.enter().ok_or(Refusal::Draining)?;
-        // One more than the credits: the end of a body needs none.
-        let (inbound, mut arrived) = channel::bounded(credits(&job) + 1);
-        let front = Front { generation: 0, head, body: inbound };
-        let key = self.desk.open(owner, front).ok_or(Refusal::Full)?;
-        if self.mailbox.try_send(owner, Mail::Open(key, Box::new(job))).is_err() {
+    ) -> Result<Session, Refusal> {
+        let _pass = self.enter()?;
+        let crossing = |key| {
+            let mailbox = Rc::clone(&self.mailbox);
+            Rc::new(Crossing { mailbox, owner, key, _pass })
+        };
+        let crossing = self.desk.open(owner, head, body, crossing).ok_or_else(|| {
+            self.stats.borrow_mut().refused.slots += 1;
+            Refusal::Full
+        })?;
+        let opening = Mail::Open(crossing.key, Box::new(job));
+        if self.mailbox.try_send(owner, opening).is_err() {
             // The owner has left the mesh: there will be neither an answer nor a farewell.
-            self.desk.free(owner, key);
+            self.desk.free(owner, crossing.key);
+            self.stats.borrow_mut().refused.draining += 1;
             return Err(Refusal::Draining);
         }
-        let closing = Closing { mailbox: Rc::clone(&self.mailbox), owner, key };
-        Ok(runtime::spawn(Queue::Io, "forward", async move {
-            while let Some(part) = arrived.recv().await {
-                if body.send(part).await.is_err() {
-                    break;
-                }
-                closing.post(Mail::Credit(key, 1));
-            }
-            drop((closing, pass));
-        }))
+        Ok(Session { _here: None, _there: Some(crossing) })
     }
 
     fn open_for(self: &Rc<Self>, front: ShardId, key: SessionKey, job: Job) {
-        let credits = Rc::new(Credits::new(credits(&job)));
-        let outlet = Outlet::Remote {
-            front,
-            key,
-            mailbox: Rc::clone(&self.mailbox),
-            credits: Rc::clone(&credits),
-        };
-        match self.begin(job, outlet) {
-            Ok(session) => {
-                let generation = key.generation;
-                let _task =
-                    runtime::spawn(Queue::Io, "served", Rc::clone(self).watch(front, key, session));
-                self.desk.serve(front, key, Served { generation, credits, _task });
-            }
+        let _pass = match self.enter() {
+            Ok(pass) => pass,
             Err(refusal) => {
                 self.post(front, Mail::Head(key, Box::new(Err(refusal))));
-                self.post(front, Mail::End(key, Ok(())));
+                return self.post(front, Mail::End(key, Ok(())));
             }
-        }
+        };
+        let credits = Credits::new(credits(&job));
+        let way = Way::Remote { front, key, mailbox: Rc::clone(&self.mailbox) };
+        let outlet = Outlet { way, credits: Rc::clone(&credits), _pass };
+        let session = self.begin(job, outlet);
+        self.attend_session(front, key, credits, session);
+    }
+
+    pub(super) fn attend_session(
+        self: &Rc<Self>,
+        front: ShardId,
+        key: SessionKey,
+        credits: Rc<Credits>,
+        session: Task<()>,
+    ) {
+        let watching = Rc::clone(self).watch(front, key, session);
+        let _task = runtime::spawn(Queue::Io, "served", watching);
+        self.desk.serve(front, key, Served { generation: key.generation, credits, _task });
     }
 
     /// Tells the front of a session that panicked: nobody else would, and its client would wait.
@@ -272,41 +312,27 @@ impl Shard {
     }
 
     /// Room for it is reserved (see `mail`), so it fails only where the peer is gone.
-    fn post(&self, to: ShardId, mail: Mail) {
+    pub(super) fn post(&self, to: ShardId, mail: Mail) {
         let _ = self.mailbox.try_send(to, mail);
     }
 }
 
 impl Desk {
-    fn take_in(&self, owner: ShardId, key: SessionKey, part: Part) {
+    /// Its room is the credits: only a response that nobody wants any more refuses it.
+    fn take_block(&self, owner: ShardId, key: SessionKey, block: Block) {
         self.with_front(owner, key, |front| {
-            // Its room is the credits: only a client that has gone refuses it.
-            let _ = front.body.try_send(part);
+            let crossing = front.crossing.upgrade()?;
+            front.body.try_send(Ok(Some(Sent::new(block, Credit::of(crossing))))).ok()
         });
     }
-}
 
-/// Tells the owner, once dropped, that nothing more is wanted.
-struct Closing {
-    mailbox: Rc<Mailbox<Mail>>,
-    owner: ShardId,
-    key: SessionKey,
-}
-
-impl Closing {
-    fn post(&self, mail: Mail) {
-        let _ = self.mailbox.try_send(self.owner, mail);
-    }
-}
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        self.post(Mail::Close(self.key));
+    fn take_end(&self, owner: ShardId, key: SessionKey, result: Result<(), Abort>) {
+        self.with_front(owner, key, |front| front.body.try_send(result.map(|()| None)).ok());
     }
 }
 
 /// Blocks of a session that may wait for its client.
-fn credits(job: &Job) -> usize {
+pub(super) fn credits(job: &Job) -> usize {
     match job {
         Job::Pcm { .. } => PCM_CREDITS,
         Job::Object { .. } | Job::Probe(_) => BYTE_CREDITS,

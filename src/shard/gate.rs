@@ -5,12 +5,12 @@ use std::{cell::Cell, rc::Rc};
 use crate::runtime::event::Event;
 
 /// The way into a shard. A clone is another handle to the same gate.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Gate {
     inner: Rc<Inner>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Inner {
     closed: Cell<bool>,
     inside: Cell<usize>,
@@ -55,6 +55,7 @@ impl Gate {
 }
 
 /// Something that is inside.
+#[derive(Debug)]
 pub struct Pass {
     gate: Gate,
 }

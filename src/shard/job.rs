@@ -2,10 +2,11 @@
 
 use http::{HeaderMap, HeaderValue};
 
+use super::Sent;
 use crate::{
-    bufpool::{Block, Exhausted},
+    bufpool::Exhausted,
     decode::Info,
-    file,
+    file::{self, conditional::Conditions},
     pcm::{self, Ask, Rendition, SourceName},
 };
 
@@ -16,6 +17,8 @@ pub enum Job {
     Pcm {
         /// Of what, and how.
         ask: Ask,
+        /// What the client has of it already.
+        conditions: Conditions,
         /// Only the head is wanted.
         head_only: bool,
     },
@@ -23,15 +26,24 @@ pub enum Job {
     Object {
         /// Of what.
         source: SourceName,
-        /// Which part, where the client named one.
-        range: Option<HeaderValue>,
-        /// The version the range is about; of another one the client wants the whole.
-        if_range: Option<HeaderValue>,
-        /// Only the head is wanted.
-        head_only: bool,
+        /// What of it.
+        wanted: Wanted,
     },
     /// What the source is.
     Probe(SourceName),
+}
+
+/// What of a file is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Which part, where the client named one.
+    pub range: Option<HeaderValue>,
+    /// The version the range is about; of another one the client wants the whole.
+    pub if_range: Option<HeaderValue>,
+    /// What the client has of it already.
+    pub conditions: Conditions,
+    /// Only the head is wanted.
+    pub head_only: bool,
 }
 
 impl Job {
@@ -60,6 +72,8 @@ pub struct PcmHead {
     pub rendition: Rendition,
     /// A strong entity tag, with its quotes.
     pub etag: String,
+    /// The client has it already: no body follows.
+    pub unmodified: bool,
     /// Whether the source's bytes were here.
     pub cached: Cached,
 }
@@ -73,6 +87,8 @@ pub struct ObjectHead {
     pub length: Option<u64>,
     /// The part that is sent, where one was asked for and is there.
     pub part: Option<std::ops::Range<u64>>,
+    /// The client has it already: no body follows.
+    pub unmodified: bool,
     /// Whether its bytes were here.
     pub cached: Cached,
 }
@@ -97,6 +113,9 @@ pub enum Refusal {
     /// The source cannot be decoded as asked.
     #[error(transparent)]
     Pcm(#[from] pcm::Error),
+    /// The client wants another version than there is.
+    #[error("a precondition does not hold")]
+    Precondition,
     /// The range lies outside.
     #[error("the resource has {length} bytes")]
     Unsatisfiable {
@@ -121,7 +140,7 @@ impl From<Exhausted> for Refusal {
 }
 
 /// A piece of a body; `None` is its clean end. A body that stops without one was given up.
-pub type Part = Result<Option<Block>, Abort>;
+pub type Part = Result<Option<Sent>, Abort>;
 
 /// The body cannot be completed: it ends short, and the client must see that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

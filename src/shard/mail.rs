@@ -1,16 +1,16 @@
 //! What shards say to each other.
 //!
-//! Every message concerns one session: a request that one shard's client made (the front) and that
+//! Nearly every message concerns one session: a request that one shard's client made (the front) and that
 //! another shard serves (the owner). The front names it by a slot and a generation, so a message
 //! that comes late for a slot used again is recognised and dropped.
 
-use super::{Abort, Answer, Job, Refusal};
+use super::{Abort, Answer, Job, Refusal, Report};
 use crate::bufpool::Block;
 
 /// Sessions that one front has at one owner at a time; beyond that it answers 503.
 pub(super) const SESSIONS_PER_PAIR: usize = 256;
 
-/// Blocks under way to a front that its client's socket has not taken, for PCM.
+/// Blocks of a PCM session that its client's socket has not yet written.
 pub(super) const PCM_CREDITS: usize = 2;
 
 /// The same for original bytes: they cost no decoding, so the pipe is kept fuller.
@@ -21,8 +21,11 @@ pub(super) const BYTE_CREDITS: usize = 4;
 /// farewell, so being one of [`SESSIONS_PER_PAIR`] reserves them: an answer never waits for room.
 const MAIL_PER_SESSION: usize = BYTE_CREDITS + 3;
 
+/// Messages of one direction that belong to no session: a look, a report, and the last word.
+const MAIL_BESIDES: usize = 3;
+
 /// Room of the mailbox between one pair of shards, for both roles of each.
-pub const MAILBOX: usize = 2 * SESSIONS_PER_PAIR * MAIL_PER_SESSION + 1;
+pub const MAILBOX: usize = 2 * SESSIONS_PER_PAIR * MAIL_PER_SESSION + MAIL_BESIDES;
 
 /// A session of one pair of shards, as its front named it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +39,10 @@ pub struct SessionKey {
 pub enum Mail {
     /// Front to owner: serve this.
     Open(SessionKey, Box<Job>),
-    /// Front to owner: so many blocks were taken.
+    /// Front to owner: so many blocks were written, or need not be.
     Credit(SessionKey, u16),
-    /// Front to owner: nothing more is wanted, because the body was complete or the client is gone.
+    /// Front to owner: nothing more is wanted, because all was written or the client is gone. No
+    /// credit of the session comes after it.
     Close(SessionKey),
     /// Owner to front: what the answer is, or why there is none.
     Head(SessionKey, Box<Result<Answer, Refusal>>),
@@ -50,4 +54,8 @@ pub enum Mail {
     Farewell(SessionKey),
     /// To everybody: no session of mine will open here any more. Said once, before the end.
     Quiet,
+    /// To anybody: say what you have done. One at a time.
+    Look,
+    /// The answer to a look.
+    Report(Box<Report>),
 }

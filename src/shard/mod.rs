@@ -2,15 +2,16 @@
 //!
 //! A request enters on the core whose listener accepted its connection (the *front*). If another
 //! core owns the source (the *owner*), the request crosses once by mailbox, and reference-counted
-//! blocks come back under credits. The owner alone fetches, stores, reads and decodes.
+//! blocks come back under credits, which return when the client's socket has written them. The owner alone fetches, stores, reads and decodes.
 //!
 //! ```text
-//! server -> Shard::request -+- owner is this shard ---------> serve -> Outlet::Local
-//!                           `- Mail::Open -> owner's desk --> serve -> Outlet::Remote
+//! server -> Shard::request -+- owner is this shard ---------> serve -> Way::Local
+//!                           `- Mail::Open -> owner's desk --> serve -> Way::Remote
 //! ```
 
 #![forbid(unsafe_code)]
 
+mod cut;
 mod desk;
 mod gate;
 mod job;
@@ -19,15 +20,22 @@ mod outlet;
 mod route;
 mod schedule;
 mod serve;
+mod survey;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::{cell::RefCell, rc::Rc};
 
-pub use desk::{Desk, Response};
+pub use cut::{Cut, Watch};
+pub use desk::{Desk, Response, Session};
 pub use gate::{Gate, Pass};
-pub use job::{Abort, Answer, Cached, Job, ObjectHead, Part, PcmHead, Refusal};
+pub use job::{Abort, Answer, Cached, Job, ObjectHead, Part, PcmHead, Refusal, Wanted};
 pub use mail::{MAILBOX, Mail};
+pub use outlet::Sent;
 pub use route::Route;
+pub use survey::Report;
+use survey::Survey;
 use turns::Turns;
 
 use crate::{
@@ -57,8 +65,12 @@ pub struct Shard {
     pub mailbox: Rc<Mailbox<Mail>>,
     /// Open while the shard takes new work.
     pub gate: Gate,
+    /// Ends the responses that the end of the node does not wait for.
+    pub cut: Cut,
     /// Counters.
     pub stats: RefCell<Stats>,
+    /// What the other shards said of theirs.
+    survey: Survey,
     /// Turns of sessions that have not yet sent a block.
     first: Turns,
     /// Turns of all others.
@@ -70,50 +82,54 @@ pub struct Shard {
 pub struct Stats {
     /// Sessions begun, by what they asked for: PCM, original bytes, a probe.
     pub sessions: [u64; 3],
-    /// Frames of PCM sent.
+    /// Frames of PCM made.
     pub frames: u64,
     /// Body bytes sent.
     pub bytes: u64,
     /// Packets that did not decode and became silence.
     pub undecoded_packets: u64,
-    /// Bodies that ended short.
+    /// Bodies that ended short because their source failed.
     pub aborted: u64,
-    /// Sessions refused for want of memory.
-    pub refused: u64,
+    /// What was refused.
+    pub refused: Refused,
 }
 
-/// The layers of a shard, before it is one.
-pub struct Parts {
-    /// See [`Shard::id`].
-    pub id: ShardId,
-    /// See [`Shard::route`].
-    pub route: Route,
-    /// See [`Shard::pool`].
-    pub pool: BufPool,
-    /// See [`Shard::files`].
-    pub files: Files,
-    /// See [`Shard::stacks`].
-    pub stacks: Stacks,
-    /// See [`Shard::read_ahead_bytes`].
-    pub read_ahead_bytes: u64,
-    /// See [`Shard::mailbox`].
-    pub mailbox: Mailbox<Mail>,
+/// What was refused, by the bound that was reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Sessions, for want of memory.
+    pub memory: u64,
+    /// Sessions, for want of a slot at the shard that owns their source.
+    pub slots: u64,
+    /// Sessions, because the shard was draining.
+    pub draining: u64,
+    /// Connections above their limit.
+    pub connections: u64,
 }
 
 impl Shard {
     /// Puts the layers together.
-    pub fn new(parts: Parts) -> Rc<Shard> {
+    pub fn new(
+        route: Route,
+        pool: BufPool,
+        files: Files,
+        stacks: Stacks,
+        read_ahead_bytes: u64,
+        mailbox: Mailbox<Mail>,
+    ) -> Rc<Shard> {
         Rc::new(Shard {
-            id: parts.id,
-            route: parts.route,
-            pool: parts.pool,
-            files: parts.files,
-            stacks: parts.stacks,
-            read_ahead_bytes: parts.read_ahead_bytes,
-            desk: Desk::new(usize::from(parts.route.shards)),
-            mailbox: Rc::new(parts.mailbox),
+            id: mailbox.shard(),
+            route,
+            pool,
+            files,
+            stacks,
+            read_ahead_bytes,
+            desk: Desk::new(usize::from(route.shards)),
+            mailbox: Rc::new(mailbox),
             gate: Gate::default(),
+            cut: Cut::default(),
             stats: RefCell::default(),
+            survey: Survey::new(usize::from(route.shards)),
             first: Turns::default(),
             decode: Turns::default(),
         })

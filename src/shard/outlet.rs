@@ -1,8 +1,12 @@
 //! Where a session's answer goes: to a connection of this core, or to another shard.
+//!
+//! A session has credits, and each block on its way to the client has one of them with it until
+//! the socket has written it, or until it is dropped unwritten. So what the node holds for a client
+//! that reads nothing is that many blocks, on whichever shards it and its source are.
 
-use std::rc::Rc;
+use std::{cell::Cell, ops::Deref, rc::Rc};
 
-use super::{Abort, Answer, Mail, Part, Refusal, mail::SessionKey};
+use super::{Abort, Answer, Mail, Part, Pass, Refusal, mail::SessionKey};
 use crate::{
     bufpool::Block,
     runtime::{ShardId, channel, event::Event, mailbox::Mailbox},
@@ -13,15 +17,25 @@ use crate::{
 pub(super) struct Gone;
 
 /// The sending side of one session.
-pub(super) enum Outlet {
-    /// The client's connection is on this core.
+pub(super) struct Outlet {
+    /// Where the client's connection is.
+    pub(super) way: Way,
+    /// Blocks that may still be made for it.
+    pub(super) credits: Rc<Credits>,
+    /// Goes wherever the session's work goes, so that the shard does not end before it.
+    pub(super) _pass: Pass,
+}
+
+/// Where a client's connection is.
+pub(super) enum Way {
+    /// On this core.
     Local {
         /// Takes the one answer.
         head: channel::Sender<Result<Answer, Refusal>>,
-        /// Takes the body, as many blocks ahead as it has room for.
+        /// Takes the body. It has room for all credits and the end.
         body: channel::Sender<Part>,
     },
-    /// The client's connection is on another core.
+    /// On another core.
     Remote {
         /// Which one.
         front: ShardId,
@@ -29,60 +43,142 @@ pub(super) enum Outlet {
         key: SessionKey,
         /// What carries it there.
         mailbox: Rc<Mailbox<Mail>>,
-        /// Blocks that may still go.
-        credits: Rc<Credits>,
     },
 }
 
 impl Outlet {
     /// Sends what the answer is.
-    pub(super) async fn head(&self, answer: Result<Answer, Refusal>) -> Result<(), Gone> {
-        match self {
-            Outlet::Local { head, .. } => head.send(answer).await.map_err(|_| Gone),
-            Outlet::Remote { key, .. } => self.post(Mail::Head(*key, Box::new(answer))),
+    pub(super) fn head(&self, answer: Result<Answer, Refusal>) -> Result<(), Gone> {
+        match &self.way {
+            Way::Local { head, .. } => head.try_send(answer).map_err(|_| Gone),
+            Way::Remote { key, .. } => self.post(Mail::Head(*key, Box::new(answer))),
         }
     }
 
-    /// Sends a part of the body, once the client has taken enough of those before. The one place
-    /// where serving waits for the client.
-    pub(super) async fn block(&self, block: Block) -> Result<(), Gone> {
-        match self {
-            Outlet::Local { body, .. } => body.send(Ok(Some(block))).await.map_err(|_| Gone),
-            Outlet::Remote { key, credits, .. } => {
-                credits.take().await;
+    /// Waits until the client has taken enough for another block to be made. The one place where
+    /// serving waits for the client.
+    ///
+    /// Before the block, not after it: otherwise each session would hold one more than its credits.
+    pub(super) async fn credit(&self) -> Credit {
+        Credits::take(&self.credits).await
+    }
+
+    /// Sends the next block of the body.
+    pub(super) fn block(&self, credit: Credit, block: Block) -> Result<(), Gone> {
+        match &self.way {
+            Way::Local { body, .. } => {
+                body.try_send(Ok(Some(Sent::new(block, credit)))).map_err(|_| Gone)
+            }
+            Way::Remote { key, .. } => {
+                credit.goes_along();
                 self.post(Mail::Block(*key, block))
             }
         }
     }
 
     /// Ends the body: complete, or short.
-    pub(super) async fn end(&self, result: Result<(), Abort>) {
-        match (self, result) {
-            (Outlet::Local { body, .. }, result) => {
-                let _ = body.send(result.map(|()| None)).await;
-            }
-            (Outlet::Remote { key, .. }, result) => {
-                let _ = self.post(Mail::End(*key, result));
-            }
+    pub(super) fn end(&self, result: Result<(), Abort>) {
+        match &self.way {
+            // A client that is gone needs no end.
+            Way::Local { body, .. } => drop(body.try_send(result.map(|()| None))),
+            Way::Remote { key, .. } => drop(self.post(Mail::End(*key, result))),
         }
     }
 
     fn post(&self, mail: Mail) -> Result<(), Gone> {
-        let Outlet::Remote { front, mailbox, .. } = self else { return Err(Gone) };
+        let Way::Remote { front, mailbox, .. } = &self.way else { return Err(Gone) };
         // A session's messages have their room reserved: full means that the peer is gone.
         mailbox.try_send(*front, mail).map_err(|_| Gone)
     }
 }
 
-/// Blocks that a front still has room for.
+/// A block on its way to the client, and the credit that it goes on.
+#[derive(Debug)]
+pub struct Sent {
+    block: Block,
+    _credit: Option<Credit>,
+}
+
+impl Sent {
+    pub(super) fn new(block: Block, credit: Credit) -> Self {
+        Self { block, _credit: Some(credit) }
+    }
+
+    /// The block. A clone of it is memory that no credit stands for.
+    pub fn block(&self) -> &Block {
+        &self.block
+    }
+}
+
+/// A block that no session counts.
+impl From<Block> for Sent {
+    fn from(block: Block) -> Self {
+        Self { block, _credit: None }
+    }
+}
+
+impl Deref for Sent {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.block
+    }
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+/// The right to have one block under way. Dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct Credit {
+    to: To,
+}
+
+/// To whom a credit goes back.
+#[derive(Debug)]
+enum To {
+    /// To the session on this shard.
+    Here(Rc<Credits>),
+    /// To the session on another one.
+    There(Rc<Crossing>),
+    /// To nobody here: it went to the front with its block.
+    Nobody,
+}
+
+impl Credit {
+    /// The credit of a block that came from another shard.
+    pub(super) fn of(crossing: Rc<Crossing>) -> Self {
+        Self { to: To::There(crossing) }
+    }
+
+    fn goes_along(mut self) {
+        self.to = To::Nobody;
+    }
+}
+
+impl Drop for Credit {
+    fn drop(&mut self) {
+        match &self.to {
+            To::Here(credits) => credits.add(1),
+            To::There(crossing) => crossing.post(Mail::Credit(crossing.key, 1)),
+            To::Nobody => {}
+        }
+    }
+}
+
+/// Credits that a session has left.
+#[derive(Debug)]
 pub(super) struct Credits {
-    left: std::cell::Cell<usize>,
+    left: Cell<usize>,
     more: Event,
 }
 
 impl Credits {
-    pub(super) fn new(blocks: usize) -> Self {
-        Self { left: std::cell::Cell::new(blocks), more: Event::new() }
+    pub(super) fn new(blocks: usize) -> Rc<Self> {
+        Rc::new(Self { left: Cell::new(blocks), more: Event::new() })
     }
 
     pub(super) fn add(&self, blocks: usize) {
@@ -90,13 +186,37 @@ impl Credits {
         self.more.notify_all();
     }
 
-    async fn take(&self) {
+    async fn take(self: &Rc<Self>) -> Credit {
         loop {
             let more = self.more.listen();
             if let Some(left) = self.left.get().checked_sub(1) {
-                return self.left.set(left);
+                self.left.set(left);
+                return Credit { to: To::Here(Rc::clone(self)) };
             }
             more.await;
         }
+    }
+}
+
+/// A session that this shard's client has on another shard, which hears of it when nothing here
+/// has any more to do with it: neither the response nor a block of it.
+#[derive(Debug)]
+pub(super) struct Crossing {
+    pub(super) mailbox: Rc<Mailbox<Mail>>,
+    pub(super) owner: ShardId,
+    pub(super) key: SessionKey,
+    pub(super) _pass: Pass,
+}
+
+impl Crossing {
+    fn post(&self, mail: Mail) {
+        // Room for it is reserved, so it fails only where the owner is gone.
+        let _ = self.mailbox.try_send(self.owner, mail);
+    }
+}
+
+impl Drop for Crossing {
+    fn drop(&mut self) {
+        self.post(Mail::Close(self.key));
     }
 }

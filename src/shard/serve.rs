@@ -2,22 +2,19 @@
 
 use std::{rc::Rc, time::Duration, time::Instant};
 
-use http::{
-    HeaderMap, HeaderValue,
-    header::{ETAG, LAST_MODIFIED},
-};
+use http::{HeaderMap, HeaderValue};
 
 use super::{
-    Abort, Answer, Cached, Job, ObjectHead, PcmHead, Refusal, Shard,
+    Abort, Answer, Cached, Job, ObjectHead, PcmHead, Refusal, Shard, Wanted,
     outlet::{Gone, Outlet},
     turns::Turns,
 };
 use crate::{
     bufpool::Block,
-    decode::Info,
+    decode::{self, Info},
     file::{
         Opened,
-        conditional::{Current, range_applies},
+        conditional::{Conditions, Current, Verdict, evaluate, range_applies},
         range::{self, Selection},
     },
     pcm::{self, Ask, Player, Rendition, SourceName, Work},
@@ -27,11 +24,6 @@ use crate::{
 
 /// Longest time that one session keeps the core before the others have their turn.
 const SLICE: Duration = Duration::from_micros(200);
-
-/// What the decoded samples depend on besides their source: a new version of a decoder, or of the
-/// resampler, may round otherwise.
-const DECODERS: &str =
-    concat!(env!("CARGO_PKG_VERSION"), " symphonia-0.6.1 nanomp3-0.2.0 rubato-5.0.1");
 
 /// The buffer memory that may be on loan before new sessions are refused.
 const FULL: f64 = 0.9;
@@ -52,14 +44,13 @@ pub(super) async fn serve(shard: Rc<Shard>, job: Job, outlet: Outlet) {
     shard.stats.borrow_mut().sessions[kind(&job)] += 1;
     let served = match job {
         _ if shard.pool.stats().fullness() > FULL => {
-            shard.stats.borrow_mut().refused += 1;
-            outlet.head(Err(Refusal::Full)).await
+            shard.stats.borrow_mut().refused.memory += 1;
+            outlet.head(Err(Refusal::Full))
         }
-        Job::Pcm { ask, head_only } => pcm(&shard, ask, head_only, outlet).await,
-        Job::Object { source, range, if_range, head_only } => {
-            let wanted = Wanted { range, if_range, head_only };
-            object(&shard, &source, wanted, outlet).await
+        Job::Pcm { ask, conditions, head_only } => {
+            pcm(&shard, ask, &conditions, head_only, outlet).await
         }
+        Job::Object { source, wanted } => object(&shard, &source, wanted, outlet).await,
         Job::Probe(source) => probe(&shard, &source, outlet).await,
     };
     if served.is_err() {
@@ -85,6 +76,7 @@ struct Understood {
 
 /// A player with its answer decided, and the first part of its body.
 struct Ready {
+    shard: Rc<Shard>,
     player: Player,
     head: PcmHead,
     first: Option<Block>,
@@ -92,36 +84,68 @@ struct Ready {
     _opened: Opened,
 }
 
-async fn pcm(shard: &Rc<Shard>, ask: Ask, head_only: bool, out: Outlet) -> Result<(), Gone> {
-    let ready = match ready(shard, &ask, head_only).await {
+/// Counted at the end of a session, however it ends: most clients leave before the last block.
+impl Drop for Ready {
+    fn drop(&mut self) {
+        let mut stats = self.shard.stats.borrow_mut();
+        stats.frames += self.player.frames_done();
+        stats.undecoded_packets += self.player.undecoded_packets();
+    }
+}
+
+async fn pcm(
+    shard: &Rc<Shard>,
+    ask: Ask,
+    conditions: &Conditions,
+    head_only: bool,
+    out: Outlet,
+) -> Result<(), Gone> {
+    let mut ready = match ready(shard, &ask, conditions, head_only).await {
         Ok(ready) => ready,
-        Err(refusal) => return out.head(Err(refusal)).await,
+        Err(refusal) => return out.head(Err(refusal)),
     };
-    out.head(Ok(Answer::Pcm(Box::new(ready.head.clone())))).await?;
-    let Some(first) = ready.first.clone() else {
-        out.end(Ok(())).await;
+    out.head(Ok(Answer::Pcm(Box::new(ready.head.clone()))))?;
+    let Some(first) = ready.first.take() else {
+        out.end(Ok(()));
         return Ok(());
     };
     let pace = Pace::new(&ready.head.rendition);
     shard.count(&first);
-    out.block(first).await?;
+    out.block(out.credit().await, first)?;
     // What a listener waits for is out: from here on the session is one among many.
-    let shard = Rc::clone(shard);
-    let rest =
-        runtime::spawn(Queue::Decode, "play", async move { play(&shard, ready, pace, &out).await });
+    let rest = runtime::spawn(Queue::Decode, "play", play(ready, pace, out));
     rest.await.unwrap_or(Err(Gone))
 }
 
-async fn ready(shard: &Shard, ask: &Ask, head_only: bool) -> Result<Ready, Refusal> {
+async fn ready(
+    shard: &Rc<Shard>,
+    ask: &Ask,
+    conditions: &Conditions,
+    head_only: bool,
+) -> Result<Ready, Refusal> {
     let Understood { mut player, opened } = understand(shard, &ask.source, ask.track).await?;
     let rendition = player.start(ask)?;
+    let etag = etag(&opened, ask, &rendition);
+    let current = Current { etag: Some(&etag), last_modified: None };
+    let unmodified = is_unmodified(conditions, current)?;
     let cached = if opened.was_cached { Cached::Hit } else { Cached::Miss };
-    let head = PcmHead { etag: etag(&opened, ask, &rendition), rendition, cached };
-    let first = match head_only {
-        true => None,
-        false => next_block(&mut player, &shard.first, 0).await?,
-    };
-    Ok(Ready { player, head, first, _opened: opened })
+    let head = PcmHead { rendition, etag, unmodified, cached };
+    let shard = Rc::clone(shard);
+    let mut ready = Ready { shard, player, head, first: None, _opened: opened };
+    if !head_only && !unmodified {
+        ready.first = next_block(&mut ready.player, &ready.shard.first, 0).await?;
+    }
+    Ok(ready)
+}
+
+/// Settles the conditions of a request as soon as the validators are known, before anything is
+/// decoded or fetched for a body that the client may not want. Says whether it has it already.
+fn is_unmodified(conditions: &Conditions, current: Current<'_>) -> Result<bool, Refusal> {
+    match evaluate(conditions, current) {
+        Verdict::Proceed => Ok(false),
+        Verdict::NotModified => Ok(true),
+        Verdict::Failed => Err(Refusal::Precondition),
+    }
 }
 
 async fn understand(
@@ -144,14 +168,16 @@ async fn understand(
     }
 }
 
-async fn play(shard: &Shard, mut ready: Ready, mut pace: Pace, out: &Outlet) -> Result<(), Gone> {
+async fn play(mut ready: Ready, mut pace: Pace, out: Outlet) -> Result<(), Gone> {
+    let shard = Rc::clone(&ready.shard);
     let player = &mut ready.player;
     let result = loop {
+        let credit = out.credit().await;
         match next_block(player, &shard.decode, pace.lead_us()).await {
             Ok(Some(block)) => {
                 pace.sent(player);
                 shard.count(&block);
-                out.block(block).await?;
+                out.block(credit, block)?;
             }
             Ok(None) => break Ok(()),
             Err(error) => {
@@ -161,9 +187,7 @@ async fn play(shard: &Shard, mut ready: Ready, mut pace: Pace, out: &Outlet) -> 
             }
         }
     };
-    let undecoded = player.undecoded_packets();
-    shard.stats.borrow_mut().undecoded_packets += undecoded;
-    out.end(result).await;
+    out.end(result);
     Ok(())
 }
 
@@ -212,13 +236,14 @@ impl Pace {
 /// Names everything that the body depends on, and nothing else.
 fn etag(opened: &Opened, ask: &Ask, rendition: &Rendition) -> String {
     let text = format!(
-        "{} {:?} {:?} {:?} {} {:?} {DECODERS}",
+        "{} {:?} {:?} {:?} {} {:?} {}",
         opened.version,
         ask.track,
         rendition.spec,
         rendition.format,
         rendition.slice.start,
         rendition.frames(),
+        decode::identity(),
     );
     let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     let hex: String = hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -226,13 +251,6 @@ fn etag(opened: &Opened, ask: &Ask, rendition: &Rendition) -> String {
 }
 
 // --- Original bytes --------------------------------------------------------------------------
-
-/// What of a file is wanted.
-struct Wanted {
-    range: Option<HeaderValue>,
-    if_range: Option<HeaderValue>,
-    head_only: bool,
-}
 
 async fn object(
     shard: &Shard,
@@ -243,22 +261,22 @@ async fn object(
     let head_only = wanted.head_only;
     let (opened, head) = match open_object(shard, source, wanted).await {
         Ok(found) => found,
-        Err(refusal) => return out.head(Err(refusal)).await,
+        Err(refusal) => return out.head(Err(refusal)),
     };
     let whole = 0..head.length.unwrap_or(u64::MAX);
     let part = head.part.clone().unwrap_or(whole);
     let mut reader = shard.reader(&opened.source);
-    let first = match head_only || part.is_empty() {
+    let first = match head_only || head.unmodified || part.is_empty() {
         true => None,
         // The head goes out when the first bytes are there: until then a failure has its status.
         false => match reader.block(part.start).await {
             Ok(first) => first,
-            Err(failure) => return out.head(Err(pcm::Error::from(failure).into())).await,
+            Err(failure) => return out.head(Err(pcm::Error::from(failure).into())),
         },
     };
-    out.head(Ok(Answer::Object(Box::new(head)))).await?;
+    out.head(Ok(Answer::Object(Box::new(head))))?;
     let result = send(shard, &mut reader, part, first, &out).await?;
-    out.end(result).await;
+    out.end(result);
     Ok(())
 }
 
@@ -270,28 +288,26 @@ async fn open_object(
     let opened = shard.files.open(&source.name, &source.path).await?;
     let fields = opened.fields.clone();
     let length = opened.source.length();
-    let range = wanted.range.filter(|_| is_of(wanted.if_range.as_ref(), &fields));
-    let selection = match length {
-        Some(length) => range::select(range.as_ref().map(HeaderValue::as_bytes), length),
-        // Of a resource whose length nobody knows yet, no part can be named.
-        None => Selection::Whole,
-    };
-    let part = match (selection, length) {
+    // Conditions come before ranges (RFC 9110 section 13.2.2).
+    let unmodified = is_unmodified(&wanted.conditions, Current::of(&fields))?;
+    let part = match (part(&wanted, &fields, length), length) {
+        _ if unmodified => None,
         (Selection::Part(part), _) => Some(part),
         (Selection::Unsatisfiable, Some(length)) => return Err(Refusal::Unsatisfiable { length }),
         _ => None,
     };
     let cached = if opened.was_cached { Cached::Hit } else { Cached::Miss };
-    Ok((opened, ObjectHead { fields, length, part, cached }))
+    Ok((opened, ObjectHead { fields, length, part, unmodified, cached }))
 }
 
-/// Whether a range is about the version that these fields describe.
-fn is_of(if_range: Option<&HeaderValue>, fields: &HeaderMap) -> bool {
-    let text = |name| fields.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let modified = text(LAST_MODIFIED).and_then(|text| httpdate::parse_http_date(text).ok());
-    let current = Current { etag: text(ETAG), last_modified: modified };
-    let if_range = if_range.map(|value| value.to_str().unwrap_or_default());
-    range_applies(if_range, current, runtime::wall_clock())
+/// The part that is asked for, of the version that these fields describe.
+fn part(wanted: &Wanted, fields: &HeaderMap, length: Option<u64>) -> Selection {
+    // Of a resource whose length nobody knows yet, no part can be named.
+    let Some(length) = length else { return Selection::Whole };
+    let if_range = wanted.if_range.as_ref().map(|value| value.to_str().unwrap_or_default());
+    let applies = range_applies(if_range, Current::of(fields), runtime::wall_clock());
+    let range = wanted.range.as_ref().filter(|_| applies);
+    range::select(range.map(HeaderValue::as_bytes), length)
 }
 
 /// Sends the bytes of `part`; the inner result says whether they were all there.
@@ -302,17 +318,19 @@ async fn send(
     first: Option<Block>,
     out: &Outlet,
 ) -> Result<Result<(), Abort>, Gone> {
+    let mut credit = out.credit().await;
     let mut next = first;
     let mut at = part.start;
     while let Some(block) = next {
         let count = (block.len() as u64).min(part.end - at);
         let block = block.slice(0..count as usize);
         shard.count(&block);
-        out.block(block).await?;
+        out.block(credit, block)?;
         at += count;
         if at >= part.end {
             break;
         }
+        credit = out.credit().await;
         next = match reader.block(at).await {
             Ok(next) => next,
             Err(failure) => {
@@ -333,8 +351,8 @@ async fn probe(shard: &Shard, source: &SourceName, out: Outlet) -> Result<(), Go
         let info = info.ok_or(Refusal::Broken)?.clone();
         Ok(Answer::Probe(Box::new(info)))
     });
-    out.head(answer).await?;
-    out.end(Ok(())).await;
+    out.head(answer)?;
+    out.end(Ok(()));
     Ok(())
 }
 

@@ -136,7 +136,7 @@ fn a_busy_port_is_an_exit_with_its_address() {
     let running = node().start();
     let (code, text) = node().listen(running.listen).fails();
     assert_eq!(code, 1, "{text}");
-    assert!(text.contains(&running.listen.to_string()), "{text}");
+    assert!(text.contains(&running.listen.to_string()) && text.contains("hint:"), "{text}");
 }
 
 #[test]
@@ -147,4 +147,49 @@ fn a_cache_directory_that_cannot_be_used_is_an_exit_with_its_name() {
     let (code, text) = node().cache(&file).fails();
     assert_eq!(code, 74, "{text}");
     assert!(text.contains("a-file"), "{text}");
+    // Nobody makes a file there, and `/proc` is not what is missing.
+    let (code, text) = node().cache("/proc/kithara".as_ref()).fails();
+    assert_eq!(code, 74, "{text}");
+    assert!(text.contains("/proc cannot be written"), "{text}");
+    assert!(!text.contains("No such file"), "{text}");
+    assert!(text.contains("--cache DIR"), "{text}");
+}
+
+#[test]
+fn no_io_uring_is_an_exit_with_its_cause_and_remedy() {
+    let (code, text) = node().fails_as(forbid_io_uring);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("io_uring: a seccomp filter forbids it"), "{text}");
+    assert!(text.contains("--security-opt seccomp="), "{text}");
+}
+
+/// Starts the process under a filter that forbids io_uring, as Docker's default profile does.
+fn forbid_io_uring(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    const SYS_IO_URING_SETUP: u32 = 425;
+    // Classic BPF (linux/filter.h): load the call's number, compare, refuse or allow.
+    static FILTER: [libc::sock_filter; 4] = [
+        libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 },
+        libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: SYS_IO_URING_SETUP },
+        libc::sock_filter {
+            code: 0x06,
+            jt: 0,
+            jf: 0,
+            k: libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+        },
+        libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
+    ];
+    let install = || {
+        let program = libc::sock_fprog { len: 4, filter: FILTER.as_ptr().cast_mut() };
+        let (one, zero): (libc::c_ulong, libc::c_ulong) = (1, 0);
+        let mode = libc::c_ulong::from(libc::SECCOMP_MODE_FILTER);
+        // SAFETY: both calls only change this process; the filter outlives them and is only read.
+        let refused = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, one, zero, zero, zero)
+                | libc::prctl(libc::PR_SET_SECCOMP, mode, std::ptr::from_ref(&program))
+        };
+        if refused == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: between fork and exec it makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(install) };
 }

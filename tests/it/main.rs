@@ -17,3 +17,4 @@ mod fetching;
 mod listening;
 mod objects;
 mod process;
+mod waiting;

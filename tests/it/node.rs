@@ -92,14 +92,23 @@ impl Builder {
         }
         let at = ready.find("listen=").expect("named in the ready line") + "listen=".len();
         let listen = ready[at..].split_whitespace().next().unwrap().parse().unwrap();
-        Node { listen, child, log: Some(log), _scratch: scratch }
+        let at = ready.find("admin=").expect("named in the ready line") + "admin=".len();
+        let admin = ready[at..].split_whitespace().next().unwrap().parse().unwrap();
+        Node { listen, admin, child, log: Some(log), _scratch: scratch }
     }
 
     /// Starts it, expecting that it ends by itself; its exit code and what it said.
     pub fn fails(self) -> (i32, String) {
+        self.fails_as(|_| {})
+    }
+
+    /// The same, for a process that `change` makes different.
+    pub fn fails_as(self, change: impl FnOnce(&mut Command)) -> (i32, String) {
         let scratch = scratch();
         let cache = self.cache.clone().unwrap_or_else(|| scratch.path().to_owned());
-        let output = self.command(&cache).output().unwrap();
+        let mut command = self.command(&cache);
+        change(&mut command);
+        let output = command.output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code().unwrap_or(-1), text)
     }
@@ -126,6 +135,7 @@ fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
 /// A running node. It is killed with the test.
 pub struct Node {
     pub listen: SocketAddr,
+    pub admin: SocketAddr,
     child: Child,
     log: Option<JoinHandle<String>>,
     _scratch: tempfile::TempDir,
@@ -148,6 +158,26 @@ impl Node {
     #[track_caller]
     pub fn wav(&self, source: &str, query: &str) -> Wav {
         Wav::parse(&self.get(&format!("/v1/pcm?src={source}{query}")).ok().body)
+    }
+
+    /// A counter of all shards together, as the operator sees it: `/refused/connections`.
+    #[track_caller]
+    pub fn counter(&self, pointer: &str) -> u64 {
+        let text = client::get(self.admin, "/v1/shards", "").ok().text();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let shards = document["shards"].as_array().unwrap().iter();
+        shards.map(|shard| shard.pointer(pointer).and_then(|count| count.as_u64()).unwrap()).sum()
+    }
+
+    /// Waits until a counter is `value`.
+    #[track_caller]
+    pub fn wait_for(&self, pointer: &str, value: u64) {
+        let began = Instant::now();
+        while self.counter(pointer) != value {
+            let now = self.counter(pointer);
+            assert!(began.elapsed() < Duration::from_secs(20), "{pointer} is {now}, not {value}");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn pid(&self) -> u32 {

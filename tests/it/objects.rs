@@ -102,3 +102,68 @@ fn a_library_is_read_in_place() {
         assert!(!refused.text().contains("not yours"));
     }
 }
+
+#[test]
+fn a_condition_on_a_known_object_costs_no_fetch() {
+    let song = vec![5; 8 << 20];
+    let origin = origin().file("song", &song).at_rate(4 << 20).start();
+    let node = node().origin(&origin).start();
+    let part = node.get_with("/o/origin/song", "Range: bytes=0-99\r\n");
+    let etag = part.field("etag").unwrap().to_owned();
+    let asked = origin.asked("song").len();
+    let unmodified = node.get_with("/o/origin/song", &format!("If-None-Match: \"x\", {etag}\r\n"));
+    assert_eq!((unmodified.status, unmodified.field("etag")), (304, Some(etag.as_str())));
+    // A far part, too: nobody goes to get it for a client that has it.
+    let far = format!("Range: bytes=8000000-8000099\r\nIf-None-Match: {etag}\r\n");
+    assert_eq!(node.get_with("/o/origin/song", &far).status, 304);
+    assert_eq!(node.get_with("/o/origin/song", "If-Match: \"another\"\r\n").status, 412);
+    assert_eq!(node.head("/o/origin/song").status, 200);
+    assert_eq!(origin.asked("song").len(), asked);
+}
+
+#[test]
+fn a_file_is_found_by_its_name_whatever_is_in_it() {
+    let dir = scratch();
+    let recording = kithara::demo::FILES.iter().find(|file| file.name.ends_with(".wav")).unwrap();
+    let node = node().library("local", dir.path()).start();
+    for (name, encoded) in [
+        ("one two.wav", "one%20two.wav"),
+        ("what?.wav", "what%3F.wav"),
+        ("100%.wav", "100%25.wav"),
+        ("%41.wav", "%2541.wav"),
+        ("#1.wav", "%231.wav"),
+        ("Café.wav", "Caf%C3%A9.wav"),
+        ("a+b&c=d.wav", "a%2Bb%26c%3Dd.wav"),
+    ] {
+        fs::write(dir.path().join(name), recording.bytes).unwrap();
+        let original = node.get(&format!("/o/local/{encoded}")).ok();
+        assert!(original.body == recording.bytes, "{name}");
+        let wav = node.wav(&format!("local:{encoded}"), "");
+        assert_eq!(wav.frames() as u64, recording.frames, "{name}");
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    // Encoded twice is another name.
+    fs::write(dir.path().join("a b.wav"), recording.bytes).unwrap();
+    assert_eq!(node.get("/v1/pcm?src=local:a%2520b.wav").status, 404);
+    assert_eq!(node.get("/o/local/a%2520b.wav").status, 404);
+}
+
+#[test]
+fn links_are_followed_inside_of_a_library_and_not_out_of_it() {
+    use std::os::unix::fs::symlink;
+    let (dir, outside) = (scratch(), scratch());
+    fs::write(dir.path().join("song"), b"music").unwrap();
+    fs::write(outside.path().join("secret"), b"not yours").unwrap();
+    symlink("song", dir.path().join("inside")).unwrap();
+    symlink(outside.path().join("secret"), dir.path().join("out")).unwrap();
+    symlink("circle", dir.path().join("circle")).unwrap();
+    let node = node().library("local", dir.path()).start();
+    assert_eq!(node.get("/o/local/inside").ok().body, b"music");
+    for link in ["out", "circle"] {
+        let refused = node.get(&format!("/o/local/{link}"));
+        assert_eq!(refused.status, 403, "{}", refused.text());
+        assert!(refused.text().contains("a link"), "{}", refused.text());
+    }
+    assert_eq!(node.get("/o/local/song/below").status, 404);
+    assert_eq!(node.get("/o/local//song").status, 400);
+}

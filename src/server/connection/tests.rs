@@ -14,7 +14,7 @@ use crate::{
         guard::Refusal,
         wire::{drain, problem_response},
     },
-    shard::{self, Part},
+    shard::{self, Cut, Part},
 };
 
 /// Gives the node what a client sends, piece by piece, then keeps the connection open or ends it.
@@ -92,7 +92,7 @@ fn block(bytes: &[u8]) -> Block {
 fn fed(parts: [Part; 2]) -> Body {
     let (maker, body) = channel::bounded(2);
     parts.into_iter().for_each(|part| maker.try_send(part).ok().unwrap());
-    Body::session(body, None, None)
+    Body::session(body, None, None, Cut::default().watch())
 }
 
 fn handle(request: Request<Incoming>) -> Answer {
@@ -100,8 +100,8 @@ fn handle(request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
         drain(body, 1 << 10).await.map_err(|_| Abort::Request)?;
         let body = match head.uri.path() {
-            "/stream" => fed([Ok(Some(block(b"streamed"))), Ok(None)]),
-            "/broken" => fed([Ok(Some(block(b"half"))), Err(shard::Abort)]),
+            "/stream" => fed([Ok(Some(block(b"streamed").into())), Ok(None)]),
+            "/broken" => fed([Ok(Some(block(b"half").into())), Err(shard::Abort)]),
             path => Body::small(format!("[{} {path}]", head.method)),
         };
         let mut response = Response::new(body);

@@ -1,0 +1,52 @@
+//! What the shards have done, as JSON for the operator.
+//!
+//! Pure: no I/O, no clock, no executor.
+
+use serde_json::{Value, json};
+
+use crate::{runtime::Queue, shard::Report};
+
+/// The document about all shards, by their number; a shard that did not answer is `null`.
+pub(super) fn json(reports: &[Option<Report>]) -> String {
+    let shards: Vec<_> = reports.iter().map(|report| report.as_ref().map(shard)).collect();
+    format!("{:#}\n", json!({ "shards": shards }))
+}
+
+fn shard(report: &Report) -> Value {
+    let Report { id, stats, sessions_now, memory, core } = report;
+    let [pcm, object, probe] = stats.sessions;
+    let queues: Vec<_> = core.queues.iter().map(|queue| queue.busy.as_secs_f64()).collect();
+    let queues: serde_json::Map<_, _> = Queue::ALL
+        .iter()
+        .zip(queues)
+        .map(|(queue, seconds)| (format!("{queue:?}").to_lowercase(), seconds.into()))
+        .collect();
+    json!({
+        "shard": id.0,
+        "sessions_now": sessions_now,
+        "sessions": { "pcm": pcm, "object": object, "probe": probe },
+        "frames": stats.frames,
+        "body_bytes": stats.bytes,
+        "undecoded_packets": stats.undecoded_packets,
+        "aborted": stats.aborted,
+        "refused": {
+            "memory": stats.refused.memory,
+            "slots": stats.refused.slots,
+            "draining": stats.refused.draining,
+            "connections": stats.refused.connections,
+        },
+        "memory": {
+            "used_bytes": memory.used_bytes,
+            "high_water_bytes": memory.high_water_bytes,
+            "allocated_bytes": memory.allocated_bytes,
+            "budget_bytes": memory.budget_bytes,
+            "refused": memory.refused,
+        },
+        "core": {
+            "busy_seconds": core.busy.as_secs_f64(),
+            "awake_seconds": core.awake.as_secs_f64(),
+            "polls": core.polls,
+            "queue_seconds": queues,
+        },
+    })
+}

@@ -1,0 +1,97 @@
+//! What every shard has done, asked from one of them.
+
+use std::{cell::RefCell, time::Duration};
+
+use super::{Mail, Shard, Stats};
+use crate::{
+    bufpool,
+    runtime::{self, ShardId, event::Event},
+};
+
+/// How long the others are waited for: they answer between two tasks, unless they are stuck.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What one shard has done, and what it holds.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Which one.
+    pub id: ShardId,
+    /// Its counters.
+    pub stats: Stats,
+    /// Sessions now, those that it forwards from other shards among them.
+    pub sessions_now: usize,
+    /// Its buffer memory.
+    pub memory: bufpool::Stats,
+    /// Its core.
+    pub core: runtime::Stats,
+}
+
+/// What the other shards said, and who has yet to answer.
+pub(super) struct Survey {
+    /// By shard.
+    peers: RefCell<Vec<Peer>>,
+    answered: Event,
+}
+
+#[derive(Clone, Default)]
+struct Peer {
+    /// Has a look under way: there is never a second one, so there is room for its answer.
+    is_asked: bool,
+    last: Option<Report>,
+}
+
+impl Survey {
+    pub(super) fn new(shards: usize) -> Self {
+        Self { peers: RefCell::new(vec![Peer::default(); shards]), answered: Event::new() }
+    }
+
+    pub(super) fn take_in(&self, report: Report) {
+        let peer = usize::from(report.id.0);
+        self.peers.borrow_mut()[peer] = Peer { is_asked: false, last: Some(report) };
+        self.answered.notify_all();
+    }
+
+    /// Notes that `peer` is to be asked, unless it was and has not answered.
+    fn asks(&self, peer: ShardId) -> bool {
+        let peer = &mut self.peers.borrow_mut()[usize::from(peer.0)];
+        peer.last = None;
+        !std::mem::replace(&mut peer.is_asked, true)
+    }
+
+    async fn all_answered(&self) {
+        loop {
+            let answered = self.answered.listen();
+            if self.peers.borrow().iter().all(|peer| !peer.is_asked) {
+                return;
+            }
+            answered.await;
+        }
+    }
+}
+
+impl Shard {
+    /// What this shard has done.
+    pub fn report(&self) -> Report {
+        Report {
+            id: self.id,
+            stats: self.stats.borrow().clone(),
+            sessions_now: self.gate.inside(),
+            memory: self.pool.stats(),
+            core: runtime::stats(),
+        }
+    }
+
+    /// What all shards have done, by their number; `None` of one that does not answer.
+    pub async fn survey(&self) -> Vec<Option<Report>> {
+        let others = (0..self.route.shards).map(ShardId).filter(|id| *id != self.id);
+        for other in others.filter(|other| self.survey.asks(*other)) {
+            // Refused only by a shard that has ended, which is seen by its silence.
+            let _ = self.mailbox.try_send(other, Mail::Look);
+        }
+        let _ = runtime::timeout(PATIENCE, self.survey.all_answered()).await;
+        let mut reports: Vec<_> =
+            self.survey.peers.borrow().iter().map(|peer| peer.last.clone()).collect();
+        reports[usize::from(self.id.0)] = Some(self.report());
+        reports
+    }
+}

@@ -1,0 +1,134 @@
+//! Clients that read slowly, leave, or are too many: what they cost, and who is told.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use kithara::demo;
+
+use crate::{
+    client,
+    node::{Node, node, scratch},
+    origin::origin,
+};
+
+const CHUNK: u64 = 64 << 10;
+
+/// Asks for `target` and reads nothing.
+fn asks(node: &Node, target: &str) -> TcpStream {
+    let mut stream = client::connect(node.listen);
+    let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", node.listen);
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+#[test]
+fn a_client_that_reads_nothing_costs_no_more_than_its_blocks() {
+    let dir = scratch();
+    // Far more than the kernel's buffers take.
+    std::fs::write(dir.path().join("song"), vec![3; 64 << 20]).unwrap();
+    let node = node().shards(2).library("local", dir.path()).start();
+    let idle = node.counter("/memory/used_bytes");
+    let streams: Vec<_> = (0..6).map(|_| asks(&node, "/o/local/song")).collect();
+    // Four blocks each, on whichever shard they were accepted.
+    let held = idle + 6 * 4 * CHUNK;
+    node.wait_for("/memory/used_bytes", held);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(node.counter("/memory/used_bytes"), held);
+    drop(streams);
+    node.wait_for("/memory/used_bytes", idle);
+    node.wait_for("/sessions_now", 0);
+}
+
+#[test]
+fn a_slow_reader_slows_its_decoder() {
+    let node = node().shards(2).arg("--demo").start();
+    let target = "/v1/pcm?src=demo:strings.flac&rate=192000&format=f32le&channels=8";
+    let whole = node.get(target).ok().body.len() as u64;
+    let before = node.counter("/body_bytes");
+    let stream = asks(&node, target);
+    std::thread::sleep(Duration::from_millis(500));
+    let made = node.counter("/body_bytes") - before;
+    // Two blocks of its own, and what the kernel took; of 32 MB.
+    assert!(whole > 24 << 20 && made < 12 << 20, "{made} of {whole}");
+    drop(stream);
+    node.wait_for("/sessions_now", 0);
+}
+
+#[test]
+fn a_client_that_leaves_stops_the_work_on_either_shard() {
+    let song = demo::FILES.iter().find(|file| file.name.ends_with(".flac")).unwrap();
+    let origin = origin().file("song.flac", song.bytes).at_rate(20_000).start();
+    let node = node().shards(2).origin(&origin).start();
+    // Eight connections land on both listeners; one of the shards is not the owner.
+    let streams: Vec<_> = (0..8).map(|_| asks(&node, "/v1/pcm?src=origin:song.flac")).collect();
+    for mut stream in streams {
+        stream.read_exact(&mut [0; 100]).unwrap();
+    }
+    node.wait_for("/sessions_now", 0);
+}
+
+#[test]
+fn one_connection_too_many_is_told_so_and_counted() {
+    let node = node().set("LIMITS__CONNECTIONS", "4").start();
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut stream = client::connect(node.listen);
+        let request = format!("GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", node.listen);
+        stream.write_all(request.as_bytes()).unwrap();
+        assert_eq!(client::read_response(&mut stream, false).status, 200);
+        held.push(stream);
+    }
+    let fourth = client::connect(node.listen);
+    let refused = node.get("/livez");
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.field("retry-after"), Some("5"));
+    assert!(refused.text().contains("limits.connections"), "{}", refused.text());
+    drop((held, fourth));
+    let began = std::time::Instant::now();
+    while node.get("/livez").status != 200 {
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+    assert!(node.counter("/refused/connections") >= 1);
+}
+
+#[test]
+fn the_end_of_the_grace_cuts_between_two_blocks_and_says_how_many() {
+    let dir = scratch();
+    let song: Vec<u8> = (0..100_u32 << 20 >> 2).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(dir.path().join("song"), &song).unwrap();
+    let node = node().library("local", dir.path()).set("SHUTDOWN_GRACE", "300ms").start();
+    let mut stream = asks(&node, "/o/local/song");
+    let mut begun = vec![0; 1 << 20];
+    stream.read_exact(&mut begun).unwrap();
+    node.signal("-TERM");
+    // A paced reader: what is left of 100 MiB takes longer than the grace.
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => begun.extend_from_slice(&piece[..count]),
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let head = begun.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    let body = &begun[head..];
+    assert!(song.starts_with(body) && body.len() < song.len(), "{}", body.len());
+    assert_eq!(body.len() as u64 % CHUNK, 0, "{}", body.len());
+    let (status, log) = node.ended(Duration::from_secs(10));
+    assert!(status.success(), "{log}");
+    assert!(log.contains("cut short") && log.contains("responses=1"), "{log}");
+}
+
+#[test]
+fn the_operator_sees_every_shard_and_clients_see_none() {
+    let node = node().shards(2).arg("--demo").start();
+    node.wav("demo:strings.flac", "");
+    assert_eq!(node.counter("/sessions/pcm"), 1);
+    assert!(node.counter("/frames") > 0 && node.counter("/memory/budget_bytes") > 0);
+    assert_eq!(node.get("/v1/shards").status, 404);
+    let rebound = "GET /v1/shards HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(client::raw(node.admin, rebound.as_bytes(), false).status, 421);
+}
