@@ -50,6 +50,7 @@ mod directory;
 mod disk;
 mod dma;
 mod error;
+pub mod format;
 #[cfg(test)]
 pub(crate) mod random;
 mod range_set;

@@ -1,0 +1,69 @@
+//! The cache directory on disk: format 1.
+//!
+//! ```text
+//! cache/
+//!   FORMAT           text: version, uuid, number of volumes, sizes       format/directory.rs
+//!   LOCK             empty; locked by the process that uses the cache
+//!   volume.N/
+//!     data           blocks of 16 KiB: bytes of chunks, nothing else
+//!     super          two copies of one page: which journal counts        format/superblock.rs
+//!     journal.0      pages of 4 KiB, each with its checksum              format/page.rs
+//!     journal.1        records: what is where in data                    format/record.rs
+//! ```
+//!
+//! All integers are little-endian, all checksums CRC-32C (RFC 3720, appendix B.4). Bytes that are
+//! not spoken of are zero, and are not looked at.
+//!
+//! # What points to what
+//!
+//! ```text
+//! FORMAT -uuid-> super -epoch-> page -> record -object, generation, chunk, part-> blocks in data
+//! ```
+//!
+//! Each arrow is checked by a checksum that begins with what stands left of it, or names it: a page
+//! counts for one volume of one cache in one life of its journal, and a chunk's bytes count for one
+//! place in one generation of one object. So nothing has to be erased: what an earlier life left in
+//! a file does not count in this one. And the order of writes to `data` and to a journal needs no
+//! barrier: a record that overtook its bytes names bytes whose checksum is another, which is a miss.
+//!
+//! # Why a journal, and why two
+//!
+//! Where a chunk lies is 16 bytes. Kept beside the chunk they would be written at random places and
+//! read by a walk over the whole device; in a journal they are appended, many to a page, and read in
+//! one pass at start. A journal grows with what happened, not with what is there. So at times all
+//! that still holds is written to the other journal under a new epoch, and then one page of `super`
+//! is written that names it: the old journal counts until that moment, the new one after it.
+//!
+//! # What later versions may change
+//!
+//! Within version 1: new kinds of records, and new fields at the end of a record or of the
+//! superblock; an older program passes over both. All else is a new version. A program refuses a
+//! version that it does not know and changes nothing: to delete what cannot be read would lose a
+//! terabyte to a downgrade.
+//!
+//! # Damage
+//!
+//! Every parser takes any bytes. None panics, and none allocates more than its input is long, give
+//! or take a factor of two. What is damaged is left out, never guessed.
+
+mod directory;
+mod fields;
+mod page;
+mod record;
+mod superblock;
+
+pub use directory::{Format, FormatError};
+pub use page::{PAGE_BYTES, PAGE_ROOM, Place, open, seal};
+pub use record::{
+    FILLED_PER_RECORD, Filled, HEAD_CHUNK, LENGTH_LIMIT, LENGTH_UNKNOWN, LOST_PER_RECORD, Meta,
+    Record, SNAPSHOT_BYTES, records,
+};
+pub use superblock::{SUPERBLOCK_BYTES, Superblock, SuperblockError, newest};
+
+#[cfg(test)]
+mod tests {
+    /// Two digits a byte, for golden tests.
+    pub(super) fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
