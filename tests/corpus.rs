@@ -794,6 +794,8 @@ fn made_adts(packets: &[[u8; 4]], rate: u8) -> Vec<u8> {
 /// Packets in MP4 with the same configuration.
 fn made_mp4(packets: &[[u8; 4]], rate: u8) -> Vec<u8> {
     let count = packets.len() as u32;
+    // Without packets the tables have no entries.
+    let some = count.min(1);
     let words =
         |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>();
     let mut bytes = atom(b"ftyp", &[b"M4A \0\0\0\0M4A "]);
@@ -810,10 +812,10 @@ fn made_mp4(packets: &[[u8; 4]], rate: u8) -> Vec<u8> {
         b"stbl",
         &[
             &atom(b"stsd", &[&words(&[0, 1]), &entry]),
-            &atom(b"stts", &[&words(&[0, 1, count, 1024])]),
-            &atom(b"stsc", &[&words(&[0, 1, 1, count, 1])]),
+            &atom(b"stts", &[&words(&[0, some, count, 1024][..if some > 0 { 4 } else { 2 }])]),
+            &atom(b"stsc", &[&words(&[0, some, 1, count, 1][..if some > 0 { 5 } else { 2 }])]),
             &atom(b"stsz", &[&words(&[0, 4, count])]),
-            &atom(b"stco", &[&words(&[0, 1, offset])]),
+            &atom(b"stco", &[&words(&[0, some, offset][..if some > 0 { 3 } else { 2 }])]),
         ],
     );
     let reference = atom(b"dref", &[&words(&[0, 1]), &atom(b"url ", &[&words(&[1])])]);
