@@ -25,7 +25,7 @@ pub(super) enum Next<'a> {
     Piece(Piece<'a>),
     /// The reader could not make sense of some bytes, and may of the next.
     Broken(&'static str),
-    /// The parameters changed: a chained stream.
+    /// The next link of a chained stream begins, with tracks of its own.
     Changed,
     End,
 }
@@ -36,6 +36,8 @@ pub(super) enum Demux<'y> {
     Elementary(elementary::Frames<'y>),
     /// WAVE.
     Samples(Samples<'y>),
+    /// A file of headers.
+    Empty,
     /// All the others.
     Symphonia(Reader<'y>),
 }
@@ -79,6 +81,7 @@ impl Demux<'_> {
                 }
             },
             Self::Samples(samples) => samples.next(),
+            Self::Empty => Next::End,
             Self::Symphonia(reader) => reader.next(),
         }
     }
@@ -86,7 +89,7 @@ impl Demux<'_> {
     /// Whether the nominal frames of packets are those that they decode to.
     pub(super) fn counts_exactly(&self) -> bool {
         match self {
-            Self::Elementary(_) | Self::Samples(_) => true,
+            Self::Elementary(_) | Self::Samples(_) | Self::Empty => true,
             Self::Symphonia(reader) => reader.counts_exactly,
         }
     }
@@ -139,15 +142,29 @@ impl<'y> Samples<'y> {
 }
 
 impl Reader<'_> {
-    /// Looks at the track's first packets before their turn: at most `count`, fewer where the reader
-    /// stumbles.
-    pub(super) fn peek(&mut self, count: usize) -> impl Iterator<Item = &[u8]> {
-        while self.early.len() < count
+    /// Looks at the track's first packets before their turn, and gives those that differ from the
+    /// one before them: `count` of the first `most`, fewer where the reader stumbles.
+    pub(super) fn peek(&mut self, count: usize, most: usize) -> impl Iterator<Item = &[u8]> {
+        let mut different = 0;
+        while different < count
+            && self.early.len() < most
             && let Ok(Some(packet)) = self.read()
         {
+            let is_new = self.early.back().is_none_or(|last| last.data != packet.data);
+            different += usize::from(is_new);
             self.early.push_back(packet);
         }
-        self.early.iter().map(|packet| &packet.data[..])
+        let before = std::iter::once(None).chain(self.early.iter().map(Some));
+        let pairs = self.early.iter().zip(before);
+        pairs
+            .filter(|(packet, before)| before.is_none_or(|before| before.data != packet.data))
+            .map(|(packet, _)| &packet.data[..])
+    }
+
+    /// Goes on with a track of the next link of a chain.
+    pub(super) fn start_link(&mut self, track: u32) {
+        self.track = track;
+        self.early.clear();
     }
 
     /// The track's next packet of the reader.

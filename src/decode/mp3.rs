@@ -25,8 +25,8 @@ const INFO: CodecInfo =
 
 /// Decodes MP3, one frame per packet.
 ///
-/// A frame whose bit reservoir lies in frames before the start is silence: a stream that was cut out
-/// of another begins so. A damaged frame is an error.
+/// A frame whose bit reservoir lies in frames that were not heard is an error like a damaged one: a
+/// stream that was cut out of another begins so. What it holds itself is kept for the next frame.
 pub(super) struct Mp3 {
     decoder: Box<nanomp3::Decoder>,
     params: AudioCodecParameters,
@@ -50,11 +50,10 @@ impl Mp3 {
         let header = Header::parse(packet).ok_or(Fault::DecodeError("no frame header"))?;
         let frame = packet.get(..header.bytes).ok_or(Fault::DecodeError("the frame is cut off"))?;
         let (_, decoded) = self.decoder.decode(frame, &mut self.interleaved[..]);
-        let (info, count) = match decoded {
-            Ok(info) => (info, info.samples_produced),
-            Err(DecodeError::ReservoirUnavailable(info)) => {
-                self.interleaved.fill(0.0);
-                (info, header.frames as usize)
+        let info = match decoded {
+            Ok(info) => info,
+            Err(DecodeError::ReservoirUnavailable(_)) => {
+                return Err(Fault::DecodeError("a frame without its bit reservoir"));
             }
             Err(DecodeError::UnsupportedLayer(_)) => return Err(Fault::DecodeError("not layer 3")),
             Err(_) => return Err(Fault::DecodeError("a damaged frame")),
@@ -64,7 +63,7 @@ impl Mp3 {
             self.planar = AudioBuffer::new(spec, FRAME_SAMPLES);
         }
         self.planar.clear();
-        self.planar.render_uninit(Some(count));
+        self.planar.render_uninit(Some(info.samples_produced));
         match info.channels {
             nanomp3::Channels::Mono => {
                 let plane = self.planar.plane_mut(0).expect("mono has one plane");
@@ -140,16 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_of_no_bits_is_silence_and_one_without_its_reservoir_too() {
+    fn a_frame_of_no_bits_is_silence_and_one_without_its_reservoir_an_error() {
         let mut mp3 = Mp3::new(&AudioCodecParameters::new());
-        for reservoir in [200, 0] {
-            let GenericAudioBufferRef::F32(heard) = decode(&mut mp3, &frame(reservoir)).unwrap()
-            else {
-                panic!("floats");
-            };
-            assert_eq!((heard.frames(), heard.num_planes()), (1152, 2));
-            assert!(heard.plane(1).unwrap().iter().all(|sample| *sample == 0.0));
-        }
+        assert!(decode(&mut mp3, &frame(200)).is_err());
+        let GenericAudioBufferRef::F32(heard) = decode(&mut mp3, &frame(0)).unwrap() else {
+            panic!("floats");
+        };
+        assert_eq!((heard.frames(), heard.num_planes()), (1152, 2));
+        assert!(heard.plane(1).unwrap().iter().all(|sample| *sample == 0.0));
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub(super) struct Movie {
     gapless: Option<(u64, u64)>,
     /// Samples come in fragments, so the tables do not say how many.
     fragmented: bool,
+    /// Where the box of samples behind the movie box ends, by its header: behind the source if the
+    /// file was cut. 0 if there is none.
+    pub(super) media_end: u64,
 }
 
 /// What the boxes of a track say.
@@ -55,6 +58,7 @@ pub(super) fn read(read: &mut Read<'_>) -> Option<Movie> {
         match &found.kind {
             b"moov" => {
                 walk.children(&found, 0);
+                walk.movie.media_end = walk.media_end(found.end);
                 return Some(walk.movie);
             }
             b"moof" => return None,
@@ -93,6 +97,18 @@ impl Walk<'_, '_> {
         };
         let stop = at.checked_add(length)?.min(end);
         (start <= stop).then_some(Found { kind, start, end: stop })
+    }
+
+    /// Where the first box of samples from `at` on ends.
+    fn media_end(&mut self, mut at: u64) -> u64 {
+        while let Some(found) = self.header(at, u64::MAX) {
+            match &found.kind {
+                b"mdat" if found.end != u64::MAX => return found.end,
+                b"free" | b"skip" | b"wide" | b"uuid" | b"meta" => at = found.end,
+                _ => break,
+            }
+        }
+        0
     }
 
     fn children(&mut self, parent: &Found, depth: u32) {

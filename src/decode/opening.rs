@@ -20,10 +20,10 @@ use super::{
     Container, Error,
     demux::{Demux, Reader, Samples},
     elementary,
-    headers::{Header, Kind, find_frames, tag_bytes},
-    mp4, sbr,
+    headers::{self, Header, Kind, find_frames, tag_bytes},
+    matroska, mp4, ogg, sbr,
     sniff::{by_frame, by_magic, is_ac3, is_markup},
-    source::{Inside, Source, Window},
+    source::{Inside, Source, View, Window},
     tags, wav, xing,
 };
 
@@ -42,6 +42,8 @@ pub(super) struct Opened<'y> {
     pub(super) params: AudioCodecParameters,
     pub(super) codec: &'static str,
     pub(super) timeline: Timeline,
+    /// Frames of the running link of a chain, where that is known; `None` if there is no chain.
+    pub(super) link_frames: Option<u64>,
     pub(super) tags: Vec<(String, String)>,
 }
 
@@ -139,15 +141,14 @@ fn open_elementary<'y>(
 ) -> Result<Opened<'y>, Error> {
     let mut params = AudioCodecParameters::new();
     params.with_sample_rate(header.rate_hz);
+    params.with_channels(Channels::Discrete(header.channels));
     let (codec, mut start, mut timeline) = ("mp3", found.start, Timeline::default());
     let codec = match header.kind {
         Kind::Adts => {
             params.for_codec(CODEC_ID_AAC);
             params.with_channels(aac_channels(header.channels)?);
-            if header.rate_hz <= sbr::CORE_RATE_HZ {
-                let packets = first_packets(inside, start, header);
-                refuse_hidden_extension(packets.iter().map(Vec::as_slice))?;
-            }
+            let packets = first_packets(inside, start, header);
+            refuse_hidden_extension(packets.iter().map(Vec::as_slice), header.rate_hz)?;
             "aac"
         }
         Kind::Mpeg { .. } => {
@@ -163,25 +164,36 @@ fn open_elementary<'y>(
         params,
         codec,
         timeline,
+        link_frames: None,
         tags: found.tags,
     })
 }
 
 /// Refuses HE-AAC that only its packets tell of, not the configuration of their core.
-fn refuse_hidden_extension<'a>(packets: impl Iterator<Item = &'a [u8]>) -> Result<(), Error> {
-    let hits = packets.filter(|packet| sbr::ends_in_extension(packet)).count();
-    if hits >= sbr::HITS { Err(Error::unsupported("aac (HE-AAC)")) } else { Ok(()) }
+fn refuse_hidden_extension<'a>(
+    packets: impl Iterator<Item = &'a [u8]>,
+    core_hz: u32,
+) -> Result<(), Error> {
+    if sbr::is_extended(packets, core_hz) {
+        return Err(Error::unsupported("aac (HE-AAC)"));
+    }
+    Ok(())
 }
 
-/// The first packets of an ADTS stream.
+/// The first packets of an ADTS stream that differ from the one before them.
 fn first_packets(inside: &Rc<Inside<'_>>, start: u64, first: Header) -> Vec<Vec<u8>> {
     let window = Window::new(Rc::clone(inside), start, u64::MAX);
     let mut frames = elementary::Frames::new(window, first);
-    let mut packets = Vec::new();
-    while packets.len() < sbr::PACKETS
-        && let Some((header, bytes)) = frames.next()
-    {
-        packets.push(bytes.get(header.header_bytes..).unwrap_or_default().to_vec());
+    let mut packets: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..sbr::MOST_PACKETS {
+        let Some((header, bytes)) = frames.next() else { break };
+        let packet = bytes.get(header.header_bytes..).unwrap_or_default();
+        if packets.last().is_none_or(|last| last != packet) {
+            packets.push(packet.to_vec());
+        }
+        if packets.len() == sbr::PACKETS {
+            break;
+        }
     }
     packets
 }
@@ -233,18 +245,21 @@ fn open_reader<'y>(
         Container::Mp4 => read_movie(inside, found.start)?,
         _ => None,
     };
-    if found.container == Container::Ogg {
-        refuse_ogg(inside, found.start)?;
-    }
+    let streams = match found.container {
+        Container::Ogg => ogg::streams(&mut reads(inside, found.start)),
+        _ => Vec::new(),
+    };
+    refuse_ogg(&streams)?;
     if found.container == Container::Wav
         && let Some(opened) = open_wav(inside, &found)?
     {
         return Ok(opened);
     }
-    let source = Source::new(Rc::clone(inside), found.start, true);
-    let options = MediaSourceStreamOptions { buffer_len: RING_BYTES };
-    let stream = MediaSourceStream::new(Box::new(source), options);
-    let mut format = make_reader(found.container, stream)?;
+    let least_bytes = movie.as_ref().map_or(0, |movie| movie.media_end);
+    let mut format = match make_reader(inside, &found, least_bytes) {
+        Ok(format) => format,
+        Err(error) => return open_empty(inside, found, &streams).ok_or(error),
+    };
     let listed = choose(&*format, wanted).map_err(|error| match &movie {
         // The reader knows the track and not its codec.
         Some(movie) => movie.name_first_audio().map_or(error, Error::unsupported),
@@ -268,11 +283,20 @@ fn open_reader<'y>(
         }
         params.sample_rate = mp4::core_rate_hz(config).or(params.sample_rate);
     }
+    if codec == "alac" && params.bits_per_sample.is_none() {
+        params.bits_per_sample = params.extra_data.as_deref().and_then(alac_bits);
+    }
     let timeline = match (&movie, boxes, params.sample_rate) {
         (Some(movie), Some(track), Some(rate_hz)) => movie.timeline(track, rate_hz),
         _ => stated(inside, found.container, &listed, &params),
     };
-    let timeline = plausible(inside, timeline);
+    let is_chained = found.container == Container::Ogg && is_chained(inside, &found, &streams);
+    let timeline = match is_chained {
+        // What is stated is the length of the first link.
+        true => Timeline { frames: None, ..timeline },
+        false => plausible(inside, timeline),
+    };
+    let link_frames = listed.num_frames.filter(|frames| is_chained && *frames > 0);
     let frames_per_tick = frames_per_tick(&listed, &params);
     let mut tags = found.tags;
     tags::collect(&mut *format, &mut tags);
@@ -287,8 +311,11 @@ fn open_reader<'y>(
         early: VecDeque::new(),
         current: None,
     };
-    if codec == "aac" && params.sample_rate.is_none_or(|rate| rate <= sbr::CORE_RATE_HZ) {
-        refuse_hidden_extension(reader.peek(sbr::PACKETS))?;
+    if codec == "aac" {
+        refuse_hidden_extension(
+            reader.peek(sbr::PACKETS, sbr::MOST_PACKETS),
+            params.sample_rate.unwrap_or(0),
+        )?;
     }
     Ok(Opened {
         demux: Demux::Symphonia(reader),
@@ -296,7 +323,92 @@ fn open_reader<'y>(
         params,
         codec,
         timeline,
+        link_frames,
         tags,
+    })
+}
+
+/// Bits per sample by the ALACSpecificConfig, which the reader does not pass on.
+fn alac_bits(config: &[u8]) -> Option<u32> {
+    let bits = config.get(5).map(|bits| u32::from(*bits));
+    bits.filter(|bits| config.len() >= 24 && config[4] == 0 && [16, 20, 24, 32].contains(bits))
+}
+
+/// Goes on to the next link of a chained stream, which its reader has come to.
+///
+/// # Errors
+/// [`Error::Unsupported`] if it is not like the ones before it: what goes out has one shape.
+pub(super) fn open_link(opened: &mut Opened<'_>, wanted: Option<u32>) -> Result<(), Error> {
+    let other = || Error::unsupported("a chain of streams that differ in codec, rate or channels");
+    let Demux::Symphonia(reader) = &mut opened.demux else { return Err(other()) };
+    let listed = choose(&*reader.format, wanted).map_err(|_| other())?;
+    let Some(CodecParameters::Audio(params)) = listed.codec_params.clone() else {
+        return Err(other());
+    };
+    let shape = |params: &AudioCodecParameters| {
+        let channels = params.channels.as_ref().map(Channels::count);
+        (params.codec, params.sample_rate, channels, params.bits_per_sample)
+    };
+    if shape(&params) != shape(&opened.params) {
+        return Err(other());
+    }
+    reader.start_link(listed.id);
+    opened.params = params;
+    opened.link_frames = listed.num_frames.filter(|frames| *frames > 0);
+    Ok(())
+}
+
+fn is_chained(inside: &Inside<'_>, found: &Found, streams: &[ogg::Stream]) -> bool {
+    let length = inside.resident.length().map(|length| length.saturating_sub(found.start));
+    let mut read = reads(inside, found.start);
+    length.is_some_and(|length| ogg::is_chained(&mut read, length, streams))
+}
+
+/// Reads of a source whose position 0 is `start`, for what is parsed here.
+fn reads<'a>(inside: &'a Inside<'_>, start: u64) -> impl FnMut(u64, &mut [u8]) -> usize {
+    move |at, into| inside.read_full(start.saturating_add(at), into)
+}
+
+/// A whole file whose headers are followed by no audio at all: readers look for the first packet and
+/// fail, players play nothing.
+fn open_empty<'y>(
+    inside: &Rc<Inside<'y>>,
+    found: Found,
+    streams: &[ogg::Stream],
+) -> Option<Opened<'y>> {
+    let length = inside.resident.length()?.saturating_sub(found.start);
+    let mut read = reads(inside, found.start);
+    let (codec, shape) = match (found.container, streams.first()) {
+        (Container::Flac, _) => (CODEC_ID_FLAC, headers::read_empty_flac(&mut read, length)?),
+        (Container::Ogg, Some(stream)) => {
+            let (codec, shape, packets) = match stream.packet.as_slice() {
+                [1, b'v', b'o', b'r', b'b', b'i', b's', _, _, _, _, channels, rate @ ..] => {
+                    let rate_hz = u32::from_le_bytes(rate.get(..4)?.try_into().ok()?);
+                    (CODEC_ID_VORBIS, (rate_hz, u16::from(*channels), None), 3)
+                }
+                packet if packet.starts_with(b"\x7FFLAC") => {
+                    (CODEC_ID_FLAC, headers::stream_info(packet.get(9..)?)?, 2)
+                }
+                _ => return None,
+            };
+            ogg::is_headers_only(&mut read, length, packets).then_some((codec, shape))?
+        }
+        _ => return None,
+    };
+    let (rate_hz, channels, bits) = shape;
+    let mut params = AudioCodecParameters::new();
+    params.for_codec(codec).with_sample_rate(rate_hz).with_channels(Channels::Discrete(channels));
+    if let Some(bits) = bits {
+        params.with_bits_per_sample(bits);
+    }
+    Some(Opened {
+        demux: Demux::Empty,
+        container: found.container,
+        params,
+        codec: codec_name(codec)?,
+        timeline: Timeline { delay: 0, frames: Some(0) },
+        link_frames: None,
+        tags: found.tags,
     })
 }
 
@@ -304,7 +416,7 @@ fn open_reader<'y>(
 ///
 /// symphonia's reader fails as a whole on some of what it does not know; the name is said here.
 fn read_movie(inside: &Inside<'_>, start: u64) -> Result<Option<mp4::Movie>, Error> {
-    let movie = mp4::read(&mut |at, into| inside.read_full(start.saturating_add(at), into));
+    let movie = mp4::read(&mut reads(inside, start));
     let Some(movie) = movie else { return Ok(None) };
     let mut audio = movie.tracks.iter().filter(|track| track.is_audio).peekable();
     if audio.peek().is_none() {
@@ -319,10 +431,8 @@ fn read_movie(inside: &Inside<'_>, start: u64) -> Result<Option<mp4::Movie>, Err
 }
 
 /// Refuses by name what the first packet of an Ogg stream says it is.
-fn refuse_ogg(inside: &Inside<'_>, start: u64) -> Result<(), Error> {
-    let mut head = [0; 300];
-    let length = inside.read_full(start, &mut head);
-    let packet = head[..length].get(27 + usize::from(head[26])..).unwrap_or_default();
+fn refuse_ogg(streams: &[ogg::Stream]) -> Result<(), Error> {
+    let Some(ogg::Stream { packet, .. }) = streams.first() else { return Ok(()) };
     let known: [(&[u8], &str); 3] =
         [(b"OpusHead", "opus"), (b"Speex   ", "speex"), (b"CELT    ", "celt")];
     match known.iter().find(|(magic, _)| packet.starts_with(magic)) {
@@ -334,8 +444,7 @@ fn refuse_ogg(inside: &Inside<'_>, start: u64) -> Result<(), Error> {
 /// Opens a WAVE file of samples in a row. `None`: its blocks are for symphonia's reader.
 fn open_wav<'y>(inside: &Rc<Inside<'y>>, found: &Found) -> Result<Option<Opened<'y>>, Error> {
     let length = inside.resident.length().map(|length| length.saturating_sub(found.start));
-    let mut read = |at, into: &mut [u8]| inside.read_full(found.start.saturating_add(at), into);
-    let Some(wav) = wav::read(&mut read, length)? else { return Ok(None) };
+    let Some(wav) = wav::read(&mut reads(inside, found.start), length)? else { return Ok(None) };
     let mut tags = found.tags.clone();
     for (kind, range) in &wav.texts {
         tags::read_riff(
@@ -354,14 +463,16 @@ fn open_wav<'y>(inside: &Rc<Inside<'y>>, found: &Found) -> Result<Option<Opened<
     }
     let start = found.start.saturating_add(wav.data.start);
     let window = Window::new(Rc::clone(inside), start, found.start.saturating_add(wav.data.end));
-    // A total is only believed where the object is known to hold it.
+    // A total is only believed where the object's length is known: what is made while it is sent
+    // says anything.
     let frames = length.and_then(|_| wav.frames());
     Ok(Some(Opened {
         demux: Demux::Samples(Samples::new(window, wav.frame_bytes)),
         container: found.container,
         params,
         codec: codec_name(id).expect("every coding of ours has a decoder"),
-        timeline: Timeline { delay: 0, frames },
+        timeline: plausible(inside, Timeline { delay: 0, frames }),
+        link_frames: None,
         tags,
     }))
 }
@@ -432,7 +543,33 @@ fn refused(id: AudioCodecId) -> &'static str {
     }
 }
 
+/// The reader of a container. A file of boxes is at least `least_bytes` long.
 fn make_reader<'y>(
+    inside: &Rc<Inside<'y>>,
+    found: &Found,
+    least_bytes: u64,
+) -> Result<Box<dyn FormatReader + 'y>, Error> {
+    let patch = match found.container {
+        Container::Matroska => matroska::without_chapters(&mut reads(inside, found.start)),
+        _ => None,
+    };
+    let view = View { in_order: false, least_bytes, patch };
+    let stream = |view| {
+        let source = Source::new(Rc::clone(inside), found.start, view);
+        let options = MediaSourceStreamOptions { buffer_len: RING_BYTES };
+        MediaSourceStream::new(Box::new(source), options)
+    };
+    let first = new_reader(found.container, stream(view.clone()));
+    match (&first, found.container) {
+        // These look behind the audio first, and a file that was cut ends before that.
+        (Err(_), Container::Aiff | Container::Matroska | Container::Ogg) => {
+            new_reader(found.container, stream(View { in_order: true, ..view })).or(first)
+        }
+        _ => first,
+    }
+}
+
+fn new_reader<'y>(
     container: Container,
     stream: MediaSourceStream<'y>,
 ) -> Result<Box<dyn FormatReader + 'y>, Error> {

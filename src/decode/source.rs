@@ -101,18 +101,44 @@ pub(super) struct Source<'y> {
     inside: SendWrapper<Rc<Inside<'y>>>,
     start: u64,
     position: u64,
-    seekable: bool,
+    view: View,
+}
+
+/// What a reader of symphonia's is shown of the object, so that it reads what it would refuse.
+#[derive(Debug, Clone, Default)]
+pub(super) struct View {
+    /// Its length is not shown: the reader goes through it in order and looks nothing up behind the
+    /// audio.
+    pub(super) in_order: bool,
+    /// The object is at least as long as this: a file that was cut ends where it was to end.
+    pub(super) least_bytes: u64,
+    /// Bytes that stand in the place of others, and where.
+    pub(super) patch: Option<(u64, Vec<u8>)>,
 }
 
 impl<'y> Source<'y> {
-    pub(super) fn new(inside: Rc<Inside<'y>>, start: u64, seekable: bool) -> Self {
-        Self { inside: SendWrapper::new(inside), start, position: start, seekable }
+    pub(super) fn new(inside: Rc<Inside<'y>>, start: u64, view: View) -> Self {
+        Self { inside: SendWrapper::new(inside), start, position: start, view }
+    }
+}
+
+impl View {
+    /// Puts the patch over `bytes` that were read at `at`.
+    fn cover(&self, at: u64, bytes: &mut [u8]) {
+        let Some((place, patch)) = &self.patch else { return };
+        let from = at.max(*place);
+        let to = (at + bytes.len() as u64).min(place + patch.len() as u64);
+        if from < to {
+            let covered = &mut bytes[(from - at) as usize..(to - at) as usize];
+            covered.copy_from_slice(&patch[(from - place) as usize..(to - place) as usize]);
+        }
     }
 }
 
 impl Read for Source<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.inside.read(self.position, into);
+        self.view.cover(self.position - self.start, &mut into[..count]);
         self.position += count as u64;
         Ok(count)
     }
@@ -124,7 +150,7 @@ impl Seek for Source<'_> {
             SeekFrom::Start(offset) => self.start.checked_add(offset),
             SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
             SeekFrom::End(offset) => {
-                self.inside.resident.length().and_then(|end| end.checked_add_signed(offset))
+                self.byte_len().and_then(|length| (self.start + length).checked_add_signed(offset))
             }
         };
         match target {
@@ -139,11 +165,12 @@ impl Seek for Source<'_> {
 
 impl MediaSource for Source<'_> {
     fn is_seekable(&self) -> bool {
-        self.seekable && self.byte_len().is_some()
+        self.byte_len().is_some()
     }
 
     fn byte_len(&self) -> Option<u64> {
-        self.inside.resident.length().map(|length| length.saturating_sub(self.start))
+        let length = self.inside.resident.length().filter(|_| !self.view.in_order)?;
+        Some(length.saturating_sub(self.start).max(self.view.least_bytes))
     }
 }
 

@@ -16,7 +16,7 @@ use symphonia::{
 
 use super::{
     Channels, Error, Frames, Info, Sample,
-    demux::Next,
+    demux::{Demux, Next},
     headers::Header,
     mp3::Mp3,
     opening::{self, Opened, Timeline},
@@ -37,6 +37,9 @@ pub(super) fn run(
     from_frame: u64,
 ) -> Result<(), Error> {
     let mut opened = opening::open(&inside, wanted)?;
+    if let Demux::Empty = opened.demux {
+        return announce_empty(&inside, &opened);
+    }
     let mut player = Player::new(&inside, &opened, from_frame)?;
     player.clock += opened.demux.pass(from_frame) as i64;
     let mut stumbles = 0;
@@ -53,13 +56,26 @@ pub(super) fn run(
                     break;
                 }
             }
-            Next::Changed | Next::End => break,
+            Next::Changed => {
+                player.end_link()?;
+                opening::open_link(&mut opened, wanted)?;
+                player.start_link(&opened)?;
+            }
+            Next::End => break,
         }
         if player.is_done() {
             break;
         }
     }
     player.finish()
+}
+
+/// Says what a file is that has headers and nothing else.
+fn announce_empty(inside: &Inside<'_>, opened: &Opened<'_>) -> Result<(), Error> {
+    let shape = shape_of_params(&opened.params, opened.codec)?;
+    let shape = shape.ok_or(Error::damaged("there is no packet"))?;
+    announce(inside, &Known::of(opened), shape, &opened.timeline);
+    Ok(())
 }
 
 /// Decodes packets and puts what lies on the timeline on the tray.
@@ -73,8 +89,12 @@ struct Player<'a, 'y> {
     shape: Option<Shape>,
     timeline: Timeline,
     from_frame: u64,
+    /// What of the decoded frames is wanted.
+    span: Span,
     /// Where the next packet starts on the trimmed timeline; negative inside the delay.
     clock: i64,
+    /// The clock where the running link of a chain starts.
+    link_start: i64,
     /// Channels in the last frame header of a stream where they may change.
     header_channels: u16,
     first_fault: Option<String>,
@@ -88,6 +108,13 @@ struct Known {
     container: &'static str,
     codec: &'static str,
     tags: Vec<(String, String)>,
+}
+
+impl Known {
+    fn of(opened: &Opened<'_>) -> Self {
+        let (container, tags) = (opened.container.name(), opened.tags.clone());
+        Self { container, codec: opened.codec, tags }
+    }
 }
 
 /// What the first decoded packet settles.
@@ -104,17 +131,18 @@ impl<'a, 'y> Player<'a, 'y> {
     fn new(inside: &'a Inside<'y>, opened: &Opened<'y>, from_frame: u64) -> Result<Self, Error> {
         Ok(Self {
             inside,
-            known: Known {
-                container: opened.container.name(),
-                codec: opened.codec,
-                tags: opened.tags.clone(),
-            },
+            known: Known::of(opened),
             params: opened.params.clone(),
             decoder: make_decoder(&opened.params, opened.codec)?,
             shape: None,
             timeline: opened.timeline,
             from_frame,
+            span: Span {
+                from: i64::try_from(from_frame).unwrap_or(i64::MAX),
+                to: frames_end(opened.timeline.frames.or(opened.link_frames)),
+            },
             clock: -opened.timeline.delay,
+            link_start: 0,
             header_channels: 0,
             first_fault: None,
             is_priming: opened.codec == "vorbis",
@@ -163,7 +191,7 @@ impl<'a, 'y> Player<'a, 'y> {
             // Silence that an edit list asks for, then what did not decode before this packet.
             let lead = self.clock + self.timeline.delay.max(0);
             self.clock = -self.timeline.delay.max(0);
-            put_silence(self.inside, shape, &self.timeline, self.from_frame, &mut self.clock, lead);
+            put_silence(self.inside, shape, self.span, &mut self.clock, lead);
         }
         let Some(shape) = self.shape else { return Ok(()) };
         if decoded.spec().rate() != shape.rate_hz {
@@ -178,7 +206,7 @@ impl<'a, 'y> Player<'a, 'y> {
             // Its container counts otherwise: frames have to be decoded to be counted.
             self.skip = None;
         }
-        let (from, to) = self.timeline.part(self.from_frame, self.clock, count);
+        let (from, to) = self.span.part(self.clock, count);
         if from < to {
             let mut tray = self.inside.desk.tray.borrow_mut();
             prepare(&mut tray, shape);
@@ -236,7 +264,7 @@ impl<'a, 'y> Player<'a, 'y> {
     /// Frames before granule 0 are of the encoder: the first page says how many.
     fn start_at(&mut self, packet: &PacketRef<'_>) {
         let start = packet.pts.get().saturating_add(packet.trim_start.get() as i64);
-        self.clock = start.clamp(-(1 << 16), 0);
+        self.clock = self.link_start + start.clamp(-(1 << 16), 0);
     }
 
     /// A new decoder where the channels of the stream change: its filters are of one shape.
@@ -261,10 +289,35 @@ impl<'a, 'y> Player<'a, 'y> {
         match self.shape {
             None => self.clock += nominal,
             Some(shape) => {
-                let clock = &mut self.clock;
-                put_silence(self.inside, shape, &self.timeline, self.from_frame, clock, nominal);
+                put_silence(self.inside, shape, self.span, &mut self.clock, nominal);
             }
         }
+    }
+
+    /// A link of a chain ended: what is missing of it is silence, what was too much is cut.
+    fn end_link(&mut self) -> Result<(), Error> {
+        let Some(shape) = self.shape else { return Err(self.nothing_decoded()) };
+        if self.span.to < i64::MAX {
+            let missing = self.span.to - self.clock;
+            put_silence(self.inside, shape, self.span, &mut self.clock, missing);
+            self.clock = self.span.to;
+        }
+        Ok(())
+    }
+
+    /// The next link of a chain starts where the one before it ended, with a decoder of its own.
+    fn start_link(&mut self, opened: &Opened<'_>) -> Result<(), Error> {
+        self.params = opened.params.clone();
+        self.decoder = make_decoder(&self.params, self.known.codec)?;
+        self.is_priming = self.known.codec == "vorbis";
+        self.link_start = self.clock;
+        self.span.from = self.span.from.max(self.clock);
+        self.span.to = frames_end(opened.link_frames.map(|frames| frames + self.clock as u64));
+        if self.skip.is_some() {
+            // What was passed belongs to another decoder.
+            self.skip = Preroll::of(self.known.codec).map(Skip::new);
+        }
+        Ok(())
     }
 
     /// The packets ended: silence up to what was promised.
@@ -274,51 +327,56 @@ impl<'a, 'y> Player<'a, 'y> {
         };
         if let Some(frames) = self.timeline.frames {
             let missing = frames as i64 - self.clock;
-            let clock = &mut self.clock;
-            put_silence(self.inside, shape, &self.timeline, self.from_frame, clock, missing);
+            put_silence(self.inside, shape, self.span, &mut self.clock, missing);
         }
         Ok(())
     }
 
     /// Nothing decoded: right for a track of no frames, or if none of them is wanted, else damage.
     fn finish_empty(self) -> Result<(), Error> {
-        let is_whole = self.timeline.frames.map_or(self.clock >= 0, |f| self.clock >= f as i64);
-        let is_plain = self.known.codec.starts_with("pcm") && self.first_fault.is_none();
-        if is_plain
-            && is_whole
+        let is_whole = self.timeline.frames.is_none_or(|frames| self.clock >= frames as i64);
+        let is_tried = self.inside.desk.decoded.get() > 0 || self.first_fault.is_some();
+        if is_whole
+            && !is_tried
             && let Some(shape) = shape_of_params(&self.params, self.known.codec)?
         {
             announce(self.inside, &self.known, shape, &self.timeline);
             return Ok(());
         }
-        let why = self.first_fault.unwrap_or_else(|| "there is no packet".to_owned());
-        Err(Error::damaged(why))
+        Err(self.nothing_decoded())
+    }
+
+    fn nothing_decoded(&self) -> Error {
+        Error::damaged(self.first_fault.clone().unwrap_or_else(|| "there is no packet".to_owned()))
     }
 }
 
-impl Timeline {
-    /// Which of `count` frames that start at `clock` are wanted.
-    fn part(&self, from_frame: u64, clock: i64, count: usize) -> (usize, usize) {
-        let first = i64::try_from(from_frame).unwrap_or(i64::MAX);
-        let end = self.frames.map_or(i64::MAX, |frames| frames as i64);
+/// A part of the trimmed timeline.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    from: i64,
+    /// `i64::MAX`: as far as there is anything.
+    to: i64,
+}
+
+impl Span {
+    /// Which of `count` frames that start at `clock` lie in it.
+    fn part(&self, clock: i64, count: usize) -> (usize, usize) {
         let within = |frame: i64| frame.saturating_sub(clock).clamp(0, count as i64) as usize;
-        (within(first), within(end))
+        (within(self.from), within(self.to))
     }
+}
+
+fn frames_end(frames: Option<u64>) -> i64 {
+    frames.map_or(i64::MAX, |frames| i64::try_from(frames).unwrap_or(i64::MAX))
 }
 
 /// Puts `count` frames of silence at the clock.
-fn put_silence(
-    inside: &Inside<'_>,
-    shape: Shape,
-    timeline: &Timeline,
-    from_frame: u64,
-    clock: &mut i64,
-    count: i64,
-) {
+fn put_silence(inside: &Inside<'_>, shape: Shape, span: Span, clock: &mut i64, count: i64) {
     let mut left = count.max(0);
     while left > 0 {
         let piece = left.min(TRAY_FRAMES as i64);
-        let (from, to) = timeline.part(from_frame, *clock, piece as usize);
+        let (from, to) = span.part(*clock, piece as usize);
         if from < to {
             let mut tray = inside.desk.tray.borrow_mut();
             prepare(&mut tray, shape);

@@ -16,6 +16,9 @@ use super::{Error, mp4::Read};
 const CHUNKS: u32 = 1024;
 /// A size that says nothing, or stands in another chunk.
 const UNKNOWN: u32 = u32::MAX;
+/// Sizes from here on are what writers to a pipe put there, for they cannot know: 2 GiB and a header
+/// less, or more. They are no promise.
+const PIPED_BYTES: u32 = 0x7FFF_0000;
 /// Speaker positions that WAVE knows.
 const POSITIONS: u32 = 18;
 
@@ -44,17 +47,19 @@ pub(super) struct Wav {
     pub(super) bits: u32,
     /// Bytes of all samples of one frame.
     pub(super) frame_bytes: u32,
-    /// Where the samples lie; the end is `u64::MAX` if nothing says it.
+    /// Where the samples lie, no further than the source; the end is `u64::MAX` if nothing says it.
     pub(super) data: Range<u64>,
+    /// Where they end by the header, if it can be believed: behind `data.end` in a file that was cut.
+    promised_end: u64,
     /// Chunks of text before the samples: their four letters and where they lie.
     pub(super) texts: Vec<([u8; 4], Range<u64>)>,
 }
 
 impl Wav {
-    /// Whole frames between the ends of the data, where both are known.
+    /// Whole frames that the file promises, where anything says it.
     pub(super) fn frames(&self) -> Option<u64> {
-        let bytes = self.data.end.saturating_sub(self.data.start);
-        (self.data.end != u64::MAX).then(|| bytes / u64::from(self.frame_bytes))
+        let bytes = self.promised_end.saturating_sub(self.data.start);
+        (self.promised_end != u64::MAX).then(|| bytes / u64::from(self.frame_bytes))
     }
 }
 
@@ -96,9 +101,9 @@ impl Walk<'_, '_> {
                     None => return Ok(None),
                 },
                 b"data" => {
-                    let data = self.data(start, size);
+                    let stated_end = self.stated_end(start, size);
                     let found = format.ok_or(Error::damaged("the samples have no format"))?;
-                    return Ok(Some(self.wav(found, data)));
+                    return Ok(Some(self.wav(found, start, stated_end)));
                 }
                 b"LIST" | b"id3 " | b"ID3 " => self.text(kind, start, size),
                 _ => {}
@@ -144,16 +149,18 @@ impl Walk<'_, '_> {
         Format::parse(&body[..got])
     }
 
-    /// Where the samples lie: no further than the source. What was written to a pipe says 0 or -1.
-    fn data(&self, start: u64, size: u32) -> Range<u64> {
+    /// Where the samples end by the header; `u64::MAX` if it was written before that was known, and
+    /// goes behind the source.
+    fn stated_end(&self, start: u64, size: u32) -> u64 {
         let was_piped = size == 0 && matches!(self.riff, 0 | UNKNOWN);
         let end = match (size, self.long) {
-            (UNKNOWN, Some(long)) => start.saturating_add(long),
+            (UNKNOWN, Some(long)) => return start.saturating_add(long).min(u64::MAX - 1),
             (UNKNOWN, None) => u64::MAX,
             _ if was_piped => u64::MAX,
             (size, _) => start + u64::from(size),
         };
-        start..end.min(self.length.unwrap_or(u64::MAX)).max(start)
+        let is_there = self.length.is_none_or(|length| end <= length);
+        if size >= PIPED_BYTES && !is_there { u64::MAX } else { end }
     }
 
     fn text(&mut self, kind: [u8; 4], start: u64, size: u32) {
@@ -163,7 +170,8 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn wav(&mut self, format: Format, data: Range<u64>) -> Wav {
+    fn wav(&mut self, format: Format, start: u64, stated_end: u64) -> Wav {
+        let end = stated_end.min(self.length.unwrap_or(u64::MAX)).max(start);
         Wav {
             rate_hz: format.rate_hz,
             channels: format.channels,
@@ -171,7 +179,8 @@ impl Walk<'_, '_> {
             coding: format.coding,
             bits: format.bits,
             frame_bytes: format.frame_bytes,
-            data,
+            data: start..end,
+            promised_end: if stated_end == u64::MAX { end } else { stated_end },
             texts: std::mem::take(&mut self.texts),
         }
     }
@@ -339,11 +348,14 @@ mod tests {
     }
 
     #[test]
-    fn the_data_is_bounded_by_its_size_and_by_the_source() {
+    fn the_data_ends_with_the_source_and_the_frames_where_the_header_says() {
         let with = |size: u32| riff(100, &[format(1, 2, 16), chunk(b"data", size, &[0; 10])]);
         assert_eq!(whole(&with(8)).frames(), Some(2));
-        assert_eq!(whole(&with(4000)).frames(), Some(2), "10 bytes are two frames and a half");
-        assert_eq!(whole(&with(UNKNOWN)).frames(), Some(2));
+        let cut = whole(&with(4000));
+        assert_eq!((cut.frames(), cut.data), (Some(1000), 44..54), "it was cut, and promised more");
+        for piped in [UNKNOWN, 0x7FFF_F000, 0x8000_0000] {
+            assert_eq!(whole(&with(piped)).frames(), Some(2), "10 bytes are two frames and a half");
+        }
         assert_eq!(whole(&with(0)).frames(), Some(0));
         let endless = parse(&with(UNKNOWN), None).unwrap().unwrap();
         assert_eq!((endless.frames(), endless.data), (None, 44..u64::MAX));

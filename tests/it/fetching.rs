@@ -88,6 +88,21 @@ fn an_origin_without_ranges_or_length_is_no_error() {
     assert!(node.get("/o/origin/endless").ok().body == song);
 }
 
+/// Where the index stands, and that there is one, shows only at the end of a body of unknown length.
+#[test]
+fn an_mp4_plays_from_an_origin_that_tells_no_length_wherever_its_index_is() {
+    for name in ["strings.m4a", "strings-moov-last.m4a"] {
+        let file = demo::FILES.iter().find(|file| file.name == name).unwrap();
+        let origin =
+            origin().file("told", file.bytes).file("endless", file.bytes).without_length().start();
+        let node = node().origin(&origin).start();
+        let told = node.wav("origin:told", "");
+        let endless = node.wav("origin:endless", "");
+        assert_eq!(endless.frames() as u64, file.frames, "{name}");
+        assert!(endless.data == told.data, "{name}");
+    }
+}
+
 #[test]
 fn a_far_range_does_not_wait_for_what_lies_before_it() {
     let song = bytes(8 << 20);

@@ -1,0 +1,163 @@
+//! What symphonia's Ogg reader does not say: which streams there are, and whether others follow them.
+//!
+//! Pure: no I/O, no clock, no executor. Bytes come through [`Read`].
+//!
+//! Source: RFC 3533. Streams that start together are multiplexed, streams that start behind each
+//! other are chained, and each has a serial number of its own.
+
+use super::mp4::Read;
+
+/// Streams that may start together.
+const STREAMS: usize = 64;
+/// Bytes of a first packet that are looked at: identification headers are shorter.
+const PACKET_BYTES: usize = 64;
+/// Pages of headers at most, for a file that has nothing else: large pictures lie in them.
+const HEADER_PAGES: usize = 4096;
+/// The longest page, and the header of one more.
+const TAIL_BYTES: u64 = 65_307 + 27;
+
+/// A stream that starts at the start of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stream {
+    pub(super) serial: u32,
+    /// The start of its first packet, which says what it is.
+    pub(super) packet: Vec<u8>,
+}
+
+/// The header of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Page {
+    serial: u32,
+    is_first: bool,
+    /// Frames up to its end, or whatever the codec counts; -1 if no packet ends on it.
+    granule: i64,
+    /// Packets that end on it.
+    packets: usize,
+    header_bytes: u64,
+    body_bytes: u64,
+}
+
+impl Page {
+    /// Parses the header at the start of `bytes`, of which 282 are enough.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let head = bytes.get(..27).filter(|head| head.starts_with(b"OggS\0"))?;
+        let lacing = bytes.get(27..27 + usize::from(head[26]))?;
+        Some(Self {
+            serial: u32::from_le_bytes(head[14..18].try_into().ok()?),
+            is_first: head[5] & 2 != 0,
+            granule: i64::from_le_bytes(head[6..14].try_into().ok()?),
+            packets: lacing.iter().filter(|length| **length < 255).count(),
+            header_bytes: 27 + lacing.len() as u64,
+            body_bytes: lacing.iter().map(|length| u64::from(*length)).sum(),
+        })
+    }
+
+    fn read(read: &mut Read<'_>, at: u64) -> Option<Self> {
+        let mut head = [0; 27 + 255];
+        let got = read(at, &mut head);
+        Self::parse(&head[..got])
+    }
+
+    fn bytes(&self) -> u64 {
+        self.header_bytes + self.body_bytes
+    }
+}
+
+/// The streams that start together at the start of the file, in its order.
+pub(super) fn streams(read: &mut Read<'_>) -> Vec<Stream> {
+    let (mut at, mut streams) = (0, Vec::new());
+    while streams.len() < STREAMS
+        && let Some(page) = Page::read(read, at).filter(|page| page.is_first)
+    {
+        let mut packet = vec![0; PACKET_BYTES.min(page.body_bytes as usize)];
+        let got = read(at + page.header_bytes, &mut packet);
+        packet.truncate(got);
+        streams.push(Stream { serial: page.serial, packet });
+        at += page.bytes();
+    }
+    streams
+}
+
+/// Whether the last page of a file of `length` bytes belongs to a stream that is none of `streams`:
+/// others follow them.
+pub(super) fn is_chained(read: &mut Read<'_>, length: u64, streams: &[Stream]) -> bool {
+    let start = length.saturating_sub(TAIL_BYTES);
+    let mut tail = vec![0; (length - start) as usize];
+    let got = read(start, &mut tail);
+    let tail = &tail[..got];
+    let last = (0..tail.len()).rev().find_map(|at| Page::parse(&tail[at..]));
+    last.is_some_and(|last| streams.iter().all(|stream| stream.serial != last.serial))
+}
+
+/// Whether the file of `length` bytes is whole and holds `packets` headers and no audio.
+pub(super) fn is_headers_only(read: &mut Read<'_>, length: u64, packets: usize) -> bool {
+    let (mut at, mut seen) = (0, 0);
+    for _ in 0..HEADER_PAGES {
+        if at == length {
+            return seen >= packets;
+        }
+        let Some(page) = Page::read(read, at).filter(|page| page.granule <= 0) else { break };
+        seen += page.packets;
+        at += page.bytes();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(flags: u8, granule: i64, serial: u32, packet: &[u8]) -> Vec<u8> {
+        let mut page = b"OggS\0".to_vec();
+        page.push(flags);
+        page.extend(granule.to_le_bytes());
+        page.extend(serial.to_le_bytes());
+        page.extend([0; 8]);
+        page.extend([1, packet.len() as u8]);
+        page.extend(packet);
+        page
+    }
+
+    fn source(bytes: &[u8]) -> impl FnMut(u64, &mut [u8]) -> usize + '_ {
+        |at, into| {
+            let rest = bytes.get(at as usize..).unwrap_or_default();
+            let count = rest.len().min(into.len());
+            into[..count].copy_from_slice(&rest[..count]);
+            count
+        }
+    }
+
+    #[test]
+    fn streams_that_start_together_are_found_and_one_behind_them_is_a_chain() {
+        let together = [page(2, 0, 7, b"\x80theora"), page(2, 0, 8, b"\x01vorbis")].concat();
+        let first = [&together[..], &page(0, 100, 8, &[9; 200]), &page(4, 200, 7, b"v")].concat();
+        let found = streams(&mut source(&first));
+        assert_eq!(found.iter().map(|stream| stream.serial).collect::<Vec<_>>(), [7, 8]);
+        assert_eq!(found[1].packet, b"\x01vorbis");
+        assert!(!is_chained(&mut source(&first), first.len() as u64, &found));
+        let both = [first, page(2, 0, 9, b"\x01vorbis"), page(4, 50, 9, b"a")].concat();
+        assert!(is_chained(&mut source(&both), both.len() as u64, &found));
+    }
+
+    #[test]
+    fn headers_alone_are_a_file_without_audio_and_cut_ones_are_not() {
+        let headers = [page(2, 0, 7, b"\x01"), page(0, 0, 7, b"\x03"), page(4, 0, 7, b"\x05")];
+        let whole = headers.concat();
+        let length = whole.len() as u64;
+        assert!(is_headers_only(&mut source(&whole), length, 3));
+        assert!(!is_headers_only(&mut source(&whole), length, 4));
+        assert!(!is_headers_only(&mut source(&whole[..whole.len() - 1]), length - 1, 3));
+        let audio = [whole, page(4, 64, 7, b"a")].concat();
+        assert!(!is_headers_only(&mut source(&audio), audio.len() as u64, 3));
+    }
+
+    #[test]
+    fn any_bytes_come_to_an_end() {
+        for fill in [0u8, 0xFF, b'O'] {
+            let bytes = [b"OggS\0\x02".to_vec(), vec![fill; 9000]].concat();
+            let found = streams(&mut source(&bytes));
+            is_chained(&mut source(&bytes), bytes.len() as u64, &found);
+            assert!(!is_headers_only(&mut source(&bytes), bytes.len() as u64, 1));
+        }
+    }
+}
