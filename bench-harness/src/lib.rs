@@ -9,6 +9,7 @@ use std::{
 
 mod client;
 mod node;
+pub mod replay;
 
 pub use client::{Keep, Stream};
 pub use node::{Node, Usage, binary};

@@ -13,6 +13,7 @@
 
 mod eviction;
 mod key;
+pub mod policy;
 mod store;
 
 pub use key::Key;

@@ -401,6 +401,17 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_is_read_by_the_name_it_shows() {
+        let mut policy = Policy::S3Fifo;
+        for (name, meant) in [("lru", Policy::Lru), ("s3-fifo", Policy::S3Fifo)] {
+            policy.set(&Value::String(name.into())).unwrap();
+            assert_eq!((policy, policy.show().unwrap()), (meant, quoted(name)));
+        }
+        let refused = policy.set(&Value::String("LRU".into())).unwrap_err();
+        assert_eq!((policy, refused.why.as_str()), (Policy::S3Fifo, "is not a policy"));
+    }
+
+    #[test]
     fn a_number_in_quotes_is_no_number_in_the_file() {
         let text = Value::String("5".into());
         assert!(0_usize.set(&text).is_err());
