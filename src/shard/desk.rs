@@ -154,7 +154,8 @@ impl Shard {
         let source = job.source();
         let owner = self.route.owner(&self.files.key(&source.name, &source.path)?);
         let (head, mut answer) = channel::bounded(1);
-        let (body, parts) = channel::bounded(credits(&job));
+        // The block that is being written to the socket has left the channel.
+        let (body, parts) = channel::bounded(credits(&job) - 1);
         let task = if owner == self.id {
             self.begin(job, Outlet::Local { head, body })?
         } else {

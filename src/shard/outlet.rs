@@ -55,6 +55,14 @@ impl Outlet {
         }
     }
 
+    /// Waits until a block can go, so that none is made that would have to wait.
+    pub(super) async fn room(&self) {
+        match self {
+            Outlet::Local { body, .. } => body.room().await,
+            Outlet::Remote { credits, .. } => credits.some().await,
+        }
+    }
+
     /// Ends the body: complete, or short.
     pub(super) async fn end(&self, result: Result<(), Abort>) {
         match (self, result) {
@@ -91,10 +99,16 @@ impl Credits {
     }
 
     async fn take(&self) {
+        self.some().await;
+        self.left.set(self.left.get() - 1);
+    }
+
+    /// Waits until there is one.
+    async fn some(&self) {
         loop {
             let more = self.more.listen();
-            if let Some(left) = self.left.get().checked_sub(1) {
-                return self.left.set(left);
+            if self.left.get() > 0 {
+                return;
             }
             more.await;
         }

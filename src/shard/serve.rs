@@ -31,7 +31,7 @@ const SLICE: Duration = Duration::from_micros(200);
 /// What the decoded samples depend on besides their source: a new version of a decoder, or of the
 /// resampler, may round otherwise.
 const DECODERS: &str =
-    concat!(env!("CARGO_PKG_VERSION"), " symphonia-0.6.1 nanomp3-0.2.0 rubato-5.0.1");
+    concat!(env!("CARGO_PKG_VERSION"), " symphonia-0.6.1 nanomp3-0.2.0 realfft-3.5.1");
 
 /// The buffer memory that may be on loan before new sessions are refused.
 const FULL: f64 = 0.9;
@@ -147,6 +147,7 @@ async fn understand(
 async fn play(shard: &Shard, mut ready: Ready, mut pace: Pace, out: &Outlet) -> Result<(), Gone> {
     let player = &mut ready.player;
     let result = loop {
+        out.room().await;
         match next_block(player, &shard.decode, pace.lead_us()).await {
             Ok(Some(block)) => {
                 pace.sent(player);
