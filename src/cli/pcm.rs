@@ -13,6 +13,7 @@ use super::{
     start_log,
 };
 use crate::{
+    bufpool::Block,
     decode::{Dither, Quality},
     pcm::{Ask, Format, RATES_HZ, Rendition, SourceName},
     runtime,
@@ -67,22 +68,41 @@ async fn decode(shard: Rc<Shard>, ask: Ask, to: &Path) -> Result<(), Failure> {
     // Opened only now, so that a source that cannot be decoded leaves an old file as it is.
     let mut sink = Sink::open(to)?;
     let mut bytes = 0_u64;
+    let mut blocks = Vec::with_capacity(TOGETHER);
     loop {
         match response.body.recv().await {
             Some(Ok(Some(block))) => {
                 bytes += block.len() as u64;
-                let written = runtime::blocking(move || sink.write(&block)).await;
-                sink =
-                    written.unwrap_or_else(|_| Err(Failure::new(ExitCode::Io, "writing broke")))?;
+                blocks.push(block);
+                if blocks.len() == TOGETHER {
+                    (sink, blocks) = write(sink, blocks).await?;
+                }
             }
             Some(Ok(None)) => break,
             Some(Err(_)) | None => {
+                write(sink, blocks).await?;
                 let what = format!("the source broke off; {bytes} bytes of it are written");
                 return Err(Failure::new(ExitCode::Io, what).at(source.path_without_query()));
             }
         }
     }
+    (sink, _) = write(sink, blocks).await?;
     sink.finish(&rendition, bytes)
+}
+
+/// Blocks that are written at a time. Each change to the thread that may wait and back costs both
+/// sides 10 us, as much as a hundredth of the decoding of a block.
+const TOGETHER: usize = 4;
+
+/// Writes `blocks`, and gives their place back.
+async fn write(mut sink: Sink, mut blocks: Vec<Block>) -> Result<(Sink, Vec<Block>), Failure> {
+    let written = runtime::blocking(move || {
+        for block in blocks.drain(..) {
+            sink = sink.write(&block)?;
+        }
+        Ok((sink, blocks))
+    });
+    written.await.unwrap_or_else(|_| Err(Failure::new(ExitCode::Io, "writing broke")))
 }
 
 /// Where the bytes go: a file, or stdout.
