@@ -9,9 +9,11 @@ use std::{
 
 mod client;
 mod node;
+mod table;
 
 pub use client::{Keep, Stream};
 pub use node::{Node, Usage, binary};
+pub use table::Table;
 
 /// The middle one of `values`.
 ///
