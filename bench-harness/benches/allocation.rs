@@ -2,9 +2,10 @@
 //!
 //! `cargo bench --bench allocation`. A counting allocator sees what the decoder and the pipeline
 //! hold after each step, without the blocks of the pool; the pool says what of the source is in
-//! memory; the kernel says which pages of the stack were touched. Then the release node plays to
-//! clients that stop reading: what the process holds more for each of them is all of it together,
-//! blocks of PCM and the connection included.
+//! memory; the kernel says which pages of the stack are in it at the end: those that opening touched
+//! were given back before the first frame. What streams of a core share of a resampler is said apart.
+//! Then the release node plays to clients that stop reading: what the process holds more for each of
+//! them is all of it together, blocks of PCM and the connection included.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use std::{
@@ -23,7 +24,7 @@ use kithara::{
     decode::{Ask, Decoder, Dither, Encoding, Pipeline, Quality, Spec, StackOptions, Stacks, Step},
     stream::Resident,
 };
-use kithara_bench::{CODINGS, Node, Scratch, Stream, music};
+use kithara_bench::{CODINGS, Node, Scratch, Stream, Table, music};
 
 /// Counts what is allocated and not yet freed.
 struct Counting;
@@ -61,25 +62,22 @@ fn main() {
     let scratch = Scratch::new("allocation");
     let files = music(scratch.path(), 60);
     println!("KiB of one stream, 44.1 to 48 kHz, s16, at its most");
-    println!(
-        "{:<12} {:>8} {:>6} {:>10} {:>6} {:>8} {:>9} {:>7}",
-        "file", "decoder", "stack", "resampler", "input", "sum", "in node", "needed"
-    );
+    let heads = ["file", "decoder", "stack", "resampler", "input", "sum", "in node", "needed"];
+    let table = Table::new(12, heads);
+    let mut shared = 0;
     for (file, (name, _)) in files.iter().zip(CODINGS) {
         let parts = parts(file);
         let whole = in_node(scratch.path(), name);
         let needed = if name.ends_with("ogg") { NEEDED_VORBIS_KIB } else { NEEDED_KIB };
-        let Parts { decoder, stack, resampler, input } = parts;
-        println!(
-            "{name:<12} {:>8} {:>6} {:>10} {:>6} {:>8} {:>9} {needed:>7}",
-            kib(decoder),
-            kib(stack),
-            kib(resampler),
-            kib(input),
-            kib(decoder + stack + resampler + input),
-            kib(whole)
-        );
+        let Parts { decoder, stack, resampler, input, .. } = parts;
+        let sum = decoder + stack + resampler + input;
+        let [decoder, stack, resampler, input, sum, whole] =
+            [decoder, stack, resampler, input, sum, whole].map(|bytes| kib(bytes).to_string());
+        let (name, needed) = (name.to_owned(), needed.to_string());
+        table.row([name, decoder, stack, resampler, input, sum, whole, needed]);
+        shared = parts.shared;
     }
+    println!("{} KiB of resampler are shared by the streams of a core", kib(shared));
 }
 
 fn kib(bytes: usize) -> usize {
@@ -93,18 +91,21 @@ struct Parts {
     stack: usize,
     resampler: usize,
     input: usize,
+    /// What the first resampler of a pair of rates made, and those after it use.
+    shared: usize,
 }
 
 /// Plays a file in this process, fed as a session is: a block of 64 KiB when one is missing.
 fn parts(file: &Path) -> Parts {
     let bytes = fs::read(file).expect("the file was just made");
     let pool = BufPool::new(bufpool::Options { budget_bytes: 64 << 20 });
-    // Once before what is measured: tables that are made once a process are nobody's.
-    let _ = play(&bytes, &pool);
-    play(&bytes, &pool)
+    // One before that which is measured: what is made once a process or a core is nobody's.
+    let (first, _pipeline) = play(&bytes, &pool);
+    let (second, _) = play(&bytes, &pool);
+    Parts { shared: first.resampler.saturating_sub(second.resampler), ..second }
 }
 
-fn play(bytes: &[u8], pool: &BufPool) -> Parts {
+fn play(bytes: &[u8], pool: &BufPool) -> (Parts, Option<Pipeline>) {
     let stacks = Stacks::new(StackOptions { stack_bytes: STACK_BYTES, keep: 0 });
     let resident = Resident::new(Some(bytes.len() as u64));
     let mut block = vec![0; 64 << 10];
@@ -121,7 +122,7 @@ fn play(bytes: &[u8], pool: &BufPool) -> Parts {
         let before = LIVE.load(Ordering::Relaxed) - blocks();
         match decoder.step(Instant::now() + Duration::from_millis(1)).expect("sound") {
             Step::Need { position, .. } => {
-                resident.release_before(position.saturating_sub(64 << 10));
+                resident.clear();
                 let part = &bytes[position as usize..];
                 let part = &part[..part.len().min(64 << 10)];
                 let mut room = pool.take(Class::Large).expect("within the budget");
@@ -154,7 +155,7 @@ fn play(bytes: &[u8], pool: &BufPool) -> Parts {
             parts.decoder.max((held.max(before) - at_first).saturating_sub(pipeline_bytes));
     }
     parts.stack = touched(stack);
-    parts
+    (parts, pipeline)
 }
 
 const SPEC: Spec = Spec {

@@ -18,7 +18,7 @@ use kithara::{
     decode::{Ask, Decoder, Dither, Encoding, Pipeline, Quality, Spec, StackOptions, Stacks, Step},
     stream::Resident,
 };
-use kithara_bench::{CODINGS, Scratch, binary, median, music, thread_cpu};
+use kithara_bench::{CODINGS, Scratch, Table, binary, median, music, thread_cpu};
 
 /// The ratios that have to be reached, in the order of the codings; of Vorbis none is asked.
 const NEEDED: [&str; 4] = ["1.05", "1.05", "1.20", "-"];
@@ -30,10 +30,8 @@ fn main() {
     let files = music(scratch.path(), seconds);
     let program = binary();
     println!("{seconds} s of stereo at 44.1 kHz, medians of {repeats}, CPU seconds");
-    println!(
-        "{:<12} {:>9} {:>9} {:>9} {:>7} {:>8} {:>7}",
-        "file", "kithara", "process", "ffmpeg", "ratio", "process", "needed"
-    );
+    let heads = ["file", "thread", "process", "ffmpeg", "of thread", "of process", "needed"];
+    let table = Table::new(12, heads);
     for ((file, (name, _)), needed) in files.iter().zip(CODINGS).zip(NEEDED) {
         let (mut ours, mut whole, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..repeats {
@@ -42,11 +40,11 @@ fn main() {
             whole.push(process_seconds(&program, file));
         }
         let [ours, whole, theirs] = [ours, whole, theirs].map(median);
-        println!(
-            "{name:<12} {ours:>9.3} {whole:>9.3} {theirs:>9.3} {:>7.2} {:>8.2} {needed:>7}",
-            theirs / ours,
-            theirs / whole
-        );
+        let seconds = [ours, whole, theirs].map(|seconds| format!("{seconds:.3}"));
+        let ratios = [ours, whole].map(|seconds| format!("{:.2}", theirs / seconds));
+        let ([ours, whole, theirs], [of_thread, of_process]) = (seconds, ratios);
+        let (name, needed) = (name.to_owned(), needed.to_owned());
+        table.row([name, ours, whole, theirs, of_thread, of_process, needed]);
     }
 }
 

@@ -1,9 +1,6 @@
 //! The signal side alone: what mixing, resampling, quantising and FLAC cost per second of audio.
 //!
 //! `cargo bench --bench signal_speed`. The best of several runs of CPU time each.
-#![allow(clippy::print_stdout)]
-
-use std::time::Duration;
 
 use kithara::{
     decode::{
@@ -12,12 +9,16 @@ use kithara::{
     },
     encode::flac::Encoder,
 };
+use kithara_bench::{Table, thread_cpu};
 
 const SECONDS: usize = 30;
 
 fn main() {
     let frames = music(2);
-    println!("{:<44} {:>14}", "stage, stereo", "x real time");
+    let table = Table::new(44, ["stage, stereo", "x real time"]);
+    let report = |name: &str, seconds: f64| {
+        table.row([name.to_owned(), format!("{:.0}", SECONDS as f64 / seconds)]);
+    };
     for encoding in [Encoding::S16le, Encoding::S24le, Encoding::S32le, Encoding::F32le] {
         for dither in [Dither::None, Dither::Tpdf] {
             let seconds = best(|| quantise_all(&frames, encoding, dither));
@@ -38,23 +39,14 @@ fn main() {
     }
 }
 
-fn report(name: &str, seconds: f64) {
-    println!("{name:<44} {:>14.0}", SECONDS as f64 / seconds);
-}
-
 /// Seconds of CPU time of the fastest of seven runs.
 fn best(mut run: impl FnMut()) -> f64 {
     let once = |_| {
-        let before = cpu();
+        let before = thread_cpu();
         run();
-        (cpu() - before).as_secs_f64()
+        (thread_cpu() - before).as_secs_f64()
     };
     (0..7).map(once).fold(f64::INFINITY, f64::min)
-}
-
-fn cpu() -> Duration {
-    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
 }
 
 /// Tones with harmonics and a little noise.

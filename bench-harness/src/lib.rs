@@ -10,9 +10,11 @@ use std::{
 mod client;
 mod node;
 pub mod replay;
+mod table;
 
 pub use client::{Keep, Stream};
 pub use node::{Node, Usage, binary};
+pub use table::Table;
 
 /// The middle one of `values`.
 ///

@@ -71,11 +71,15 @@ impl Found {
         F: FnOnce(Rc<Shard>, SourceName) -> Fut + Clone + Send + 'static,
         Fut: Future<Output = Result<T, Failure>> + 'static,
     {
-        let roots = net::Roots::load();
+        let Self { source, options, .. } = self;
+        // Reading the machine's certificates takes longer than a second of audio.
+        let roots = match options.origins.is_empty() {
+            true => net::Roots::only([]).expect("nothing is readable"),
+            false => net::Roots::load(),
+        };
         let mesh = Mesh::new(1, MAILBOX);
         let (result, outcome) = mpsc::channel();
         let one = runtime::Options { shards: 1, ..runtime::Options::default() };
-        let Self { source, options, .. } = self;
         runtime::run(one, move |id| {
             let (work, result, source) = (work.clone(), result.clone(), source.clone());
             let shard = shard(id, options.clone(), roots.clone(), mesh.clone());

@@ -13,6 +13,7 @@ use super::{
     start_log,
 };
 use crate::{
+    bufpool::Block,
     decode::{Dither, Quality},
     file::conditional::Conditions,
     pcm::{Ask, Format, RATES_HZ, Rendition, SourceName},
@@ -69,24 +70,42 @@ async fn decode(shard: Rc<Shard>, ask: Ask, shown: &str, to: &Path) -> Result<()
     // Opened only now, so that a source that cannot be decoded leaves an old file as it is.
     let mut sink = Sink::open(to)?;
     let mut bytes = 0_u64;
+    let mut blocks = Vec::with_capacity(TOGETHER);
     loop {
         match response.body.recv().await {
-            // Its credit stays here until it is written.
             Some(Ok(Some(sent))) => {
+                // Its credit returns here: what bounds the blocks is that they are waited for.
                 bytes += sent.len() as u64;
-                let block = sent.block().clone();
-                let written = runtime::blocking(move || sink.write(&block)).await;
-                sink =
-                    written.unwrap_or_else(|_| Err(Failure::new(ExitCode::Io, "writing broke")))?;
+                blocks.push(sent.block().clone());
+                if blocks.len() == TOGETHER {
+                    (sink, blocks) = write(sink, blocks).await?;
+                }
             }
             Some(Ok(None)) => break,
             Some(Err(_)) | None => {
+                write(sink, blocks).await?;
                 let what = format!("the source broke off; {bytes} bytes of it are written");
                 return Err(Failure::new(ExitCode::Io, what).at(shown));
             }
         }
     }
+    (sink, _) = write(sink, blocks).await?;
     sink.finish(&rendition, bytes)
+}
+
+/// Blocks that are written at a time. Each change to the thread that may wait and back costs both
+/// sides 10 us, as much as a hundredth of the decoding of a block.
+const TOGETHER: usize = 4;
+
+/// Writes `blocks`, and gives their place back.
+async fn write(mut sink: Sink, mut blocks: Vec<Block>) -> Result<(Sink, Vec<Block>), Failure> {
+    let written = runtime::blocking(move || {
+        for block in blocks.drain(..) {
+            sink = sink.write(&block)?;
+        }
+        Ok((sink, blocks))
+    });
+    written.await.unwrap_or_else(|_| Err(Failure::new(ExitCode::Io, "writing broke")))
 }
 
 /// Where the bytes go: a file, or stdout.

@@ -107,15 +107,45 @@ impl Drop for Lent {
     }
 }
 
+/// The lowest address of `stack` above its guard page.
+fn floor(stack: &DefaultStack) -> usize {
+    stack.limit().get() + rustix::param::page_size()
+}
+
 /// Lets the kernel take the pages of an unused stack when it needs memory.
 fn offer_pages(stack: &DefaultStack) {
-    let guard_bytes = rustix::param::page_size();
-    let start = stack.limit().get() + guard_bytes;
+    let start = floor(stack);
     let length = stack.base().get() - start;
     // SAFETY: the range is the writable part of a mapping that `stack` owns, and no coroutine runs
     // on it: its `Lent` is being dropped. Whoever runs on it next reads nothing it did not write.
     // An error only means that the pages stay.
     let _ = unsafe { madvise(start as *mut _, length, Advice::LinuxFree) };
+}
+
+/// The part of a coroutine's stack that lies below whoever runs on it.
+#[derive(Clone, Copy)]
+pub(super) struct Below {
+    /// The lowest address that may be written.
+    floor: usize,
+}
+
+/// What a call to the kernel may need of the stack below its caller.
+const CALL_BYTES: usize = 16 << 10;
+
+impl Below {
+    /// Gives back the pages below that were touched once and may never be again: decoders are made
+    /// on the stack, of up to 100 KiB, before they move to the heap.
+    #[inline(never)]
+    pub(super) fn release(self) {
+        let here = 0_u8;
+        let page_bytes = rustix::param::page_size();
+        let end = ((&raw const here) as usize).saturating_sub(CALL_BYTES) / page_bytes * page_bytes;
+        let Some(length) = end.checked_sub(self.floor).filter(|length| *length > 0) else { return };
+        // SAFETY: the range is of the stack that this code runs on, and ends below all frames that
+        // are on it. Who comes there later reads nothing it did not write. An error only means that
+        // the pages stay.
+        let _ = unsafe { madvise(self.floor as *mut _, length, Advice::LinuxDontNeed) };
+    }
 }
 
 /// The inside's handle to leave the coroutine: gives a `Y` and gets an `I` when entered again.
@@ -135,15 +165,17 @@ pub(super) enum Back<Y> {
 }
 
 impl<I, Y> Coroutine<I, Y> {
-    /// A coroutine that has not begun. `body` gets the handle to leave and the first `I`.
+    /// A coroutine that has not begun. `body` gets the handle to leave and what lies below it.
     ///
     /// # Errors
     /// [`Error::NoStack`].
     pub(super) fn new(
         stacks: &Stacks,
-        body: impl FnOnce(&Leave<I, Y>, I) -> Result<(), Error> + 'static,
+        body: impl FnOnce(&Leave<I, Y>, Below) -> Result<(), Error> + 'static,
     ) -> Result<Self, Error> {
-        Ok(Self { raw: Raw::with_stack(stacks.take()?, body) })
+        let stack = stacks.take()?;
+        let below = Below { floor: floor(stack.stack()) };
+        Ok(Self { raw: Raw::with_stack(stack, move |leave, _| body(leave, below)) })
     }
 
     /// Enters the coroutine until it leaves or ends. One that has ended says so again.
@@ -184,7 +216,7 @@ mod tests {
         let dropped = Rc::new(Cell::new(0));
         for round in 1..=3 {
             let witness = Witness(Rc::clone(&dropped));
-            let mut coroutine = Coroutine::new(&stacks, move |leave: &Leave<(), u32>, ()| {
+            let mut coroutine = Coroutine::new(&stacks, move |leave: &Leave<(), u32>, _| {
                 let _alive = witness;
                 leave.suspend(7);
                 Ok(())
@@ -200,7 +232,7 @@ mod tests {
     #[test]
     fn a_panic_inside_is_an_error_outside_and_the_stack_comes_home() {
         let stacks = Stacks::new(Options::default());
-        let mut coroutine = Coroutine::new(&stacks, |leave: &Leave<(), ()>, ()| {
+        let mut coroutine = Coroutine::new(&stacks, |leave: &Leave<(), ()>, _| {
             leave.suspend(());
             panic!("on purpose");
         })
@@ -210,6 +242,44 @@ mod tests {
         assert!(matches!(coroutine.enter(()), Back::Ended(Ok(()))));
         drop(coroutine);
         assert_eq!(stacks.free(), 1);
+    }
+
+    /// Touches `bytes` of the stack below.
+    #[inline(never)]
+    fn dig(bytes: usize) -> u8 {
+        let mut hole = [0_u8; 4096];
+        std::hint::black_box(&mut hole);
+        if bytes > hole.len() { dig(bytes - hole.len()) ^ hole[7] } else { hole[9] }
+    }
+
+    /// Pages of the stack above `floor` that are in memory, in bytes.
+    fn touched(below: Below) -> usize {
+        use std::os::unix::fs::FileExt;
+        let page_bytes = rustix::param::page_size();
+        let mut entries = vec![0; (256 << 10) / page_bytes * 8];
+        let pagemap = std::fs::File::open("/proc/self/pagemap").unwrap();
+        pagemap.read_exact_at(&mut entries, (below.floor / page_bytes * 8) as u64).unwrap();
+        entries.as_chunks::<8>().0.iter().filter(|entry| entry[7] >> 7 == 1).count() * page_bytes
+    }
+
+    #[test]
+    fn what_was_touched_below_is_given_back_and_what_stands_above_stays() {
+        let stacks = Stacks::new(Options { stack_bytes: 256 << 10, keep: 0 });
+        let seen = Rc::new(Cell::new((0, 0, 0)));
+        let told = Rc::clone(&seen);
+        let mut coroutine = Coroutine::new(&stacks, move |_: &Leave<(), ()>, below| {
+            let above = std::hint::black_box([7_u8; 1000]);
+            dig(128 << 10);
+            let before = touched(below);
+            below.release();
+            told.set((before, touched(below), above.iter().map(|x| usize::from(*x)).sum()));
+            Ok(())
+        })
+        .unwrap();
+        assert!(matches!(coroutine.enter(()), Back::Ended(Ok(()))));
+        let (before, after, above) = seen.get();
+        assert!(before >= 128 << 10 && after <= 48 << 10, "{before} bytes, then {after}");
+        assert_eq!(above, 7000);
     }
 
     #[test]

@@ -77,8 +77,8 @@ impl Decoder {
         }
         let (track, from_frame) = (ask.track, ask.from_frame);
         let (inner_desk, inner_resident) = (Rc::clone(&desk), resident.clone());
-        let coroutine = Coroutine::new(stacks, move |leave, ()| {
-            let inside = Inside { leave, desk: inner_desk, resident: inner_resident };
+        let coroutine = Coroutine::new(stacks, move |leave, below| {
+            let inside = Inside { leave, below, desk: inner_desk, resident: inner_resident };
             track::run(Rc::new(inside), track, from_frame)
         })?;
         Ok(Self {

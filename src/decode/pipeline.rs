@@ -9,8 +9,9 @@ use std::{collections::VecDeque, iter};
 use super::{
     Frames, Info, Sample,
     mix::{MAX_CHANNELS, Mixer},
+    overlap_add::Resampler,
     quantise::{Dither, Encoding, quantise, quantise_wide, to_wide},
-    resample::{Blocks, Quality, RatesRefused, Resampler, frames_out},
+    resample::{Blocks, Quality, RatesRefused, frames_out},
 };
 
 /// What the output is to be.
@@ -350,10 +351,12 @@ impl<T: Silent> Held<T> {
 
     /// Adds `count` frames, which `fill` appends to every plane.
     fn append(&mut self, count: usize, fill: impl FnOnce(&mut [Vec<T>])) {
-        if self.taken > 0 {
-            self.planes.iter_mut().for_each(|plane| drop(plane.drain(..self.taken)));
-            self.taken = 0;
+        for plane in &mut self.planes {
+            plane.drain(..self.taken);
+            // Packets are of one length: room for more than is asked now would stay unused.
+            plane.reserve_exact(count);
         }
+        self.taken = 0;
         fill(&mut self.planes);
         self.add_run(Run { silent: false, frames: count as u64 });
     }
@@ -393,28 +396,31 @@ impl<T: Silent> Held<T> {
         count
     }
 
-    /// Moves up to `count` frames to the start of `into` and fills what is missing with silence.
-    fn take_block(&mut self, count: usize, into: &mut [Vec<T>]) {
-        let mut filled = 0;
-        while filled < count {
-            let taken = self.take(count - filled, |from, frames| {
-                copy_run(from, filled, frames, into);
-            });
-            if taken == 0 {
-                break;
+    /// Copies frames of one plane from the front on; what is not held is silence.
+    fn copy(&self, plane: usize, into: &mut [T]) {
+        let (mut at, mut from) = (0, self.taken);
+        for run in &self.runs {
+            let count = run.frames.min((into.len() - at) as u64) as usize;
+            let part = &mut into[at..at + count];
+            if run.silent {
+                part.fill(T::ZERO);
+            } else {
+                part.copy_from_slice(&self.planes[plane][from..from + count]);
+                from += count;
             }
-            filled += taken;
+            at += count;
         }
-        into.iter_mut().for_each(|plane| plane[filled..count].fill(T::ZERO));
+        into[at..].fill(T::ZERO);
     }
-}
 
-fn copy_run<T: Silent>(from: Planes<'_, T>, at: usize, count: usize, into: &mut [Vec<T>]) {
-    for (index, plane) in into.iter_mut().enumerate() {
-        let part = &mut plane[at..at + count];
-        match from {
-            Planes::Audio { planes, from } => part.copy_from_slice(&planes[index][from..][..count]),
-            Planes::Silence => part.fill(T::ZERO),
+    /// Lets go of up to `count` frames.
+    fn pass(&mut self, count: usize) {
+        let mut left = count;
+        while left > 0 {
+            match self.take(left, |_, _| ()) {
+                0 => break,
+                taken => left -= taken,
+            }
         }
     }
 }
@@ -424,8 +430,6 @@ fn copy_run<T: Silent>(from: Planes<'_, T>, at: usize, count: usize, into: &mut 
 struct Resampled {
     resampler: Resampler,
     held: Held<f32>,
-    /// One block of input.
-    input: Vec<Vec<f32>>,
     /// One block of output, of which frames `ready` are still to go out.
     output: Vec<Vec<f32>>,
     ready: std::ops::Range<usize>,
@@ -441,7 +445,6 @@ impl Resampled {
         Self {
             resampler: Resampler::new(blocks, planes),
             held: Held::new(planes),
-            input: vec![vec![0.0; blocks.input]; planes],
             output: vec![vec![0.0; blocks.output]; planes],
             ready: 0..0,
             drop: from + blocks.delay() - start,
@@ -455,8 +458,10 @@ impl Resampled {
             if !finished && self.held.frames() < blocks.input as u64 {
                 return false;
             }
-            self.held.take_block(blocks.input, &mut self.input);
-            self.resampler.block(&self.input, &mut self.output);
+            for (plane, output) in self.output.iter_mut().enumerate() {
+                self.resampler.block(plane, |block| self.held.copy(plane, block), output);
+            }
+            self.held.pass(blocks.input);
             let before = self.drop.min(blocks.output as u64);
             self.drop -= before;
             self.ready = before as usize..blocks.output;

@@ -24,6 +24,8 @@ pub(super) fn append(
     use GenericAudioBufferRef as Any;
     let limit = if lossy { CODED_LIMIT } else { PCM_LIMIT };
     let planes = &mut into.planes;
+    // The tray's room is that of its fullest load: a growth by doubling would never be used.
+    planes.iter_mut().for_each(|plane| plane.reserve_exact(to - from));
     match decoded {
         Any::F32(buffer) if planes.len() == 1 && buffer.num_planes() == 2 => {
             fold(buffer, from, to, &mut planes[0], |sample| scrubbed(sample, limit));

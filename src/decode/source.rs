@@ -14,7 +14,10 @@ use std::{
 use send_wrapper::SendWrapper;
 use symphonia::core::io::MediaSource;
 
-use super::{Frames, Info, coroutine::Leave};
+use super::{
+    Frames, Info,
+    coroutine::{Below, Leave},
+};
 use crate::stream::Resident;
 
 /// Why the inside left.
@@ -49,6 +52,7 @@ pub(super) struct Desk {
 /// The inside's way to bytes, and out.
 pub(super) struct Inside<'y> {
     pub(super) leave: &'y Leave<(), Pause>,
+    pub(super) below: Below,
     pub(super) desk: Rc<Desk>,
     pub(super) resident: Resident,
 }

@@ -25,8 +25,9 @@ use super::{
     source::{Inside, Pause},
 };
 
-/// Frames after which a tray goes out: a few packets of every codec, 32 KiB of stereo.
-const TRAY_FRAMES: usize = 4096;
+/// Frames after which a tray goes out: one packet of most codecs. A larger tray saves nothing that
+/// can be measured, and each stream holds one, and the room behind it for what it brought.
+const TRAY_FRAMES: usize = 1024;
 /// Packets in a row that a reader may stumble over before the rest is given up.
 const STUMBLES: u32 = 64;
 
@@ -187,6 +188,8 @@ impl<'a, 'y> Player<'a, 'y> {
         if self.shape.is_none() && count > 0 {
             let shape = shape_of(&decoded, &self.params, self.known.codec)?;
             self.shape = Some(shape);
+            // Everything is built now; a running decoder needs little of what that took.
+            self.inside.below.release();
             announce(self.inside, &self.known, shape, &self.timeline);
             // Silence that an edit list asks for, then what did not decode before this packet.
             let lead = self.clock + self.timeline.delay.max(0);

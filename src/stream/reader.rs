@@ -115,14 +115,17 @@ impl Reader {
     }
 
     /// Notes where the stream is now: what lies behind is let go, what lies ahead is demanded.
+    ///
+    /// Who asks for a byte has copied those before it; one that goes back has them read again.
     fn aim(&mut self, position: u64) {
-        if position != self.next && self.resident.resident_to(position) == position {
-            self.epoch += 1;
-            self.ahead.jumped();
+        if self.resident.resident_to(position) == position {
             self.resident.clear();
-            self.next = position;
+            if position != self.next {
+                self.epoch += 1;
+                self.ahead.jumped();
+                self.next = position;
+            }
         }
-        self.resident.release_before(position.saturating_sub(CHUNK_BYTES));
         if let Source::Asset(lease) = &self.source {
             // What is resident here need not be fetched again if the cache has let go of it.
             let from = self.resident.resident_to(position);

@@ -87,13 +87,7 @@ impl Resident {
         end
     }
 
-    /// Lets go of blocks that end at or before `position`.
-    pub fn release_before(&self, position: u64) {
-        let mut inner = self.inner.borrow_mut();
-        inner.blocks.retain(|(start, block)| start + block.len() as u64 > position);
-    }
-
-    /// Lets go of everything: after a seek.
+    /// Lets go of everything: what is wanted next lies elsewhere.
     pub fn clear(&self) {
         self.inner.borrow_mut().blocks.clear();
     }
@@ -152,12 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn passed_blocks_are_released() {
+    fn what_was_let_go_is_not_there_and_the_end_is_still_known() {
         let resident = Resident::new(Some(8));
         resident.insert(0, block(b"abcd"));
         resident.insert(4, block(b"efgh"));
-        resident.release_before(5);
-        assert_eq!(resident.bytes(), 4);
+        resident.clear();
+        assert_eq!((resident.bytes(), resident.resident_to(0)), (0, 0));
         assert!(resident.at_end(8) && !resident.at_end(7));
     }
 }

@@ -1,4 +1,4 @@
-//! Resident bytes against an obvious model: whatever is inserted and released, what is read is what
+//! Resident bytes against an obvious model: whatever is inserted and let go, what is read is what
 //! the source has there.
 
 #![no_main]
@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
         let position = u64::from(u16::from_le_bytes([step[1], step[2]]));
         match step[0] % 4 {
             0 | 1 => insert(&pool, &resident, position, 1 + usize::from(step[3]) * 8),
-            2 => resident.release_before(position),
+            2 => resident.clear(),
             _ => read(&resident, position, usize::from(step[3]) * 8),
         }
     }
