@@ -23,7 +23,7 @@
 //! | 8 | [`server`], then [`config`], [`cli`] | the outside |
 //!
 //! `glommio` is named only in `runtime/` and `storage/dma.rs`, `hyper` only in `runtime`, `net` and
-//! `server`, `symphonia` only in `decode`, `realfft` in one file of it. A file whose docs say `Pure:`
+//! `server`, `symphonia` only in `decode`, `rubato` in one file of it. A file whose docs say `Pure:`
 //! decides and does nothing else: it gets bytes and times as arguments.
 //!
 //! # The life of a request

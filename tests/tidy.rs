@@ -32,7 +32,7 @@ const SEAMS: &[(&str, &[&str])] = &[
     ("hyper", &["runtime/", "net/", "server/"]),
     ("symphonia", &["decode/"]),
     ("nanomp3", &["decode/mp3.rs"]),
-    ("realfft", &["decode/overlap_add.rs"]),
+    ("rubato", &["decode/resample.rs"]),
 ];
 
 /// What a file that calls itself pure must not mention.

@@ -28,7 +28,6 @@ mod mp3;
 mod mp4;
 mod ogg;
 mod opening;
-mod overlap_add;
 mod pipeline;
 mod planes;
 mod quantise;
@@ -49,8 +48,9 @@ pub use frames::Frames;
 pub use identity::identity;
 pub use info::{Channels, Info, Sample};
 pub use mix::{MAX_CHANNELS, Mixer, default_mask};
-pub use overlap_add::Resampler;
 pub use pipeline::{Pipeline, Spec, SpecError};
 pub use quantise::{Dither, Encoding, quantise, quantise_wide};
-pub use resample::{Blocks, MAX_BLOCK_FRAMES, Quality, RATES_HZ, RatesRefused, frames_out};
+pub use resample::{
+    Blocks, MAX_BLOCK_FRAMES, Quality, RATES_HZ, RatesRefused, Resampler, frames_out,
+};
 pub use sniff::{Container, sniff};

@@ -9,9 +9,8 @@ use std::{collections::VecDeque, iter};
 use super::{
     Frames, Info, Sample,
     mix::{MAX_CHANNELS, Mixer},
-    overlap_add::Resampler,
     quantise::{Dither, Encoding, quantise, quantise_wide, to_wide},
-    resample::{Blocks, Quality, RatesRefused, frames_out},
+    resample::{Blocks, Quality, RatesRefused, Resampler, frames_out},
 };
 
 /// What the output is to be.
@@ -396,31 +395,28 @@ impl<T: Silent> Held<T> {
         count
     }
 
-    /// Copies frames of one plane from the front on; what is not held is silence.
-    fn copy(&self, plane: usize, into: &mut [T]) {
-        let (mut at, mut from) = (0, self.taken);
-        for run in &self.runs {
-            let count = run.frames.min((into.len() - at) as u64) as usize;
-            let part = &mut into[at..at + count];
-            if run.silent {
-                part.fill(T::ZERO);
-            } else {
-                part.copy_from_slice(&self.planes[plane][from..from + count]);
-                from += count;
+    /// Moves up to `count` frames to the start of `into` and fills what is missing with silence.
+    fn take_block(&mut self, count: usize, into: &mut [Vec<T>]) {
+        let mut filled = 0;
+        while filled < count {
+            let taken = self.take(count - filled, |from, frames| {
+                copy_run(from, filled, frames, into);
+            });
+            if taken == 0 {
+                break;
             }
-            at += count;
+            filled += taken;
         }
-        into[at..].fill(T::ZERO);
+        into.iter_mut().for_each(|plane| plane[filled..count].fill(T::ZERO));
     }
+}
 
-    /// Lets go of up to `count` frames.
-    fn pass(&mut self, count: usize) {
-        let mut left = count;
-        while left > 0 {
-            match self.take(left, |_, _| ()) {
-                0 => break,
-                taken => left -= taken,
-            }
+fn copy_run<T: Silent>(from: Planes<'_, T>, at: usize, count: usize, into: &mut [Vec<T>]) {
+    for (index, plane) in into.iter_mut().enumerate() {
+        let part = &mut plane[at..at + count];
+        match from {
+            Planes::Audio { planes, from } => part.copy_from_slice(&planes[index][from..][..count]),
+            Planes::Silence => part.fill(T::ZERO),
         }
     }
 }
@@ -430,6 +426,8 @@ impl<T: Silent> Held<T> {
 struct Resampled {
     resampler: Resampler,
     held: Held<f32>,
+    /// One block of input.
+    input: Vec<Vec<f32>>,
     /// One block of output, of which frames `ready` are still to go out.
     output: Vec<Vec<f32>>,
     ready: std::ops::Range<usize>,
@@ -445,6 +443,7 @@ impl Resampled {
         Self {
             resampler: Resampler::new(blocks, planes),
             held: Held::new(planes),
+            input: vec![vec![0.0; blocks.input]; planes],
             output: vec![vec![0.0; blocks.output]; planes],
             ready: 0..0,
             drop: from + blocks.delay() - start,
@@ -458,10 +457,8 @@ impl Resampled {
             if !finished && self.held.frames() < blocks.input as u64 {
                 return false;
             }
-            for (plane, output) in self.output.iter_mut().enumerate() {
-                self.resampler.block(plane, |block| self.held.copy(plane, block), output);
-            }
-            self.held.pass(blocks.input);
+            self.held.take_block(blocks.input, &mut self.input);
+            self.resampler.block(&self.input, &mut self.output);
             let before = self.drop.min(blocks.output as u64);
             self.drop -= before;
             self.ready = before as usize..blocks.output;

@@ -1,11 +1,12 @@
-//! Which rates can become which, and in what blocks.
+//! Sample rate conversion by a fixed rational ratio, in blocks on a grid of their own.
 //!
-//! Pure: no I/O, no clock, no executor.
-//!
-//! A conversion is by a fixed rational ratio, on a grid of its own: blocks of `input` frames become
-//! blocks of `output` frames. A block depends on its own input and on that of the block before it,
-//! and on nothing else. So a stream that starts anywhere, one block early and on the grid, comes to
-//! the same bits as a stream that started at frame 0.
+//! The only file that names `rubato`. Its FFT resampler turns blocks of `input` frames into blocks
+//! of `output` frames; a block depends on its own input and on that of the block before it, and on
+//! nothing else. So a stream that starts anywhere, one block early and on the grid, comes to the
+//! same bits as a stream that started at frame 0.
+
+use rubato::audioadapter_buffers::direct::SequentialSliceOfVecs;
+use rubato::{Fft, FixedSync, Resampler as _, WindowFunction};
 
 /// How sharp the filter is: a longer block keeps more of the band below the lower Nyquist frequency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -142,6 +143,54 @@ fn smooth_at_least(number: u32) -> u32 {
 
 fn smooth_at_most(number: u32) -> u32 {
     (1..=number).rev().find(|number| is_smooth(*number)).expect("1 is smooth")
+}
+
+/// A running conversion. Planar `f32`, one block at a time.
+pub struct Resampler {
+    fft: Fft<f32>,
+    blocks: Blocks,
+    channels: usize,
+}
+
+impl std::fmt::Debug for Resampler {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Resampler").field("blocks", &self.blocks).finish_non_exhaustive()
+    }
+}
+
+impl Resampler {
+    /// A resampler that has heard nothing but silence. `channels` is not zero.
+    pub fn new(blocks: Blocks, channels: usize) -> Self {
+        let fft = Fft::new_custom(
+            blocks.input,
+            blocks.output,
+            blocks.input,
+            1,
+            channels,
+            WindowFunction::BlackmanHarris2,
+            FixedSync::Both,
+        )
+        .expect("block sizes are positive");
+        debug_assert_eq!(fft.input_frames_next() % blocks.input, 0);
+        Self { fft, blocks, channels }
+    }
+
+    /// The grid it runs on.
+    pub fn blocks(&self) -> Blocks {
+        self.blocks
+    }
+
+    /// Turns the next block of `input` into the next of `output`; planes have at least the frames of
+    /// a block on their side.
+    pub fn block(&mut self, input: &[Vec<f32>], output: &mut [Vec<f32>]) {
+        let input = SequentialSliceOfVecs::new(input, self.channels, self.blocks.input);
+        let output = SequentialSliceOfVecs::new_mut(output, self.channels, self.blocks.output);
+        let (input, mut output) = (input.expect("a whole block"), output.expect("a whole block"));
+        let done = self.fft.process_into_buffer(&input, &mut output, None);
+        debug_assert!(
+            matches!(done, Ok(sizes) if sizes == (self.blocks.input, self.blocks.output))
+        );
+    }
 }
 
 #[cfg(test)]
