@@ -153,13 +153,6 @@ impl<T> Sender<T> {
         Poll::Pending
     }
 
-    /// Waits until there is room, or the receiver is gone. The room is not reserved: it is there for
-    /// a channel's only sender.
-    pub async fn room(&self) {
-        let mut waiting = self.clone();
-        poll_fn(|context| waiting.poll_send_ready(context)).await;
-    }
-
     /// Whether the receiver is gone.
     pub fn is_closed(&self) -> bool {
         !self.state.borrow().receiving

@@ -390,7 +390,14 @@ impl House {
         };
         let mut options = self.connection;
         let draining: Pin<Box<dyn Future<Output = ()>>> = match self.drains.get() {
-            false => Box::pin(self.draining.listen()),
+            false => {
+                let (drained, came) = (self.draining.listen(), runtime::now());
+                // Who has just come may be about to ask: it gets an answer too.
+                Box::pin(async move {
+                    drained.await;
+                    runtime::sleep(LATE_PATIENCE.saturating_sub(came.elapsed())).await;
+                })
+            }
             // Who comes now is told, by an answer that closes the connection; who says nothing has
             // no long wait.
             true => {
