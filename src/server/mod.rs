@@ -29,6 +29,7 @@ mod probe;
 pub mod problem;
 pub mod request;
 mod shards;
+mod streams;
 pub mod wire;
 
 pub use node::{Error, Options, Ready, Tell, run};

@@ -33,6 +33,9 @@ pub enum Abort {
     /// What was to be sent can no longer be had. The reason was logged where it broke.
     #[error("the source failed")]
     Failed,
+    /// The operator ended it.
+    #[error("the operator cancelled the response")]
+    Cancelled,
     /// Its maker is gone without a word: it was cancelled, or it panicked.
     #[error("the response was given up")]
     Vanished,
@@ -184,7 +187,8 @@ impl Stream {
             Some(Ok(Some(sent))) => self.take(sent.len() as u64).map(|()| Some(sent)),
             Some(Ok(None)) if self.left.is_none() => Ok(None),
             Some(Ok(None)) => Err(Abort::Short),
-            Some(Err(shard::Abort)) => Err(Abort::Failed),
+            Some(Err(shard::Abort::Failed)) => Err(Abort::Failed),
+            Some(Err(shard::Abort::Cancelled)) => Err(Abort::Cancelled),
             None => Err(Abort::Vanished),
         })
     }
@@ -362,7 +366,7 @@ mod tests {
         assert_eq!(fed(None, None), (all.clone(), Err(Abort::Vanished)));
         assert_eq!(fed(Some(5), None), (all.clone(), Err(Abort::Vanished)));
         assert_eq!(fed(Some(5), Some(Ok(None))), (all.clone(), Err(Abort::Short)));
-        assert_eq!(fed(None, Some(Err(shard::Abort))), (all, Err(Abort::Failed)));
+        assert_eq!(fed(None, Some(Err(shard::Abort::Failed))), (all, Err(Abort::Failed)));
         assert_eq!(fed(Some(3), Some(Ok(None))), (b"ab".to_vec(), Err(Abort::Overrun)));
     }
 
@@ -370,7 +374,7 @@ mod tests {
     fn a_failed_body_fails_after_its_last_block_is_written() {
         let (maker, parts) = channel::bounded(2);
         maker.try_send(block(b"ab")).ok().unwrap();
-        maker.try_send(Err(shard::Abort)).ok().unwrap();
+        maker.try_send(Err(shard::Abort::Failed)).ok().unwrap();
         let cut = Cut::default();
         let mut body = Body::session(parts, None, Some(4), cut.watch());
         let mut poll = || Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()));

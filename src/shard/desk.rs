@@ -203,6 +203,11 @@ impl Shard {
                 Mail::Quiet => self.desk.quieted(),
                 Mail::Look => self.post(peer, Mail::Report(Box::new(self.report()))),
                 Mail::Report(report) => self.survey.take_in(*report),
+                Mail::Command(place, number, command) => {
+                    let outcome = self.register.command(number, command);
+                    self.post(peer, Mail::Commanded(place, outcome));
+                }
+                Mail::Commanded(place, outcome) => self.commands.end(peer, place, outcome),
             }
         }
     }
@@ -238,15 +243,19 @@ impl Shard {
         head: channel::Sender<Result<Answer, Refusal>>,
         body: channel::Sender<Part>,
     ) -> Result<Session, Refusal> {
-        let _pass = self.enter()?;
+        let pass = self.enter()?;
         let credits = Credits::new(credits(&job));
-        let task = self.begin(job, Outlet { way: Way::Local { head, body }, credits, _pass });
+        let task = self.begin(job, Way::Local { head, body }, credits, pass);
         Ok(Session { _here: Some(task), _there: None })
     }
 
     /// Begins to serve on this core.
-    fn begin(self: &Rc<Self>, job: Job, outlet: Outlet) -> Task<()> {
-        runtime::spawn(queue(&job), "session", serve(Rc::clone(self), job, outlet))
+    fn begin(self: &Rc<Self>, job: Job, way: Way, credits: Rc<Credits>, _pass: Pass) -> Task<()> {
+        let front = way.front().unwrap_or(self.id);
+        let (registered, commands) = self.register.enter(&job, front, runtime::wall_clock());
+        let is_answered = Cell::new(false);
+        let outlet = Outlet { way, credits, registered, is_answered, _pass };
+        runtime::spawn(queue(&job), "session", serve(Rc::clone(self), job, outlet, commands))
     }
 
     /// Has `owner` serve.
@@ -277,7 +286,7 @@ impl Shard {
     }
 
     fn open_for(self: &Rc<Self>, front: ShardId, key: SessionKey, job: Job) {
-        let _pass = match self.enter() {
+        let pass = match self.enter() {
             Ok(pass) => pass,
             Err(refusal) => {
                 self.post(front, Mail::Head(key, Box::new(Err(refusal))));
@@ -286,8 +295,7 @@ impl Shard {
         };
         let credits = Credits::new(credits(&job));
         let way = Way::Remote { front, key, mailbox: Rc::clone(&self.mailbox) };
-        let outlet = Outlet { way, credits: Rc::clone(&credits), _pass };
-        let session = self.begin(job, outlet);
+        let session = self.begin(job, way, Rc::clone(&credits), pass);
         self.attend_session(front, key, credits, session);
     }
 
@@ -307,7 +315,7 @@ impl Shard {
     async fn watch(self: Rc<Self>, front: ShardId, key: SessionKey, session: Task<()>) {
         if session.await.is_err() {
             self.post(front, Mail::Head(key, Box::new(Err(Refusal::Broken))));
-            self.post(front, Mail::End(key, Err(Abort)));
+            self.post(front, Mail::End(key, Err(Abort::Failed)));
         }
     }
 

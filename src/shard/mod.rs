@@ -11,12 +11,14 @@
 
 #![forbid(unsafe_code)]
 
+mod command;
 mod cut;
 mod desk;
 mod gate;
 mod job;
 mod mail;
 mod outlet;
+mod register;
 mod route;
 mod schedule;
 mod serve;
@@ -27,12 +29,15 @@ mod turns;
 
 use std::{cell::RefCell, rc::Rc};
 
+use command::Commands;
 pub use cut::{Cut, Watch};
 pub use desk::{Desk, Response, Session};
 pub use gate::{Gate, Pass};
 pub use job::{Abort, Answer, Cached, Job, ObjectHead, Part, PcmHead, Refusal, Wanted};
 pub use mail::{MAILBOX, Mail};
 pub use outlet::Sent;
+use register::Register;
+pub use register::{Command, Listed, NoSessionId, SessionId, Unheard};
 pub use route::Route;
 pub use survey::Report;
 use survey::Survey;
@@ -71,6 +76,10 @@ pub struct Shard {
     pub stats: RefCell<Stats>,
     /// What the other shards said of theirs.
     survey: Survey,
+    /// The sessions that this shard serves.
+    register: Register,
+    /// Commands to the sessions of others.
+    commands: Commands,
     /// Turns of sessions that have not yet sent a block.
     first: Turns,
     /// Turns of all others.
@@ -90,6 +99,8 @@ pub struct Stats {
     pub undecoded_packets: u64,
     /// Bodies that ended short because their source failed.
     pub aborted: u64,
+    /// Sessions that the operator ended.
+    pub cancelled: u64,
     /// What was refused.
     pub refused: Refused,
 }
@@ -125,13 +136,15 @@ impl Shard {
             stacks,
             read_ahead_bytes,
             desk: Desk::new(usize::from(route.shards)),
-            mailbox: Rc::new(mailbox),
             gate: Gate::default(),
             cut: Cut::default(),
             stats: RefCell::default(),
             survey: Survey::new(usize::from(route.shards)),
+            register: Register::new(mailbox.shard()),
+            commands: Commands::new(usize::from(route.shards)),
             first: Turns::default(),
             decode: Turns::default(),
+            mailbox: Rc::new(mailbox),
         })
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{cell::Cell, ops::Deref, rc::Rc};
 
-use super::{Abort, Answer, Mail, Part, Pass, Refusal, mail::SessionKey};
+use super::{Abort, Answer, Mail, Part, Pass, Refusal, mail::SessionKey, register::Registered};
 use crate::{
     bufpool::Block,
     runtime::{ShardId, channel, event::Event, mailbox::Mailbox},
@@ -22,6 +22,10 @@ pub(super) struct Outlet {
     pub(super) way: Way,
     /// Blocks that may still be made for it.
     pub(super) credits: Rc<Credits>,
+    /// What the operator sees of it.
+    pub(super) registered: Registered,
+    /// Whether the answer is out.
+    pub(super) is_answered: Cell<bool>,
     /// Goes wherever the session's work goes, so that the shard does not end before it.
     pub(super) _pass: Pass,
 }
@@ -46,9 +50,20 @@ pub(super) enum Way {
     },
 }
 
+impl Way {
+    /// The shard of the client, if it is not this one.
+    pub(super) fn front(&self) -> Option<ShardId> {
+        match self {
+            Way::Local { .. } => None,
+            Way::Remote { front, .. } => Some(*front),
+        }
+    }
+}
+
 impl Outlet {
     /// Sends what the answer is.
     pub(super) fn head(&self, answer: Result<Answer, Refusal>) -> Result<(), Gone> {
+        self.is_answered.set(true);
         match &self.way {
             Way::Local { head, .. } => head.try_send(answer).map_err(|_| Gone),
             Way::Remote { key, .. } => self.post(Mail::Head(*key, Box::new(answer))),
@@ -65,6 +80,7 @@ impl Outlet {
 
     /// Sends the next block of the body.
     pub(super) fn block(&self, credit: Credit, block: Block) -> Result<(), Gone> {
+        self.registered.sent(block.len() as u64);
         match &self.way {
             Way::Local { body, .. } => {
                 body.try_send(Ok(Some(Sent::new(block, credit)))).map_err(|_| Gone)
@@ -82,6 +98,15 @@ impl Outlet {
             // A client that is gone needs no end.
             Way::Local { body, .. } => drop(body.try_send(result.map(|()| None))),
             Way::Remote { key, .. } => drop(self.post(Mail::End(*key, result))),
+        }
+    }
+
+    /// Ends what will never be complete, as the operator wants it.
+    pub(super) fn cancel(&self) {
+        match self.is_answered.get() {
+            true => self.end(Err(Abort::Cancelled)),
+            // A client that is gone needs no answer.
+            false => drop(self.head(Err(Refusal::Cancelled))),
         }
     }
 
