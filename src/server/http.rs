@@ -106,6 +106,7 @@ async fn respond(
     match request::route(door, &head.method, head.uri.path())? {
         Route::Shards => Ok(json(shards::json(&shard.survey().await))),
         Route::Streams => Ok(json(streams::json(&shard.survey().await))),
+        Route::Events => events(shard),
         Route::Cancel(id) => cancel(shard, id).await,
         Route::Livez => Ok(text("alive\n")),
         Route::Readyz if shard.gate.is_closed() => Err(Problem::draining()),
@@ -224,6 +225,14 @@ async fn cancel(shard: &Shard, id: &str) -> Result<Response<Body>, Problem> {
         Err(NoSessionId) => Err(Unheard::NoSession),
     };
     heard.map(|()| no_content()).map_err(|why| Problem::unheard(id, why))
+}
+
+fn events(shard: &Shard) -> Result<Response<Body>, Problem> {
+    let listening = shard.listen().ok_or_else(|| Problem::busy("another listener", 5))?;
+    let mut response = Response::new(Body::events(listening));
+    set(response.headers_mut(), CONTENT_TYPE, "text/event-stream");
+    set(response.headers_mut(), CACHE_CONTROL, "no-store");
+    Ok(response)
 }
 
 // --- What all of them share ------------------------------------------------------------------

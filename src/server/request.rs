@@ -92,6 +92,8 @@ pub enum Route<'a> {
     Shards,
     /// `/v1/streams`, for the operator.
     Streams,
+    /// `/events`, for the operator.
+    Events,
     /// DELETE of `/v1/streams/{id}`, with that id, for the operator.
     Cancel(&'a str),
     /// OPTIONS at any of these or at `*`: 204 with this `Allow`.
@@ -113,6 +115,7 @@ pub fn route<'a>(door: Door, method: &Method, path: &'a str) -> Result<Route<'a>
     let route = match path {
         "/v1/shards" if door == Door::Admin => Route::Shards,
         "/v1/streams" if door == Door::Admin => Route::Streams,
+        "/events" if door == Door::Admin => Route::Events,
         "*" => Route::Options(ALLOW),
         "/v1/pcm" => Route::Pcm,
         "/v1/probe" => Route::Probe,
@@ -533,6 +536,8 @@ mod tests {
         assert_eq!(route(Door::Media, &Method::GET, "/v1/shards").unwrap_err().status(), 404);
         assert_eq!(route(Door::Admin, &Method::GET, "/v1/shards"), Ok(Route::Shards));
         assert_eq!(route(Door::Admin, &Method::GET, "/v1/pcm"), Ok(Route::Pcm));
+        assert_eq!(route(Door::Media, &Method::GET, "/events").unwrap_err().status(), 404);
+        assert_eq!(route(Door::Admin, &Method::GET, "/events"), Ok(Route::Events));
         let stream = "/v1/streams/0-1";
         assert_eq!(route(Door::Media, &Method::DELETE, stream).unwrap_err().status(), 404);
         assert_eq!(route(Door::Admin, &Method::DELETE, stream), Ok(Route::Cancel("0-1")));

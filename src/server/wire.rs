@@ -20,11 +20,11 @@ use http::{
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{guard::exchange::Ticket, problem::Problem};
+use super::{events, guard::exchange::Ticket, problem::Problem};
 use crate::{
     file::range::unsatisfied_range,
     runtime::{self, channel::Receiver},
-    shard::{self, Part, Sent, Session, Watch},
+    shard::{self, Listening, Part, Sent, Session, Watch},
 };
 
 /// Why a body ended before its end.
@@ -67,6 +67,7 @@ enum Content {
     Empty,
     Small(Bytes),
     Stream(Stream),
+    Events(Listening),
 }
 
 impl Body {
@@ -97,6 +98,11 @@ impl Body {
         Self { content: Content::Stream(stream), ticket: None }
     }
 
+    /// What happens, as it happens. It ends when the node drains.
+    pub fn events(listening: Listening) -> Self {
+        Self { content: Content::Events(listening), ticket: None }
+    }
+
     /// Lets the connection's next request wait for the end of this body.
     #[must_use]
     pub fn with_ticket(mut self, ticket: Ticket) -> Self {
@@ -121,6 +127,10 @@ impl http_body::Body for Body {
                 Some(Ok(bytes))
             }
             Content::Stream(stream) => ready!(stream.poll(cx)),
+            Content::Events(listening) => {
+                let notice = ready!(listening.poll_next(cx));
+                notice.map(|notice| Ok(events::text(&notice).into()))
+            }
         };
         Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
     }
@@ -128,7 +138,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Empty => true,
-            Content::Small(_) => false,
+            Content::Small(_) | Content::Events(_) => false,
             Content::Stream(stream) => stream.over,
         }
     }
@@ -137,6 +147,7 @@ impl http_body::Body for Body {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
             Content::Small(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Events(_) => SizeHint::new(),
             Content::Stream(stream) => stream.left.map_or_else(SizeHint::new, SizeHint::with_exact),
         }
     }

@@ -10,7 +10,7 @@ use std::{
 use slab::Slab;
 
 use super::{
-    Abort, Answer, Job, Mail, Part, Pass, Refusal, Sent, Shard,
+    Abort, Answer, Job, Mail, Part, Pass, Reason, Refusal, Sent, Shard,
     mail::{BYTE_CREDITS, PCM_CREDITS, SESSIONS_PER_PAIR, SessionKey},
     outlet::{Credit, Credits, Crossing, Outlet, Way},
     serve::{queue, serve},
@@ -207,6 +207,8 @@ impl Shard {
                     let outcome = self.register.command(number, command);
                     self.post(peer, Mail::Commanded(place, outcome));
                 }
+                Mail::Pull { fresh } => self.feed.pulled(peer, fresh),
+                Mail::Notices(notices) => self.feed.take_in(peer, notices),
                 Mail::Commanded(place, outcome) => self.commands.end(peer, place, outcome),
             }
         }
@@ -231,7 +233,7 @@ impl Shard {
     /// Lets a session in, unless the shard takes none any more.
     fn enter(&self) -> Result<Pass, Refusal> {
         self.gate.enter().ok_or_else(|| {
-            self.stats.borrow_mut().refused.draining += 1;
+            self.refused(Reason::Draining);
             Refusal::Draining
         })
     }
@@ -252,7 +254,7 @@ impl Shard {
     /// Begins to serve on this core.
     fn begin(self: &Rc<Self>, job: Job, way: Way, credits: Rc<Credits>, _pass: Pass) -> Task<()> {
         let front = way.front().unwrap_or(self.id);
-        let (registered, commands) = self.register.enter(&job, front, runtime::wall_clock());
+        let (registered, commands) = self.register.enter(&job, front, &self.feed);
         let is_answered = Cell::new(false);
         let outlet = Outlet { way, credits, registered, is_answered, _pass };
         runtime::spawn(queue(&job), "session", serve(Rc::clone(self), job, outlet, commands))
@@ -272,14 +274,14 @@ impl Shard {
             Rc::new(Crossing { mailbox, owner, key, _pass })
         };
         let crossing = self.desk.open(owner, head, body, crossing).ok_or_else(|| {
-            self.stats.borrow_mut().refused.slots += 1;
+            self.refused(Reason::Slots);
             Refusal::Full
         })?;
         let opening = Mail::Open(crossing.key, Box::new(job));
         if self.mailbox.try_send(owner, opening).is_err() {
             // The owner has left the mesh: there will be neither an answer nor a farewell.
             self.desk.free(owner, crossing.key);
-            self.stats.borrow_mut().refused.draining += 1;
+            self.refused(Reason::Draining);
             return Err(Refusal::Draining);
         }
         Ok(Session { _here: None, _there: Some(crossing) })

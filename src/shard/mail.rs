@@ -5,7 +5,7 @@
 //! that comes late for a slot used again is recognised and dropped.
 
 use super::{
-    Abort, Answer, Command, Job, Refusal, Report,
+    Abort, Answer, Command, Job, Notice, Refusal, Report,
     command::{COMMANDS_PER_PAIR, Outcome},
 };
 use crate::bufpool::Block;
@@ -25,8 +25,8 @@ pub(super) const BYTE_CREDITS: usize = 4;
 const MAIL_PER_SESSION: usize = BYTE_CREDITS + 3;
 
 /// Messages of one direction that concern no session's body: a look, a report, the last word; the
-/// commands of this shard and its answers to the other's.
-const MAIL_BESIDES: usize = 3 + 2 * COMMANDS_PER_PAIR;
+/// commands of this shard and its answers to the other's; a pull and the notices for the other's.
+const MAIL_BESIDES: usize = 5 + 2 * COMMANDS_PER_PAIR;
 
 /// Room of the mailbox between one pair of shards, for both roles of each.
 pub const MAILBOX: usize = 2 * SESSIONS_PER_PAIR * MAIL_PER_SESSION + MAIL_BESIDES;
@@ -67,4 +67,12 @@ pub enum Mail {
     Command(u16, u64, Command),
     /// The answer to a command.
     Commanded(u16, Outcome),
+    /// To anybody: say what happens as soon as something does; if this is fresh, nothing older. One
+    /// at a time.
+    Pull {
+        /// Nobody has listened for a while.
+        fresh: bool,
+    },
+    /// The answer to a pull.
+    Notices(Vec<Notice>),
 }

@@ -4,6 +4,9 @@
 //! core owns the source (the *owner*), the request crosses once by mailbox, and reference-counted
 //! blocks come back under credits, which return when the client's socket has written them. The owner alone fetches, stores, reads and decodes.
 //!
+//! Each shard keeps the sessions that it serves in a `register`, where the operator finds them and
+//! commands reach them, and tells what happens by its `feed` to whoever listens on any shard.
+//!
 //! ```text
 //! server -> Shard::request -+- owner is this shard ---------> serve -> Way::Local
 //!                           `- Mail::Open -> owner's desk --> serve -> Way::Remote
@@ -14,9 +17,11 @@
 mod command;
 mod cut;
 mod desk;
+mod feed;
 mod gate;
 mod job;
 mod mail;
+mod notice;
 mod outlet;
 mod register;
 mod route;
@@ -32,9 +37,12 @@ use std::{cell::RefCell, rc::Rc};
 use command::Commands;
 pub use cut::{Cut, Watch};
 pub use desk::{Desk, Response, Session};
+use feed::Feed;
+pub use feed::Listening;
 pub use gate::{Gate, Pass};
 pub use job::{Abort, Answer, Cached, Job, ObjectHead, Part, PcmHead, Refusal, Wanted};
 pub use mail::{MAILBOX, Mail};
+pub use notice::{End, Notice, Reason, What};
 pub use outlet::Sent;
 use register::Register;
 pub use register::{Command, Listed, NoSessionId, SessionId, Unheard};
@@ -80,6 +88,8 @@ pub struct Shard {
     register: Register,
     /// Commands to the sessions of others.
     commands: Commands,
+    /// What happens, for who listens.
+    feed: Feed,
     /// Turns of sessions that have not yet sent a block.
     first: Turns,
     /// Turns of all others.
@@ -128,6 +138,10 @@ impl Shard {
         read_ahead_bytes: u64,
         mailbox: Mailbox<Mail>,
     ) -> Rc<Shard> {
+        let mailbox = Rc::new(mailbox);
+        let feed = Feed::new(Rc::clone(&mailbox), usize::from(route.shards));
+        let observer = feed.clone();
+        files.store().observe(move |key, news| observer.tell(|| notice::of_asset(key, news)));
         Rc::new(Shard {
             id: mailbox.shard(),
             route,
@@ -144,7 +158,29 @@ impl Shard {
             commands: Commands::new(usize::from(route.shards)),
             first: Turns::default(),
             decode: Turns::default(),
-            mailbox: Rc::new(mailbox),
+            feed,
+            mailbox,
         })
+    }
+
+    /// Takes no new work any more.
+    pub fn drain(&self) {
+        self.gate.close();
+        self.feed.tell(|| What::DrainBegun);
+        self.feed.close();
+    }
+
+    /// Counts what was turned away, and says so.
+    pub fn refused(&self, reason: Reason) {
+        let mut stats = self.stats.borrow_mut();
+        let refused = &mut stats.refused;
+        *match reason {
+            Reason::Memory => &mut refused.memory,
+            Reason::Slots => &mut refused.slots,
+            Reason::Draining => &mut refused.draining,
+            Reason::Connections => &mut refused.connections,
+        } += 1;
+        drop(stats);
+        self.feed.tell(|| What::Refused { reason });
     }
 }

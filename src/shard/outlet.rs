@@ -6,7 +6,9 @@
 
 use std::{cell::Cell, ops::Deref, rc::Rc};
 
-use super::{Abort, Answer, Mail, Part, Pass, Refusal, mail::SessionKey, register::Registered};
+use super::{
+    Abort, Answer, End, Mail, Part, Pass, Refusal, mail::SessionKey, register::Registered,
+};
 use crate::{
     bufpool::Block,
     runtime::{ShardId, channel, event::Event, mailbox::Mailbox},
@@ -64,6 +66,11 @@ impl Outlet {
     /// Sends what the answer is.
     pub(super) fn head(&self, answer: Result<Answer, Refusal>) -> Result<(), Gone> {
         self.is_answered.set(true);
+        match &answer {
+            Ok(_) => {}
+            Err(Refusal::Cancelled) => self.registered.ends(End::Cancelled),
+            Err(_) => self.registered.ends(End::Refused),
+        }
         match &self.way {
             Way::Local { head, .. } => head.try_send(answer).map_err(|_| Gone),
             Way::Remote { key, .. } => self.post(Mail::Head(*key, Box::new(answer))),
@@ -94,6 +101,11 @@ impl Outlet {
 
     /// Ends the body: complete, or short.
     pub(super) fn end(&self, result: Result<(), Abort>) {
+        self.registered.ends(match result {
+            Ok(()) => End::Complete,
+            Err(Abort::Failed) => End::Failed,
+            Err(Abort::Cancelled) => End::Cancelled,
+        });
         match &self.way {
             // A client that is gone needs no end.
             Way::Local { body, .. } => drop(body.try_send(result.map(|()| None))),

@@ -9,12 +9,12 @@ use std::{
     fmt,
     rc::Rc,
     str::FromStr,
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
-use super::Job;
+use super::{End, Job, What, feed::Feed, notice::shown};
 use crate::runtime::{
-    ShardId,
+    self, ShardId,
     channel::{self, Refused},
 };
 
@@ -23,9 +23,6 @@ const COMMANDS_PER_SESSION: usize = 16;
 
 /// Sessions of one shard that a list names; the others it counts.
 const LISTED_SESSIONS: usize = 1024;
-
-/// What is shown of the name of a source, in bytes: a path may be as long as a request's head.
-const SOURCE_BYTES: usize = 256;
 
 /// A session of the node: the shard that serves it, and its number there. Never used again while
 /// the node lives.
@@ -130,18 +127,21 @@ impl Register {
         &self,
         job: &Job,
         front: ShardId,
-        started: SystemTime,
+        feed: &Feed,
     ) -> (Registered, channel::Receiver<Command>) {
         let id = SessionId { shard: self.inner.shard, number: self.inner.last.get() + 1 };
         self.inner.last.set(id.number);
-        let source = shown(job.source().to_string());
+        let source = shown(&job.source().to_string());
         let (what, format) = (job.name(), job.format().map(|format| format.name()));
+        feed.tell(|| What::SessionBegun { id, source: source.clone(), job: what });
+        let started = runtime::wall_clock();
         let session = Listed { id, front, source, what, format, started, bytes: 0 };
         let (commands, heard) = channel::bounded(COMMANDS_PER_SESSION);
         let bytes = Rc::default();
         let entry = Entry { session, bytes: Rc::clone(&bytes), commands };
         self.inner.entries.borrow_mut().insert(id.number, entry);
-        (Registered { register: self.clone(), number: id.number, bytes }, heard)
+        let (register, feed, since) = (self.clone(), feed.clone(), runtime::now());
+        (Registered { register, feed, id, bytes, since, end: Cell::new(End::Left) }, heard)
     }
 
     /// The oldest sessions, and how many more there are.
@@ -170,11 +170,19 @@ impl Register {
 /// A session's place in the register.
 pub(super) struct Registered {
     register: Register,
-    number: u64,
+    feed: Feed,
+    id: SessionId,
     bytes: Rc<Cell<u64>>,
+    since: Instant,
+    end: Cell<End>,
 }
 
 impl Registered {
+    /// How it ends, as far as that is known by now.
+    pub(super) fn ends(&self, end: End) {
+        self.end.set(end);
+    }
+
     /// So much more of the body was handed over.
     pub(super) fn sent(&self, bytes: u64) {
         self.bytes.set(self.bytes.get() + bytes);
@@ -183,75 +191,79 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let entry = self.register.inner.entries.borrow_mut().remove(&self.number);
+        let entry = self.register.inner.entries.borrow_mut().remove(&self.id.number);
         // Its queue may wake a task: outside of the borrow.
         drop(entry);
+        let (id, end, bytes) = (self.id, self.end.get(), self.bytes.get());
+        self.feed.tell(|| What::SessionEnded { id, end, bytes, lasted: self.since.elapsed() });
     }
-}
-
-fn shown(mut source: String) -> String {
-    if source.len() > SOURCE_BYTES {
-        source.truncate(source.floor_char_boundary(SOURCE_BYTES));
-        source.push_str("..");
-    }
-    source
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pcm::SourceName;
+    use crate::{pcm::SourceName, runtime::mailbox::Mesh};
 
     fn probe(path: &str) -> Job {
         Job::Probe(SourceName { name: "demo".into(), path: path.into(), is_file: false })
     }
 
+    /// On a shard of its own, since what happens is told to other shards.
+    fn on_a_shard(test: fn(Register, Feed)) {
+        let mesh = Mesh::new(1, 1);
+        let options = runtime::Options { shards: 1, blocking_threads: 1, oversubscribe: true };
+        runtime::run(options, move |id| {
+            let mesh = mesh.clone();
+            async move { test(Register::new(id), Feed::new(Rc::new(mesh.join(id).await), 1)) }
+        })
+        .unwrap();
+    }
+
     #[test]
     fn a_session_stands_there_from_its_beginning_to_its_end() {
-        let register = Register::new(ShardId(3));
-        let (first, _commands) =
-            register.enter(&probe("a?token=1"), ShardId(1), SystemTime::UNIX_EPOCH);
-        let (second, _commands) = register.enter(&probe("b"), ShardId(3), SystemTime::UNIX_EPOCH);
-        first.sent(5);
-        first.sent(6);
-        let (listed, left_off) = register.list();
-        let shown: Vec<_> =
-            listed.iter().map(|s| (s.id.to_string(), &*s.source, s.bytes)).collect();
-        assert_eq!(shown, [("3-1".to_owned(), "demo:a", 11), ("3-2".to_owned(), "demo:b", 0)]);
-        assert_eq!((listed[0].front, left_off), (ShardId(1), 0));
-        drop(first);
-        assert_eq!(register.list().0.len(), 1);
-        drop(second);
-        assert!(register.list().0.is_empty());
+        on_a_shard(|register, feed| {
+            let (first, _commands) = register.enter(&probe("a?token=1"), ShardId(1), &feed);
+            let (second, _commands) = register.enter(&probe("b"), ShardId(0), &feed);
+            first.sent(5);
+            first.sent(6);
+            let (listed, left_off) = register.list();
+            let shown: Vec<_> =
+                listed.iter().map(|s| (s.id.to_string(), &*s.source, s.bytes)).collect();
+            assert_eq!(shown, [("0-1".to_owned(), "demo:a", 11), ("0-2".to_owned(), "demo:b", 0)]);
+            assert_eq!((listed[0].front, left_off), (ShardId(1), 0));
+            drop(first);
+            assert_eq!(register.list().0.len(), 1);
+            drop(second);
+            assert!(register.list().0.is_empty());
+        });
     }
 
     #[test]
     fn the_seventeenth_unheard_command_is_refused() {
-        let register = Register::new(ShardId(0));
-        let (session, mut commands) =
-            register.enter(&probe("a"), ShardId(0), SystemTime::UNIX_EPOCH);
-        for _ in 0..16 {
+        on_a_shard(|register, feed| {
+            let (session, mut commands) = register.enter(&probe("a"), ShardId(0), &feed);
+            for _ in 0..16 {
+                assert_eq!(register.command(1, Command::Cancel), Ok(()));
+            }
+            assert_eq!(register.command(1, Command::Cancel), Err(Unheard::Full));
+            assert_eq!(commands.try_recv(), Some(Command::Cancel));
             assert_eq!(register.command(1, Command::Cancel), Ok(()));
-        }
-        assert_eq!(register.command(1, Command::Cancel), Err(Unheard::Full));
-        assert_eq!(commands.try_recv(), Some(Command::Cancel));
-        assert_eq!(register.command(1, Command::Cancel), Ok(()));
-        assert_eq!(register.command(2, Command::Cancel), Err(Unheard::NoSession));
-        drop(session);
-        assert_eq!(register.command(1, Command::Cancel), Err(Unheard::NoSession));
+            assert_eq!(register.command(2, Command::Cancel), Err(Unheard::NoSession));
+            drop(session);
+            assert_eq!(register.command(1, Command::Cancel), Err(Unheard::NoSession));
+        });
     }
 
     #[test]
     fn a_list_names_so_many_and_counts_the_others() {
-        let register = Register::new(ShardId(0));
-        let long = format!("{}\u{e9}", "x".repeat(SOURCE_BYTES - 6));
-        let all: Vec<_> = (0..LISTED_SESSIONS + 2)
-            .map(|_| register.enter(&probe(&long), ShardId(0), SystemTime::UNIX_EPOCH))
-            .collect();
-        let (listed, left_off) = register.list();
-        assert_eq!((listed.len(), left_off), (LISTED_SESSIONS, 2));
-        assert_eq!(listed[0].source, format!("demo:{}..", "x".repeat(SOURCE_BYTES - 6)));
-        drop(all);
+        on_a_shard(|register, feed| {
+            let all: Vec<_> = (0..LISTED_SESSIONS + 2)
+                .map(|_| register.enter(&probe("a"), ShardId(0), &feed))
+                .collect();
+            let (listed, left_off) = register.list();
+            assert_eq!((listed.len(), left_off), (LISTED_SESSIONS, 2));
+            drop(all);
+        });
     }
 
     #[test]

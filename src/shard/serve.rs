@@ -6,7 +6,7 @@ use futures_lite::future;
 use http::{HeaderMap, HeaderValue};
 
 use super::{
-    Abort, Answer, Cached, Command, Job, ObjectHead, PcmHead, Refusal, Shard, Wanted,
+    Abort, Answer, Cached, Command, Job, ObjectHead, PcmHead, Reason, Refusal, Shard, Wanted,
     outlet::{Gone, Outlet},
     turns::Turns,
 };
@@ -72,7 +72,7 @@ pub(super) async fn serve(
 async fn work(shard: &Rc<Shard>, job: Job, outlet: &Rc<Outlet>) -> Result<(), Gone> {
     match job {
         _ if shard.pool.stats().fullness() > FULL => {
-            shard.stats.borrow_mut().refused.memory += 1;
+            shard.refused(Reason::Memory);
             outlet.head(Err(Refusal::Full))
         }
         Job::Pcm { ask, conditions, head_only } => {
