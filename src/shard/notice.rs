@@ -171,11 +171,12 @@ pub(super) fn of_asset(key: &Key, news: News<'_>) -> What {
 /// A name as it is shown: without a query, which may hold a secret, and cut where it is long.
 pub(super) fn shown(name: &str) -> String {
     let name = name.split('?').next().unwrap_or_default();
-    let cut = name.floor_char_boundary(NAME_BYTES);
-    match cut < name.len() {
-        true => format!("{}..", &name[..cut]),
-        false => name.to_owned(),
+    if name.len() <= NAME_BYTES {
+        return name.to_owned();
     }
+    let fits = |cut: &usize| name.is_char_boundary(*cut);
+    let cut = (0..=NAME_BYTES).rev().find(fits).unwrap_or_default();
+    format!("{}..", &name[..cut])
 }
 
 #[cfg(test)]
