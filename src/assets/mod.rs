@@ -17,4 +17,4 @@ pub mod policy;
 mod store;
 
 pub use key::Key;
-pub use store::{Asset, AssetStore, FillPermit, Head, Lease, Options, Stats};
+pub use store::{Asset, AssetStore, FillPermit, Head, Lease, News, Options, Stats};

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     runtime::{self, event::Event},
-    storage::{Generation, ObjectId, StreamingResource, VolumeIndex, Volumes},
+    storage::{Failure, Generation, ObjectId, StreamingResource, VolumeIndex, Volumes},
 };
 
 /// What a store is told by the configuration.
@@ -48,6 +48,25 @@ pub struct Stats {
     /// Resources evicted to make room.
     pub evicted: u64,
 }
+
+/// What happens to a resource, for who watches the store.
+#[derive(Debug, Clone, Copy)]
+pub enum News<'a> {
+    /// Its fetching began.
+    FillBegun,
+    /// Its fetching ended: it is complete, or nobody wants the rest.
+    FillEnded {
+        /// Bytes that were fetched.
+        bytes: u64,
+    },
+    /// Its fetching failed for everybody who waited.
+    FillFailed(&'a Failure),
+    /// It left to make room.
+    Evicted,
+}
+
+/// Who watches a store.
+type Observer = Box<dyn Fn(&Key, News<'_>)>;
 
 /// What the origin said about a resource when its generation began.
 #[derive(Debug, Clone, Default)]
@@ -177,6 +196,7 @@ pub struct AssetStore {
     assets: Rc<Assets>,
     opens: Cell<u64>,
     stats: Cell<Stats>,
+    observer: OnceCell<Observer>,
 }
 
 impl AssetStore {
@@ -188,6 +208,7 @@ impl AssetStore {
             assets: Rc::default(),
             opens: Cell::new(0),
             stats: Cell::default(),
+            observer: OnceCell::new(),
         }
     }
 
@@ -199,6 +220,18 @@ impl AssetStore {
     /// The volumes under this store.
     pub fn volumes(&self) -> &Volumes {
         &self.volumes
+    }
+
+    /// From now on `observer` hears what happens to the resources. The first one stays.
+    pub fn observe(&self, observer: impl Fn(&Key, News<'_>) + 'static) {
+        let _ = self.observer.set(Box::new(observer));
+    }
+
+    /// Something happened to the resource of this key.
+    pub fn tell(&self, key: &Key, news: News<'_>) {
+        if let Some(observer) = self.observer.get() {
+            observer(key, news);
+        }
     }
 
     /// Opens the present generation of `key`, or begins one.
@@ -233,6 +266,7 @@ impl AssetStore {
             tracing::debug!(url = %victim.key.url, "evicted");
             self.forget(&victim);
             self.update(|stats| stats.evicted += 1);
+            self.tell(&victim.key, News::Evicted);
         }
     }
 
@@ -385,6 +419,12 @@ mod tests {
     #[test]
     fn room_is_made_of_the_oldest_that_is_neither_read_nor_filled() {
         let store = store();
+        let left = Rc::new(RefCell::new(Vec::new()));
+        let observer = Rc::clone(&left);
+        store.observe(move |key, news| match news {
+            News::Evicted => observer.borrow_mut().push(key.clone()),
+            other => panic!("{other:?}"),
+        });
         // Half the volume: four resources of an eighth.
         let opened: Vec<_> = (0..4).map(|number| store.open(&key(number))).collect();
         opened.iter().for_each(|(lease, _)| fill(lease, 8));
@@ -404,6 +444,7 @@ mod tests {
         assert_eq!([0, 1, 2, 3].map(is_held), [true, true, false, true]);
         store.make_room(&new, CAPACITY);
         assert_eq!([0, 1, 2, 3].map(is_held), [true, true, false, false]);
+        assert_eq!(*left.borrow(), [key(2), key(3)]);
         let free = store.volumes.free_bytes();
         assert_eq!(free, CAPACITY - 16 * CHUNK_BYTES, "evicted blocks are free at once");
         assert_eq!(read.resource.present_bytes(), 8 * CHUNK_BYTES);

@@ -15,7 +15,7 @@ use super::{
     plan::{Running, Way, goes_on_alone, lost, plan, within},
 };
 use crate::{
-    assets::{Asset, AssetStore, FillPermit, Head},
+    assets::{Asset, AssetStore, FillPermit, Head, News},
     bufpool::Exhausted,
     net::{self, Client, Download, Known, Origin, Signs, Validator},
     runtime::{self, Panicked, Queue, Task, event::Event},
@@ -90,7 +90,15 @@ impl Drop for Ending {
 /// Dropping it cancels all fetches and gives up the permit; what was written stays.
 pub(super) async fn fill(permit: FillPermit, store: Rc<AssetStore>, from: Provenance) {
     let asset = Rc::clone(&permit);
-    follow_demands(Rc::clone(&asset), store, from).await;
+    store.tell(&asset.key, News::FillBegun);
+    let followed = follow_demands(Rc::clone(&asset), Rc::clone(&store), from).await;
+    store.tell(
+        &asset.key,
+        match &followed {
+            Ok(bytes) => News::FillEnded { bytes: *bytes },
+            Err(failure) => News::FillFailed(failure),
+        },
+    );
     // Given up in the same turn in which nobody wanted the resource, and not by fetches that are
     // still being cancelled: whoever opens it from here on gets the permit, or would wait for ever.
     drop(permit);
@@ -98,7 +106,12 @@ pub(super) async fn fill(permit: FillPermit, store: Rc<AssetStore>, from: Proven
     asset.resource.flush().await;
 }
 
-async fn follow_demands(asset: Rc<Asset>, store: Rc<AssetStore>, from: Provenance) {
+/// The bytes that were fetched, or why nobody gets any more.
+async fn follow_demands(
+    asset: Rc<Asset>,
+    store: Rc<AssetStore>,
+    from: Provenance,
+) -> Result<u64, Failure> {
     let fill =
         Rc::new(Fill { asset, store, from, progress: Event::new(), fetched_bytes: Cell::new(0) });
     let mut fetches: Vec<Fetch> = Vec::new();
@@ -107,17 +120,19 @@ async fn follow_demands(asset: Rc<Asset>, store: Rc<AssetStore>, from: Provenanc
         let (progress, deserted) = (fill.progress.listen(), fill.asset().deserted.listen());
         let demands_changed = fill.asset().resource.demands_changed();
         if let Err(failure) = fill.reap(&mut fetches) {
-            return fill.give_up(failure);
+            fill.give_up(&failure);
+            return Err(failure);
         }
         // Not before its fetches have ended: the last one has yet to say that this is the end.
         if fetches.is_empty() && fill.asset().resource.is_complete() {
             // Also where the fetch that completed it was cancelled before it could say so.
             let _ = fill.asset().resource.commit();
-            return;
+            return Ok(fill.fetched_bytes.get());
         }
         fill.steer(&mut fetches);
         if !fill.is_wanted(&fetches) {
-            return fill.leave();
+            fill.leave();
+            return Ok(fill.fetched_bytes.get());
         }
         future::or(future::or(progress, deserted), demands_changed).await;
     }
@@ -331,9 +346,9 @@ impl Fill {
         }
     }
 
-    fn give_up(&self, failure: Failure) {
+    fn give_up(&self, failure: &Failure) {
         self.store.forget(self.asset());
-        self.asset().resource.fail(failure);
+        self.asset().resource.fail(failure.clone());
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) fn problem_of(refusal: &Refusal, source: &SourceName) -> Problem {
         Refusal::Unsatisfiable { length } => Problem::no_such_range(*length),
         Refusal::Full => Problem::busy("another stream", BUSY_SECONDS),
         Refusal::Draining => Problem::draining(),
+        Refusal::Cancelled => Problem::cancelled(),
         Refusal::Broken => Problem::internal(),
     }
 }

@@ -6,7 +6,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{
         ACCEPT, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE,
-        CONTENT_TYPE, ETAG, HOST, HeaderName, IF_RANGE, RANGE, VARY,
+        CONTENT_TYPE, ETAG, HOST, HeaderName, IF_RANGE, ORIGIN, RANGE, VARY,
     },
 };
 use hyper::body::Incoming;
@@ -16,7 +16,7 @@ use super::{
     probe,
     problem::Problem,
     request::{self, Door, ObjectRequest, Route, parse_pcm, parse_probe},
-    shards,
+    shards, streams,
     wire::{Abort, Body, Undrained, drain, problem_response},
 };
 use crate::{
@@ -24,7 +24,10 @@ use crate::{
     file::{conditional::Conditions, range},
     pcm::timeline,
     runtime,
-    shard::{Answer, Cached, Job, ObjectHead, PcmHead, Response as Served, Shard, Wanted},
+    shard::{
+        Answer, Cached, Command, Job, NoSessionId, ObjectHead, PcmHead, Response as Served, Shard,
+        Unheard, Wanted,
+    },
 };
 
 const X_AUDIO_FORMAT: HeaderName = HeaderName::from_static("x-audio-format");
@@ -95,14 +98,20 @@ async fn respond(
     let query = head.uri.query().unwrap_or_default();
     if door == Door::Admin {
         let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
-        request::check_admin_host(host.unwrap_or_default())?;
+        let host = host.unwrap_or_default();
+        request::check_admin_host(host)?;
+        let origin = head.headers.get(ORIGIN).map(HeaderValue::as_bytes);
+        request::check_admin_origin(&head.method, host, origin)?;
     }
     match request::route(door, &head.method, head.uri.path())? {
         Route::Shards => Ok(json(shards::json(&shard.survey().await))),
+        Route::Streams => Ok(json(streams::json(&shard.survey().await))),
+        Route::Events => events(shard),
+        Route::Cancel(id) => cancel(shard, id).await,
         Route::Livez => Ok(text("alive\n")),
         Route::Readyz if shard.gate.is_closed() => Err(Problem::draining()),
         Route::Readyz => Ok(text("ready\n")),
-        Route::Options => Ok(options()),
+        Route::Options(allow) => Ok(options(allow)),
         Route::Pcm => pcm(shard, query, &head.headers, head_only).await,
         Route::Probe => probe(shard, query).await,
         Route::Object(rest) => {
@@ -208,6 +217,24 @@ async fn probe(shard: &Rc<Shard>, query: &str) -> Result<Response<Body>, Problem
     Ok(json(probe::json(&source.to_string(), info)))
 }
 
+// --- For the operator ------------------------------------------------------------------------
+
+async fn cancel(shard: &Shard, id: &str) -> Result<Response<Body>, Problem> {
+    let heard = match id.parse() {
+        Ok(session) => shard.command(session, Command::Cancel).await,
+        Err(NoSessionId) => Err(Unheard::NoSession),
+    };
+    heard.map(|()| no_content()).map_err(|why| Problem::unheard(id, why))
+}
+
+fn events(shard: &Shard) -> Result<Response<Body>, Problem> {
+    let listening = shard.listen().ok_or_else(|| Problem::busy("another listener", 5))?;
+    let mut response = Response::new(Body::events(listening));
+    set(response.headers_mut(), CONTENT_TYPE, "text/event-stream");
+    set(response.headers_mut(), CACHE_CONTROL, "no-store");
+    Ok(response)
+}
+
 // --- What all of them share ------------------------------------------------------------------
 
 fn body(shard: &Shard, served: Served, length: Option<u64>) -> Body {
@@ -258,10 +285,15 @@ fn text(words: &'static str) -> Response<Body> {
     response
 }
 
-fn options() -> Response<Body> {
+fn options(allow: &str) -> Response<Body> {
+    let mut response = no_content();
+    set(response.headers_mut(), ALLOW, allow);
+    response
+}
+
+fn no_content() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    set(response.headers_mut(), ALLOW, request::ALLOW);
     response
 }
 

@@ -3,7 +3,8 @@
 //! What is read: `guard` lets only well-formed messages in; `request` and `accept` say what they
 //! ask for, purely. What is answered: `http` chooses the job and the fields, `wire` is the body of a
 //! response, `problem` every error and `explain` which error becomes which. `connection` drives one
-//! connection from its first byte to its last, and `node` puts shards and listeners together.
+//! connection from its first byte to its last. For the operator, `shards`, `streams` and `events`
+//! are what the shards say, as JSON. `node` puts shards and listeners together.
 //!
 //! # Threat model
 //!
@@ -21,6 +22,7 @@
 pub mod accept;
 pub mod connection;
 mod demo_origin;
+mod events;
 mod explain;
 pub mod guard;
 mod http;
@@ -29,6 +31,7 @@ mod probe;
 pub mod problem;
 pub mod request;
 mod shards;
+mod streams;
 pub mod wire;
 
 pub use node::{Error, Options, Ready, Tell, run};

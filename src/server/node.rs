@@ -35,7 +35,7 @@ use crate::{
         mailbox::Mesh,
         signals::{Signal, Signals},
     },
-    shard::{Cut, Gate, MAILBOX, Mail, Pass, Route, Shard},
+    shard::{Cut, Gate, MAILBOX, Mail, Pass, Reason, Route, Shard},
     storage::{self, Directory, Volumes},
 };
 
@@ -227,7 +227,7 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
         tracing::info!("nothing of what can be read again has changed");
     }
     tracing::info!(shard = id.0, "draining");
-    shard.gate.close();
+    shard.drain();
     house.drain();
     let deadline = runtime::now() + options.shutdown_grace;
     house.empty(&shard.cut, options.shutdown_grace).await;
@@ -367,7 +367,7 @@ impl House {
     /// thousands just finds its connection closed.
     fn turn_away(&self, stream: TcpStream) {
         if let Handler::Shard(shard) = &self.handler {
-            shard.stats.borrow_mut().refused.connections += 1;
+            shard.refused(Reason::Connections);
         }
         let pass = self.turned_away.enter();
         let Some(pass) = pass.filter(|_| self.turned_away.inside() <= TURNED_AWAY_AT_ONCE) else {

@@ -8,7 +8,7 @@
 use serde_json::{Map, Value};
 
 use super::guard::Refusal;
-use crate::pcm::SourceName;
+use crate::{pcm::SourceName, shard::Unheard};
 
 /// What went wrong, as far as clients act differently on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +55,8 @@ pub enum Kind {
     Busy,
     /// The node is shutting down.
     Draining,
+    /// The operator ended it.
+    Cancelled,
     /// The origin did not answer in time.
     OriginSilent,
     /// The HTTP version is not spoken here.
@@ -88,6 +90,7 @@ impl Kind {
             Self::Origin => (502, "origin", "The origin failed"),
             Self::Busy => (503, "busy", "The node is full"),
             Self::Draining => (503, "draining", "The node is shutting down"),
+            Self::Cancelled => (503, "cancelled", "The operator cancelled it"),
             Self::OriginSilent => (504, "origin-silent", "The origin did not answer"),
             Self::Version => (505, "version", "The HTTP version is not supported"),
             Self::Loop => (508, "loop", "The request goes in a circle"),
@@ -306,6 +309,29 @@ impl Problem {
     /// The node takes no new work.
     pub fn draining() -> Self {
         Self::new(Kind::Draining, "this node is shutting down").retry_after(5)
+    }
+
+    /// The operator ended it before it was answered.
+    pub fn cancelled() -> Self {
+        Self::new(Kind::Cancelled, "the operator of this node ended the stream")
+    }
+
+    /// A command to the session called `id` does not reach it.
+    pub fn unheard(id: &str, why: Unheard) -> Self {
+        match why {
+            Unheard::NoSession => {
+                Self::new(Kind::NotFound, format!("there is no stream {}", quote(id)))
+                    .hint("see /v1/streams")
+            }
+            Unheard::Full => Self::busy("another command to this stream", 1),
+            Unheard::Silent => Self::new(Kind::Busy, why.to_string()).retry_after(1),
+        }
+    }
+
+    /// A page of another site asks for a change.
+    pub fn foreign_origin() -> Self {
+        Self::new(Kind::Forbidden, "pages of other sites change nothing here")
+            .hint("`Origin` is left out, or names this listener")
     }
 
     /// A defect; what it was stands in the log.

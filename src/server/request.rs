@@ -19,8 +19,10 @@ use crate::{
     pcm::{Ask, Format, RATES_HZ, SourceName, timeline::Seconds},
 };
 
-/// The methods of everything on the media listener.
+/// The methods of everything that is only read.
 pub const ALLOW: &str = "GET, HEAD, OPTIONS";
+/// The methods of one stream.
+const ALLOW_STREAM: &str = "DELETE, OPTIONS";
 /// The most channels of an answer.
 pub const CHANNELS_MAX: u16 = 8;
 /// The longest name of an origin, a library or a track, in bytes.
@@ -57,6 +59,22 @@ pub fn check_admin_host(host: &str) -> Result<(), Problem> {
     })
 }
 
+/// Checks that a request that changes something does not come from a page of another site: browsers
+/// name the page's site in `Origin`, which is then this listener, as `Host` has it.
+///
+/// # Errors
+/// 403.
+pub fn check_admin_origin(
+    method: &Method,
+    host: &str,
+    origin: Option<&[u8]>,
+) -> Result<(), Problem> {
+    let Some(origin) = origin.filter(|_| !method.is_safe()) else { return Ok(()) };
+    let site = origin.strip_prefix(b"http://").or(origin.strip_prefix(b"https://"));
+    let is_own = site.is_some_and(|site| site.eq_ignore_ascii_case(host.as_bytes()));
+    is_own.then_some(()).ok_or_else(Problem::foreign_origin)
+}
+
 /// Which handler a path belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route<'a> {
@@ -72,8 +90,14 @@ pub enum Route<'a> {
     Readyz,
     /// `/v1/shards`, for the operator.
     Shards,
-    /// OPTIONS at any of these or at `*`: 204 with `Allow`.
-    Options,
+    /// `/v1/streams`, for the operator.
+    Streams,
+    /// `/events`, for the operator.
+    Events,
+    /// DELETE of `/v1/streams/{id}`, with that id, for the operator.
+    Cancel(&'a str),
+    /// OPTIONS at any of these or at `*`: 204 with this `Allow`.
+    Options(&'static str),
 }
 
 /// Finds the handler for `path`, which is a request target's without its query.
@@ -81,9 +105,18 @@ pub enum Route<'a> {
 /// # Errors
 /// 404 where there is nothing, 405 with `Allow` where there is no such method.
 pub fn route<'a>(door: Door, method: &Method, path: &'a str) -> Result<Route<'a>, Problem> {
+    if let Some(id) = path.strip_prefix("/v1/streams/").filter(|_| door == Door::Admin) {
+        return match *method {
+            Method::DELETE => Ok(Route::Cancel(id)),
+            Method::OPTIONS => Ok(Route::Options(ALLOW_STREAM)),
+            _ => Err(Problem::method_not_allowed(ALLOW_STREAM)),
+        };
+    }
     let route = match path {
         "/v1/shards" if door == Door::Admin => Route::Shards,
-        "*" => Route::Options,
+        "/v1/streams" if door == Door::Admin => Route::Streams,
+        "/events" if door == Door::Admin => Route::Events,
+        "*" => Route::Options(ALLOW),
         "/v1/pcm" => Route::Pcm,
         "/v1/probe" => Route::Probe,
         "/livez" => Route::Livez,
@@ -92,7 +125,7 @@ pub fn route<'a>(door: Door, method: &Method, path: &'a str) -> Result<Route<'a>
     };
     match *method {
         Method::GET | Method::HEAD if path != "*" => Ok(route),
-        Method::OPTIONS => Ok(Route::Options),
+        Method::OPTIONS => Ok(Route::Options(ALLOW)),
         _ => Err(Problem::method_not_allowed(ALLOW)),
     }
 }
@@ -457,8 +490,8 @@ mod tests {
     fn a_path_and_a_method_find_their_handler() {
         assert_eq!(route(Door::Media, &Method::GET, "/v1/pcm"), Ok(Route::Pcm));
         assert_eq!(route(Door::Media, &Method::HEAD, "/o/demo/a"), Ok(Route::Object("demo/a")));
-        assert_eq!(route(Door::Media, &Method::OPTIONS, "/livez"), Ok(Route::Options));
-        assert_eq!(route(Door::Media, &Method::OPTIONS, "*"), Ok(Route::Options));
+        assert_eq!(route(Door::Media, &Method::OPTIONS, "/livez"), Ok(Route::Options(ALLOW)));
+        assert_eq!(route(Door::Media, &Method::OPTIONS, "*"), Ok(Route::Options(ALLOW)));
         let problem = route(Door::Media, &Method::POST, "/readyz").unwrap_err();
         assert_eq!((problem.status(), problem.allow), (405, Some(ALLOW)));
         assert_eq!(route(Door::Media, &Method::GET, "/v1/pcm/").unwrap_err().status(), 404);
@@ -503,6 +536,28 @@ mod tests {
         assert_eq!(route(Door::Media, &Method::GET, "/v1/shards").unwrap_err().status(), 404);
         assert_eq!(route(Door::Admin, &Method::GET, "/v1/shards"), Ok(Route::Shards));
         assert_eq!(route(Door::Admin, &Method::GET, "/v1/pcm"), Ok(Route::Pcm));
+        assert_eq!(route(Door::Media, &Method::GET, "/events").unwrap_err().status(), 404);
+        assert_eq!(route(Door::Admin, &Method::GET, "/events"), Ok(Route::Events));
+        let stream = "/v1/streams/0-1";
+        assert_eq!(route(Door::Media, &Method::DELETE, stream).unwrap_err().status(), 404);
+        assert_eq!(route(Door::Admin, &Method::DELETE, stream), Ok(Route::Cancel("0-1")));
+        let problem = route(Door::Admin, &Method::GET, stream).unwrap_err();
+        assert_eq!((problem.status(), problem.allow), (405, Some(ALLOW_STREAM)));
+    }
+
+    #[test]
+    fn pages_of_other_sites_change_nothing() {
+        let check = |method, origin: Option<&str>| {
+            check_admin_origin(&method, "localhost:7711", origin.map(str::as_bytes)).is_ok()
+        };
+        assert!(check(Method::DELETE, None));
+        assert!(check(Method::DELETE, Some("http://LocalHost:7711")));
+        assert!(check(Method::GET, Some("https://evil.example")));
+        for origin in
+            ["null", "", "http://localhost", "http://localhost:3000", "https://evil.example"]
+        {
+            assert!(!check(Method::DELETE, Some(origin)), "{origin}");
+        }
     }
 
     #[test]

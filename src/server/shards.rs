@@ -13,7 +13,7 @@ pub(super) fn json(reports: &[Option<Report>]) -> String {
 }
 
 fn shard(report: &Report) -> Value {
-    let Report { id, stats, sessions_now, memory, core } = report;
+    let Report { id, stats, sessions_now, memory, core, .. } = report;
     let [pcm, object, probe] = stats.sessions;
     let queues: Vec<_> = core.queues.iter().map(|queue| queue.busy.as_secs_f64()).collect();
     let queues: serde_json::Map<_, _> = Queue::ALL
@@ -29,6 +29,7 @@ fn shard(report: &Report) -> Value {
         "body_bytes": stats.bytes,
         "undecoded_packets": stats.undecoded_packets,
         "aborted": stats.aborted,
+        "cancelled": stats.cancelled,
         "refused": {
             "memory": stats.refused.memory,
             "slots": stats.refused.slots,

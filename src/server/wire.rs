@@ -20,11 +20,11 @@ use http::{
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{guard::exchange::Ticket, problem::Problem};
+use super::{events, guard::exchange::Ticket, problem::Problem};
 use crate::{
     file::range::unsatisfied_range,
     runtime::{self, channel::Receiver},
-    shard::{self, Part, Sent, Session, Watch},
+    shard::{self, Listening, Part, Sent, Session, Watch},
 };
 
 /// Why a body ended before its end.
@@ -33,6 +33,9 @@ pub enum Abort {
     /// What was to be sent can no longer be had. The reason was logged where it broke.
     #[error("the source failed")]
     Failed,
+    /// The operator ended it.
+    #[error("the operator cancelled the response")]
+    Cancelled,
     /// Its maker is gone without a word: it was cancelled, or it panicked.
     #[error("the response was given up")]
     Vanished,
@@ -64,6 +67,7 @@ enum Content {
     Empty,
     Small(Bytes),
     Stream(Stream),
+    Events(Listening),
 }
 
 impl Body {
@@ -94,6 +98,11 @@ impl Body {
         Self { content: Content::Stream(stream), ticket: None }
     }
 
+    /// What happens, as it happens. It ends when the node drains.
+    pub fn events(listening: Listening) -> Self {
+        Self { content: Content::Events(listening), ticket: None }
+    }
+
     /// Lets the connection's next request wait for the end of this body.
     #[must_use]
     pub fn with_ticket(mut self, ticket: Ticket) -> Self {
@@ -118,6 +127,10 @@ impl http_body::Body for Body {
                 Some(Ok(bytes))
             }
             Content::Stream(stream) => ready!(stream.poll(cx)),
+            Content::Events(listening) => {
+                let notice = ready!(listening.poll_next(cx));
+                notice.map(|notice| Ok(events::text(&notice).into()))
+            }
         };
         Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
     }
@@ -125,7 +138,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Empty => true,
-            Content::Small(_) => false,
+            Content::Small(_) | Content::Events(_) => false,
             Content::Stream(stream) => stream.over,
         }
     }
@@ -134,6 +147,7 @@ impl http_body::Body for Body {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
             Content::Small(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Events(_) => SizeHint::new(),
             Content::Stream(stream) => stream.left.map_or_else(SizeHint::new, SizeHint::with_exact),
         }
     }
@@ -184,7 +198,8 @@ impl Stream {
             Some(Ok(Some(sent))) => self.take(sent.len() as u64).map(|()| Some(sent)),
             Some(Ok(None)) if self.left.is_none() => Ok(None),
             Some(Ok(None)) => Err(Abort::Short),
-            Some(Err(shard::Abort)) => Err(Abort::Failed),
+            Some(Err(shard::Abort::Failed)) => Err(Abort::Failed),
+            Some(Err(shard::Abort::Cancelled)) => Err(Abort::Cancelled),
             None => Err(Abort::Vanished),
         })
     }
@@ -362,7 +377,7 @@ mod tests {
         assert_eq!(fed(None, None), (all.clone(), Err(Abort::Vanished)));
         assert_eq!(fed(Some(5), None), (all.clone(), Err(Abort::Vanished)));
         assert_eq!(fed(Some(5), Some(Ok(None))), (all.clone(), Err(Abort::Short)));
-        assert_eq!(fed(None, Some(Err(shard::Abort))), (all, Err(Abort::Failed)));
+        assert_eq!(fed(None, Some(Err(shard::Abort::Failed))), (all, Err(Abort::Failed)));
         assert_eq!(fed(Some(3), Some(Ok(None))), (b"ab".to_vec(), Err(Abort::Overrun)));
     }
 
@@ -370,7 +385,7 @@ mod tests {
     fn a_failed_body_fails_after_its_last_block_is_written() {
         let (maker, parts) = channel::bounded(2);
         maker.try_send(block(b"ab")).ok().unwrap();
-        maker.try_send(Err(shard::Abort)).ok().unwrap();
+        maker.try_send(Err(shard::Abort::Failed)).ok().unwrap();
         let cut = Cut::default();
         let mut body = Body::session(parts, None, Some(4), cut.watch());
         let mut poll = || Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()));

@@ -10,7 +10,7 @@ use std::{
 use slab::Slab;
 
 use super::{
-    Abort, Answer, Job, Mail, Part, Pass, Refusal, Sent, Shard,
+    Abort, Answer, Job, Mail, Part, Pass, Reason, Refusal, Sent, Shard,
     mail::{BYTE_CREDITS, PCM_CREDITS, SESSIONS_PER_PAIR, SessionKey},
     outlet::{Credit, Credits, Crossing, Outlet, Way},
     serve::{queue, serve},
@@ -203,6 +203,13 @@ impl Shard {
                 Mail::Quiet => self.desk.quieted(),
                 Mail::Look => self.post(peer, Mail::Report(Box::new(self.report()))),
                 Mail::Report(report) => self.survey.take_in(*report),
+                Mail::Command(place, number, command) => {
+                    let outcome = self.register.command(number, command);
+                    self.post(peer, Mail::Commanded(place, outcome));
+                }
+                Mail::Pull { fresh } => self.feed.pulled(peer, fresh),
+                Mail::Notices(notices) => self.feed.take_in(peer, notices),
+                Mail::Commanded(place, outcome) => self.commands.end(peer, place, outcome),
             }
         }
     }
@@ -226,7 +233,7 @@ impl Shard {
     /// Lets a session in, unless the shard takes none any more.
     fn enter(&self) -> Result<Pass, Refusal> {
         self.gate.enter().ok_or_else(|| {
-            self.stats.borrow_mut().refused.draining += 1;
+            self.refused(Reason::Draining);
             Refusal::Draining
         })
     }
@@ -238,15 +245,19 @@ impl Shard {
         head: channel::Sender<Result<Answer, Refusal>>,
         body: channel::Sender<Part>,
     ) -> Result<Session, Refusal> {
-        let _pass = self.enter()?;
+        let pass = self.enter()?;
         let credits = Credits::new(credits(&job));
-        let task = self.begin(job, Outlet { way: Way::Local { head, body }, credits, _pass });
+        let task = self.begin(job, Way::Local { head, body }, credits, pass);
         Ok(Session { _here: Some(task), _there: None })
     }
 
     /// Begins to serve on this core.
-    fn begin(self: &Rc<Self>, job: Job, outlet: Outlet) -> Task<()> {
-        runtime::spawn(queue(&job), "session", serve(Rc::clone(self), job, outlet))
+    fn begin(self: &Rc<Self>, job: Job, way: Way, credits: Rc<Credits>, _pass: Pass) -> Task<()> {
+        let front = way.front().unwrap_or(self.id);
+        let (registered, commands) = self.register.enter(&job, front, &self.feed);
+        let is_answered = Cell::new(false);
+        let outlet = Outlet { way, credits, registered, is_answered, _pass };
+        runtime::spawn(queue(&job), "session", serve(Rc::clone(self), job, outlet, commands))
     }
 
     /// Has `owner` serve.
@@ -263,21 +274,21 @@ impl Shard {
             Rc::new(Crossing { mailbox, owner, key, _pass })
         };
         let crossing = self.desk.open(owner, head, body, crossing).ok_or_else(|| {
-            self.stats.borrow_mut().refused.slots += 1;
+            self.refused(Reason::Slots);
             Refusal::Full
         })?;
         let opening = Mail::Open(crossing.key, Box::new(job));
         if self.mailbox.try_send(owner, opening).is_err() {
             // The owner has left the mesh: there will be neither an answer nor a farewell.
             self.desk.free(owner, crossing.key);
-            self.stats.borrow_mut().refused.draining += 1;
+            self.refused(Reason::Draining);
             return Err(Refusal::Draining);
         }
         Ok(Session { _here: None, _there: Some(crossing) })
     }
 
     fn open_for(self: &Rc<Self>, front: ShardId, key: SessionKey, job: Job) {
-        let _pass = match self.enter() {
+        let pass = match self.enter() {
             Ok(pass) => pass,
             Err(refusal) => {
                 self.post(front, Mail::Head(key, Box::new(Err(refusal))));
@@ -286,8 +297,7 @@ impl Shard {
         };
         let credits = Credits::new(credits(&job));
         let way = Way::Remote { front, key, mailbox: Rc::clone(&self.mailbox) };
-        let outlet = Outlet { way, credits: Rc::clone(&credits), _pass };
-        let session = self.begin(job, outlet);
+        let session = self.begin(job, way, Rc::clone(&credits), pass);
         self.attend_session(front, key, credits, session);
     }
 
@@ -307,7 +317,7 @@ impl Shard {
     async fn watch(self: Rc<Self>, front: ShardId, key: SessionKey, session: Task<()>) {
         if session.await.is_err() {
             self.post(front, Mail::Head(key, Box::new(Err(Refusal::Broken))));
-            self.post(front, Mail::End(key, Err(Abort)));
+            self.post(front, Mail::End(key, Err(Abort::Failed)));
         }
     }
 

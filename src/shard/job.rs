@@ -7,7 +7,7 @@ use crate::{
     bufpool::Exhausted,
     decode::Info,
     file::{self, conditional::Conditions},
-    pcm::{self, Ask, Rendition, SourceName},
+    pcm::{self, Ask, Format, Rendition, SourceName},
 };
 
 /// The work of one session. It may cross to another shard.
@@ -52,6 +52,23 @@ impl Job {
         match self {
             Job::Pcm { ask, .. } => &ask.source,
             Job::Object { source, .. } | Job::Probe(source) => source,
+        }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Job::Pcm { .. } => "pcm",
+            Job::Object { .. } => "object",
+            Job::Probe(_) => "probe",
+        }
+    }
+
+    /// The format that PCM is asked for in.
+    pub fn format(&self) -> Option<Format> {
+        match self {
+            Job::Pcm { ask, .. } => Some(ask.format),
+            Job::Object { .. } | Job::Probe(_) => None,
         }
     }
 }
@@ -131,6 +148,9 @@ pub enum Refusal {
     /// The node is going down.
     #[error("the node is draining")]
     Draining,
+    /// The operator ended it before it had an answer.
+    #[error("the operator cancelled it")]
+    Cancelled,
 }
 
 impl From<Exhausted> for Refusal {
@@ -144,5 +164,11 @@ pub type Part = Result<Option<Sent>, Abort>;
 
 /// The body cannot be completed: it ends short, and the client must see that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the body cannot be completed")]
-pub struct Abort;
+pub enum Abort {
+    /// What was to be sent can no longer be had.
+    #[error("the source failed")]
+    Failed,
+    /// The operator ended it.
+    #[error("the operator cancelled it")]
+    Cancelled,
+}

@@ -4,7 +4,10 @@
 //! another shard serves (the owner). The front names it by a slot and a generation, so a message
 //! that comes late for a slot used again is recognised and dropped.
 
-use super::{Abort, Answer, Job, Refusal, Report};
+use super::{
+    Abort, Answer, Command, Job, Notice, Refusal, Report,
+    command::{COMMANDS_PER_PAIR, Outcome},
+};
 use crate::bufpool::Block;
 
 /// Sessions that one front has at one owner at a time; beyond that it answers 503.
@@ -21,8 +24,9 @@ pub(super) const BYTE_CREDITS: usize = 4;
 /// farewell, so being one of [`SESSIONS_PER_PAIR`] reserves them: an answer never waits for room.
 const MAIL_PER_SESSION: usize = BYTE_CREDITS + 3;
 
-/// Messages of one direction that belong to no session: a look, a report, and the last word.
-const MAIL_BESIDES: usize = 3;
+/// Messages of one direction that concern no session's body: a look, a report, the last word; the
+/// commands of this shard and its answers to the other's; a pull and the notices for the other's.
+const MAIL_BESIDES: usize = 5 + 2 * COMMANDS_PER_PAIR;
 
 /// Room of the mailbox between one pair of shards, for both roles of each.
 pub const MAILBOX: usize = 2 * SESSIONS_PER_PAIR * MAIL_PER_SESSION + MAIL_BESIDES;
@@ -58,4 +62,17 @@ pub enum Mail {
     Look,
     /// The answer to a look.
     Report(Box<Report>),
+    /// To the shard that serves the session of this number: tell it so. The first is the sender's
+    /// own name for the command.
+    Command(u16, u64, Command),
+    /// The answer to a command.
+    Commanded(u16, Outcome),
+    /// To anybody: say what happens as soon as something does; if this is fresh, nothing older. One
+    /// at a time.
+    Pull {
+        /// Nobody has listened for a while.
+        fresh: bool,
+    },
+    /// The answer to a pull.
+    Notices(Vec<Notice>),
 }

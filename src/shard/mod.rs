@@ -4,6 +4,9 @@
 //! core owns the source (the *owner*), the request crosses once by mailbox, and reference-counted
 //! blocks come back under credits, which return when the client's socket has written them. The owner alone fetches, stores, reads and decodes.
 //!
+//! Each shard keeps the sessions that it serves in a `register`, where the operator finds them and
+//! commands reach them, and tells what happens by its `feed` to whoever listens on any shard.
+//!
 //! ```text
 //! server -> Shard::request -+- owner is this shard ---------> serve -> Way::Local
 //!                           `- Mail::Open -> owner's desk --> serve -> Way::Remote
@@ -11,12 +14,16 @@
 
 #![forbid(unsafe_code)]
 
+mod command;
 mod cut;
 mod desk;
+mod feed;
 mod gate;
 mod job;
 mod mail;
+mod notice;
 mod outlet;
+mod register;
 mod route;
 mod schedule;
 mod serve;
@@ -27,12 +34,18 @@ mod turns;
 
 use std::{cell::RefCell, rc::Rc};
 
+use command::Commands;
 pub use cut::{Cut, Watch};
 pub use desk::{Desk, Response, Session};
+use feed::Feed;
+pub use feed::Listening;
 pub use gate::{Gate, Pass};
 pub use job::{Abort, Answer, Cached, Job, ObjectHead, Part, PcmHead, Refusal, Wanted};
 pub use mail::{MAILBOX, Mail};
+pub use notice::{End, Notice, Reason, What};
 pub use outlet::Sent;
+use register::Register;
+pub use register::{Command, Listed, NoSessionId, SessionId, Unheard};
 pub use route::Route;
 pub use survey::Report;
 use survey::Survey;
@@ -71,6 +84,12 @@ pub struct Shard {
     pub stats: RefCell<Stats>,
     /// What the other shards said of theirs.
     survey: Survey,
+    /// The sessions that this shard serves.
+    register: Register,
+    /// Commands to the sessions of others.
+    commands: Commands,
+    /// What happens, for who listens.
+    feed: Feed,
     /// Turns of sessions that have not yet sent a block.
     first: Turns,
     /// Turns of all others.
@@ -90,6 +109,8 @@ pub struct Stats {
     pub undecoded_packets: u64,
     /// Bodies that ended short because their source failed.
     pub aborted: u64,
+    /// Sessions that the operator ended.
+    pub cancelled: u64,
     /// What was refused.
     pub refused: Refused,
 }
@@ -117,6 +138,10 @@ impl Shard {
         read_ahead_bytes: u64,
         mailbox: Mailbox<Mail>,
     ) -> Rc<Shard> {
+        let mailbox = Rc::new(mailbox);
+        let feed = Feed::new(Rc::clone(&mailbox), usize::from(route.shards));
+        let observer = feed.clone();
+        files.store().observe(move |key, news| observer.tell(|| notice::of_asset(key, news)));
         Rc::new(Shard {
             id: mailbox.shard(),
             route,
@@ -125,13 +150,37 @@ impl Shard {
             stacks,
             read_ahead_bytes,
             desk: Desk::new(usize::from(route.shards)),
-            mailbox: Rc::new(mailbox),
             gate: Gate::default(),
             cut: Cut::default(),
             stats: RefCell::default(),
             survey: Survey::new(usize::from(route.shards)),
+            register: Register::new(mailbox.shard()),
+            commands: Commands::new(usize::from(route.shards)),
             first: Turns::default(),
             decode: Turns::default(),
+            feed,
+            mailbox,
         })
+    }
+
+    /// Takes no new work any more.
+    pub fn drain(&self) {
+        self.gate.close();
+        self.feed.tell(|| What::DrainBegun);
+        self.feed.close();
+    }
+
+    /// Counts what was turned away, and says so.
+    pub fn refused(&self, reason: Reason) {
+        let mut stats = self.stats.borrow_mut();
+        let refused = &mut stats.refused;
+        *match reason {
+            Reason::Memory => &mut refused.memory,
+            Reason::Slots => &mut refused.slots,
+            Reason::Draining => &mut refused.draining,
+            Reason::Connections => &mut refused.connections,
+        } += 1;
+        drop(stats);
+        self.feed.tell(|| What::Refused { reason });
     }
 }

@@ -6,7 +6,9 @@
 
 use std::{cell::Cell, ops::Deref, rc::Rc};
 
-use super::{Abort, Answer, Mail, Part, Pass, Refusal, mail::SessionKey};
+use super::{
+    Abort, Answer, End, Mail, Part, Pass, Refusal, mail::SessionKey, register::Registered,
+};
 use crate::{
     bufpool::Block,
     runtime::{ShardId, channel, event::Event, mailbox::Mailbox},
@@ -22,6 +24,10 @@ pub(super) struct Outlet {
     pub(super) way: Way,
     /// Blocks that may still be made for it.
     pub(super) credits: Rc<Credits>,
+    /// What the operator sees of it.
+    pub(super) registered: Registered,
+    /// Whether the answer is out.
+    pub(super) is_answered: Cell<bool>,
     /// Goes wherever the session's work goes, so that the shard does not end before it.
     pub(super) _pass: Pass,
 }
@@ -46,9 +52,25 @@ pub(super) enum Way {
     },
 }
 
+impl Way {
+    /// The shard of the client, if it is not this one.
+    pub(super) fn front(&self) -> Option<ShardId> {
+        match self {
+            Way::Local { .. } => None,
+            Way::Remote { front, .. } => Some(*front),
+        }
+    }
+}
+
 impl Outlet {
     /// Sends what the answer is.
     pub(super) fn head(&self, answer: Result<Answer, Refusal>) -> Result<(), Gone> {
+        self.is_answered.set(true);
+        match &answer {
+            Ok(_) => {}
+            Err(Refusal::Cancelled) => self.registered.ends(End::Cancelled),
+            Err(_) => self.registered.ends(End::Refused),
+        }
         match &self.way {
             Way::Local { head, .. } => head.try_send(answer).map_err(|_| Gone),
             Way::Remote { key, .. } => self.post(Mail::Head(*key, Box::new(answer))),
@@ -65,6 +87,7 @@ impl Outlet {
 
     /// Sends the next block of the body.
     pub(super) fn block(&self, credit: Credit, block: Block) -> Result<(), Gone> {
+        self.registered.sent(block.len() as u64);
         match &self.way {
             Way::Local { body, .. } => {
                 body.try_send(Ok(Some(Sent::new(block, credit)))).map_err(|_| Gone)
@@ -78,10 +101,24 @@ impl Outlet {
 
     /// Ends the body: complete, or short.
     pub(super) fn end(&self, result: Result<(), Abort>) {
+        self.registered.ends(match result {
+            Ok(()) => End::Complete,
+            Err(Abort::Failed) => End::Failed,
+            Err(Abort::Cancelled) => End::Cancelled,
+        });
         match &self.way {
             // A client that is gone needs no end.
             Way::Local { body, .. } => drop(body.try_send(result.map(|()| None))),
             Way::Remote { key, .. } => drop(self.post(Mail::End(*key, result))),
+        }
+    }
+
+    /// Ends what will never be complete, as the operator wants it.
+    pub(super) fn cancel(&self) {
+        match self.is_answered.get() {
+            true => self.end(Err(Abort::Cancelled)),
+            // A client that is gone needs no answer.
+            false => drop(self.head(Err(Refusal::Cancelled))),
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::{rc::Rc, time::Duration, time::Instant};
 
+use futures_lite::future;
 use http::{HeaderMap, HeaderValue};
 
 use super::{
-    Abort, Answer, Cached, Job, ObjectHead, PcmHead, Refusal, Shard, Wanted,
+    Abort, Answer, Cached, Command, Job, ObjectHead, PcmHead, Reason, Refusal, Shard, Wanted,
     outlet::{Gone, Outlet},
     turns::Turns,
 };
@@ -18,7 +19,7 @@ use crate::{
         range::{self, Selection},
     },
     pcm::{self, Ask, Player, Rendition, SourceName, Work},
-    runtime::{self, Queue},
+    runtime::{self, Queue, channel},
     stream::{Reader, Source},
 };
 
@@ -36,25 +37,49 @@ pub(super) fn queue(job: &Job) -> Queue {
     }
 }
 
-/// Serves `job` into `outlet`. Ends early when the client goes away.
+/// Serves `job` into `outlet`. Ends early when the client goes away, or when it is told to.
 ///
 /// # Cancellation
 /// Dropping it ends the session; what it fetched stays in the cache.
-pub(super) async fn serve(shard: Rc<Shard>, job: Job, outlet: Outlet) {
+pub(super) async fn serve(
+    shard: Rc<Shard>,
+    job: Job,
+    outlet: Outlet,
+    mut commands: channel::Receiver<Command>,
+) {
     shard.stats.borrow_mut().sessions[kind(&job)] += 1;
-    let served = match job {
+    let outlet = Rc::new(outlet);
+    let work = async { Some(work(&shard, job, &outlet).await) };
+    let cancelled = async {
+        match commands.recv().await {
+            Some(Command::Cancel) => None,
+            // The register lets go of the queue with the outlet, which lives here.
+            None => future::pending().await,
+        }
+    };
+    // By now the work is dropped, and what it began makes nothing more.
+    let served = future::or(work, cancelled).await;
+    match served {
+        Some(Ok(())) => {}
+        Some(Err(Gone)) => tracing::debug!("the client went away"),
+        None => {
+            shard.stats.borrow_mut().cancelled += 1;
+            outlet.cancel();
+        }
+    }
+}
+
+async fn work(shard: &Rc<Shard>, job: Job, outlet: &Rc<Outlet>) -> Result<(), Gone> {
+    match job {
         _ if shard.pool.stats().fullness() > FULL => {
-            shard.stats.borrow_mut().refused.memory += 1;
+            shard.refused(Reason::Memory);
             outlet.head(Err(Refusal::Full))
         }
         Job::Pcm { ask, conditions, head_only } => {
-            pcm(&shard, ask, &conditions, head_only, outlet).await
+            pcm(shard, ask, &conditions, head_only, Rc::clone(outlet)).await
         }
-        Job::Object { source, wanted } => object(&shard, &source, wanted, outlet).await,
-        Job::Probe(source) => probe(&shard, &source, outlet).await,
-    };
-    if served.is_err() {
-        tracing::debug!("the client went away");
+        Job::Object { source, wanted } => object(shard, &source, wanted, outlet).await,
+        Job::Probe(source) => probe(shard, &source, outlet).await,
     }
 }
 
@@ -98,7 +123,7 @@ async fn pcm(
     ask: Ask,
     conditions: &Conditions,
     head_only: bool,
-    out: Outlet,
+    out: Rc<Outlet>,
 ) -> Result<(), Gone> {
     let mut ready = match ready(shard, &ask, conditions, head_only).await {
         Ok(ready) => ready,
@@ -168,7 +193,7 @@ async fn understand(
     }
 }
 
-async fn play(mut ready: Ready, mut pace: Pace, out: Outlet) -> Result<(), Gone> {
+async fn play(mut ready: Ready, mut pace: Pace, out: Rc<Outlet>) -> Result<(), Gone> {
     let shard = Rc::clone(&ready.shard);
     let player = &mut ready.player;
     let result = loop {
@@ -183,7 +208,7 @@ async fn play(mut ready: Ready, mut pace: Pace, out: Outlet) -> Result<(), Gone>
             Err(error) => {
                 tracing::warn!(%error, "a body ends short");
                 shard.stats.borrow_mut().aborted += 1;
-                break Err(Abort);
+                break Err(Abort::Failed);
             }
         }
     };
@@ -256,7 +281,7 @@ async fn object(
     shard: &Shard,
     source: &SourceName,
     wanted: Wanted,
-    out: Outlet,
+    out: &Outlet,
 ) -> Result<(), Gone> {
     let head_only = wanted.head_only;
     let (opened, head) = match open_object(shard, source, wanted).await {
@@ -275,7 +300,7 @@ async fn object(
         },
     };
     out.head(Ok(Answer::Object(Box::new(head))))?;
-    let result = send(shard, &mut reader, part, first, &out).await?;
+    let result = send(shard, &mut reader, part, first, out).await?;
     out.end(result);
     Ok(())
 }
@@ -336,7 +361,7 @@ async fn send(
             Err(failure) => {
                 tracing::warn!(%failure, at, "a body ends short");
                 shard.stats.borrow_mut().aborted += 1;
-                return Ok(Err(Abort));
+                return Ok(Err(Abort::Failed));
             }
         };
     }
@@ -345,7 +370,7 @@ async fn send(
 
 // --- What a source is ------------------------------------------------------------------------
 
-async fn probe(shard: &Shard, source: &SourceName, out: Outlet) -> Result<(), Gone> {
+async fn probe(shard: &Shard, source: &SourceName, out: &Outlet) -> Result<(), Gone> {
     let answer = understand(shard, source, None).await.and_then(|understood| {
         let info: Option<&Info> = understood.player.info();
         let info = info.ok_or(Refusal::Broken)?.clone();

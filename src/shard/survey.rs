@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, time::Duration};
 
-use super::{Mail, Shard, Stats};
+use super::{Listed, Mail, Shard, Stats};
 use crate::{
     bufpool,
     runtime::{self, ShardId, event::Event},
@@ -20,6 +20,10 @@ pub struct Report {
     pub stats: Stats,
     /// Sessions now, those that it forwards from other shards among them.
     pub sessions_now: usize,
+    /// The oldest of those that it serves itself.
+    pub sessions: Vec<Listed>,
+    /// How many more it serves.
+    pub sessions_left_off: usize,
     /// Its buffer memory.
     pub memory: bufpool::Stats,
     /// Its core.
@@ -72,10 +76,13 @@ impl Survey {
 impl Shard {
     /// What this shard has done.
     pub fn report(&self) -> Report {
+        let (sessions, sessions_left_off) = self.register.list();
         Report {
             id: self.id,
             stats: self.stats.borrow().clone(),
             sessions_now: self.gate.inside(),
+            sessions,
+            sessions_left_off,
             memory: self.pool.stats(),
             core: runtime::stats(),
         }

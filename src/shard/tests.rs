@@ -227,7 +227,7 @@ fn a_panic_on_another_shard_ends_that_response_and_no_other() {
             Box::pin(async move {
                 let source = || owned_by(ShardId(1));
                 let mut broken = shard.request(object(source())).await.unwrap();
-                assert_eq!(body_bytes(&mut broken).await, (5, Some(Err(Abort))));
+                assert_eq!(body_bytes(&mut broken).await, (5, Some(Err(Abort::Failed))));
                 drop(broken);
                 let mut whole = shard.request(object(source())).await.unwrap();
                 assert_eq!(body_bytes(&mut whole).await, (300_000, Some(Ok(()))));

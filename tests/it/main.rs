@@ -16,5 +16,6 @@ mod errors;
 mod fetching;
 mod listening;
 mod objects;
+mod operating;
 mod process;
 mod waiting;

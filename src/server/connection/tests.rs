@@ -101,7 +101,7 @@ fn handle(request: Request<Incoming>) -> Answer {
         drain(body, 1 << 10).await.map_err(|_| Abort::Request)?;
         let body = match head.uri.path() {
             "/stream" => fed([Ok(Some(block(b"streamed").into())), Ok(None)]),
-            "/broken" => fed([Ok(Some(block(b"half").into())), Err(shard::Abort)]),
+            "/broken" => fed([Ok(Some(block(b"half").into())), Err(shard::Abort::Failed)]),
             path => Body::small(format!("[{} {path}]", head.method)),
         };
         let mut response = Response::new(body);

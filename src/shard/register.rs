@@ -1,0 +1,277 @@
+//! The sessions that a shard serves, as the operator sees them, and the commands to them.
+//!
+//! A session is in the register from its beginning to its end, so the register is as bounded as
+//! sessions are: by the connections of this core and by the slots of every other shard.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt,
+    rc::Rc,
+    str::FromStr,
+    time::{Instant, SystemTime},
+};
+
+use super::{End, Job, What, feed::Feed, notice::shown};
+use crate::runtime::{
+    self, ShardId,
+    channel::{self, Refused},
+};
+
+/// Commands that one session has not yet heard; beyond that they are refused.
+const COMMANDS_PER_SESSION: usize = 16;
+
+/// Sessions of one shard that a list names; the others it counts.
+const LISTED_SESSIONS: usize = 1024;
+
+/// A session of the node: the shard that serves it, and its number there. Never used again while
+/// the node lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionId {
+    /// The shard that owns the source.
+    pub shard: ShardId,
+    /// Counted from 1.
+    pub number: u64,
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.shard.0, self.number)
+    }
+}
+
+/// The text is no session's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoSessionId;
+
+impl FromStr for SessionId {
+    type Err = NoSessionId;
+
+    /// Takes what `Display` writes and nothing else.
+    fn from_str(text: &str) -> Result<Self, NoSessionId> {
+        let (shard, number) = text.split_once('-').ok_or(NoSessionId)?;
+        let shard = ShardId(shard.parse().map_err(|_| NoSessionId)?);
+        let id = Self { shard, number: number.parse().map_err(|_| NoSessionId)? };
+        if id.to_string() == text { Ok(id) } else { Err(NoSessionId) }
+    }
+}
+
+/// What the operator may tell a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// End, short.
+    Cancel,
+}
+
+/// Why a command does not reach its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unheard {
+    /// It has ended, or there never was one of this name.
+    #[error("there is no such session")]
+    NoSession,
+    /// As many commands as there is room for have not been heard yet.
+    #[error("too many commands are under way")]
+    Full,
+    /// Its shard does not answer.
+    #[error("the shard does not answer")]
+    Silent,
+}
+
+/// One session, at the moment of the look.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Its name.
+    pub id: SessionId,
+    /// The shard of its client.
+    pub front: ShardId,
+    /// Of what; without the query of the source, and cut where it is long.
+    pub source: String,
+    /// What is made of it: `pcm`, `object` or `probe`.
+    pub what: &'static str,
+    /// The format of the PCM, as it was asked for.
+    pub format: Option<&'static str>,
+    /// When it began.
+    pub started: SystemTime,
+    /// Bytes of the body that were handed to its client's connection.
+    pub bytes: u64,
+}
+
+/// The sessions of one shard. A clone is another handle to the same register.
+#[derive(Clone)]
+pub(super) struct Register {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    shard: ShardId,
+    last: Cell<u64>,
+    /// By number, so by age.
+    entries: RefCell<BTreeMap<u64, Entry>>,
+}
+
+struct Entry {
+    session: Listed,
+    bytes: Rc<Cell<u64>>,
+    commands: channel::Sender<Command>,
+}
+
+impl Register {
+    pub(super) fn new(shard: ShardId) -> Self {
+        let (last, entries) = (Cell::new(0), RefCell::default());
+        Self { inner: Rc::new(Inner { shard, last, entries }) }
+    }
+
+    /// Enters a session that begins for a client of `front`. It stands in the register until the
+    /// first of what comes back is dropped; the second is what it is told.
+    pub(super) fn enter(
+        &self,
+        job: &Job,
+        front: ShardId,
+        feed: &Feed,
+    ) -> (Registered, channel::Receiver<Command>) {
+        let id = SessionId { shard: self.inner.shard, number: self.inner.last.get() + 1 };
+        self.inner.last.set(id.number);
+        let source = shown(&job.source().to_string());
+        let (what, format) = (job.name(), job.format().map(|format| format.name()));
+        feed.tell(|| What::SessionBegun { id, source: source.clone(), job: what });
+        let started = runtime::wall_clock();
+        let session = Listed { id, front, source, what, format, started, bytes: 0 };
+        let (commands, heard) = channel::bounded(COMMANDS_PER_SESSION);
+        let bytes = Rc::default();
+        let entry = Entry { session, bytes: Rc::clone(&bytes), commands };
+        self.inner.entries.borrow_mut().insert(id.number, entry);
+        let (register, feed, since) = (self.clone(), feed.clone(), runtime::now());
+        (Registered { register, feed, id, bytes, since, end: Cell::new(End::Left) }, heard)
+    }
+
+    /// The oldest sessions, and how many more there are.
+    pub(super) fn list(&self) -> (Vec<Listed>, usize) {
+        let entries = self.inner.entries.borrow();
+        let listed = entries
+            .values()
+            .take(LISTED_SESSIONS)
+            .map(|Entry { session, bytes, .. }| Listed { bytes: bytes.get(), ..session.clone() });
+        (listed.collect(), entries.len().saturating_sub(LISTED_SESSIONS))
+    }
+
+    /// Puts a command into the session's queue.
+    pub(super) fn command(&self, number: u64, command: Command) -> Result<(), Unheard> {
+        let entries = self.inner.entries.borrow();
+        let commands = entries.get(&number).map(|entry| entry.commands.clone());
+        drop(entries);
+        let commands = commands.ok_or(Unheard::NoSession)?;
+        commands.try_send(command).map_err(|refused| match refused {
+            Refused::Full(_) => Unheard::Full,
+            Refused::Closed(_) => Unheard::NoSession,
+        })
+    }
+}
+
+/// A session's place in the register.
+pub(super) struct Registered {
+    register: Register,
+    feed: Feed,
+    id: SessionId,
+    bytes: Rc<Cell<u64>>,
+    since: Instant,
+    end: Cell<End>,
+}
+
+impl Registered {
+    /// How it ends, as far as that is known by now.
+    pub(super) fn ends(&self, end: End) {
+        self.end.set(end);
+    }
+
+    /// So much more of the body was handed over.
+    pub(super) fn sent(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get() + bytes);
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let entry = self.register.inner.entries.borrow_mut().remove(&self.id.number);
+        // Its queue may wake a task: outside of the borrow.
+        drop(entry);
+        let (id, end, bytes) = (self.id, self.end.get(), self.bytes.get());
+        self.feed.tell(|| What::SessionEnded { id, end, bytes, lasted: self.since.elapsed() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{pcm::SourceName, runtime::mailbox::Mesh};
+
+    fn probe(path: &str) -> Job {
+        Job::Probe(SourceName { name: "demo".into(), path: path.into(), is_file: false })
+    }
+
+    /// On a shard of its own, since what happens is told to other shards.
+    fn on_a_shard(test: fn(Register, Feed)) {
+        let mesh = Mesh::new(1, 1);
+        let options = runtime::Options { shards: 1, blocking_threads: 1, oversubscribe: true };
+        runtime::run(options, move |id| {
+            let mesh = mesh.clone();
+            async move { test(Register::new(id), Feed::new(Rc::new(mesh.join(id).await), 1)) }
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_session_stands_there_from_its_beginning_to_its_end() {
+        on_a_shard(|register, feed| {
+            let (first, _commands) = register.enter(&probe("a?token=1"), ShardId(1), &feed);
+            let (second, _commands) = register.enter(&probe("b"), ShardId(0), &feed);
+            first.sent(5);
+            first.sent(6);
+            let (listed, left_off) = register.list();
+            let shown: Vec<_> =
+                listed.iter().map(|s| (s.id.to_string(), &*s.source, s.bytes)).collect();
+            assert_eq!(shown, [("0-1".to_owned(), "demo:a", 11), ("0-2".to_owned(), "demo:b", 0)]);
+            assert_eq!((listed[0].front, left_off), (ShardId(1), 0));
+            drop(first);
+            assert_eq!(register.list().0.len(), 1);
+            drop(second);
+            assert!(register.list().0.is_empty());
+        });
+    }
+
+    #[test]
+    fn the_seventeenth_unheard_command_is_refused() {
+        on_a_shard(|register, feed| {
+            let (session, mut commands) = register.enter(&probe("a"), ShardId(0), &feed);
+            for _ in 0..16 {
+                assert_eq!(register.command(1, Command::Cancel), Ok(()));
+            }
+            assert_eq!(register.command(1, Command::Cancel), Err(Unheard::Full));
+            assert_eq!(commands.try_recv(), Some(Command::Cancel));
+            assert_eq!(register.command(1, Command::Cancel), Ok(()));
+            assert_eq!(register.command(2, Command::Cancel), Err(Unheard::NoSession));
+            drop(session);
+            assert_eq!(register.command(1, Command::Cancel), Err(Unheard::NoSession));
+        });
+    }
+
+    #[test]
+    fn a_list_names_so_many_and_counts_the_others() {
+        on_a_shard(|register, feed| {
+            let all: Vec<_> = (0..LISTED_SESSIONS + 2)
+                .map(|_| register.enter(&probe("a"), ShardId(0), &feed))
+                .collect();
+            let (listed, left_off) = register.list();
+            assert_eq!((listed.len(), left_off), (LISTED_SESSIONS, 2));
+            drop(all);
+        });
+    }
+
+    #[test]
+    fn a_name_is_read_back_as_it_is_written() {
+        let id = SessionId { shard: ShardId(2), number: 17 };
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in ["", "2", "2-", "-17", "02-17", "2-+17", "2-17-1", "70000-1", "a-b"] {
+            assert_eq!(text.parse::<SessionId>(), Err(NoSessionId), "{text}");
+        }
+    }
+}
