@@ -12,9 +12,13 @@
 //! used up at each look, [`WAKERS`] are there, and the next task that runs replaces them. Sleeping
 //! over a task that can run would take that many looks in a row without any task in between.
 //!
-//! Which tasks can run is counted by their wakers, so every task of a shard is a [`Counted`]. What
-//! glommio runs without one (a write under way, the drop of a cancelled task) has the old remedy: a
-//! timer once a second.
+//! Which tasks can run is counted by their wakers, so every task of a shard is a [`Counted`], and one
+//! that is cancelled counts until it is dropped. Where the wakers do not suffice, or a task is not
+//! counted after all, [`backstop`] wakes the shard up once a second.
+//!
+//! What happens on other threads comes by messages, completions and sockets, which glommio turns
+//! into wake-ups on the shard. A waker that is called on another thread works, but glommio then
+//! wakes the task behind the count's back: no task of this node waits in that way.
 
 use std::{
     cell::{Cell, OnceCell},
@@ -28,6 +32,7 @@ use std::{
     time::Duration,
 };
 
+use futures_lite::future;
 use glommio::{
     channels::shared_channel::{self, ConnectedReceiver, ConnectedSender},
     timer::Timer,
@@ -38,8 +43,10 @@ use super::ShardId;
 
 /// Looks before a sleep that the bell answers without a task having run: two for each round.
 const WAKERS: usize = 32;
-/// How long what is not counted can be forgotten, and how often an idle shard wakes up.
+/// How long what the bell does not save can be forgotten, and how often an idle shard wakes up.
 const BACKSTOP: Duration = Duration::from_secs(1);
+/// How often a shard wakes up while it has no bell yet.
+const STARTING: Duration = Duration::from_millis(1);
 
 thread_local! {
     /// Tasks of this shard that can run.
@@ -98,8 +105,7 @@ impl Bell {
 /// Hangs up the bell of this shard. Runs as the first thing on it.
 pub(super) async fn start() {
     let (to, from) = shared_channel::new_bounded(1);
-    let to = glommio::spawn_local(to.connect());
-    let (from, to) = (from.connect().await, to.await);
+    let (from, to) = awake(future::zip(from.connect(), to.connect())).await;
     let bell = Bell { to, from, rings: Cell::new(false), waker: Arc::new(Answer).into() };
     bell.supply(WAKERS);
     if READY.get() > 0 {
@@ -107,12 +113,26 @@ pub(super) async fn start() {
     }
     let is_first = BELL.with(|own| own.set(bell).is_ok());
     assert!(is_first, "a thread runs one shard");
+}
+
+/// Wakes the shard up now and then, for as long as it runs.
+pub(super) fn backstop() {
     glommio::spawn_local(async {
         loop {
             Timer::new(BACKSTOP).await;
         }
     })
     .detach();
+}
+
+/// Waits for `future` without any sleep that lasts.
+async fn awake<T>(future: impl Future<Output = T>) -> T {
+    let tick = async {
+        loop {
+            Timer::new(STARTING).await;
+        }
+    };
+    future::or(future, tick).await
 }
 
 fn one_more() {
@@ -146,7 +166,8 @@ fn with_bell(act: impl FnOnce(&Bell)) {
 }
 
 /// A task's waker: wakes the task, and counts it.
-struct Call {
+#[derive(Debug)]
+pub(super) struct Call {
     shard: Option<ShardId>,
     /// glommio's own, known at the first poll.
     task: OnceLock<Waker>,
@@ -199,6 +220,11 @@ impl<F> Counted<F> {
         Self { waker: Arc::clone(&call).into(), call, has_ended: false, future }
     }
 
+    /// Its waker. Called before it is cancelled, the task counts until it is dropped.
+    pub(super) fn call(&self) -> Arc<Call> {
+        Arc::clone(&self.call)
+    }
+
     /// Whoever still has its waker does not count it any more.
     fn project_end(self: Pin<&mut Self>) {
         let this = self.project();
@@ -225,5 +251,148 @@ impl<F: Future> Future for Counted<F> {
             self.project_end();
         }
         polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use glommio::{LocalExecutorBuilder, Placement};
+
+    use super::*;
+    use crate::runtime::{
+        Queue, blocking,
+        event::Event,
+        mailbox::{Mailbox, Mesh},
+        now, queue, sleep, spawn, yield_now,
+    };
+
+    /// No task that can run waits longer, on a machine that is busy with other tests too.
+    const LATEST: Duration = Duration::from_secs(1);
+    /// Each kind of wake-up, with nothing else on its shard that could wake it.
+    const EACH: Duration = Duration::from_millis(400);
+    /// Fires before the first task of many rounds, and late enough to let most of them run.
+    const PREEMPT_TIMER: Duration = Duration::from_micros(50);
+
+    /// Runs `main` on a shard that wants to sleep over its tasks all the time.
+    fn restless<T>(main: impl Future<Output = T>) -> T {
+        let executor = LocalExecutorBuilder::new(Placement::Unbound)
+            .preempt_timer(PREEMPT_TIMER)
+            .make()
+            .expect("io_uring");
+        executor.run(Counted::new(async {
+            queue::create();
+            start().await;
+            main.await
+        }))
+    }
+
+    /// Repeats `step` for a while; how long the slowest took.
+    async fn repeat(name: &'static str, mut step: impl AsyncFnMut()) -> (&'static str, Duration) {
+        let (began, mut slowest, mut steps) = (now(), Duration::ZERO, 0);
+        while began.elapsed() < EACH {
+            let before = now();
+            step().await;
+            slowest = slowest.max(before.elapsed());
+            steps += 1;
+        }
+        println!("{name}: {steps} times, the slowest {slowest:?}");
+        (name, slowest)
+    }
+
+    /// The rounds of `story`, or the end of patience: a shard that sleeps over its last task
+    /// sleeps for ever.
+    fn never_late<F>(story: impl FnOnce() -> F + Send + 'static)
+    where
+        F: Future<Output = (&'static str, Duration)>,
+    {
+        let (sender, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            let _ = sender.send(restless(async { story().await }));
+        });
+        let (name, slowest) = ended.recv_timeout(10 * LATEST).expect("the shard sleeps");
+        assert!(slowest < LATEST, "{name} waited {slowest:?}");
+    }
+
+    #[test]
+    fn a_task_that_another_wakes_is_never_late() {
+        never_late(|| async {
+            let (ping, pong) = (Event::new(), Event::new());
+            let (its_ping, its_pong, mut rung) = (ping.clone(), pong.clone(), ping.listen());
+            let _other = spawn(Queue::Decode, "other", async move {
+                loop {
+                    rung.await;
+                    rung = its_ping.listen();
+                    its_pong.notify_all();
+                }
+            });
+            repeat("an event", async || {
+                let answer = pong.listen();
+                ping.notify_all();
+                answer.await;
+            })
+            .await
+        });
+    }
+
+    #[test]
+    fn a_task_that_gives_way_is_never_late() {
+        never_late(|| repeat("giving way", yield_now));
+    }
+
+    #[test]
+    fn a_task_that_waits_for_a_timer_is_never_late() {
+        never_late(|| repeat("a timer", async || sleep(Duration::from_micros(100)).await));
+    }
+
+    #[test]
+    fn a_task_that_waits_for_the_blocking_pool_is_never_late() {
+        never_late(|| repeat("a blocking call", async || blocking(|| ()).await.unwrap()));
+    }
+
+    #[test]
+    fn tasks_that_wait_for_another_shard_are_never_late() {
+        async fn echo(mailbox: &Mailbox<u64>) {
+            while let Some((from, number)) = mailbox.recv().await {
+                mailbox.try_send(from, number).expect("one message is under way");
+            }
+        }
+        let mesh = Mesh::new(2, 4);
+        let other = mesh.clone();
+        std::thread::spawn(move || restless(async { echo(&other.join(ShardId(1)).await).await }));
+        never_late(move || async move {
+            let mailbox = mesh.join(ShardId(0)).await;
+            repeat("a message", async || {
+                mailbox.try_send(ShardId(1), 7).expect("one message is under way");
+                assert_eq!(mailbox.recv().await, Some((ShardId(1), 7)));
+            })
+            .await
+        });
+    }
+
+    #[test]
+    fn what_a_cancelled_task_held_is_dropped_and_never_late() {
+        struct Tell(Event);
+        impl Drop for Tell {
+            fn drop(&mut self) {
+                self.0.notify_all();
+            }
+        }
+        never_late(|| {
+            repeat("a drop", async || {
+                let (dropped, started) = (Event::new(), Event::new());
+                let (tell, waiting) = (Tell(dropped.clone()), dropped.listen());
+                let (its_start, start) = (started.clone(), started.listen());
+                let task = spawn(Queue::Background, "dropped", async move {
+                    let _tell = tell;
+                    its_start.notify_all();
+                    std::future::pending::<()>().await;
+                });
+                start.await;
+                drop(task);
+                waiting.await;
+            })
+        });
     }
 }

@@ -3,7 +3,8 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, Wake as _},
 };
 
 use pin_project_lite::pin_project;
@@ -11,7 +12,7 @@ use pin_project_lite::pin_project;
 use super::{
     Queue,
     panics::{Panicked, contain},
-    rescue::Counted,
+    rescue::{Call, Counted},
 };
 
 /// Starts `future` on this shard, in `queue`. `name` is for logs.
@@ -28,8 +29,9 @@ pub fn spawn<T: 'static>(
     future: impl Future<Output = T> + 'static,
 ) -> Task<T> {
     let contained = Counted::new(Contained { name, future: Some(future) });
+    let call = contained.call();
     let task = glommio::spawn_local_into(contained, queue.handle());
-    Task { inner: task.expect("the queues of a shard are never removed") }
+    Task { call, inner: Some(task.expect("the queues of a shard are never removed")) }
 }
 
 /// A running task. Dropping it cancels the future, which is then dropped on its own shard.
@@ -41,21 +43,33 @@ pub fn spawn<T: 'static>(
 #[must_use = "a task that is dropped is cancelled; detach it to let it run"]
 #[derive(Debug)]
 pub struct Task<T> {
-    inner: glommio::Task<Result<T, Panicked>>,
+    /// glommio lets a cancelled task run once more, to drop it, without calling its waker.
+    call: Arc<Call>,
+    /// Until it is detached or cancelled.
+    inner: Option<glommio::Task<Result<T, Panicked>>>,
 }
 
 impl<T: 'static> Task<T> {
     /// Lets the task run to its end with nobody waiting.
-    pub fn detach(self) {
-        self.inner.detach();
+    pub fn detach(mut self) {
+        self.inner.take().into_iter().for_each(|task| drop(task.detach()));
     }
 
     /// Cancels the task and waits until its future is dropped. `Some` if it had ended before.
     ///
     /// A shard's main future cancels what it started before it returns: what still lives then is
     /// never dropped.
-    pub async fn cancel(self) -> Option<Result<T, Panicked>> {
-        self.inner.cancel().await
+    pub async fn cancel(mut self) -> Option<Result<T, Panicked>> {
+        self.call.wake_by_ref();
+        self.inner.take()?.cancel().await
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        if self.inner.is_some() {
+            self.call.wake_by_ref();
+        }
     }
 }
 
@@ -63,7 +77,8 @@ impl<T> Future for Task<T> {
     type Output = Result<T, Panicked>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.inner).poll(context)
+        let inner = self.inner.as_mut().expect("only its end takes it away");
+        Pin::new(inner).poll(context)
     }
 }
 
