@@ -1,6 +1,6 @@
 //! Every file of the corpus through the decoder, against ffmpeg at test time.
 //!
-//! The material lies beside the checkout (`../shared/material`) or where `KITHARA_MATERIAL` says.
+//! The material lies beside the checkout (`../shared/material`) or where `TEST_MATERIAL` says.
 //! Each file ends as one of three: it agrees; it is refused by a typed error that names its codec; or
 //! it is listed in [`DIFFERS`] with the reason, our frames, and where the samples agree all the same.
 
@@ -196,11 +196,11 @@ fn hear(bytes: &[u8], feed: Feed, from_frame: u64) -> Heard {
 
 fn material() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/material");
-    let root = std::env::var_os("KITHARA_MATERIAL").map_or(beside, PathBuf::from).join("audio");
+    let root = std::env::var_os("TEST_MATERIAL").map_or(beside, PathBuf::from).join("audio");
     if root.is_dir() {
         return Some(root);
     }
-    eprintln!("\n*** SKIPPED: no material at {} (set KITHARA_MATERIAL) ***\n", root.display());
+    eprintln!("\n*** SKIPPED: no material at {} (set TEST_MATERIAL) ***\n", root.display());
     None
 }
 

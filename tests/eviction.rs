@@ -1,7 +1,7 @@
 //! The eviction policy on recorded and on generated traces, against LRU, Belady, and what a public
 //! simulator reached.
 //!
-//! The traces lie beside the checkout (`../shared/material`) or where `KITHARA_MATERIAL` says. The
+//! The traces lie beside the checkout (`../shared/material`) or where `TEST_MATERIAL` says. The
 //! table is printed with `--nocapture`; `cargo bench --bench eviction` replays longer ones.
 
 #[expect(unreachable_pub, reason = "it is public in the harness, whose programs use it too")]
@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 
 fn traces() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/material");
-    let root = std::env::var_os("KITHARA_MATERIAL").map_or(beside, PathBuf::from);
+    let root = std::env::var_os("TEST_MATERIAL").map_or(beside, PathBuf::from);
     let traces = root.join("cache-traces");
     if traces.is_dir() {
         return Some(traces);
     }
-    eprintln!("\n*** SKIPPED: no traces at {} (set KITHARA_MATERIAL) ***\n", traces.display());
+    eprintln!("\n*** SKIPPED: no traces at {} (set TEST_MATERIAL) ***\n", traces.display());
     None
 }
 
