@@ -51,7 +51,7 @@ pub fn request(node: SocketAddr, method: &str, target: &str, fields: &str) -> Re
 pub fn raw(node: SocketAddr, bytes: &[u8], head_only: bool) -> Response {
     let mut stream = connect(node);
     stream.write_all(bytes).unwrap();
-    read_response(&mut stream, head_only)
+    read_response(&mut stream, &mut Vec::new(), head_only)
 }
 
 pub fn connect(node: SocketAddr) -> TcpStream {
@@ -62,61 +62,58 @@ pub fn connect(node: SocketAddr) -> TcpStream {
     stream
 }
 
-pub fn read_response(stream: &mut TcpStream, head_only: bool) -> Response {
+/// Reads one answer. `ahead` is what was read before and not used; what comes behind the answer is
+/// left there for the next call.
+pub fn read_response(stream: &mut TcpStream, ahead: &mut Vec<u8>, head_only: bool) -> Response {
     let began = Instant::now();
-    let mut bytes = Vec::new();
     let head_end = loop {
-        if let Some(at) = find(&bytes, b"\r\n\r\n") {
+        if let Some(at) = find(ahead, b"\r\n\r\n") {
             break at + 4;
         }
-        if read_some(stream, &mut bytes) == 0 {
-            panic!("no head in {:?}", String::from_utf8_lossy(&bytes));
+        if read_some(stream, ahead) == 0 {
+            panic!("no head in {:?}", String::from_utf8_lossy(ahead));
         }
     };
-    let head = String::from_utf8(bytes[..head_end].to_vec()).unwrap();
+    let head = String::from_utf8(ahead.drain(..head_end).collect()).unwrap();
     let mut lines = head.lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let fields: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let mut response = Response {
-        status,
-        fields,
-        body: bytes.split_off(head_end),
-        complete: false,
-        first_byte: None,
-    };
+    let body = Vec::new();
+    let mut response = Response { status, fields, body, complete: false, first_byte: None };
     if head_only || status == 304 || status == 204 {
         response.complete = true;
         return response;
     }
     let length = response.field("content-length").map(|text| text.parse::<usize>().unwrap());
     let chunked = response.field("transfer-encoding").is_some();
+    let mut looked = 0;
     loop {
-        if !response.body.is_empty() && response.first_byte.is_none() {
+        if !ahead.is_empty() && response.first_byte.is_none() {
             response.first_byte = Some(began.elapsed());
         }
-        if length.is_some_and(|length| response.body.len() >= length)
-            || (chunked
-                && response.body.ends_with(b"0\r\n\r\n")
-                && dechunk(&response.body).is_some())
-        {
-            break;
+        let whole = match length {
+            Some(length) => (ahead.len() >= length).then(|| ahead.drain(..length).collect()),
+            // Only where an end has come: a long body is not gone through at each read.
+            None if chunked && find(&ahead[looked..], b"0\r\n\r\n").is_some() => {
+                take_chunked(ahead)
+            }
+            None => None,
+        };
+        if let Some(body) = whole {
+            (response.body, response.complete) = (body, true);
+            return response;
         }
-        if read_some(stream, &mut response.body) == 0 {
+        looked = ahead.len().saturating_sub(4);
+        if read_some(stream, ahead) == 0 {
             break;
         }
     }
-    match (length, chunked) {
-        (Some(length), _) => response.complete = response.body.len() == length,
-        (None, true) => {
-            let whole = dechunk(&response.body);
-            response.complete = whole.is_some();
-            response.body = whole.unwrap_or_default();
-        }
-        (None, false) => response.complete = true,
-    }
+    // Only a body without any framing ends with its connection.
+    response.complete = length.is_none() && !chunked;
+    response.body = if chunked { Vec::new() } else { std::mem::take(ahead) };
     response
 }
 
@@ -135,17 +132,19 @@ fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     bytes.windows(needle.len()).position(|window| window == needle)
 }
 
-/// The content of a chunked body, if it is whole.
-fn dechunk(mut bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut content = Vec::new();
+/// Takes a chunked body off the front of `bytes` and returns its content, if it is whole.
+fn take_chunked(bytes: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let (mut content, mut rest) = (Vec::new(), &bytes[..]);
     loop {
-        let at = find(bytes, b"\r\n")?;
-        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..at]).ok()?, 16).ok()?;
-        bytes = &bytes[at + 2..];
+        let at = find(rest, b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..at]).ok()?, 16).ok()?;
+        rest = &rest[at + 2..];
         if size == 0 {
-            return (bytes == b"\r\n").then_some(content);
+            let end = bytes.len() - rest.strip_prefix(b"\r\n")?.len();
+            bytes.drain(..end);
+            return Some(content);
         }
-        content.extend_from_slice(bytes.get(..size)?);
-        bytes = bytes.get(size + 2..)?;
+        content.extend_from_slice(rest.get(..size)?);
+        rest = rest.get(size + 2..)?;
     }
 }

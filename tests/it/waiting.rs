@@ -78,7 +78,7 @@ fn one_connection_too_many_is_told_so_and_counted() {
         let mut stream = client::connect(node.listen);
         let request = format!("GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", node.listen);
         stream.write_all(request.as_bytes()).unwrap();
-        assert_eq!(client::read_response(&mut stream, false).status, 200);
+        assert_eq!(client::read_response(&mut stream, &mut Vec::new(), false).status, 200);
         held.push(stream);
     }
     let fourth = client::connect(node.listen);
