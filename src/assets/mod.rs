@@ -11,10 +11,11 @@
 
 #![forbid(unsafe_code)]
 
-mod eviction;
+mod head;
 mod key;
 pub mod policy;
 mod store;
 
+pub use head::Head;
 pub use key::Key;
-pub use store::{Asset, AssetStore, FillPermit, Head, Lease, News, Options, Stats};
+pub use store::{Asset, AssetStore, FillPermit, Lease, News, Options, Stats};

@@ -1,22 +1,27 @@
 //! The store of one shard: open, lease, fill, forget, make room.
+//!
+//! A generation is in one of two states. While somebody holds it, it is an [`Asset`] with its
+//! resource; at rest it is an entry in the catalog of its volume, which outlives the process. The
+//! last holder that lets go puts it to rest, and what no disk holds is gone with it.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     ops::Deref,
     rc::{Rc, Weak},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
-
-use http::{HeaderMap, HeaderValue};
 
 use super::{
-    Key,
-    eviction::{Candidate, victims},
+    Head, Key,
+    policy::{Kind, Policy},
 };
 use crate::{
+    bufpool::Exhausted,
     runtime::{self, event::Event},
-    storage::{Failure, Generation, ObjectId, StreamingResource, VolumeIndex, Volumes},
+    storage::{
+        Error, Failure, Generation, ObjectId, Said, StreamingResource, VolumeIndex, Volumes,
+    },
 };
 
 /// What a store is told by the configuration.
@@ -26,13 +31,16 @@ pub struct Options {
     pub media_ttl: Duration,
     /// The longest resource, in bytes: what is longer, or does not end, is no file.
     pub object_bytes: u64,
+    /// What leaves a full volume.
+    pub policy: Kind,
 }
 
 impl Default for Options {
     /// Media seldom changes; ten minutes bound how long a replaced file lives on. Four
     /// gibibytes are six hours of uncompressed stereo.
     fn default() -> Self {
-        Self { media_ttl: Duration::from_secs(600), object_bytes: 4 << 30 }
+        let media_ttl = Duration::from_secs(600);
+        Self { media_ttl, object_bytes: 4 << 30, policy: Kind::S3Fifo }
     }
 }
 
@@ -65,19 +73,10 @@ pub enum News<'a> {
     Evicted,
 }
 
-/// Who watches a store.
-type Observer = Box<dyn Fn(&Key, News<'_>)>;
+/// Who watches a store. It hears the URL of a resource, or its id where only that is known.
+type Observer = Box<dyn Fn(&str, News<'_>)>;
 
-/// What the origin said about a resource when its generation began.
-#[derive(Debug, Clone, Default)]
-pub struct Head {
-    /// The end-to-end fields of the answer.
-    pub fields: HeaderMap,
-    /// A strong `ETag`, where the origin gave one.
-    pub etag: Option<HeaderValue>,
-}
-
-/// One generation of one resource.
+/// One generation of one resource, while somebody holds it.
 pub struct Asset {
     /// What it is the resource of.
     pub key: Key,
@@ -88,16 +87,20 @@ pub struct Asset {
     /// Told when the last lease is dropped.
     pub deserted: Event,
     head: OnceCell<Head>,
-    born: Instant,
-    opened: Cell<u64>,
+    /// It was at rest before: its head, like its bytes, is on disk.
+    rested: bool,
+    said: Cell<Said>,
     leases: Cell<usize>,
     filling: Cell<bool>,
-    /// The table that holds it, until it is forgotten.
-    held_in: Weak<Assets>,
+    held: Weak<Held>,
 }
 
-/// The present generations of a shard.
-type Assets = RefCell<HashMap<ObjectId, Rc<Asset>>>;
+/// What the generations of a store tell when they go.
+struct Held {
+    volumes: Volumes,
+    assets: RefCell<HashMap<u128, Weak<Asset>>>,
+    policies: RefCell<BTreeMap<VolumeIndex, Policy>>,
+}
 
 impl Asset {
     /// What the origin said, once it said something.
@@ -107,7 +110,12 @@ impl Asset {
 
     /// Notes what the origin said. The first word of a generation counts.
     pub fn set_head(&self, head: Head) {
-        let _ = self.head.set(head);
+        if self.head.get().is_none() {
+            let said = Said { validator: head.validator_hash(), ..self.said.get() };
+            self.said.set(said);
+            self.resource.set_head(&head.encode(&self.key.url), said);
+            let _ = self.head.set(head);
+        }
     }
 
     /// Whether somebody reads it now.
@@ -115,24 +123,60 @@ impl Asset {
         self.leases.get() > 0
     }
 
-    /// Its next open begins a new generation.
-    fn forget(&self) {
-        let Some(assets) = self.held_in.upgrade() else { return };
-        let mut assets = assets.borrow_mut();
-        let is_present =
-            assets.get(&self.key.id).is_some_and(|held| held.generation == self.generation);
-        let forgotten = is_present.then(|| assets.remove(&self.key.id));
-        drop(assets);
-        // Its blocks are given back outside of the borrow.
-        drop(forgotten);
+    /// Reads what the origin said before from disk; false where that is not there, or is of another
+    /// URL. Such bytes are of no use.
+    async fn recall(&self) -> Result<bool, Exhausted> {
+        if !self.rested || self.head.get().is_some() {
+            return Ok(true);
+        }
+        let bytes = match self.resource.head().await {
+            Ok(Some(bytes)) => bytes,
+            Err(Error::Exhausted(exhausted)) => return Err(exhausted),
+            Ok(None) | Err(_) => return Ok(false),
+        };
+        let Some(head) = Head::decode(&bytes, &self.key.url) else { return Ok(false) };
+        // Somebody else may have read it meanwhile: it is the same.
+        let _ = self.head.set(head);
+        Ok(true)
     }
 
-    /// A lease or the permit is gone. What no disk holds would take memory for ever, since nothing
-    /// evicts it: it goes with its last user.
-    fn let_go(&self) {
-        if !self.is_leased() && !self.filling.get() && !self.resource.is_cached() {
-            self.forget();
+    /// Its next open begins a new generation.
+    fn forget(&self) {
+        let Some(held) = self.held.upgrade() else { return };
+        if held.present(self.key.id.0).is_some_and(|present| present.generation == self.generation)
+        {
+            held.assets.borrow_mut().remove(&self.key.id.0);
+            held.policy(&self.key, |policy| policy.remove(self.key.id));
         }
+        self.resource.discard();
+    }
+}
+
+impl Drop for Asset {
+    /// It rests from here on.
+    fn drop(&mut self) {
+        let Some(held) = self.held.upgrade() else { return };
+        let mut assets = held.assets.borrow_mut();
+        // Another generation of it may be in its place.
+        if assets.get(&self.key.id.0).is_some_and(|present| present.strong_count() == 0) {
+            assets.remove(&self.key.id.0);
+            let bytes = self.resource.stored_bytes();
+            held.policy(&self.key, |policy| match bytes {
+                0 => policy.remove(self.key.id),
+                bytes => policy.resize(self.key.id, bytes),
+            });
+        }
+    }
+}
+
+impl Held {
+    fn present(&self, id: u128) -> Option<Rc<Asset>> {
+        self.assets.borrow().get(&id).and_then(Weak::upgrade)
+    }
+
+    /// The policy of the volume that a key lives in, where this shard has it.
+    fn policy<T>(&self, key: &Key, ask: impl FnOnce(&mut Policy) -> T) -> Option<T> {
+        self.policies.borrow_mut().get_mut(&self.volumes.of(key.id)).map(ask)
     }
 }
 
@@ -166,7 +210,6 @@ impl Drop for Lease {
         self.0.leases.set(left);
         if left == 0 {
             self.0.deserted.notify_all();
-            self.0.let_go();
         }
     }
 }
@@ -185,31 +228,34 @@ impl Deref for FillPermit {
 impl Drop for FillPermit {
     fn drop(&mut self) {
         self.0.filling.set(false);
-        self.0.let_go();
     }
 }
 
 /// The cache of one shard.
 pub struct AssetStore {
     options: Options,
-    volumes: Volumes,
-    assets: Rc<Assets>,
-    opens: Cell<u64>,
+    held: Rc<Held>,
+    /// When the policies were last kept for the next start, and whether they changed since.
+    remembered: Cell<Option<Instant>>,
+    is_touched: Cell<bool>,
     stats: Cell<Stats>,
     observer: OnceCell<Observer>,
 }
 
 impl AssetStore {
-    /// A store over `volumes`.
+    /// A store over `volumes`, with what lies in them.
     pub fn new(options: Options, volumes: Volumes) -> Self {
-        Self {
-            options,
-            volumes,
-            assets: Rc::default(),
-            opens: Cell::new(0),
-            stats: Cell::default(),
-            observer: OnceCell::new(),
-        }
+        let policy = |volume| {
+            let objects = volumes.objects(volume);
+            let objects = objects.into_iter().map(|object| (object.id, object.stored_bytes));
+            let (free, used) = volumes.bytes_of(volume).unwrap_or_default();
+            let pieces = volumes.remembered(volume);
+            (volume, Policy::restore(options.policy, free + used, pieces, objects))
+        };
+        let policies = RefCell::new(volumes.own().map(policy).collect());
+        let held = Rc::new(Held { volumes, assets: RefCell::default(), policies });
+        let (remembered, is_touched, stats, observer) = Default::default();
+        Self { options, held, remembered, is_touched, stats, observer }
     }
 
     /// The longest resource, in bytes.
@@ -219,18 +265,18 @@ impl AssetStore {
 
     /// The volumes under this store.
     pub fn volumes(&self) -> &Volumes {
-        &self.volumes
+        &self.held.volumes
     }
 
     /// From now on `observer` hears what happens to the resources. The first one stays.
-    pub fn observe(&self, observer: impl Fn(&Key, News<'_>) + 'static) {
+    pub fn observe(&self, observer: impl Fn(&str, News<'_>) + 'static) {
         let _ = self.observer.set(Box::new(observer));
     }
 
-    /// Something happened to the resource of this key.
-    pub fn tell(&self, key: &Key, news: News<'_>) {
+    /// Something happened to the resource of this URL.
+    pub fn tell(&self, url: &str, news: News<'_>) {
         if let Some(observer) = self.observer.get() {
-            observer(key, news);
+            observer(url, news);
         }
     }
 
@@ -238,14 +284,21 @@ impl AssetStore {
     ///
     /// The permit comes with it when the resource is not complete and nobody fills it: whoever gets
     /// it must fetch what readers demand, or fail the resource and [`forget`](Self::forget) it.
-    pub fn open(&self, key: &Key) -> (Lease, Option<FillPermit>) {
-        let asset = self.current(key);
-        self.opens.set(self.opens.get() + 1);
-        asset.opened.set(self.opens.get());
-        self.count(&asset);
-        let lease = Lease::new(&asset);
-        let wants_fill = !asset.resource.is_complete() && !asset.filling.replace(true);
-        (lease, wants_fill.then(|| FillPermit(asset)))
+    ///
+    /// # Errors
+    /// [`Exhausted`] where there is no memory to read what was said of it.
+    pub async fn open(&self, key: &Key) -> Result<(Lease, Option<FillPermit>), Exhausted> {
+        loop {
+            let asset = self.current(key);
+            let lease = Lease::new(&asset);
+            if !asset.recall().await? {
+                self.forget(&asset);
+                continue;
+            }
+            self.count(&asset);
+            let wants_fill = !asset.resource.is_complete() && !asset.filling.replace(true);
+            return Ok((lease, wants_fill.then(|| FillPermit(asset))));
+        }
     }
 
     /// Takes a generation out of the store: its next open begins a new one. Its readers keep it.
@@ -253,26 +306,56 @@ impl AssetStore {
         asset.forget();
     }
 
-    /// Evicts what was not opened for longest until `bytes` more fit into the volume of `asset`, or
-    /// until nothing is left that may go.
+    /// Evicts what the policy says until `bytes` more fit into the volume of `asset`, or until
+    /// nothing is left that may go.
     pub fn make_room(&self, asset: &Asset, bytes: u64) {
-        let volume = self.volumes.of(asset.key.id);
-        let Some((free_bytes, _)) = self.volumes.bytes_of(volume) else { return };
-        let missing_bytes = bytes.saturating_sub(free_bytes);
-        if missing_bytes == 0 {
-            return;
-        }
-        for victim in victims(self.evictable(volume), missing_bytes) {
-            tracing::debug!(url = %victim.key.url, "evicted");
-            self.forget(&victim);
+        let held = &self.held;
+        let volume = held.volumes.of(asset.key.id);
+        let stored_bytes = asset.resource.stored_bytes();
+        held.policy(&asset.key, |policy| policy.resize(asset.key.id, stored_bytes));
+        let is_missing = || held.volumes.bytes_of(volume).is_some_and(|(free, _)| free < bytes);
+        while is_missing() {
+            let may_go = |id: ObjectId| held.present(id.0).is_none() && !held.volumes.is_pinned(id);
+            let victim = held.policy(&asset.key, |policy| policy.victim(may_go)).flatten();
+            let Some(victim) = victim else { return };
+            tracing::debug!(object = %victim, "evicted");
+            held.volumes.forget(victim);
             self.update(|stats| stats.evicted += 1);
-            self.tell(&victim.key, News::Evicted);
+            self.tell(&victim.to_string(), News::Evicted);
         }
     }
 
-    /// Resources held, complete or not.
+    /// Has the volumes keep what their policies know for the next start, where something changed:
+    /// at most every five seconds, and seldomer where a snapshot is long. Says when to come again.
+    pub fn remember(&self, now: Instant) -> Option<Instant> {
+        if !self.is_touched.get() {
+            return None;
+        }
+        let mut policies = self.held.policies.borrow_mut();
+        let objects: usize = policies.values().map(Policy::len).sum();
+        let interval = REMEMBER_INTERVAL * (objects / REMEMBERED_AT_ONCE + 1) as u32;
+        let due = self.remembered.get().map_or(now, |before| before + interval);
+        if now < due {
+            return Some(due);
+        }
+        self.remembered.set(Some(now));
+        self.is_touched.set(false);
+        for (volume, policy) in &mut *policies {
+            self.held.volumes.remember(*volume, policy.encode());
+        }
+        None
+    }
+
+    /// The same, whether it is due or not: at the end.
+    pub fn remember_all(&self) {
+        for (volume, policy) in &mut *self.held.policies.borrow_mut() {
+            self.held.volumes.remember(*volume, policy.encode());
+        }
+    }
+
+    /// Resources held now, complete or not.
     pub fn len(&self) -> usize {
-        self.assets.borrow().len()
+        self.held.assets.borrow().len()
     }
 
     /// Whether nothing is held.
@@ -285,45 +368,53 @@ impl AssetStore {
         self.stats.get()
     }
 
-    fn evictable(&self, volume: VolumeIndex) -> Vec<Candidate<Rc<Asset>>> {
-        let free = |asset: &&Rc<Asset>| {
-            !asset.is_leased() && !asset.filling.get() && self.volumes.of(asset.key.id) == volume
-        };
-        let candidate = |asset: &Rc<Asset>| Candidate {
-            opened: asset.opened.get(),
-            bytes: asset.resource.stored_bytes(),
-            name: Rc::clone(asset),
-        };
-        self.assets.borrow().values().filter(free).map(candidate).collect()
-    }
-
     fn current(&self, key: &Key) -> Rc<Asset> {
-        let mut assets = self.assets.borrow_mut();
-        if let Some(asset) = assets.get(&key.id)
-            && (asset.filling.get() || asset.born.elapsed() < self.options.media_ttl)
-        {
-            return Rc::clone(asset);
+        let now = unix_seconds(runtime::wall_clock());
+        let is_fresh = |asset: &Rc<Asset>| asset.filling.get() || now < asset.said.get().expires;
+        let held = &self.held;
+        let asset = held.present(key.id.0).or_else(|| self.wake(key));
+        let asset = asset.filter(is_fresh).unwrap_or_else(|| self.begin(key, now));
+        held.assets.borrow_mut().insert(key.id.0, Rc::downgrade(&asset));
+        held.policy(key, |policy| policy.touch(key.id));
+        if !self.is_touched.replace(true) {
+            held.volumes.stir();
         }
-        let asset = Rc::new(self.begin(key));
-        assets.insert(key.id, Rc::clone(&asset));
         asset
     }
 
-    fn begin(&self, key: &Key) -> Asset {
-        let generation = Generation::random();
-        let resource = self.volumes.create(key.id, generation);
-        Asset {
+    /// A generation that rests.
+    fn wake(&self, key: &Key) -> Option<Rc<Asset>> {
+        let resource = self.held.volumes.find(key.id)?;
+        let said = resource.said().unwrap_or_default();
+        Some(self.asset(key, resource, true, said))
+    }
+
+    fn begin(&self, key: &Key, now: u64) -> Rc<Asset> {
+        let expires = now + self.options.media_ttl.as_secs();
+        let resource = self.held.volumes.create(key.id, Generation::random());
+        self.held.policy(key, |policy| policy.insert(key.id, 0));
+        self.asset(key, resource, false, Said { born: now, expires, validator: 0 })
+    }
+
+    fn asset(
+        &self,
+        key: &Key,
+        resource: Rc<StreamingResource>,
+        rested: bool,
+        said: Said,
+    ) -> Rc<Asset> {
+        Rc::new(Asset {
             key: key.clone(),
-            generation,
+            generation: resource.generation(),
             resource,
             deserted: Event::new(),
             head: OnceCell::new(),
-            born: runtime::now(),
-            opened: Cell::new(0),
+            rested,
+            said: Cell::new(said),
             leases: Cell::new(0),
             filling: Cell::new(false),
-            held_in: Rc::downgrade(&self.assets),
-        }
+            held: Rc::downgrade(&self.held),
+        })
     }
 
     fn count(&self, asset: &Asset) {
@@ -345,12 +436,22 @@ impl AssetStore {
     }
 }
 
+/// How often the policies are kept for the next start, where there are up to so many objects.
+const REMEMBER_INTERVAL: Duration = Duration::from_secs(5);
+const REMEMBERED_AT_ONCE: usize = 100_000;
+
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use crate::{
         bufpool::{self, BufPool},
-        storage::{CHUNK_BYTES, Disk, Sim, turns::Turns},
+        storage::{BLOCK_BYTES, CHUNK_BYTES, Disk, Sim, turns::Turns},
     };
 
     const CAPACITY: u64 = 4 << 20;
@@ -364,12 +465,17 @@ mod tests {
         AssetStore::new(Options::default(), volumes)
     }
 
+    fn open(store: &AssetStore, key: &Key) -> (Lease, Option<FillPermit>) {
+        futures_lite::future::block_on(store.open(key)).unwrap()
+    }
+
     fn key(number: u32) -> Key {
         Key::of_library("music", &format!("{number}.flac"))
     }
 
     /// Fills a resource with `chunks` chunks, all it has.
     fn fill(lease: &Lease, chunks: u64) {
+        lease.set_head(Head::default());
         let resource = Rc::clone(&lease.resource);
         let mut turns = Turns::default();
         turns.spawn(async move {
@@ -386,16 +492,16 @@ mod tests {
     #[test]
     fn of_two_opens_one_gets_the_permit_and_both_the_same_bytes() {
         let store = store();
-        let (first, permit) = store.open(&key(1));
-        let (second, none) = store.open(&key(1));
+        let (first, permit) = open(&store, &key(1));
+        let (second, none) = open(&store, &key(1));
         assert!(permit.is_some() && none.is_none());
         assert_eq!(first.generation, second.generation);
         drop(permit);
-        let (_third, again) = store.open(&key(1));
+        let (_third, again) = open(&store, &key(1));
         assert!(again.is_some(), "a permit that was given up is not given again");
         fill(&first, 1);
         drop(again);
-        assert!(store.open(&key(1)).1.is_none(), "nothing is left to fill");
+        assert!(open(&store, &key(1)).1.is_none(), "nothing is left to fill");
         let Stats { hits, partial_hits, misses, .. } = store.stats();
         assert_eq!((hits, partial_hits, misses), (1, 1, 2));
     }
@@ -403,7 +509,7 @@ mod tests {
     #[test]
     fn leases_are_counted_and_the_last_one_tells() {
         let store = store();
-        let (first, _permit) = store.open(&key(1));
+        let (first, _permit) = open(&store, &key(1));
         let second = first.clone();
         let asset = Rc::clone(&first.0);
         let mut turns = Turns::default();
@@ -417,37 +523,72 @@ mod tests {
     }
 
     #[test]
-    fn room_is_made_of_the_oldest_that_is_neither_read_nor_filled() {
+    fn room_is_made_of_what_is_neither_read_nor_filled_nor_pinned() {
         let store = store();
-        let left = Rc::new(RefCell::new(Vec::new()));
-        let observer = Rc::clone(&left);
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let observer = Rc::clone(&told);
         store.observe(move |key, news| match news {
-            News::Evicted => observer.borrow_mut().push(key.clone()),
+            News::Evicted => observer.borrow_mut().push(key.to_owned()),
             other => panic!("{other:?}"),
         });
-        // Half the volume: four resources of an eighth.
-        let opened: Vec<_> = (0..4).map(|number| store.open(&key(number))).collect();
-        opened.iter().for_each(|(lease, _)| fill(lease, 8));
-        let generation: Vec<_> = opened.iter().map(|(lease, _)| lease.generation).collect();
+        let opened: Vec<_> = (0..5).map(|number| open(&store, &key(number))).collect();
+        opened.iter().for_each(|(lease, _)| fill(lease, 6));
         let mut opened = opened.into_iter();
         let (read, _) = opened.next().unwrap();
         let (_, filled) = opened.next().unwrap();
         assert!(filled.is_some());
+        store.volumes().pin(key(4).id, true);
         drop(opened);
-        let (new, _permit) = store.open(&key(9));
-        store.make_room(&new, CAPACITY / 2 + 1);
-        assert_eq!(store.stats().evicted, 1);
-        let is_held = |number: u32| {
-            let assets = store.assets.borrow();
-            assets.get(&key(number).id).is_some_and(|a| a.generation == generation[number as usize])
+        let (new, _permit) = open(&store, &key(9));
+        let held = |number: u32| {
+            let objects = store.volumes().objects(VolumeIndex(0));
+            objects.iter().any(|object| object.id == key(number).id)
         };
-        assert_eq!([0, 1, 2, 3].map(is_held), [true, true, false, true]);
+        store.make_room(&new, store.volumes().free_bytes() + 1);
+        let left = [0, 1, 2, 3, 4].map(held);
+        assert_eq!(store.stats().evicted, 1);
+        assert_eq!((left[0], left[1], left[2] != left[3], left[4]), (true, true, true, true));
         store.make_room(&new, CAPACITY);
-        assert_eq!([0, 1, 2, 3].map(is_held), [true, true, false, false]);
-        assert_eq!(*left.borrow(), [key(2), key(3)]);
-        let free = store.volumes.free_bytes();
-        assert_eq!(free, CAPACITY - 16 * CHUNK_BYTES, "evicted blocks are free at once");
-        assert_eq!(read.resource.present_bytes(), 8 * CHUNK_BYTES);
+        assert_eq!([0, 1, 2, 3, 4].map(held), [true, true, false, false, true]);
+        let free = store.volumes().free_bytes();
+        let object_bytes = 6 * CHUNK_BYTES + BLOCK_BYTES;
+        assert_eq!(free, CAPACITY - 3 * object_bytes, "evicted blocks are free at once");
+        assert_eq!(read.resource.present_bytes(), 6 * CHUNK_BYTES);
+        let mut told = told.take();
+        told.sort_unstable();
+        let mut evicted = [2, 3].map(|number| key(number).id.to_string());
+        evicted.sort_unstable();
+        assert_eq!(told, evicted);
+    }
+
+    #[test]
+    fn what_rests_is_opened_again_with_its_head_and_its_bytes() {
+        let store = store();
+        let (lease, permit) = open(&store, &key(1));
+        let mut head = Head::default();
+        head.fields.insert("etag", HeaderValue::from_static("\"v\""));
+        lease.set_head(head.clone());
+        fill(&lease, 3);
+        let generation = lease.generation;
+        drop((lease, permit));
+        assert!(store.is_empty());
+        let (again, permit) = open(&store, &key(1));
+        assert!(permit.is_none() && again.generation == generation);
+        assert_eq!(again.head(), Some(&head));
+        assert_eq!(again.resource.present_bytes(), 3 * CHUNK_BYTES);
+        assert!(again.resource.is_committed());
+    }
+
+    #[test]
+    fn what_was_said_of_another_url_is_not_taken_for_this() {
+        let store = store();
+        let (lease, permit) = open(&store, &key(1));
+        fill(&lease, 1);
+        let generation = lease.generation;
+        drop((lease, permit));
+        let forged = Key { id: key(1).id, url: "http://elsewhere/".into() };
+        let (other, permit) = open(&store, &forged);
+        assert!(other.generation != generation && permit.is_some() && other.head().is_none());
     }
 
     #[test]
@@ -455,13 +596,13 @@ mod tests {
         let pool = pool();
         let store = AssetStore::new(Options::default(), Volumes::off(4, 1, pool.clone()));
         for number in 0..100 {
-            let (lease, permit) = store.open(&key(number));
+            let (lease, permit) = open(&store, &key(number));
             fill(&lease, 4);
             drop(permit);
             assert_eq!(store.len(), 1);
         }
         assert_eq!((store.len(), pool.stats().used_bytes), (0, 0));
-        let (lease, permit) = store.open(&key(1));
+        let (lease, permit) = open(&store, &key(1));
         drop(lease);
         assert_eq!(store.len(), 1, "a fill still uses it");
         drop(permit);
@@ -471,13 +612,13 @@ mod tests {
     #[test]
     fn a_forgotten_generation_is_read_on_and_not_opened_again() {
         let store = store();
-        let (old, _) = store.open(&key(1));
+        let (old, _) = open(&store, &key(1));
         fill(&old, 1);
         store.forget(&old);
-        let (new, permit) = store.open(&key(1));
+        let (new, permit) = open(&store, &key(1));
         assert!(permit.is_some() && new.generation != old.generation);
         store.forget(&old);
-        assert_eq!(store.open(&key(1)).0.generation, new.generation);
+        assert_eq!(open(&store, &key(1)).0.generation, new.generation);
         assert_eq!(old.resource.present_bytes(), CHUNK_BYTES);
     }
 }

@@ -38,6 +38,27 @@ impl Allocator {
         new
     }
 
+    /// The blocks of `used` in use, all others free. A run that overlaps one before it, or lies beyond
+    /// what was grown, cannot be what it was taken for: its index is in what is returned.
+    pub(super) fn with_used(capacity: u64, grown: u64, used: &[Range<u64>]) -> (Self, Vec<usize>) {
+        let frontier = grown.min(capacity);
+        let mut new = Self { frontier, ..Self::new(capacity, 0) };
+        let mut order: Vec<_> = (0..used.len()).collect();
+        order.sort_unstable_by_key(|index| used[*index].start);
+        let (mut free_from, mut impossible) = (0, Vec::new());
+        for index in order {
+            let run = &used[index];
+            if run.start < free_from || run.end > frontier {
+                impossible.push(index);
+                continue;
+            }
+            new.add(free_from..run.start);
+            free_from = run.end;
+        }
+        new.add(free_from..frontier);
+        (new, impossible)
+    }
+
     /// A run of `blocks` blocks, or `None` where no run is that long: the volume is full.
     pub(super) fn allocate(&mut self, blocks: u64) -> Option<Range<u64>> {
         debug_assert!(blocks > 0);
@@ -139,6 +160,18 @@ mod tests {
         assert_eq!(allocator.allocate(2), Some(2..4));
         assert_eq!(allocator.advance(9), None);
         assert_eq!(allocator.free_blocks(), 8);
+    }
+
+    #[test]
+    fn what_is_said_to_be_used_is_checked() {
+        let used = [4..8, 0..2, 6..10, 14..18, 12..13];
+        let (mut allocator, impossible) = Allocator::with_used(32, 16, &used);
+        assert_eq!(impossible, [2, 3]);
+        assert_eq!((allocator.used_blocks(), allocator.ahead_blocks()), (7, 9));
+        let free: Vec<_> = allocator.free.iter().map(|(start, length)| (*start, *length)).collect();
+        assert_eq!(free, [(2, 2), (8, 4), (13, 3)]);
+        allocator.release(4..8);
+        assert_eq!(allocator.allocate(10), Some(2..12));
     }
 
     #[test]

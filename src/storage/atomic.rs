@@ -1,7 +1,6 @@
 //! A small whole value, replaced by generation: a playlist, metadata, a seek index.
 //!
-//! Readers see one value or the next, never a mixture. It lives in memory; the journal will carry
-//! it once there is one.
+//! Readers see one value or the next, never a mixture. It lives in memory.
 
 use std::{cell::RefCell, rc::Rc};
 

@@ -1,8 +1,8 @@
-//! One chunk of a resource: being filled, in memory, or on disk.
+//! One chunk of a resource that is not on disk: being filled, or on its way.
 
-use std::{ops::Range, rc::Rc};
+use std::ops::Range;
 
-use super::{BLOCK_BYTES, CHUNK_BYTES, range_set::RangeSet, volume::Extent};
+use super::{BLOCK_BYTES, CHUNK_BYTES, range_set::RangeSet};
 use crate::bufpool::{Block, BlockMut, BufPool, Class, Exhausted};
 
 /// Where the bytes of a chunk are. Positions are counted from the start of the chunk.
@@ -11,8 +11,6 @@ pub(super) enum Chunk {
     Filling(Filling),
     /// No more bytes arrive, and they are in memory.
     Memory(Memory),
-    /// They are on disk.
-    Stored(Stored),
 }
 
 /// A chunk whose bytes arrive. Bytes that are there never change.
@@ -32,15 +30,6 @@ pub(super) struct Memory {
     pub(super) part: Range<u32>,
     /// Tells this state of the chunk from earlier ones, whose writes may end later.
     pub(super) token: u64,
-}
-
-/// A chunk on disk.
-#[derive(Clone)]
-pub(super) struct Stored {
-    /// The blocks that hold `part`, of the chunk's blocks.
-    pub(super) extent: Rc<Extent>,
-    pub(super) part: Range<u32>,
-    pub(super) checksum: u32,
 }
 
 /// Less than this is not worth sharing: a copy of what came since costs as little.
@@ -129,12 +118,10 @@ impl Memory {
     }
 }
 
-impl Stored {
-    /// The valid part of what was read from the extent.
-    pub(super) fn valid(&self, read: &Block) -> Block {
-        let first = whole_blocks_before(self.part.start);
-        read.slice((self.part.start - first) as usize..(self.part.end - first) as usize)
-    }
+/// The valid part of a chunk, in the blocks that hold it.
+pub(super) fn valid(part: &Range<u32>, blocks: &Block) -> Block {
+    let first = whole_blocks_before(part.start);
+    blocks.slice((part.start - first) as usize..(part.end - first) as usize)
 }
 
 impl Chunk {
@@ -143,7 +130,6 @@ impl Chunk {
         match self {
             Chunk::Filling(_) => None,
             Chunk::Memory(memory) => Some(memory.part.clone()),
-            Chunk::Stored(stored) => Some(stored.part.clone()),
         }
     }
 }

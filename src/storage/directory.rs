@@ -1,38 +1,38 @@
 //! The cache directory: whose it is, and what lies where.
 //!
-//! ```text
-//! LOCK             held by the process that uses the cache (flock: it dies with its process)
-//! FORMAT           not written yet; a directory that has one is newer than this program
-//! volume.N/data    the blocks of volume N, from position 0
-//! ```
-//!
-//! Each volume has a directory of its own, so that its journals and superblocks will lie beside its
-//! data.
+//! [`format`](super::format) draws it. Each volume has a directory of its own, so that its journals
+//! and superblocks lie beside its data.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{Error, Options};
+use super::{
+    Error, Generation,
+    format::{Format, FormatError},
+    volumes_for,
+};
 
 /// The right to use a cache directory, for one process. Held until all shards have ended.
 #[derive(Debug)]
 pub struct Directory {
-    _lock: fs::File,
+    format: Format,
+    _lock: File,
 }
 
 impl Directory {
-    /// Creates the directory where it is not there, locks it, and removes volumes that a cache of
-    /// this size does not have. Before the shards start, once per process.
+    /// Creates the directory where it is not there, locks it, and reads which cache it is. A new one
+    /// gets the number of volumes that suits `size_bytes`; that stays for good.
     ///
     /// # Errors
-    /// [`Error::Directory`]: another process holds it, it cannot be written, or its format is newer.
-    pub fn lock(options: &Options) -> Result<Self, Error> {
-        let dir = &options.dir;
-        let problem = |problem: String| Error::Directory { path: dir.clone(), problem };
+    /// [`Error::Directory`]: another process holds it, it cannot be written, or its format is newer
+    /// or damaged. Nothing in it is touched then.
+    pub fn lock(dir: &Path, size_bytes: u64) -> Result<Self, Error> {
+        let problem = |problem: String| Error::Directory { path: dir.to_owned(), problem };
         let lock = open_lock(dir).map_err(|error| {
             problem(format!("cannot be written: {error}; choose another with --cache"))
         })?;
@@ -42,85 +42,111 @@ impl Directory {
             }
             other => problem(format!("cannot be locked: {other}")),
         })?;
-        if dir.join("FORMAT").exists() {
-            return Err(problem("written by a newer version; use that, or choose another".into()));
-        }
-        remove_volumes_from(dir, options.volume_count())
-            .map_err(|error| problem(format!("an old volume cannot be removed: {error}")))?;
-        Ok(Self { _lock: lock })
+        let found = read_format(dir).map_err(problem)?;
+        let format = match found {
+            Some(format) => format,
+            None => begin(dir, size_bytes)
+                .map_err(|error| problem(format!("cannot be written: {error}")))?,
+        };
+        Ok(Self { format, _lock: lock })
+    }
+
+    /// Which cache it is.
+    pub fn format(&self) -> Format {
+        self.format
     }
 }
 
-/// Where the blocks of a volume lie.
-pub(super) fn volume_path(dir: &Path, number: u32) -> PathBuf {
-    dir.join(format!("volume.{number}")).join("data")
+/// Where the files of one volume are.
+pub(super) struct VolumeFiles {
+    pub(super) data: PathBuf,
+    pub(super) superblock: PathBuf,
+    pub(super) journals: [PathBuf; 2],
 }
 
-fn open_lock(dir: &Path) -> io::Result<fs::File> {
+impl VolumeFiles {
+    pub(super) fn of(dir: &Path, number: u32) -> Self {
+        let dir = dir.join(format!("volume.{number}"));
+        let journals = [dir.join("journal.0"), dir.join("journal.1")];
+        Self { data: dir.join("data"), superblock: dir.join("super"), journals }
+    }
+}
+
+fn open_lock(dir: &Path) -> io::Result<File> {
     fs::create_dir_all(dir)?;
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(false).open(dir.join("LOCK"))
 }
 
-/// A cache that was larger had more volumes: their bytes would count on top of the bound.
-///
-/// Only what this program made is removed: a `data` file, and its directory if that is then empty.
-fn remove_volumes_from(dir: &Path, count: u32) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("volume."));
-        let Some(number) = number.and_then(|number| number.parse::<u32>().ok()) else { continue };
-        if number >= count && volume_path(dir, number).is_file() {
-            fs::remove_file(volume_path(dir, number))?;
-            fs::remove_dir(dir.join(name))?;
-        }
-    }
-    Ok(())
+/// What the FORMAT file says; `None` where there is none.
+fn read_format(dir: &Path) -> Result<Option<Format>, String> {
+    let text = match fs::read(dir.join("FORMAT")) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("FORMAT cannot be read: {error}")),
+    };
+    Format::parse(&text).map(Some).map_err(|error| {
+        let remedy = match error {
+            FormatError::Newer(_) => {
+                "use the version that wrote it, or choose another with --cache"
+            }
+            _ => "choose another with --cache, or empty this one",
+        };
+        format!("{error}; {remedy}")
+    })
+}
+
+/// Makes a directory a cache. FORMAT comes into being whole, or not at all.
+fn begin(dir: &Path, size_bytes: u64) -> io::Result<Format> {
+    let half = || u128::from(Generation::random().0);
+    let format = Format { uuid: half() << 64 | half(), volumes: volumes_for(size_bytes) };
+    let temporary = dir.join("FORMAT.new");
+    let mut file = File::create(&temporary)?;
+    file.write_all(format.encode().as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, dir.join("FORMAT"))?;
+    File::open(dir)?.sync_all()?;
+    Ok(format)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn options(dir: &Path, volumes: u32) -> Options {
-        let dir = dir.to_owned();
-        Options { dir, size_bytes: 1 << 20, volumes: Some(volumes), shard: 0, shards: 1 }
-    }
+    const SIZE: u64 = 1 << 30;
 
     #[test]
     fn a_second_user_is_refused_until_the_first_has_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let options = options(&dir.path().join("cache"), 4);
-        let first = Directory::lock(&options).unwrap();
-        let refused = Directory::lock(&options).unwrap_err().to_string();
+        let dir = dir.path().join("cache");
+        let first = Directory::lock(&dir, SIZE).unwrap();
+        let refused = Directory::lock(&dir, SIZE).unwrap_err().to_string();
         assert!(refused.contains("in use by another process"), "{refused}");
-        assert!(refused.contains(options.dir.to_str().unwrap()), "{refused}");
+        assert!(refused.contains(dir.to_str().unwrap()), "{refused}");
         drop(first);
-        Directory::lock(&options).unwrap();
+        Directory::lock(&dir, SIZE).unwrap();
     }
 
     #[test]
-    fn only_volumes_beyond_the_count_are_removed() {
+    fn the_number_of_volumes_is_settled_once() {
         let dir = tempfile::tempdir().unwrap();
-        for number in 0..4 {
-            let path = volume_path(dir.path(), number);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "old").unwrap();
+        let first = Directory::lock(dir.path(), SIZE).unwrap().format();
+        assert_eq!(first.volumes, volumes_for(SIZE));
+        assert_eq!(Directory::lock(dir.path(), 100 * SIZE).unwrap().format(), first);
+        let other = tempfile::tempdir().unwrap();
+        assert_ne!(Directory::lock(other.path(), SIZE).unwrap().format().uuid, first.uuid);
+    }
+
+    #[test]
+    fn a_newer_or_damaged_format_is_refused_and_left_alone() {
+        for (text, word) in [("kithara-cache 9\n", "version"), ("kithara-cache 1\nuuid", "--cache")]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("FORMAT"), text).unwrap();
+            let refused = Directory::lock(dir.path(), SIZE).unwrap_err().to_string();
+            assert!(refused.contains(word), "{refused}");
+            assert_eq!(fs::read_to_string(dir.path().join("FORMAT")).unwrap(), text);
         }
-        fs::create_dir(dir.path().join("volume.9")).unwrap();
-        Directory::lock(&options(dir.path(), 2)).unwrap();
-        let left: Vec<_> =
-            (0..10).filter(|n| dir.path().join(format!("volume.{n}")).exists()).collect();
-        assert_eq!(left, [0, 1, 9]);
-    }
-
-    #[test]
-    fn a_newer_format_is_refused_and_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("FORMAT"), "kithara 9").unwrap();
-        let refused = Directory::lock(&options(dir.path(), 2)).unwrap_err().to_string();
-        assert!(refused.contains("newer"), "{refused}");
-        assert!(dir.path().join("FORMAT").exists());
     }
 
     #[test]
@@ -128,7 +154,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "").unwrap();
-        let refused = Directory::lock(&options(&path, 2)).unwrap_err().to_string();
+        let refused = Directory::lock(&path, SIZE).unwrap_err().to_string();
         assert!(refused.contains("file") && refused.contains("--cache"), "{refused}");
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Positions and lengths are multiples of 4 KiB, since direct I/O takes no others.
 
-use std::io;
+use std::{cell::Cell, io, rc::Rc};
 
-use super::{Error, dma::Dma, sim::Sim};
+use super::{Error, dma::Dma, sim::Sim, waiters::Waiters};
 use crate::bufpool::{Block, BufPool, Exhausted};
 
 /// What direct I/O wants positions and lengths to be multiples of, in bytes. The kernel asks for
@@ -93,6 +93,28 @@ impl Disk {
                 Ok(())
             }
         }
+    }
+
+    /// [`write`](Self::write), waited for.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`], and nothing has begun; what the device says.
+    ///
+    /// # Cancellation
+    /// The write goes on.
+    pub(super) async fn write_whole(
+        &self,
+        position: u64,
+        data: Data,
+        pool: &BufPool,
+    ) -> Result<(), Error> {
+        let ended = Rc::new((Cell::new(None), Waiters::default()));
+        let its_ended = Rc::clone(&ended);
+        self.write(position, data, pool, move |outcome| {
+            its_ended.0.set(Some(outcome));
+            its_ended.1.wake(|()| true);
+        })?;
+        Ok(ended.1.until(|| (), || ended.0.take()).await?)
     }
 
     /// Makes what was written durable.

@@ -4,10 +4,16 @@
 //!
 //! ```text
 //! StreamingResource  the bytes behind one URL: write, wait, read, commit, fail   AtomicResource
-//!   chunk            64 KiB of it: being filled, in memory, or on disk; has one checksum
-//! Volume             one data file: blocks of 16 KiB, allocated and grown
+//!   chunk            64 KiB of it on their way: being filled, or in memory; has one checksum
+//! Volume             one data file: its blocks of 16 KiB, and when its journal is written
+//!   catalog(P)       what lies in it: objects, chunks, pins     allocator(P): which blocks are free
+//!   journal          the catalog, durably: pages(P) of records, two files in turn
 //! Disk               positions and bytes: Dma (direct I/O on io_uring) or Sim (tests)
+//! format(P)          how all of this looks on disk
 //! ```
+//!
+//! A generation that somebody uses has a [`StreamingResource`]; at rest it is an entry in the catalog
+//! of its volume, about 100 bytes and 8 for each chunk, which the journal brings back after a start.
 //!
 //! # The life of a chunk
 //!
@@ -24,33 +30,41 @@
 //!
 //! - No byte that came from a disk is handed out before its chunk's checksum, seeded with object,
 //!   generation, chunk number and valid part, was verified.
-//! - Blocks belong to one owner until their write has ended and their last reader is gone.
-//! - A volume never holds more than its capacity, and its data file is never sparse by intent: it
-//!   grows by writing.
+//! - Blocks belong to one owner until their write has ended. A reader that comes too late finds other
+//!   bytes, and the checksum says so.
+//! - A volume and its journals never hold more than their capacity, and the data file is never
+//!   sparse by intent: it grows by writing.
 //! - What a resource keeps in memory is bounded, and what a reader waits for is never dropped.
 //! - A reader of missing bytes waits, gets the failure of the fill, or, after commit, the end. A
 //!   disk error is none of these.
 //!
-//! # What comes with the journal
+//! # What a crash leaves
 //!
-//! The records of objects and chunks ([`Volumes::remove`] and the end of a chunk's write are their
-//! places), recovery (`Volume::new` is given what is in use), eviction (by
-//! [`Volumes::free_bytes`]), and `tick(now)` for what is due in time. A partial chunk that is
-//! extended gives its old blocks back when it is opened again; once a record names them they have to
-//! wait for the record of the new ones.
+//! Bytes are written before the record that names them, and neither waits for the other to be
+//! durable: a record without its bytes fails their checksum and is a miss. A record is written within
+//! 100 ms; what is not lost by a killed process is what was written before that, partial chunks and
+//! partial objects included. A power cut loses what was not synced, which is done every few seconds.
+//! The blocks of a chunk that was written anew are given to others only when the record of that is
+//! written; those of a dropped object at once, since nothing of them is missed.
 
 #![forbid(unsafe_code)]
 
 mod allocator;
 mod atomic;
+mod catalog;
 mod checksum;
 mod chunk;
+mod chunk_map;
+#[cfg(test)]
+mod crash_tests;
 mod demands;
 mod directory;
 mod disk;
 mod dma;
 mod error;
 pub mod format;
+mod journal;
+mod pages;
 #[cfg(test)]
 pub(crate) mod random;
 mod range_set;
@@ -77,11 +91,12 @@ pub use directory::Directory;
 pub use disk::{Data, Disk};
 pub use dma::Dma;
 pub use error::{Error, Failure};
+pub use format::{Format, SNAPSHOT_BYTES};
 pub use range_set::RangeSet;
-pub use sim::Sim;
+pub use sim::{Crash, Sim};
 pub use stats::Stats;
-pub use streaming::{DemandGuard, KEEP_BYTES, StreamingResource, WRITES_IN_FLIGHT, Wait};
-pub use volumes::{Options, VolumeIndex, Volumes, volumes_for};
+pub use streaming::{DemandGuard, KEEP_BYTES, Said, StreamingResource, WRITES_IN_FLIGHT, Wait};
+pub use volumes::{Object, Options, VolumeIndex, Volumes, volumes_for};
 
 /// The unit of a checksum and of a transfer, in bytes.
 pub const CHUNK_BYTES: u64 = 64 << 10;

@@ -18,6 +18,8 @@ use super::{
 use crate::bufpool::{Block, BufPool, Class};
 
 const PAGE_BYTES: usize = ALIGNMENT as usize;
+/// What a device writes whole or not at all, in bytes.
+const SECTOR_BYTES: usize = 512;
 
 /// A simulated disk. A clone is another handle to the same one.
 #[derive(Clone, Default)]
@@ -29,12 +31,31 @@ pub struct Sim {
 
 #[derive(Default)]
 struct State {
-    /// What was written, by page; a page never written does not exist.
-    pages: BTreeMap<u64, Box<[u8; PAGE_BYTES]>>,
+    /// What was written, by page. As in a file, a page that was never written is zeros, where a
+    /// later one was, and does not exist behind the last.
+    pages: BTreeMap<u64, Page>,
+    /// What was written since the last sync, in order, and what was there before.
+    unsynced: Vec<(u64, Page)>,
+    before: BTreeMap<u64, Page>,
     operations: u64,
     failing: BTreeMap<u64, io::ErrorKind>,
     holding: bool,
     held: VecDeque<Held>,
+}
+
+type Page = Box<[u8; PAGE_BYTES]>;
+
+/// What a crash leaves of what was written since the last sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// All of it: the process died, and the kernel did not.
+    Kill,
+    /// Nothing of it.
+    Lost,
+    /// Any pages of it, in any order.
+    Reordered,
+    /// Any sectors of 512 bytes of it.
+    Torn,
 }
 
 enum Held {
@@ -98,6 +119,15 @@ impl Sim {
         }
     }
 
+    /// Puts one page to another place as well, if it was written.
+    #[cfg(test)]
+    pub(super) fn copy_page(&self, from: u64, to: u64) {
+        let mut state = self.state.borrow_mut();
+        if let Some(bytes) = state.pages.get(&(from / ALIGNMENT)).cloned() {
+            state.pages.insert(to / ALIGNMENT, bytes);
+        }
+    }
+
     /// Flips a bit of some written page; false where none was written.
     #[cfg(test)]
     pub(super) fn flip_some(&self, random: &mut super::random::Random) -> bool {
@@ -110,6 +140,38 @@ impl Sim {
         true
     }
 
+    /// How long the disk is, as a file would be.
+    pub fn length(&self) -> u64 {
+        let state = self.state.borrow();
+        state.pages.keys().next_back().map_or(0, |last| (last + 1) * ALIGNMENT)
+    }
+
+    /// The disk as a crash leaves it; `draw` gives numbers below its argument.
+    pub fn crash(&self, crash: Crash, mut draw: impl FnMut(u64) -> u64) -> Self {
+        let state = self.state.borrow();
+        let mut pages = state.pages.clone();
+        if crash != Crash::Kill {
+            pages.extend(state.before.iter().map(|(page, bytes)| (*page, bytes.clone())));
+        }
+        let mut written: Vec<_> = state.unsynced.iter().collect();
+        while !written.is_empty() && matches!(crash, Crash::Reordered | Crash::Torn) {
+            let (page, bytes) = written.swap_remove(draw(written.len() as u64) as usize);
+            let into = pages.get_mut(page).expect("it was before, as zeros at least");
+            for sector in 0..PAGE_BYTES / SECTOR_BYTES {
+                if (crash == Crash::Reordered && sector > 0) || draw(2) == 0 {
+                    continue;
+                }
+                let part = match crash {
+                    Crash::Torn => sector * SECTOR_BYTES..(sector + 1) * SECTOR_BYTES,
+                    _ => 0..PAGE_BYTES,
+                };
+                into[part.clone()].copy_from_slice(&bytes[part]);
+            }
+        }
+        let state = State { pages, ..State::default() };
+        Self { state: Rc::new(RefCell::new(state)), waiting: Rc::default() }
+    }
+
     pub(super) async fn read(
         &self,
         position: u64,
@@ -119,10 +181,14 @@ impl Sim {
         self.pass().await?;
         let mut block = pool.take(Class::holding(length))?;
         let state = self.state.borrow();
+        let behind = state.pages.keys().next_back().map_or(0, |last| last + 1);
+        if position / ALIGNMENT + (length / PAGE_BYTES) as u64 > behind {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
         for (number, page) in block[..length].chunks_mut(PAGE_BYTES).enumerate() {
             match state.pages.get(&(position / ALIGNMENT + number as u64)) {
                 Some(written) => page.copy_from_slice(&written[..]),
-                None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                None => page.fill(0),
             }
         }
         Ok(block.freeze(length))
@@ -149,7 +215,11 @@ impl Sim {
     }
 
     pub(super) async fn sync(&self) -> io::Result<()> {
-        self.pass().await
+        self.pass().await?;
+        let mut state = self.state.borrow_mut();
+        state.unsynced.clear();
+        state.before.clear();
+        Ok(())
     }
 
     /// One operation without an effect: waits while held, fails where told to.
@@ -178,8 +248,11 @@ impl State {
         let mut bytes = vec![0; data.len()];
         data.copy_to(&mut bytes);
         for (number, page) in bytes.chunks(PAGE_BYTES).enumerate() {
-            let page = page.try_into().expect("whole pages are written");
-            self.pages.insert(position / ALIGNMENT + number as u64, Box::new(page));
+            let bytes: Page = Box::new(page.try_into().expect("whole pages are written"));
+            let page = position / ALIGNMENT + number as u64;
+            let before = self.pages.insert(page, bytes.clone());
+            self.before.entry(page).or_insert(before.unwrap_or(Box::new([0; PAGE_BYTES])));
+            self.unsynced.push((page, bytes));
         }
     }
 }

@@ -22,13 +22,15 @@ use std::{
 };
 
 use super::{
-    CHUNK_BYTES, Error, Failure, Generation, ObjectId,
+    BLOCK_BYTES, CHUNK_BYTES, Error, Failure, Generation, ObjectId,
     checksum::{Identity, checksum},
-    chunk::{Chunk, Filling, Memory, Stored},
+    chunk::{Chunk, Filling, Memory, valid},
+    chunk_map::NUMBERS,
     demands::{Demand, Demands},
+    format::{Filled, HEAD_CHUNK, Meta},
     range_set::RangeSet,
     stats::Counters,
-    volume::{Extent, Refused, Volume},
+    volume::{Home, Refused, Reserved},
     waiters::Waiters,
 };
 use crate::bufpool::{Block, BlockMut, BufPool, Class};
@@ -64,6 +66,8 @@ pub struct StreamingResource {
     pool: BufPool,
     keep_bytes: u64,
     counters: Rc<Counters>,
+    /// Where its chunks lie on disk; `None` where no volume takes it.
+    home: Option<Home>,
     state: RefCell<State>,
     demands: Demands,
     /// Readers by the range they wait for.
@@ -78,9 +82,15 @@ pub struct StreamingResource {
 /// Bytes and where they start in the resource.
 type Piece = (u64, Block);
 
+/// The response head in whole blocks, and how many bytes of them it is.
+struct ResponseHead {
+    blocks: Block,
+    bytes: u32,
+}
+
 struct State {
-    /// `None` where the cache is off.
-    volume: Option<Rc<Volume>>,
+    /// Whether new chunks go to disk.
+    caching: bool,
     length: Option<u64>,
     /// Behind the last byte that ever came.
     end: u64,
@@ -89,11 +99,13 @@ struct State {
     /// What does not come until somebody asks anew, the oldest first.
     lost: VecDeque<(Range<u64>, Failure)>,
     present: RangeSet,
+    /// Those that are not on disk, or not with all their bytes.
     chunks: BTreeMap<u64, Chunk>,
+    /// The response head, until the disk has it.
+    head: Option<ResponseHead>,
     /// Chunks kept in memory, the oldest first.
     kept: VecDeque<u64>,
     writes_in_flight: usize,
-    stored_bytes: u64,
     last_token: u64,
     /// The chunk that was last read from disk or written for someone who wants it: readers take
     /// less than a chunk at a time, and several follow each other.
@@ -111,16 +123,18 @@ impl StreamingResource {
         (object, generation): (ObjectId, Generation),
         pool: BufPool,
         keep_bytes: u64,
-        volume: Option<Rc<Volume>>,
+        home: Option<Home>,
         counters: Rc<Counters>,
     ) -> Rc<Self> {
+        let state = RefCell::new(State::new(home.as_ref()));
         Rc::new(Self {
             object,
             generation,
             pool,
             keep_bytes: keep_bytes.max(2 * CHUNK_BYTES),
             counters,
-            state: RefCell::new(State::new(volume)),
+            home,
+            state,
             demands: Demands::default(),
             readers: Waiters::default(),
             fills: Waiters::default(),
@@ -147,7 +161,7 @@ impl StreamingResource {
     /// Whether new chunks go to disk. An object over half its volume, a full volume or a failing
     /// disk turn that off for this resource; what is on disk stays readable.
     pub fn is_cached(&self) -> bool {
-        self.state.borrow().volume.is_some()
+        self.state.borrow().caching
     }
 
     /// Whether every byte of a known length is present.
@@ -163,7 +177,7 @@ impl StreamingResource {
 
     /// Bytes of its volume that it holds, in whole blocks.
     pub fn stored_bytes(&self) -> u64 {
-        self.state.borrow().stored_bytes
+        self.home.as_ref().map_or(0, Home::stored_bytes)
     }
 
     /// Whether the fill ended well.
@@ -196,9 +210,12 @@ impl StreamingResource {
                 return Err(Error::LengthChanged { known, said: length });
             }
             state.length = Some(length);
-            state.check_size(length);
+            self.check_size(&mut state, length);
             length.saturating_sub(1) / CHUNK_BYTES
         };
+        if let Some(home) = &self.home {
+            home.set_meta(Meta { length: Some(length), ..home.meta() });
+        }
         self.freeze_if_complete(tail);
         self.wake_readers();
         Ok(())
@@ -274,7 +291,50 @@ impl StreamingResource {
             state.length.unwrap_or(state.end)
         };
         self.state.borrow_mut().committed = true;
-        self.set_length(length)
+        self.set_length(length)?;
+        if let Some(home) = &self.home {
+            home.commit(length);
+        }
+        Ok(())
+    }
+
+    /// It is not to be found in the cache any more; who holds it reads on.
+    pub fn discard(&self) {
+        self.home.iter().for_each(Home::discard);
+    }
+
+    /// What was said of it at its origin, kept beside its bytes as they are: the response head, at
+    /// most a chunk long, and in the journal when it was `born`, when it `expires` (in seconds of
+    /// Unix time) and a hash of its validator.
+    pub fn set_head(self: &Rc<Self>, head: &[u8], said: Said) {
+        let Some(home) = &self.home else { return };
+        let Said { born, expires, validator } = said;
+        home.set_meta(Meta { born, expires, validator, ..home.meta() });
+        let Ok(mut block) = self.pool.take(Class::Large) else { return };
+        if head.is_empty() || head.len() > CHUNK_BYTES as usize {
+            return;
+        }
+        block[..head.len()].copy_from_slice(head);
+        block[head.len()..].fill(0);
+        let blocks = block.freeze(head.len().next_multiple_of(BLOCK_BYTES as usize));
+        self.state.borrow_mut().head = Some(ResponseHead { blocks, bytes: head.len() as u32 });
+        self.store_head();
+    }
+
+    /// What [`set_head`](Self::set_head) was told, before this start or after it.
+    pub fn said(&self) -> Option<Said> {
+        let Meta { born, expires, validator, .. } = self.home.as_ref()?.meta();
+        Some(Said { born, expires, validator })
+    }
+
+    /// The response head, from disk; `None` where it is not there (any more).
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] where the pool has no block to read into.
+    pub async fn head(self: &Rc<Self>) -> Result<Option<Block>, Error> {
+        let stored = self.home.as_ref().and_then(|home| home.chunk(HEAD_CHUNK));
+        let Some(stored) = stored else { return Ok(None) };
+        Ok(self.load(&stored).await?.map(|(_, bytes)| bytes))
     }
 
     /// The fill ended without its bytes. Readers of what is present go on; readers of what is not
@@ -365,7 +425,8 @@ impl StreamingResource {
     ) -> Result<Option<Block>, Error> {
         let index = position / CHUNK_BYTES;
         loop {
-            let at_hand = self.state.borrow_mut().at_hand(position, max, &self.pool)?;
+            let stored = self.stored(index);
+            let at_hand = self.state.borrow_mut().at_hand(position, max, stored, &self.pool)?;
             let stored = match at_hand {
                 AtHand::Bytes(bytes) => return Ok(Some(bytes)),
                 AtHand::Nothing => return Ok(None),
@@ -376,7 +437,7 @@ impl StreamingResource {
                 self.joined.until(|| index, ended).await;
                 continue;
             }
-            let Some(piece) = self.load(index, &stored).await? else { return Ok(None) };
+            let Some(piece) = self.load(&stored).await? else { return Ok(None) };
             let bytes = slice_of(&piece, position, max);
             self.state.borrow_mut().recent = Some(piece);
             return Ok(bytes);
@@ -394,7 +455,7 @@ impl StreamingResource {
                 continue;
             }
             if let Some(stored) = self.open_chunk(index)? {
-                let piece = self.load(index, &stored).await?;
+                let piece = self.load(&stored).await?;
                 self.reopen(index, &stored, piece)?;
                 continue;
             }
@@ -406,15 +467,17 @@ impl StreamingResource {
     }
 
     /// Makes a chunk one that is being filled. Where it is partly on disk it has to be read first.
-    fn open_chunk(&self, index: u64) -> Result<Option<Stored>, Error> {
+    fn open_chunk(&self, index: u64) -> Result<Option<Filled>, Error> {
         let mut state = self.state.borrow_mut();
         let filling = match state.chunks.get(&index) {
             Some(Chunk::Filling(_)) => return Ok(None),
-            Some(Chunk::Stored(stored)) => return Ok(Some(stored.clone())),
             Some(Chunk::Memory(memory)) => {
                 Filling::new(self.take()?, memory.part.start, &memory.bytes())
             }
-            None => Filling::new(self.take()?, 0, &[]),
+            None => match self.stored(index) {
+                Some(stored) => return Ok(Some(stored)),
+                None => Filling::new(self.take()?, 0, &[]),
+            },
         };
         state.kept.retain(|kept| *kept != index);
         state.chunks.insert(index, Chunk::Filling(filling));
@@ -422,12 +485,13 @@ impl StreamingResource {
     }
 
     /// A partial chunk was read to be extended: it is filled again, unless it changed meanwhile.
-    fn reopen(&self, index: u64, was: &Stored, piece: Option<Piece>) -> Result<(), Error> {
+    ///
+    /// What is on disk stays there until the record of what takes its place.
+    fn reopen(&self, index: u64, was: &Filled, piece: Option<Piece>) -> Result<(), Error> {
         let Some((_, bytes)) = piece else { return Ok(()) };
         let block = self.take()?;
         let mut state = self.state.borrow_mut();
-        if state.is_still(index, was) {
-            state.stored_bytes -= was.extent.bytes() as u64;
+        if !state.chunks.contains_key(&index) && self.stored(index).as_ref() == Some(was) {
             let filling = Filling::new(block, was.part.start, &bytes);
             state.chunks.insert(index, Chunk::Filling(filling));
         }
@@ -452,13 +516,12 @@ impl StreamingResource {
         let memory = filling.freeze(state.last_token);
         let token = memory.token;
         state.chunks.insert(index, Chunk::Memory(memory.clone()));
-        let would_be_stored = state.stored_bytes + memory.blocks().len() as u64;
-        state.check_size(would_be_stored);
-        let volume = state.volume.clone();
+        let would_be_stored = self.stored_bytes() + memory.blocks().len() as u64;
+        self.check_size(&mut state, would_be_stored);
         drop(state);
-        match volume.map(|volume| self.store(index, &volume, &memory)) {
-            Some(Ok(())) => self.store_kept(),
-            None | Some(Err(_)) => self.keep(index, token),
+        match self.store(index, &memory) {
+            Ok(()) => self.store_kept(),
+            Err(_) => self.keep(index, token),
         }
     }
 
@@ -466,16 +529,16 @@ impl StreamingResource {
     /// be there.
     fn store_kept(self: &Rc<Self>) {
         loop {
+            self.store_head();
             let mut state = self.state.borrow_mut();
-            let Some(volume) = state.volume.clone() else { return };
-            if state.writes_in_flight >= WRITES_IN_FLIGHT {
+            if !state.caching || state.writes_in_flight >= WRITES_IN_FLIGHT {
                 return;
             }
             let Some(index) = state.kept.pop_front() else { return };
             let Some(Chunk::Memory(memory)) = state.chunks.get(&index) else { continue };
             let memory = memory.clone();
             drop(state);
-            if self.store(index, &volume, &memory).is_err() {
+            if self.store(index, &memory).is_err() {
                 return self.state.borrow_mut().kept.push_front(index);
             }
         }
@@ -484,47 +547,90 @@ impl StreamingResource {
     /// Begins to write a frozen chunk.
     ///
     /// # Errors
-    /// [`Refused`]; where the volume is full it is not asked again.
-    fn store(
-        self: &Rc<Self>,
-        index: u64,
-        volume: &Rc<Volume>,
-        memory: &Memory,
-    ) -> Result<(), Refused> {
+    /// [`Refused`]; where the volume takes nothing it is not asked again.
+    fn store(self: &Rc<Self>, index: u64, memory: &Memory) -> Result<(), Refused> {
         let (token, part) = (memory.token, memory.part.clone());
-        let checksum = checksum(&self.identity(index, part.clone()), &memory.bytes());
+        let chunk = u32::try_from(index).ok().filter(|chunk| *chunk < NUMBERS);
+        let chunk = chunk.ok_or(Refused::Off)?;
+        let sum = checksum(&self.identity(chunk, part.clone()), &memory.bytes());
+        self.begin_write(memory.blocks(), move |me, written| match written {
+            Ok(reserved) => me.written(index, token, (reserved, chunk, part, sum)),
+            Err(_) => me.not_written(index, token),
+        })
+    }
+
+    /// Begins to write the response head, where the disk does not have it yet.
+    fn store_head(self: &Rc<Self>) {
+        let Some(head) = self.state.borrow_mut().head.take() else { return };
+        let part = 0..head.bytes;
+        let sum = checksum(&self.identity(HEAD_CHUNK, part.clone()), &valid(&part, &head.blocks));
+        let its_part = part.clone();
+        let begun = self.begin_write(head.blocks.clone(), move |me, written| {
+            if let (Ok(reserved), Some(home)) = (written, &me.home) {
+                home.filled(reserved, HEAD_CHUNK, its_part, sum);
+            }
+        });
+        if begun == Err(Refused::Later) {
+            self.state.borrow_mut().head = Some(head);
+        }
+    }
+
+    fn begin_write(
+        self: &Rc<Self>,
+        blocks: Block,
+        done: impl FnOnce(&Rc<Self>, io::Result<Reserved>) + 'static,
+    ) -> Result<(), Refused> {
+        if !self.is_cached() {
+            return Err(Refused::Off);
+        }
+        let home = self.home.as_ref().ok_or(Refused::Off)?;
         self.state.borrow_mut().writes_in_flight += 1;
         let me = Rc::downgrade(self);
-        let begun = volume.store(memory.blocks(), move |written| {
+        let begun = home.store(blocks, move |written| {
             let Some(me) = me.upgrade() else { return };
-            me.written(index, token, written.map(|extent| Stored { extent, part, checksum }));
+            me.state.borrow_mut().writes_in_flight -= 1;
+            done(&me, written);
+            me.fills.wake(|()| true);
         });
         begun.inspect_err(|refused| {
             self.state.borrow_mut().writes_in_flight -= 1;
-            if *refused == Refused::NoSpace {
+            if *refused == Refused::Off {
                 self.counters.count(|stats| stats.no_space += 1);
-                self.state.borrow_mut().volume = None;
+                self.state.borrow_mut().caching = false;
             }
         })
     }
 
-    /// A write ended.
-    fn written(self: &Rc<Self>, index: u64, token: u64, stored: io::Result<Stored>) {
-        self.state.borrow_mut().writes_in_flight -= 1;
-        match stored {
-            Ok(stored) => {
-                let wanted = self.is_wanted(index);
-                self.state.borrow_mut().settle(index, token, stored, wanted);
-                self.store_kept();
-            }
-            Err(_) => {
-                self.state.borrow_mut().volume = None;
-                self.keep(index, token);
-                // In memory a wait is satisfied with less.
-                self.wake_readers();
-            }
+    /// A chunk is on disk: its memory is let go of, unless someone is about to read it.
+    fn written(
+        self: &Rc<Self>,
+        index: u64,
+        token: u64,
+        (reserved, chunk, part, sum): (Reserved, u32, Range<u32>, u32),
+    ) {
+        let wanted = self.is_wanted(index);
+        // Where more has come meanwhile, what was written is not the chunk any more.
+        if self.state.borrow_mut().settle(index, token, wanted)
+            && let Some(home) = &self.home
+        {
+            home.filled(reserved, chunk, part, sum);
         }
-        self.fills.wake(|()| true);
+        self.store_kept();
+    }
+
+    /// The disk did not take a chunk.
+    fn not_written(self: &Rc<Self>, index: u64, token: u64) {
+        self.state.borrow_mut().caching = false;
+        self.keep(index, token);
+        // In memory a wait is satisfied with less.
+        self.wake_readers();
+    }
+
+    /// An object may hold half its volume (RULES 2); the rest of a larger one goes through memory.
+    fn check_size(&self, state: &mut State, bytes: u64) {
+        if self.home.as_ref().is_some_and(|home| bytes > home.capacity_bytes() / 2) {
+            state.caching = false;
+        }
     }
 
     // ---- what is kept in memory ----
@@ -547,7 +653,8 @@ impl StreamingResource {
             let unwanted = self.oldest_unwanted();
             let Some(index) = unwanted else { return };
             self.counters.count(|stats| stats.dropped_chunks += 1);
-            self.state.borrow_mut().forget(index);
+            let stored = self.stored(index);
+            self.state.borrow_mut().forget(index, stored);
         }
     }
 
@@ -571,10 +678,10 @@ impl StreamingResource {
 
     fn has_room(&self, index: u64) -> bool {
         let state = self.state.borrow();
-        if state.chunks.contains_key(&index) {
+        if state.chunks.contains_key(&index) || self.stored(index).is_some() {
             return true;
         }
-        if state.volume.is_some() {
+        if state.caching {
             return state.writes_in_flight < WRITES_IN_FLIGHT;
         }
         state.kept_bytes() + CHUNK_BYTES <= self.keep_bytes
@@ -594,43 +701,55 @@ impl StreamingResource {
 
     // ---- how a chunk comes back ----
 
+    /// Where a chunk lies on disk.
+    fn stored(&self, index: u64) -> Option<Filled> {
+        self.home.as_ref()?.chunk(u32::try_from(index).ok().filter(|chunk| *chunk < NUMBERS)?)
+    }
+
     /// Reads a chunk from disk and verifies it; `None` where it is not what was written. Then it is
     /// no longer present, and whoever wants it fetches it again.
-    async fn load(&self, index: u64, stored: &Stored) -> Result<Option<Piece>, Error> {
+    ///
+    /// Blocks that came to another owner while they were read fail the check as rotten ones do.
+    async fn load(&self, stored: &Filled) -> Result<Option<Piece>, Error> {
+        let Some(home) = &self.home else { return Ok(None) };
+        let index = u64::from(stored.chunk);
         let _loading = Loading::begin(self, index);
-        let read = match stored.extent.read().await {
+        let read = match home.read(stored).await {
             Err(Error::Exhausted(exhausted)) => return Err(exhausted.into()),
             read => read.ok(),
         };
         let Some(read) = read else {
-            self.counters.count(|stats| stats.read_errors += 1);
-            self.lose(index, stored);
+            self.lose(stored, |stats| stats.read_errors += 1);
             return Ok(None);
         };
         self.counters.count(|stats| {
             stats.reads += 1;
             stats.read_bytes += read.len() as u64;
         });
-        let bytes = stored.valid(&read);
-        if checksum(&self.identity(index, stored.part.clone()), &bytes) != stored.checksum {
-            self.counters.count(|stats| stats.corrupt_chunks += 1);
-            self.lose(index, stored);
+        let bytes = valid(&stored.part, &read);
+        if checksum(&self.identity(stored.chunk, stored.part.clone()), &bytes) != stored.checksum {
+            self.lose(stored, |stats| stats.corrupt_chunks += 1);
             return Ok(None);
         }
         Ok(Some((index * CHUNK_BYTES + u64::from(stored.part.start), bytes)))
     }
 
-    fn identity(&self, chunk: u64, part: Range<u32>) -> Identity {
-        Identity { object: self.object, generation: self.generation, chunk, part }
+    fn identity(&self, chunk: u32, part: Range<u32>) -> Identity {
+        let (object, generation) = (self.object, self.generation);
+        Identity { object, generation, chunk: u64::from(chunk), part }
     }
 
-    /// The disk lost a chunk.
-    fn lose(&self, index: u64, stored: &Stored) {
-        let mut state = self.state.borrow_mut();
-        if state.is_still(index, stored) {
-            tracing::warn!(object = %self.object, chunk = index, "a chunk on disk is lost");
-            state.forget(index);
-            drop(state);
+    /// The disk lost a chunk, unless it was written anew meanwhile.
+    fn lose(&self, stored: &Filled, count: impl FnOnce(&mut super::Stats)) {
+        let Some(home) = &self.home else { return };
+        if home.chunk(stored.chunk).as_ref() != Some(stored) {
+            return;
+        }
+        tracing::warn!(object = %self.object, chunk = stored.chunk, "a chunk on disk is lost");
+        self.counters.count(count);
+        home.lose(stored.chunk);
+        if stored.chunk != HEAD_CHUNK {
+            self.state.borrow_mut().absent(stored);
             self.demands.note_change();
         }
     }
@@ -647,19 +766,23 @@ impl StreamingResource {
 }
 
 impl State {
-    fn new(volume: Option<Rc<Volume>>) -> Self {
+    /// With what is on disk already.
+    fn new(home: Option<&Home>) -> Self {
+        let meta = home.map(Home::meta).unwrap_or_default();
+        let stored = home.map(Home::chunks).unwrap_or_default();
+        let (present, end) = presence(&stored);
         Self {
-            volume,
-            length: None,
-            end: 0,
-            committed: false,
+            caching: home.is_some(),
+            length: meta.length,
+            end,
+            committed: meta.committed,
             failure: None,
             lost: VecDeque::new(),
-            present: RangeSet::default(),
+            present,
             chunks: BTreeMap::new(),
+            head: None,
             kept: VecDeque::new(),
             writes_in_flight: 0,
-            stored_bytes: 0,
             last_token: 0,
             recent: None,
         }
@@ -670,7 +793,7 @@ impl State {
         let end = self.length.map_or(range.end, |length| range.end.min(length));
         // In memory there may never be room for all of it at once.
         let chunk_end = (range.start / CHUNK_BYTES + 1).saturating_mul(CHUNK_BYTES);
-        let end = if self.volume.is_none() { end.min(chunk_end) } else { end };
+        let end = if self.caching { end } else { end.min(chunk_end) };
         if self.committed && self.length.is_some_and(|length| range.start >= length) {
             return Some(Ok(Wait::Eof));
         }
@@ -704,25 +827,30 @@ impl State {
         self.lost.retain(|(lost, _)| lost.end <= position);
     }
 
-    fn at_hand(&mut self, position: u64, max: usize, pool: &BufPool) -> Result<AtHand, Error> {
+    fn at_hand(
+        &mut self,
+        position: u64,
+        max: usize,
+        stored: Option<Filled>,
+        pool: &BufPool,
+    ) -> Result<AtHand, Error> {
         if self.present.present_from(position).is_none() || max == 0 {
             return Ok(AtHand::Nothing);
         }
         let (index, at) = (position / CHUNK_BYTES, (position % CHUNK_BYTES) as u32);
         let bytes = match self.chunks.get_mut(&index) {
-            None => None,
             Some(Chunk::Filling(filling)) => filling.read(at, max, pool)?,
             Some(Chunk::Memory(memory)) => {
                 let start = index * CHUNK_BYTES + u64::from(memory.part.start);
                 slice_of(&(start, memory.bytes()), position, max)
             }
-            Some(Chunk::Stored(stored)) => {
+            None => {
                 let recent =
                     self.recent.as_ref().and_then(|recent| slice_of(recent, position, max));
-                if recent.is_none() {
-                    return Ok(AtHand::OnDisk(stored.clone()));
+                match stored {
+                    Some(stored) if recent.is_none() => return Ok(AtHand::OnDisk(stored)),
+                    _ => recent,
                 }
-                recent
             }
         };
         Ok(bytes.map_or(AtHand::Nothing, AtHand::Bytes))
@@ -754,22 +882,15 @@ impl State {
         self.chunks.iter().filter(|(_, chunk)| is_partial(chunk)).map(|(index, _)| *index).collect()
     }
 
-    /// An object may hold half its volume (RULES 2); the rest of a larger one goes through memory.
-    fn check_size(&mut self, bytes: u64) {
-        if self.volume.as_ref().is_some_and(|volume| bytes > volume.capacity_bytes() / 2) {
-            self.volume = None;
-        }
-    }
-
-    /// A chunk is on disk now: its memory is let go of, unless someone is about to read it.
-    fn settle(&mut self, index: u64, token: u64, stored: Stored, wanted: bool) {
-        let Some(memory) = self.frozen(index, token) else { return };
+    /// A chunk is on disk now, if it is still the frozen one that `token` names.
+    fn settle(&mut self, index: u64, token: u64, wanted: bool) -> bool {
+        let Some(memory) = self.frozen(index, token) else { return false };
         let piece = (index * CHUNK_BYTES + u64::from(memory.part.start), memory.bytes());
         if wanted {
             self.recent = Some(piece);
         }
-        self.stored_bytes += stored.extent.bytes() as u64;
-        self.chunks.insert(index, Chunk::Stored(stored));
+        self.chunks.remove(&index);
+        true
     }
 
     /// The chunk, if it is still the frozen one that `token` names.
@@ -780,33 +901,69 @@ impl State {
         }
     }
 
-    fn is_still(&self, index: u64, stored: &Stored) -> bool {
-        let same = |extent: &Rc<Extent>| Rc::ptr_eq(extent, &stored.extent);
-        matches!(self.chunks.get(&index), Some(Chunk::Stored(now)) if same(&now.extent))
-    }
-
     fn kept_bytes(&self) -> u64 {
         self.kept.len() as u64 * CHUNK_BYTES
     }
 
-    /// Takes a frozen chunk out: its bytes are missing.
-    fn forget(&mut self, index: u64) {
+    /// Takes a frozen chunk out: its bytes are missing, but for those that are on disk.
+    fn forget(&mut self, index: u64, stored: Option<Filled>) {
         let Some(chunk) = self.chunks.remove(&index) else { return };
-        if let Chunk::Stored(stored) = &chunk {
-            self.stored_bytes -= stored.extent.bytes() as u64;
-        }
         if let Some(part) = chunk.part() {
-            let start = index * CHUNK_BYTES;
-            self.present.remove(start + u64::from(part.start)..start + u64::from(part.end));
+            self.present.remove(in_object(index, &part));
+        }
+        if let Some(stored) = stored {
+            self.present.insert(in_object(index, &stored.part));
         }
         self.kept.retain(|kept| *kept != index);
     }
+
+    /// What was on disk is not, unless it is in memory as well.
+    fn absent(&mut self, stored: &Filled) {
+        let index = u64::from(stored.chunk);
+        if !self.chunks.contains_key(&index) {
+            self.present.remove(in_object(index, &stored.part));
+        }
+    }
+}
+
+/// A part of a chunk, as bytes of the object.
+fn in_object(index: u64, part: &Range<u32>) -> Range<u64> {
+    let start = index * CHUNK_BYTES;
+    start + u64::from(part.start)..start + u64::from(part.end)
+}
+
+/// What is present when just `stored` is, and where the last of it ends.
+fn presence(stored: &[Filled]) -> (RangeSet, u64) {
+    let mut present = RangeSet::default();
+    let mut run = 0..0;
+    for filled in stored {
+        let part = in_object(u64::from(filled.chunk), &filled.part);
+        if part.start != run.end {
+            present.insert(std::mem::replace(&mut run, part));
+        } else {
+            run.end = part.end;
+        }
+    }
+    let end = run.end;
+    present.insert(run);
+    (present, end)
+}
+
+/// What the origin said of a resource and when.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Said {
+    /// When this generation began, in seconds of Unix time.
+    pub born: u64,
+    /// Until when it is taken for unchanged, in seconds of Unix time.
+    pub expires: u64,
+    /// A hash of what tells it from other versions; 0 for nothing.
+    pub validator: u64,
 }
 
 /// Where the bytes at a position can be had.
 enum AtHand {
     Bytes(Block),
-    OnDisk(Stored),
+    OnDisk(Filled),
     Nothing,
 }
 

@@ -1,22 +1,30 @@
-//! One volume: a device, which of its blocks are in use, and how far it has grown.
+//! One volume: a device, what lies on it, and how far it has grown.
 //!
 //! The file grows by zeros written ahead of need, because overwriting takes 0.12 ms per 256 KiB
 //! where a direct write into `fallocate`d space takes 4.0 ms (and appending 0.18). As much is kept
 //! ahead as is in use, so that a cache that is hardly used stays small, up to one step of
 //! min(64 MiB, a sixteenth of the volume). A chunk that finds no old block appends.
+//!
+//! A device that refuses a write is left alone for a while: the volume is *off*, takes no chunks,
+//! and goes on giving what it has. Every [`PROBE_INTERVAL`] one write asks whether it is well again.
 
 use std::{
     cell::{Cell, RefCell},
     io,
     ops::Range,
     rc::Rc,
+    time::{Duration, Instant},
 };
 
 use super::{
-    BLOCK_BYTES, Error,
+    BLOCK_BYTES, Error, Generation, ObjectId,
     allocator::Allocator,
+    catalog::{Catalog, Slot, run_of},
     disk::{Data, Disk},
+    format::{Filled, Meta, Record},
+    journal::Journal,
     stats::Counters,
+    waiters::Waiters,
 };
 use crate::bufpool::{Block, BufPool, Exhausted};
 
@@ -27,40 +35,197 @@ const ZEROS_BYTES: u64 = 256 << 10;
 /// The least kept ahead once a volume is in use.
 const AHEAD_BYTES: u64 = 1 << 20;
 
+/// Records wait so long for others to be written with, or until there are so many bytes of them.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+const COMMIT_BYTES: usize = 64 << 10;
+/// How often a device that failed is tried again.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The blocks of one device. One shard owns it.
 pub(super) struct Volume {
     disk: Disk,
+    journal: Journal,
+    catalog: RefCell<Catalog>,
     blocks: RefCell<Allocator>,
+    /// Blocks whose bytes were written anew elsewhere. Until the record of that is written, they are
+    /// what a crash would leave.
+    replaced: RefCell<Vec<Range<u64>>>,
     /// Zeros are being written now.
     growing: Cell<bool>,
+    /// The device refused a write.
+    off: Cell<bool>,
+    due: RefCell<Due>,
+    /// Told when there is something to do for a tick.
+    stirred: Rc<Stirred>,
+    synced: Waiters<()>,
     pool: BufPool,
     counters: Rc<Counters>,
+}
+
+/// What a volume is made of.
+pub(super) struct Parts {
+    pub(super) disk: Disk,
+    pub(super) journal: Journal,
+    /// What the journal said.
+    pub(super) catalog: Catalog,
+    pub(super) capacity_bytes: u64,
+    /// How long the data file is.
+    pub(super) grown_bytes: u64,
+    pub(super) pool: BufPool,
+    pub(super) counters: Rc<Counters>,
+    pub(super) stirred: Rc<Stirred>,
 }
 
 /// Why a volume took no bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// It is full.
-    NoSpace,
-    /// The shard has no memory for the buffer now.
-    Exhausted,
+    /// It is full, or its device fails: do without.
+    Off,
+    /// No memory for the buffer now, or the journal is behind: try again.
+    Later,
+}
+
+/// Says that some volume has something to do.
+#[derive(Default)]
+pub(super) struct Stirred {
+    is: Cell<bool>,
+    waiting: Waiters<()>,
+}
+
+impl Stirred {
+    pub(super) fn stir(&self) {
+        if !self.is.replace(true) {
+            self.waiting.wake(|()| true);
+        }
+    }
+
+    /// Resolves once something was stirred since it resolved last.
+    pub(super) async fn wait(&self) {
+        self.waiting.until(|| (), || self.is.replace(false).then_some(())).await;
+    }
+}
+
+/// What is to be done when.
+#[derive(Default)]
+struct Due {
+    /// Since when records wait for their commit.
+    pending: Option<Instant>,
+    /// Since when the device holds what is not durable.
+    unsynced: Option<Instant>,
+    /// When a device that failed is tried again.
+    probe: Option<Instant>,
+    /// How many times somebody asked for everything to be durable, and how many were answered.
+    asked: u64,
+    answered: u64,
+    /// How the last answer went.
+    outcome: Option<io::ErrorKind>,
 }
 
 impl Volume {
-    /// A volume of `capacity_bytes` whose device holds `grown_bytes` already.
-    ///
-    /// Nothing of what the device holds is known: all blocks are free.
-    pub(super) fn new(
-        disk: Disk,
-        capacity_bytes: u64,
-        grown_bytes: u64,
-        pool: BufPool,
-        counters: Rc<Counters>,
-    ) -> Rc<Self> {
-        let blocks = Allocator::new(capacity_bytes / BLOCK_BYTES, grown_bytes / BLOCK_BYTES);
-        let blocks = RefCell::new(blocks);
-        Rc::new(Self { disk, blocks, growing: Cell::new(false), pool, counters })
+    /// A volume with what its journal said. Chunks that cannot be where it says are dropped.
+    pub(super) fn new(parts: Parts) -> Rc<Self> {
+        let mut catalog = parts.catalog;
+        let named: Vec<_> = catalog.runs().collect();
+        let runs: Vec<_> = named.iter().map(|(run, ..)| run.clone()).collect();
+        let (blocks, impossible) = Allocator::with_used(
+            parts.capacity_bytes / BLOCK_BYTES,
+            parts.grown_bytes / BLOCK_BYTES,
+            &runs,
+        );
+        for index in impossible {
+            let (_, slot, chunk) = named[index];
+            catalog.lose(slot, chunk);
+            parts.counters.count(|stats| stats.corrupt_chunks += 1);
+        }
+        Rc::new(Self {
+            disk: parts.disk,
+            journal: parts.journal,
+            catalog: RefCell::new(catalog),
+            blocks: RefCell::new(blocks),
+            replaced: RefCell::default(),
+            growing: Cell::new(false),
+            off: Cell::new(false),
+            due: RefCell::default(),
+            stirred: parts.stirred,
+            synced: Waiters::default(),
+            pool: parts.pool,
+            counters: parts.counters,
+        })
     }
+
+    // ---- objects ----
+
+    /// Begins a generation of an object, in place of an older one; `None` where the volume takes
+    /// none now.
+    pub(super) fn begin(self: &Rc<Self>, object: ObjectId, generation: Generation) -> Option<Home> {
+        self.forget(object);
+        let has_room = self.journal.holds(self.catalog.borrow().snapshot_bytes());
+        if self.off.get() || !has_room || !self.journal.takes_more() {
+            return None;
+        }
+        let meta = Meta::default();
+        let slot = self.catalog.borrow_mut().begin(object, generation, meta, &mut self.freeing());
+        self.log(&Record::Object { object, generation, meta });
+        Some(self.open(slot))
+    }
+
+    /// The present generation of an object, where there is one and nobody has it open.
+    pub(super) fn find(self: &Rc<Self>, object: ObjectId) -> Option<(Generation, Home)> {
+        let catalog = self.catalog.borrow();
+        let slot = catalog.find(object).filter(|slot| !catalog.is_in_use(*slot))?;
+        let (_, generation) = catalog.name(slot);
+        drop(catalog);
+        Some((generation, self.open(slot)))
+    }
+
+    /// Drops the present generation of an object; what it held comes free when its user lets go.
+    pub(super) fn forget(&self, object: ObjectId) {
+        let slot = self.catalog.borrow().find(object);
+        slot.into_iter().for_each(|slot| self.drop_object(slot));
+    }
+
+    fn drop_object(&self, slot: Slot) {
+        if self.catalog.borrow().is_dropped(slot) {
+            return;
+        }
+        let (object, generation) = self.catalog.borrow().name(slot);
+        self.catalog.borrow_mut().drop_object(slot, &mut self.freeing());
+        self.log(&Record::Drop { object, generation });
+    }
+
+    fn open(self: &Rc<Self>, slot: Slot) -> Home {
+        self.catalog.borrow_mut().open(slot);
+        Home { volume: Rc::clone(self), slot }
+    }
+
+    /// Pins an object, or lets go of it: it is not to be evicted.
+    pub(super) fn pin(&self, object: ObjectId, pinned: bool) {
+        let record = Record::Pin { object, pinned };
+        self.catalog.borrow_mut().apply(&record, &mut self.freeing());
+        self.log(&record);
+    }
+
+    /// What lies here, for those who look and decide.
+    pub(super) fn catalog(&self) -> std::cell::Ref<'_, Catalog> {
+        self.catalog.borrow()
+    }
+
+    /// Has the pieces of a snapshot of the eviction policy written; they come back at the next start.
+    pub(super) fn remember(&self, pieces: Vec<Vec<u8>>) {
+        pieces.into_iter().for_each(|bytes| self.log(&Record::Snapshot { bytes }));
+    }
+
+    fn log(&self, record: &Record) {
+        self.journal.append(record);
+        self.stirred.stir();
+    }
+
+    /// What gives blocks back that nothing names any more.
+    fn freeing(&self) -> impl FnMut(Range<u64>) + '_ {
+        |run| self.blocks.borrow_mut().release(run)
+    }
+
+    // ---- bytes ----
 
     /// Begins to write `bytes`, whole blocks; `done` gets the blocks they lie in, or why not.
     ///
@@ -68,29 +233,50 @@ impl Volume {
     ///
     /// # Errors
     /// [`Refused`]: nothing has begun, and `done` is not called.
-    pub(super) fn store(
+    fn store(
         self: &Rc<Self>,
         bytes: Block,
-        done: impl FnOnce(io::Result<Rc<Extent>>) + 'static,
+        done: impl FnOnce(io::Result<Reserved>) + 'static,
     ) -> Result<(), Refused> {
+        if self.off.get() || self.journal.is_broken() {
+            return Err(Refused::Off);
+        }
+        if !self.journal.takes_more() {
+            return Err(Refused::Later);
+        }
         let (length, count) = (bytes.len() as u64, bytes.len() as u64 / BLOCK_BYTES);
-        let run = self.blocks.borrow_mut().allocate(count).ok_or(Refused::NoSpace)?;
-        let extent = Rc::new(Extent { volume: Rc::clone(self), run });
-        let (position, counters) = (extent.position(), Rc::clone(&self.counters));
+        let run = self.blocks.borrow_mut().allocate(count).ok_or(Refused::Off)?;
+        let reserved = Reserved { volume: Rc::clone(self), run };
+        let (position, me) = (reserved.position(), Rc::clone(self));
         let written = move |outcome: io::Result<()>| {
-            counters.count(|stats| match outcome {
-                Ok(()) => {
-                    (stats.writes, stats.written_bytes) =
-                        (stats.writes + 1, stats.written_bytes + length)
-                }
-                Err(_) => stats.write_errors += 1,
-            });
-            done(outcome.map(|()| extent));
+            me.note(&outcome, length);
+            done(outcome.map(|()| reserved));
         };
         let begun = self.disk.write(position, Data::Bytes(bytes), &self.pool, written);
-        begun.map_err(|Exhausted| Refused::Exhausted)?;
+        begun.map_err(|Exhausted| Refused::Later)?;
         self.grow();
         Ok(())
+    }
+
+    /// Counts a write that has ended, and turns the volume off where the device refused it.
+    fn note(&self, outcome: &io::Result<()>, length: u64) {
+        self.counters.count(|stats| match outcome {
+            Ok(()) => {
+                (stats.writes, stats.written_bytes) =
+                    (stats.writes + 1, stats.written_bytes + length)
+            }
+            Err(_) => stats.write_errors += 1,
+        });
+        if let Err(error) = outcome {
+            self.turn_off(error);
+        }
+    }
+
+    fn turn_off(&self, error: &io::Error) {
+        if !self.off.replace(true) {
+            tracing::warn!(%error, "a volume of the cache takes no more bytes; tried again each 10 s");
+            self.stirred.stir();
+        }
     }
 
     /// Writes zeros ahead until enough are there. Goes on by itself, one piece after another.
@@ -99,12 +285,12 @@ impl Volume {
             return;
         }
         let Some(run) = self.advance() else { return };
-        let extent = Extent { volume: Rc::clone(self), run };
-        let (position, length) = (extent.position(), extent.bytes());
+        let reserved = Reserved { volume: Rc::clone(self), run };
+        let (position, length) = (reserved.position(), reserved.bytes());
         let (me, counters) = (Rc::clone(self), Rc::clone(&self.counters));
         self.growing.set(true);
         let written = move |outcome: io::Result<()>| {
-            drop(extent);
+            drop(reserved);
             me.growing.set(false);
             match outcome {
                 Ok(()) => {
@@ -146,99 +332,294 @@ impl Volume {
         self.blocks.borrow().used_blocks() * BLOCK_BYTES
     }
 
-    pub(super) async fn sync(&self) -> io::Result<()> {
-        self.disk.sync().await
+    // ---- what is due in time ----
+
+    /// Does what is due at `now`, and says when to come again; `None` where nothing waits. Only one
+    /// task calls it, and it is not dropped half-way: a journal is turned over in here.
+    pub(super) async fn tick(
+        self: &Rc<Self>,
+        now: Instant,
+        sync_interval: Duration,
+    ) -> Option<Instant> {
+        if self.off.get() || self.journal.is_broken() {
+            let probe = *self.due.borrow_mut().probe.get_or_insert(now + PROBE_INTERVAL);
+            if now >= probe {
+                self.due.borrow_mut().probe = None;
+                self.probe().await;
+                // Again: it is well now, or the next probe is to be named.
+                self.stirred.stir();
+            }
+            self.answer(Some(io::ErrorKind::Other));
+            return Some(probe.max(now));
+        }
+        if self.wants_commit(now) {
+            self.commit(now).await;
+        }
+        if self.journal.wants_compaction(self.catalog.borrow().snapshot_bytes()) {
+            self.compact().await;
+        }
+        if self.wants_sync(now, sync_interval) {
+            self.sync_all().await;
+        }
+        let due = self.due.borrow();
+        let commit = due.pending.map(|since| since + COMMIT_INTERVAL);
+        let sync = due.unsynced.map(|since| since + sync_interval);
+        [commit, sync].into_iter().flatten().min()
+    }
+
+    fn wants_commit(&self, now: Instant) -> bool {
+        let (bytes, mut due) = (self.journal.pending_bytes(), self.due.borrow_mut());
+        if bytes == 0 {
+            due.pending = None;
+            return false;
+        }
+        let since = *due.pending.get_or_insert(now);
+        now >= since + COMMIT_INTERVAL || bytes >= COMMIT_BYTES || due.asked > due.answered
+    }
+
+    async fn commit(&self, now: Instant) {
+        let replaced = self.replaced.take();
+        match self.journal.commit().await {
+            Ok(()) => {
+                replaced.into_iter().for_each(self.freeing());
+                let mut due = self.due.borrow_mut();
+                due.pending = None;
+                due.unsynced.get_or_insert(now);
+            }
+            Err(error) => {
+                self.replaced.borrow_mut().extend(replaced);
+                if let Error::Io(error) = error {
+                    self.turn_off(&error);
+                }
+            }
+        }
+    }
+
+    async fn compact(&self) {
+        let replaced = self.replaced.take();
+        match self.journal.compact(&self.catalog).await {
+            Ok(()) => replaced.into_iter().for_each(self.freeing()),
+            Err(error) => {
+                self.replaced.borrow_mut().extend(replaced);
+                if let Error::Io(error) = error {
+                    self.turn_off(&error);
+                }
+            }
+        }
+    }
+
+    fn wants_sync(&self, now: Instant, interval: Duration) -> bool {
+        let due = self.due.borrow();
+        due.asked > due.answered || due.unsynced.is_some_and(|since| now >= since + interval)
+    }
+
+    async fn sync_all(&self) {
+        let asked = self.due.borrow().asked;
+        self.due.borrow_mut().unsynced = None;
+        let outcome = match self.disk.sync().await {
+            Ok(()) => self.journal.sync().await,
+            failed => failed,
+        };
+        if let Err(error) = &outcome {
+            self.turn_off(error);
+        }
+        self.due.borrow_mut().answered = asked;
+        self.answer(outcome.err().map(|error| error.kind()));
+    }
+
+    fn answer(&self, outcome: Option<io::ErrorKind>) {
+        let mut due = self.due.borrow_mut();
+        if outcome.is_some() {
+            due.answered = due.asked;
+        }
+        due.outcome = outcome;
+        drop(due);
+        self.synced.wake(|()| true);
+    }
+
+    /// Asks the device whether it takes writes again.
+    async fn probe(&self) {
+        if self.journal.is_broken() {
+            self.compact().await;
+        }
+        if self.journal.is_broken() {
+            return;
+        }
+        let run = self.blocks.borrow_mut().allocate(1);
+        let outcome = match &run {
+            Some(run) => {
+                let zeros = Data::Zeros(BLOCK_BYTES as usize);
+                self.disk.write_whole(run.start * BLOCK_BYTES, zeros, &self.pool).await
+            }
+            None => Ok(()),
+        };
+        run.into_iter().for_each(self.freeing());
+        if outcome.is_ok() {
+            self.off.set(false);
+            tracing::info!("a volume of the cache takes bytes again");
+        }
+    }
+
+    /// Waits until everything that was said to the volume so far is durable.
+    ///
+    /// # Errors
+    /// What the device says, by its kind.
+    ///
+    /// # Cancellation
+    /// It is made durable all the same.
+    pub(super) async fn durable(&self) -> io::Result<()> {
+        let mine = {
+            let mut due = self.due.borrow_mut();
+            due.asked += 1;
+            due.asked
+        };
+        self.stirred.stir();
+        let answered = || (self.due.borrow().answered >= mine).then_some(());
+        self.synced.until(|| (), answered).await;
+        self.due.borrow().outcome.map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
+    /// Writes and syncs what is left, at the end. Nobody ticks any more.
+    pub(super) async fn close(&self, now: Instant) -> io::Result<()> {
+        if !self.journal.is_broken() {
+            self.commit(now).await;
+        }
+        self.disk.sync().await?;
+        self.journal.sync().await
     }
 }
 
-/// A run of blocks in use. They are free again when this is dropped: by its object, by the write
-/// that is still under way, or by the last reader, whoever comes last.
-pub(super) struct Extent {
+/// One object's entry, held open. When it is dropped the entry rests, or goes if it was dropped.
+pub(super) struct Home {
+    volume: Rc<Volume>,
+    slot: Slot,
+}
+
+impl Home {
+    /// Where a chunk lies on disk.
+    pub(super) fn chunk(&self, chunk: u32) -> Option<Filled> {
+        self.volume.catalog.borrow().chunk(self.slot, chunk)
+    }
+
+    /// All chunks on disk in order.
+    pub(super) fn chunks(&self) -> Vec<Filled> {
+        self.volume.catalog.borrow().chunks(self.slot).collect()
+    }
+
+    /// Reads the blocks of a chunk.
+    pub(super) async fn read(&self, filled: &Filled) -> Result<Block, Error> {
+        let run = run_of(filled);
+        let (position, length) = (run.start * BLOCK_BYTES, (run.end - run.start) * BLOCK_BYTES);
+        self.volume.disk.read(position, length as usize, &self.volume.pool).await
+    }
+
+    /// Begins to write the blocks of a chunk; see [`Volume::store`].
+    pub(super) fn store(
+        &self,
+        bytes: Block,
+        done: impl FnOnce(io::Result<Reserved>) + 'static,
+    ) -> Result<(), Refused> {
+        self.volume.store(bytes, done)
+    }
+
+    /// Notes where a chunk lies now.
+    pub(super) fn filled(&self, reserved: Reserved, chunk: u32, part: Range<u32>, checksum: u32) {
+        let block = u32::try_from(reserved.keep().start).expect("a volume has less blocks");
+        let filled = Filled { chunk, block, part, checksum };
+        let before = self.volume.catalog.borrow_mut().fill(self.slot, &filled);
+        self.volume.replaced.borrow_mut().extend(before);
+        self.log(|object, generation| Record::Fill { object, generation, chunks: vec![filled] });
+    }
+
+    /// The disk gave back something else: the chunk is missing from now on.
+    pub(super) fn lose(&self, chunk: u32) {
+        let lost = self.volume.catalog.borrow_mut().lose(self.slot, chunk);
+        lost.into_iter().for_each(self.volume.freeing());
+        self.log(|object, generation| Record::Lost { object, generation, chunks: vec![chunk] });
+    }
+
+    /// What is said of the object.
+    pub(super) fn meta(&self) -> Meta {
+        self.volume.catalog.borrow().meta(self.slot)
+    }
+
+    /// Says something else of it.
+    pub(super) fn set_meta(&self, meta: Meta) {
+        if self.meta() != meta {
+            self.volume.catalog.borrow_mut().set_meta(self.slot, meta);
+            self.log(|object, generation| Record::Object { object, generation, meta });
+        }
+    }
+
+    /// All of it came.
+    pub(super) fn commit(&self, length: u64) {
+        let meta = Meta { length: Some(length), committed: true, ..self.meta() };
+        if self.meta() != meta {
+            self.volume.catalog.borrow_mut().set_meta(self.slot, meta);
+            self.log(|object, generation| Record::Commit { object, generation, length });
+        }
+    }
+
+    /// The object is not to be found any more; its blocks come free with this.
+    pub(super) fn discard(&self) {
+        self.volume.drop_object(self.slot);
+    }
+
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.volume.catalog.borrow().stored_bytes(self.slot)
+    }
+
+    pub(super) fn capacity_bytes(&self) -> u64 {
+        self.volume.capacity_bytes()
+    }
+
+    /// What happens to a generation that was dropped is nothing for the journal.
+    fn log(&self, record: impl FnOnce(ObjectId, Generation) -> Record) {
+        let catalog = self.volume.catalog.borrow();
+        if !catalog.is_dropped(self.slot) {
+            let (object, generation) = catalog.name(self.slot);
+            self.volume.log(&record(object, generation));
+        }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let volume = &self.volume;
+        // An entry of which nothing is stored says nothing that is worth keeping.
+        if volume.catalog.borrow().stored_bytes(self.slot) == 0 {
+            volume.drop_object(self.slot);
+        }
+        volume.catalog.borrow_mut().close(self.slot, &mut volume.freeing());
+    }
+}
+
+/// A run of blocks that something is written to. They are free again when this is dropped.
+pub(super) struct Reserved {
     volume: Rc<Volume>,
     run: Range<u64>,
 }
 
-impl Extent {
-    /// Reads all of it.
-    pub(super) async fn read(&self) -> Result<Block, Error> {
-        let volume = &self.volume;
-        volume.disk.read(self.position(), self.bytes(), &volume.pool).await
+impl Reserved {
+    /// The catalog names them now.
+    fn keep(mut self) -> Range<u64> {
+        std::mem::take(&mut self.run)
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         ((self.run.end - self.run.start) * BLOCK_BYTES) as usize
     }
 
     /// Where it begins on the device, in bytes.
-    pub(super) fn position(&self) -> u64 {
+    fn position(&self) -> u64 {
         self.run.start * BLOCK_BYTES
     }
 }
 
-impl Drop for Extent {
+impl Drop for Reserved {
     fn drop(&mut self) {
-        self.volume.blocks.borrow_mut().release(self.run.clone());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        bufpool::{self, Class},
-        storage::Sim,
-    };
-
-    fn volume(sim: &Sim, capacity_bytes: u64) -> Rc<Volume> {
-        let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
-        Volume::new(Disk::Sim(sim.clone()), capacity_bytes, 0, pool, Rc::default())
-    }
-
-    fn chunk(volume: &Volume) -> Block {
-        volume.pool.take(Class::Large).unwrap().freeze(64 << 10)
-    }
-
-    #[test]
-    fn zeros_are_written_ahead_up_to_one_step_and_never_past_the_end() {
-        let sim = Sim::default();
-        let volume = volume(&sim, 32 << 20);
-        let held = Rc::new(RefCell::new(Vec::new()));
-        while volume.free_bytes() > 0 {
-            let its_held = Rc::clone(&held);
-            let keep = move |stored: io::Result<_>| its_held.borrow_mut().push(stored.unwrap());
-            volume.store(chunk(&volume), keep).unwrap();
-            let (ahead, wanted) = (volume.blocks.borrow().ahead_blocks(), volume.wanted_ahead());
-            let rest = volume.blocks.borrow().free_blocks();
-            assert!(ahead >= wanted.min(rest), "{ahead} of {wanted} blocks ahead");
-            assert!(ahead < wanted + ZEROS_BYTES / BLOCK_BYTES, "{ahead} of {wanted} blocks");
+        if !self.run.is_empty() {
+            self.volume.blocks.borrow_mut().release(self.run.clone());
         }
-        let refused = volume.store(chunk(&volume), |_| panic!("it has begun"));
-        assert_eq!(refused, Err(Refused::NoSpace));
-        assert_eq!(volume.used_bytes(), 32 << 20);
-        held.borrow_mut().clear();
-        assert_eq!(volume.free_bytes(), 32 << 20);
-    }
-
-    #[test]
-    fn blocks_of_an_unfinished_write_are_not_given_to_another() {
-        let sim = Sim::default();
-        let volume = volume(&sim, 1 << 20);
-        sim.hold();
-        volume.store(chunk(&volume), drop).unwrap();
-        let used = volume.used_bytes();
-        assert!(used >= 64 << 10);
-        sim.release_all();
-        assert_eq!(volume.used_bytes(), 0, "nobody kept what the write returned");
-    }
-
-    #[test]
-    fn a_failed_growth_leaves_the_volume_in_use() {
-        let sim = Sim::default();
-        let volume = volume(&sim, 32 << 20);
-        sim.fail(1, io::ErrorKind::Other);
-        volume.store(chunk(&volume), drop).unwrap();
-        assert_eq!(volume.counters.get().write_errors, 1);
-        volume.store(chunk(&volume), |stored| assert!(stored.is_ok())).unwrap();
-        assert_eq!(volume.free_bytes(), 32 << 20);
     }
 }

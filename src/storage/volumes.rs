@@ -1,14 +1,25 @@
 //! A shard's share of the cache directory.
 
-use std::{fs, io, path::PathBuf, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use futures_lite::future;
 
 use super::{
-    Dma, Error, Generation, ObjectId, Stats,
-    directory::volume_path,
+    CHUNK_BYTES, Dma, Error, Generation, ObjectId, Sim, Stats,
+    directory::VolumeFiles,
     disk::Disk,
+    format::{Format, SUPERBLOCK_BYTES},
+    journal::{Files, Journal, Name},
     stats::Counters,
     streaming::{KEEP_BYTES, StreamingResource},
-    volume::Volume,
+    volume::{self, Stirred, Volume},
 };
 use crate::bufpool::BufPool;
 
@@ -19,8 +30,8 @@ const VOLUME_BYTES: u64 = 256 << 20;
 /// The fewest volumes, where the cache is too small for that.
 const FEWEST_VOLUMES: u32 = 4;
 
-/// The number of volumes of a cache of `size_bytes`: the largest power of two up to 256 that leaves
-/// each 256 MiB, and at least 4 (RULES 2).
+/// The number of volumes of a new cache of `size_bytes`: the largest power of two up to 256 that
+/// leaves each 256 MiB, and at least 4 (RULES 2).
 pub fn volumes_for(size_bytes: u64) -> u32 {
     let fitting = u32::try_from(size_bytes / VOLUME_BYTES).unwrap_or(u32::MAX);
     let power = fitting.checked_ilog2().map_or(0, |log| 1 << log.min(VOLUMES.ilog2()));
@@ -32,21 +43,14 @@ pub fn volumes_for(size_bytes: u64) -> u32 {
 pub struct Options {
     /// The cache directory.
     pub dir: PathBuf,
+    /// Which cache lies there, and how many volumes it has.
+    pub format: Format,
     /// Bound of what all volumes hold, in bytes.
     pub size_bytes: u64,
-    /// The number of volumes, where it is not to follow from the size.
-    pub volumes: Option<u32>,
     /// This shard's number.
     pub shard: u16,
     /// The number of shards.
     pub shards: u16,
-}
-
-impl Options {
-    /// How many volumes that makes.
-    pub fn volume_count(&self) -> u32 {
-        self.volumes.unwrap_or_else(|| volumes_for(self.size_bytes)).max(1)
-    }
 }
 
 /// The number of a volume in the cache.
@@ -65,64 +69,76 @@ struct Inner {
     shards: u16,
     pool: BufPool,
     counters: Rc<Counters>,
+    stirred: Rc<Stirred>,
+    /// What the eviction policy had said before this start, by volume, until it takes it.
+    snapshots: RefCell<BTreeMap<VolumeIndex, Vec<Vec<u8>>>>,
+}
+
+/// A cached object as the eviction policy sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Object {
+    /// Its name.
+    pub id: ObjectId,
+    /// Bytes of its volume that it holds, in whole blocks.
+    pub stored_bytes: u64,
+    /// A resource is open on it.
+    pub is_in_use: bool,
 }
 
 impl Volumes {
-    /// Opens this shard's volumes, creating what is not there. Run on the shard, with the
-    /// [`Directory`](super::Directory) locked.
-    ///
-    /// What an earlier run left in the files is not used: there is no journal yet that says what it
-    /// is. The files are used again as they are, since overwriting is faster than growing.
+    /// Opens this shard's volumes with what they hold, creating what is not there. Run on the shard,
+    /// with the [`Directory`](super::Directory) locked.
     ///
     /// # Errors
     /// [`Error::Directory`] with what to do. Too little room on the file system is no error here: it
     /// shows when bytes are written.
     pub async fn open(options: &Options, pool: BufPool) -> Result<Self, Error> {
-        let count = options.volume_count();
-        let capacity = capacity_of_each(options.size_bytes, count);
-        let counters = Rc::default();
-        let mut volumes = vec![None; count as usize];
-        if options.shard == 0 || u32::from(options.shard) < count {
-            Dma::probe(&options.dir).await?;
+        let Options { dir, format, size_bytes, shard, shards } = options;
+        let mut new = Inner::empty(format.volumes, *shards, pool);
+        let own = (u32::from(*shard)..format.volumes).step_by(usize::from(*shards));
+        if *shard == 0 || own.len() > 0 {
+            Dma::probe(dir).await?;
         }
-        for number in
-            (0..count).filter(|v| v % u32::from(options.shards) == u32::from(options.shard))
-        {
-            let path = volume_path(&options.dir, number);
-            fs::create_dir_all(path.parent().expect("a file in a directory")).map_err(|error| {
-                let problem = format!("cannot be created: {error}");
-                Error::Directory { path: path.clone(), problem }
+        let share = Share::of(*size_bytes, format.volumes);
+        for number in own {
+            let name = Name { uuid: format.uuid, volume: number };
+            let disks = Disks::open(&VolumeFiles::of(dir, number), share).await?;
+            new.add(name, disks, share).await.map_err(|error| {
+                let path = VolumeFiles::of(dir, number).superblock;
+                let problem = format!("{error}; use the version that wrote it, or another --cache");
+                Error::Directory { path, problem }
             })?;
-            let (disk, grown) = Dma::open(&path, capacity).await?;
-            let volume =
-                Volume::new(Disk::Dma(disk), capacity, grown, pool.clone(), Rc::clone(&counters));
-            volumes[number as usize] = Some(volume);
         }
-        Ok(Self::new(volumes, options.shards, pool, counters))
+        Ok(Self { inner: Rc::new(new) })
     }
 
     /// No cache: all resources live in memory. Routing is that of `volumes` volumes all the same.
     pub fn off(volumes: u32, shards: u16, pool: BufPool) -> Self {
-        Self::new(vec![None; volumes.max(1) as usize], shards, pool, Rc::default())
+        Self { inner: Rc::new(Inner::empty(volumes.max(1), shards, pool)) }
     }
 
-    /// One volume on each of `disks`, all owned by this shard: for tests.
+    /// One volume on each of `disks`, all owned by this shard: for tests. It holds `capacity_bytes`
+    /// of data, and its journal is a simulation of its own.
+    ///
+    /// # Panics
+    /// When the pool is too small to begin with.
     pub fn on(disks: Vec<Disk>, capacity_bytes: u64, pool: BufPool) -> Self {
-        let counters: Rc<Counters> = Rc::default();
-        let volume =
-            |disk| Some(Volume::new(disk, capacity_bytes, 0, pool.clone(), Rc::clone(&counters)));
-        let volumes = disks.into_iter().map(volume).collect();
-        Self::new(volumes, 1, pool.clone(), counters)
+        let disks = disks.into_iter().map(|data| Disks { data, ..Disks::simulated() }).collect();
+        let share = Share { data_bytes: capacity_bytes, journal_bytes: capacity_bytes };
+        future::block_on(Self::over(disks, share, pool)).expect("a simulated journal opens")
     }
 
-    fn new(
-        volumes: Vec<Option<Rc<Volume>>>,
-        shards: u16,
+    /// One volume on each of `disks`, all owned by this shard.
+    pub(super) async fn over(
+        disks: Vec<Disks>,
+        share: Share,
         pool: BufPool,
-        counters: Rc<Counters>,
-    ) -> Self {
-        assert!(!volumes.is_empty() && shards > 0, "a cache has a volume and an owner");
-        Self { inner: Rc::new(Inner { volumes, shards, pool, counters }) }
+    ) -> Result<Self, Error> {
+        let mut new = Inner::empty(disks.len() as u32, 1, pool);
+        for (volume, disks) in (0..).zip(disks) {
+            new.add(Name { uuid: 1, volume }, disks, share).await?;
+        }
+        Ok(Self { inner: Rc::new(new) })
     }
 
     /// How many volumes the cache has, those of other shards included.
@@ -140,30 +156,119 @@ impl Volumes {
         (volume.0 % u32::from(self.inner.shards)) as u16
     }
 
-    /// A new, empty resource. Its chunks go to the volume of `object`; where the cache is off, or
-    /// the volume is another shard's, they stay in memory.
+    /// The numbers of the volumes that this shard owns.
+    pub fn own(&self) -> impl Iterator<Item = VolumeIndex> + '_ {
+        let own = |(number, volume): (u32, &Option<_>)| volume.is_some().then_some(number);
+        (0..).zip(&self.inner.volumes).filter_map(own).map(VolumeIndex)
+    }
+
+    /// A new, empty resource, in place of an older generation. Its chunks go to the volume of
+    /// `object`; where the cache is off, or the volume is another shard's or takes nothing, they
+    /// stay in memory.
     pub fn create(&self, object: ObjectId, generation: Generation) -> Rc<StreamingResource> {
-        let inner = &self.inner;
-        let volume = inner.volumes[self.of(object).0 as usize].clone();
-        let (pool, counters) = (inner.pool.clone(), Rc::clone(&inner.counters));
-        StreamingResource::new((object, generation), pool, KEEP_BYTES, volume, counters)
+        let home = self.volume(object).and_then(|volume| volume.begin(object, generation));
+        self.resource(object, generation, home)
     }
 
-    /// Takes a resource out of the cache. Its blocks are free when its last reader, and the last
+    /// The present generation of an object that is in the cache and that nobody has open.
+    pub fn find(&self, object: ObjectId) -> Option<Rc<StreamingResource>> {
+        let (generation, home) = self.volume(object)?.find(object)?;
+        Some(self.resource(object, generation, Some(home)))
+    }
+
+    fn resource(
+        &self,
+        object: ObjectId,
+        generation: Generation,
+        home: Option<volume::Home>,
+    ) -> Rc<StreamingResource> {
+        let (pool, counters) = (self.inner.pool.clone(), Rc::clone(&self.inner.counters));
+        StreamingResource::new((object, generation), pool, KEEP_BYTES, home, counters)
+    }
+
+    /// Takes an object out of the cache. Its blocks are free when its last reader, and the last
     /// write that is under way, are gone.
-    pub fn remove(&self, resource: Rc<StreamingResource>) {
-        // The drop record of the journal will be written here.
-        drop(resource);
+    pub fn forget(&self, object: ObjectId) {
+        self.volume(object).into_iter().for_each(|volume| volume.forget(object));
     }
 
-    /// Makes what was written durable, one volume after another.
+    /// Pins an object, or lets go of it. [`durable`](Self::durable) says when it will outlive a
+    /// crash.
+    pub fn pin(&self, object: ObjectId, pinned: bool) {
+        self.volume(object).into_iter().for_each(|volume| volume.pin(object, pinned));
+    }
+
+    /// Whether an object is pinned: it is not to be evicted.
+    pub fn is_pinned(&self, object: ObjectId) -> bool {
+        self.volume(object).is_some_and(|volume| volume.catalog().is_pinned(object))
+    }
+
+    /// The objects in a volume.
+    pub fn objects(&self, volume: VolumeIndex) -> Vec<Object> {
+        let Some(volume) = &self.inner.volumes[volume.0 as usize] else { return Vec::new() };
+        let catalog = volume.catalog();
+        let object = |(id, slot)| {
+            let (stored_bytes, is_in_use) = (catalog.stored_bytes(slot), catalog.is_in_use(slot));
+            Object { id, stored_bytes, is_in_use }
+        };
+        catalog.objects().map(object).collect()
+    }
+
+    /// What was given to [`remember`](Self::remember) before this start, as far as the journal still
+    /// has it; once.
+    pub fn remembered(&self, volume: VolumeIndex) -> Vec<Vec<u8>> {
+        self.inner.snapshots.borrow_mut().remove(&volume).unwrap_or_default()
+    }
+
+    /// Keeps what the eviction policy says of a volume's objects, in pieces of at most
+    /// [`SNAPSHOT_BYTES`](super::SNAPSHOT_BYTES), for the next start.
+    pub fn remember(&self, volume: VolumeIndex, pieces: Vec<Vec<u8>>) {
+        if let Some(volume) = &self.inner.volumes[volume.0 as usize] {
+            volume.remember(pieces);
+        }
+    }
+
+    /// Does what is due in this shard's volumes, and says when to come again; `None` where nothing
+    /// waits. One task calls it, again when [`stirred`](Self::stirred) says so, and lets it end.
+    pub async fn tick(&self, now: Instant, sync_interval: Duration) -> Option<Instant> {
+        let mut next = None;
+        for volume in self.owned() {
+            let due = volume.tick(now, sync_interval).await;
+            next = [next, due].into_iter().flatten().min();
+        }
+        next
+    }
+
+    /// Says that there is something to do in time.
+    pub fn stir(&self) {
+        self.inner.stirred.stir();
+    }
+
+    /// Resolves when there is something new for a [`tick`](Self::tick).
+    pub async fn stirred(&self) {
+        self.inner.stirred.wait().await;
+    }
+
+    /// Waits until everything that was said so far of the volume of `object` is durable. Some task
+    /// has to tick.
     ///
     /// # Errors
-    /// The first that a device reports; the others are synced all the same.
-    pub async fn sync(&self) -> io::Result<()> {
+    /// What the device says.
+    pub async fn durable(&self, object: ObjectId) -> io::Result<()> {
+        match self.volume(object) {
+            Some(volume) => volume.durable().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Makes everything durable at the end, one volume after another. Nobody ticks any more.
+    ///
+    /// # Errors
+    /// The first that a device reports; the others are closed all the same.
+    pub async fn close(&self, now: Instant) -> io::Result<()> {
         let mut outcome = Ok(());
         for volume in self.owned() {
-            outcome = outcome.and(volume.sync().await);
+            outcome = outcome.and(volume.close(now).await);
         }
         outcome
     }
@@ -189,15 +294,100 @@ impl Volumes {
         self.inner.counters.get()
     }
 
+    fn volume(&self, object: ObjectId) -> Option<&Rc<Volume>> {
+        self.inner.volumes[self.of(object).0 as usize].as_ref()
+    }
+
     fn owned(&self) -> impl Iterator<Item = &Rc<Volume>> {
         self.inner.volumes.iter().flatten()
     }
 }
 
-/// Whole chunks, so that capacity is a bound that is never passed.
-fn capacity_of_each(size_bytes: u64, volumes: u32) -> u64 {
-    let each = size_bytes / u64::from(volumes);
-    each - each % super::CHUNK_BYTES
+impl Inner {
+    fn empty(volumes: u32, shards: u16, pool: BufPool) -> Self {
+        assert!(volumes > 0 && shards > 0, "a cache has a volume and an owner");
+        let (counters, stirred, snapshots) = Default::default();
+        Self { volumes: vec![None; volumes as usize], shards, pool, counters, stirred, snapshots }
+    }
+
+    async fn add(&mut self, name: Name, disks: Disks, share: Share) -> Result<(), Error> {
+        let blocks = share.data_bytes / super::BLOCK_BYTES;
+        let (journal_bytes, pool) = (share.journal_bytes, self.pool.clone());
+        let opened = Journal::open(name, disks.journal, journal_bytes, blocks, pool).await;
+        let (journal, mut recovered) = opened?;
+        let snapshot = std::mem::take(&mut recovered.snapshot);
+        self.snapshots.get_mut().insert(VolumeIndex(name.volume), snapshot);
+        let volume = Volume::new(volume::Parts {
+            disk: disks.data,
+            journal,
+            catalog: recovered.catalog,
+            capacity_bytes: share.data_bytes,
+            grown_bytes: disks.grown_bytes,
+            pool: self.pool.clone(),
+            counters: Rc::clone(&self.counters),
+            stirred: Rc::clone(&self.stirred),
+        });
+        self.volumes[name.volume as usize] = Some(volume);
+        Ok(())
+    }
+}
+
+/// What of the cache's size a volume has for its chunks, and for each of its two journals.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Share {
+    pub(super) data_bytes: u64,
+    pub(super) journal_bytes: u64,
+}
+
+/// The least a journal has: a few commits between compactions.
+const JOURNAL_BYTES: u64 = 64 << 10;
+
+impl Share {
+    /// A journal gets 1/128: its records are 43 bytes for a chunk of 64 KiB, which is 1/1500, and it
+    /// holds them twice and more before it is compacted.
+    fn of(size_bytes: u64, volumes: u32) -> Self {
+        let each = size_bytes / u64::from(volumes);
+        let journal_bytes = (each / 128).max(JOURNAL_BYTES);
+        let rest = each.saturating_sub(2 * journal_bytes + 2 * SUPERBLOCK_BYTES as u64);
+        Self { data_bytes: rest - rest % CHUNK_BYTES, journal_bytes }
+    }
+}
+
+/// The devices of one volume.
+pub(super) struct Disks {
+    pub(super) data: Disk,
+    /// How long the data is already, in bytes.
+    pub(super) grown_bytes: u64,
+    pub(super) journal: Files,
+}
+
+impl Disks {
+    async fn open(files: &VolumeFiles, share: Share) -> Result<Self, Error> {
+        let dir = files.data.parent().expect("a file in a directory");
+        fs::create_dir_all(dir).map_err(|error| {
+            let problem = format!("cannot be created: {error}");
+            Error::Directory { path: dir.to_owned(), problem }
+        })?;
+        let [first, second] = &files.journals;
+        let (data, grown_bytes) = open(&files.data, share.data_bytes).await?;
+        // What a larger cache wrote there is read first and cut later, by the next compactions.
+        let (superblock, _) = open(&files.superblock, u64::MAX).await?;
+        let (first, first_length) = open(first, u64::MAX).await?;
+        let (second, second_length) = open(second, u64::MAX).await?;
+        let (journals, lengths) = ([first, second], [first_length, second_length]);
+        Ok(Self { data, grown_bytes, journal: Files { superblock, journals, lengths } })
+    }
+
+    fn simulated() -> Self {
+        let sim = || Disk::Sim(Sim::default());
+        let journal = Files { superblock: sim(), journals: [sim(), sim()], lengths: [0, 0] };
+        Self { data: sim(), grown_bytes: 0, journal }
+    }
+}
+
+async fn open(path: &Path, most_bytes: u64) -> Result<(Disk, u64), Error> {
+    let (disk, length) = Dma::open(path, most_bytes).await?;
+    Ok((Disk::Dma(disk), length))
 }
 
 #[cfg(test)]
@@ -222,9 +412,11 @@ mod tests {
 
     #[test]
     fn the_volumes_together_never_exceed_the_size() {
-        for size in [0, 1, 1_000_000, 10 << 30, (10 << 30) + 12_345] {
+        for size in [2_000_000, 16 << 20, 10 << 30, (10 << 30) + 12_345] {
             let volumes = volumes_for(size);
-            assert!(capacity_of_each(size, volumes) * u64::from(volumes) <= size);
+            let share = Share::of(size, volumes);
+            let each = share.data_bytes + 2 * share.journal_bytes + 2 * SUPERBLOCK_BYTES as u64;
+            assert!(each * u64::from(volumes) <= size);
         }
     }
 
@@ -234,13 +426,14 @@ mod tests {
         (0..LENGTH).map(|at| (at as u128 * 31 + object * 7 + at as u128 / 251) as u8).collect()
     }
 
-    /// How often this process has each volume's data file below `dir` open. Executors of earlier
+    /// How often this process has the data file of each volume below `dir` open. Executors of earlier
     /// shards leave theirs open: they close files in a later round than their last.
     fn open_files(dir: &Path) -> BTreeMap<u32, usize> {
         let mut open = BTreeMap::new();
         for fd in fs::read_dir("/proc/self/fd").unwrap() {
             let Ok(link) = fs::read_link(fd.unwrap().path()) else { continue };
-            let volume = link.strip_prefix(dir).ok().and_then(|path| path.parent()?.to_str());
+            let volume = link.strip_prefix(dir).ok().filter(|path| path.ends_with("data"));
+            let volume = volume.and_then(|path| path.parent()?.to_str());
             let number = volume.and_then(|name| name.strip_prefix("volume.")?.parse().ok());
             if let Some(number) = number {
                 *open.entry(number).or_default() += 1;
@@ -277,14 +470,15 @@ mod tests {
                 let options = Options {
                     dir: dir.clone(),
                     size_bytes: 16 << 20,
-                    volumes: Some(4),
+                    format: Format { uuid: 7, volumes: 4 },
                     shard,
                     shards,
                 };
                 fs::create_dir_all(&dir).unwrap();
                 on_shard(serve_own(options));
             }
-            let files = (0..4).map(|number| fs::metadata(volume_path(&dir, number)).unwrap().len());
+            let data = |number| fs::metadata(VolumeFiles::of(&dir, number).data).unwrap().len();
+            let files = (0..4).map(data);
             assert!(files.sum::<u64>() <= 16 << 20);
         }
     }
@@ -311,8 +505,9 @@ mod tests {
             }
         }
         assert!(volumes.stats().reads >= 2 * 3 && volumes.stats().corrupt_chunks == 0);
-        volumes.sync().await.unwrap();
-        assert_eq!((volumes.used_bytes(), pool.stats().used_bytes), (0, 0));
+        volumes.close(Instant::now()).await.unwrap();
+        let used = u64::try_from(own.len()).unwrap() * 2 * LENGTH.next_multiple_of(16 << 10) as u64;
+        assert_eq!((volumes.used_bytes(), pool.stats().used_bytes), (used, 0));
     }
 
     #[test]
@@ -323,14 +518,14 @@ mod tests {
             let options = Options {
                 dir: dir.clone(),
                 size_bytes: 8 << 20,
-                volumes: Some(1),
+                format: Format { uuid: 7, volumes: 1 },
                 shard: 0,
                 shards: 1,
             };
             let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
             let volumes = Volumes::open(&options, pool).await.unwrap();
             let resource = fill_and_read_back(&volumes, ObjectId(3)).await;
-            flip(&volume_path(&dir, 0), 100);
+            flip(&VolumeFiles::of(&dir, 0).data, 100);
             assert!(resource.read_at(100, 10).await.unwrap().is_none());
             assert_eq!(volumes.stats().corrupt_chunks, 1);
             assert_eq!(resource.next_gap(0..LENGTH as u64), Some(0..super::super::CHUNK_BYTES));

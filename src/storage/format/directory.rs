@@ -23,7 +23,7 @@ const VERSION: u32 = 1;
 const MOST_VOLUMES: u32 = 1 << 16;
 
 /// What `FORMAT` says of a cache of this version.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
     /// Tells this cache from all others, and from an earlier one in the same directory.
     pub uuid: u128,

@@ -53,7 +53,7 @@ mod record;
 mod superblock;
 
 pub use directory::{Format, FormatError};
-pub use page::{PAGE_BYTES, PAGE_ROOM, Place, open, seal};
+pub use page::{PAGE_BYTES, PAGE_ROOM, Whose, open, seal};
 pub use record::{
     FILLED_PER_RECORD, Filled, HEAD_CHUNK, LENGTH_LIMIT, LENGTH_UNKNOWN, LOST_PER_RECORD, Meta,
     Record, SNAPSHOT_BYTES, records,

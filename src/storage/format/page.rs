@@ -28,7 +28,7 @@ const HEADER_BYTES: usize = 8;
 
 /// Whose journal a page is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Whose {
     /// The cache.
     pub uuid: u128,
     /// The volume.
@@ -43,33 +43,33 @@ pub struct Place {
 ///
 /// # Panics
 /// When `page` is not [`PAGE_BYTES`] long or `used` is more than [`PAGE_ROOM`].
-pub fn seal(page: &mut [u8], used: usize, place: &Place, number: u32) {
+pub fn seal(page: &mut [u8], used: usize, whose: &Whose, number: u32) {
     assert!(page.len() == PAGE_BYTES && used <= PAGE_ROOM, "{used} bytes in {}", page.len());
     page[4..6].copy_from_slice(&(used as u16).to_le_bytes());
     page[6..8].fill(0);
     page[HEADER_BYTES + used..].fill(0);
-    let sum = checksum(page, place, number);
+    let sum = checksum(page, whose, number);
     page[..4].copy_from_slice(&sum.to_le_bytes());
 }
 
 /// The bytes of the records in page `number` of the journal, or `None` where it is not that page.
-pub fn open<'a>(page: &'a [u8], place: &Place, number: u32) -> Option<&'a [u8]> {
+pub fn open<'a>(page: &'a [u8], whose: &Whose, number: u32) -> Option<&'a [u8]> {
     if page.len() != PAGE_BYTES {
         return None;
     }
     let mut fields = Fields(page);
-    if fields.u32()? != checksum(page, place, number) {
+    if fields.u32()? != checksum(page, whose, number) {
         return None;
     }
     let (used, _zero) = (fields.u16()?, fields.u16()?);
     fields.bytes(used.into())
 }
 
-fn checksum(page: &[u8], place: &Place, number: u32) -> u32 {
+fn checksum(page: &[u8], whose: &Whose, number: u32) -> u32 {
     let mut identity = [0; 32];
-    identity[..16].copy_from_slice(&place.uuid.to_le_bytes());
-    identity[16..20].copy_from_slice(&place.volume.to_le_bytes());
-    identity[20..28].copy_from_slice(&place.epoch.to_le_bytes());
+    identity[..16].copy_from_slice(&whose.uuid.to_le_bytes());
+    identity[16..20].copy_from_slice(&whose.volume.to_le_bytes());
+    identity[20..28].copy_from_slice(&whose.epoch.to_le_bytes());
     identity[28..].copy_from_slice(&number.to_le_bytes());
     crc32c::crc32c_append(crc32c::crc32c(&identity), &page[4..])
 }
@@ -79,9 +79,9 @@ mod tests {
     use super::*;
     use crate::storage::{format::tests::hex, random::Random};
 
-    fn place() -> Place {
+    fn place() -> Whose {
         let uuid = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
-        Place { uuid, volume: 9, epoch: 0x0102_0304_0506_0708 }
+        Whose { uuid, volume: 9, epoch: 0x0102_0304_0506_0708 }
     }
 
     /// Page 3 with these records.
@@ -111,7 +111,7 @@ mod tests {
             let used = random.below(PAGE_ROOM as u64 + 1) as usize;
             let mut page: Vec<_> = (0..PAGE_BYTES).map(|_| random.next() as u8).collect();
             let records = page[HEADER_BYTES..][..used].to_vec();
-            let place = Place {
+            let place = Whose {
                 uuid: u128::from(random.next()),
                 volume: random.next() as u32,
                 epoch: random.next(),
@@ -128,10 +128,10 @@ mod tests {
         assert!(open(&page, &place(), 3).is_some());
         assert_eq!(open(&page, &place(), 2), None);
         for other in [
-            Place { uuid: place().uuid + 1, ..place() },
-            Place { uuid: place().uuid ^ 1 << 127, ..place() },
-            Place { volume: 8, ..place() },
-            Place { epoch: place().epoch - 1, ..place() },
+            Whose { uuid: place().uuid + 1, ..place() },
+            Whose { uuid: place().uuid ^ 1 << 127, ..place() },
+            Whose { volume: 8, ..place() },
+            Whose { epoch: place().epoch - 1, ..place() },
         ] {
             assert_eq!(open(&page, &other, 3), None, "{other:?}");
         }
@@ -153,7 +153,7 @@ mod tests {
     fn a_torn_page_is_found() {
         let new = page(&[0x5A; PAGE_ROOM]);
         let mut earlier = [0xA5; PAGE_BYTES];
-        seal(&mut earlier, PAGE_ROOM, &Place { epoch: 1, ..place() }, 3);
+        seal(&mut earlier, PAGE_ROOM, &Whose { epoch: 1, ..place() }, 3);
         for old in [[0; PAGE_BYTES], earlier] {
             for sectors in 0..u8::MAX {
                 let mut torn = old;

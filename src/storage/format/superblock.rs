@@ -30,7 +30,7 @@ const VERSION: u32 = 1;
 const FIELDS_END: usize = 45;
 
 /// What one copy says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Superblock {
     /// The cache, as its `FORMAT` names it.
     pub uuid: u128,

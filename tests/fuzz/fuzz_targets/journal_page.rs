@@ -1,12 +1,12 @@
 //! Pages of a journal: any bytes open or do not, and what is sealed opens in its own place only.
 #![no_main]
 
-use kithara::storage::format::{PAGE_BYTES, PAGE_ROOM, Place, open, records, seal};
+use kithara::storage::format::{PAGE_BYTES, PAGE_ROOM, Whose, open, records, seal};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u128, u32, u64, u32, &[u8])| {
     let (uuid, volume, epoch, number, bytes) = input;
-    let place = Place { uuid, volume, epoch };
+    let place = Whose { uuid, volume, epoch };
     if let Some(found) = open(bytes, &place, number) {
         assert!(found.len() <= PAGE_ROOM);
     }
@@ -18,5 +18,5 @@ fuzz_target!(|input: (u128, u32, u64, u32, &[u8])| {
     assert!(records(inside).count() <= inside.len() / 3);
     // Two places that differ in up to 32 bits in a row never have the same sum.
     assert_eq!(open(&page, &place, number.wrapping_add(1)), None);
-    assert_eq!(open(&page, &Place { volume: !volume, ..place }, number), None);
+    assert_eq!(open(&page, &Whose { volume: !volume, ..place }, number), None);
 });

@@ -6,10 +6,12 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     let (query, accept) = text.split_once('\n').unwrap_or((text, ""));
+    // A name is one of a library, whose paths are files', or one of an origin.
+    let is_library = |name: &str| name.len() % 2 == 0;
     for refused in [
-        parse_pcm(query, [accept]).err(),
-        parse_probe(query).err(),
-        ObjectRequest::parse(query, Some(accept)).err(),
+        parse_pcm(query, [accept], is_library).err(),
+        parse_probe(query, is_library).err(),
+        ObjectRequest::parse(query, Some(accept), is_library).err(),
     ] {
         assert!(refused.is_none_or(|problem| (400..500).contains(&problem.status())));
     }

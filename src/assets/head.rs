@@ -1,0 +1,103 @@
+//! What the origin said about a resource, and how it is kept beside its bytes.
+//!
+//! Pure: no I/O, no clock, no executor.
+//!
+//! On disk it looks as it came: the URL on a line, then a line for each field.
+//!
+//! ```text
+//! http://cdn.example.com/audio/song.mp3
+//! content-type: audio/mpeg
+//! etag: "5f1c"
+//! ```
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{ETAG, LAST_MODIFIED},
+};
+use ring::digest::{SHA256, digest};
+
+/// What the origin said about a resource when its generation began.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Head {
+    /// The end-to-end fields of the answer.
+    pub fields: HeaderMap,
+}
+
+impl Head {
+    /// A strong `ETag` (RFC 9110, 8.8.1), where the origin gave one.
+    pub fn strong_etag(&self) -> Option<&HeaderValue> {
+        self.fields.get(ETAG).filter(|etag| etag.as_bytes().starts_with(b"\""))
+    }
+
+    /// A hash of what tells this version from others; 0 where nothing does.
+    pub(super) fn validator_hash(&self) -> u64 {
+        let validator = self.fields.get(ETAG).or_else(|| self.fields.get(LAST_MODIFIED));
+        validator.map_or(0, |value| {
+            let hash = digest(&SHA256, value.as_bytes());
+            u64::from_le_bytes(hash.as_ref()[..8].try_into().expect("SHA-256 has 32 bytes")).max(1)
+        })
+    }
+
+    /// As bytes, with the URL it is about.
+    pub fn encode(&self, url: &str) -> Vec<u8> {
+        let mut bytes = [url.as_bytes(), b"\n"].concat();
+        for (name, value) in &self.fields {
+            bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
+        }
+        bytes
+    }
+
+    /// What [`encode`](Self::encode) made; `None` where it is about another URL, or is damaged.
+    pub fn decode(bytes: &[u8], url: &str) -> Option<Self> {
+        let mut lines = bytes.strip_suffix(b"\n")?.split(|byte| *byte == b'\n');
+        if lines.next()? != url.as_bytes() {
+            return None;
+        }
+        let mut fields = HeaderMap::new();
+        for line in lines {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+            let value = HeaderValue::from_bytes(line[colon + 1..].strip_prefix(b" ")?).ok()?;
+            fields.try_append(name, value).ok()?;
+        }
+        Some(Self { fields })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> Head {
+        let mut fields = HeaderMap::new();
+        fields.append("content-type", HeaderValue::from_static("audio/mpeg"));
+        fields.append("etag", HeaderValue::from_static("\"a: b\""));
+        fields.append("x-twice", HeaderValue::from_static("1"));
+        fields.append("x-twice", HeaderValue::from_static(""));
+        Head { fields }
+    }
+
+    #[test]
+    fn what_was_said_comes_back() {
+        let bytes = head().encode("http://a/b");
+        assert_eq!(Head::decode(&bytes, "http://a/b"), Some(head()));
+        assert_eq!(Head::decode(&Head::default().encode("x"), "x"), Some(Head::default()));
+    }
+
+    #[test]
+    fn the_words_about_another_url_are_none_about_this() {
+        assert_eq!(Head::decode(&head().encode("http://a/b"), "http://a/c"), None);
+        let bytes = head().encode("u");
+        assert!((0..bytes.len()).all(|end| Head::decode(&bytes[..end], "u") != Some(head())));
+        assert_eq!(Head::decode(b"u\nno field\n", "u"), None);
+    }
+
+    #[test]
+    fn a_weak_etag_is_not_a_strong_one() {
+        assert_eq!(head().strong_etag().unwrap(), "\"a: b\"");
+        let mut weak = Head::default();
+        weak.fields.insert("etag", HeaderValue::from_static("W/\"a\""));
+        assert!(weak.strong_etag().is_none() && weak.validator_hash() != 0);
+        assert_eq!(Head::default().validator_hash(), 0);
+    }
+}

@@ -1,0 +1,103 @@
+//! What the cache still has after its process has ended: well, or by force.
+
+use std::{fs, os::unix::fs::FileExt, path::Path, time::Duration};
+
+use crate::{
+    node::{Node, node, scratch},
+    origin::{Origin, origin},
+};
+
+const LENGTH: usize = 1_500_000;
+
+fn song(number: usize) -> Vec<u8> {
+    (0..LENGTH).map(|at| (at / 3 * (number + 7) + at) as u8).collect()
+}
+
+fn name(number: usize) -> String {
+    format!("song-{number}")
+}
+
+fn origin_of(songs: usize) -> Origin {
+    (0..songs).fold(origin(), |origin, number| origin.file(&name(number), &song(number))).start()
+}
+
+fn node_of(origin: &Origin, dir: &Path, shards: usize) -> Node {
+    node().origin(origin).cache(dir).shards(shards).start()
+}
+
+#[track_caller]
+fn all_play(node: &Node, songs: usize) {
+    for number in 0..songs {
+        let body = node.get(&format!("/o/origin/{}", name(number))).ok().body;
+        assert!(body == song(number), "song {number} came back changed");
+    }
+}
+
+fn requests(origin: &Origin, songs: usize) -> usize {
+    (0..songs).map(|number| origin.asked(&name(number)).len()).sum()
+}
+
+#[test]
+fn what_was_cached_is_there_after_a_restart_with_another_number_of_shards() {
+    let (origin, dir) = (origin_of(6), scratch());
+    let first = node_of(&origin, dir.path(), 2);
+    all_play(&first, 6);
+    first.signal("-TERM");
+    first.ended(Duration::from_secs(20));
+    let asked = requests(&origin, 6);
+    // More need more cores; that any shard finds its volumes is tested in storage.
+    for shards in [1, 2] {
+        let node = node_of(&origin, dir.path(), shards);
+        all_play(&node, 6);
+        assert_eq!(requests(&origin, 6), asked, "something was fetched again by {shards} shards");
+        node.signal("-TERM");
+        node.ended(Duration::from_secs(20));
+    }
+}
+
+#[test]
+fn what_was_cached_a_second_ago_outlives_a_kill() {
+    let (origin, dir) = (origin_of(3), scratch());
+    let first = node_of(&origin, dir.path(), 1);
+    all_play(&first, 3);
+    let asked = requests(&origin, 3);
+    // Commits are every 100 ms. There is nothing to see them by from outside.
+    std::thread::sleep(Duration::from_secs(1));
+    first.signal("-KILL");
+    first.ended(Duration::from_secs(20));
+    let second = node_of(&origin, dir.path(), 1);
+    all_play(&second, 3);
+    assert_eq!(requests(&origin, 3), asked, "something was lost");
+}
+
+#[test]
+fn bytes_that_changed_on_disk_are_fetched_again_and_never_served() {
+    let (origin, dir) = (origin_of(1), scratch());
+    let first = node_of(&origin, dir.path(), 1);
+    all_play(&first, 1);
+    first.signal("-TERM");
+    first.ended(Duration::from_secs(20));
+    let asked = requests(&origin, 1);
+    for volume in fs::read_dir(dir.path()).unwrap() {
+        let data = volume.unwrap().path().join("data");
+        let Ok(file) = fs::File::options().read(true).write(true).open(data) else { continue };
+        for position in (0..file.metadata().unwrap().len()).step_by(100_000) {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, position).unwrap();
+            file.write_all_at(&[byte[0] ^ 16], position).unwrap();
+        }
+    }
+    let second = node_of(&origin, dir.path(), 1);
+    all_play(&second, 1);
+    assert!(requests(&origin, 1) > asked);
+}
+
+#[test]
+fn a_cache_of_a_newer_version_is_refused_and_left_alone() {
+    let dir = scratch();
+    let format = dir.path().join("FORMAT");
+    fs::write(&format, "kithara-cache 2\n").unwrap();
+    let (code, said) = node().cache(dir.path()).fails();
+    assert!(code == 74 && said.contains("version"), "{code}: {said}");
+    assert_eq!(fs::read_to_string(&format).unwrap(), "kithara-cache 2\n");
+}
