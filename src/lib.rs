@@ -12,9 +12,9 @@
 //! |---|---|---|
 //! | 0 | [`bufpool`] | all buffer memory of a core: aligned blocks on loan from a slab |
 //! | 0 | [`demo`] | the material of `serve --demo` |
-//! | 1 | [`storage`] | the bytes of resources: volumes, range sets, direct I/O |
+//! | 1 | [`storage`] | the bytes of resources: volumes, journals, range sets, direct I/O |
 //! | 2a | [`runtime`] | executors, task queues, mailboxes, timers, sockets |
-//! | 2b | [`net`], [`assets`] | the HTTP client to origins; the segment cache |
+//! | 2b | [`net`], [`assets`] | the HTTP client to origins; the segment cache and what leaves it |
 //! | 3 | [`stream`] | a byte source with a position: what is resident, read-ahead, epochs |
 //! | 4 | [`decode`], [`encode`] | compressed bytes to frames; frames to an output format |
 //! | 5 | [`file`](mod@file) | how a plain file is fetched |
@@ -36,7 +36,7 @@
 //!     file/open         a name becomes a source
 //!       assets/store      miss -> FillPermit <- file/fill - file/plan(P)   one fill, all others wait
 //!       net/download      net/client - net/retry(P), net/redirect(P)
-//!         body -> pool block -> storage volume (DMA) -> range set(P)
+//!         body -> pool block -> storage volume (DMA) -> catalog(P), journal, range set(P)
 //!     stream/reader     the one place that waits for bytes
 //!     pcm/player        decode/coroutine: demux, decode, trim; then mix(P), resample, quantise(P)
 //!   shard/outlet      the one place that waits for the client

@@ -93,9 +93,10 @@ pub struct PcmArgs {
     /// Where to write; `-` is stdout.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// wav, wav24, wav32f, s16le, s24le, s32le, f32le, s16be or flac.
-    #[arg(long, value_name = "F", default_value = "wav")]
-    pub format: String,
+    /// wav, wav24, wav32f, s16le, s24le, s32le, f32le, s16be or flac; by the ending of FILE if not
+    /// given, else wav.
+    #[arg(long, value_name = "F")]
+    pub format: Option<String>,
     /// Samples per second; the source's if not given.
     #[arg(long, value_name = "HZ")]
     pub rate: Option<u32>,

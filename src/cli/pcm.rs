@@ -38,10 +38,7 @@ pub(super) fn run(args: &PcmArgs) -> Result<ExitCode, Failure> {
 
 fn ask(args: &PcmArgs, source: SourceName) -> Result<Ask, Failure> {
     let usage = |what: String| Failure::new(ExitCode::Usage, what);
-    let format = Format::from_name(&args.format).ok_or_else(|| {
-        let names = Format::ALL.map(Format::name).join(", ");
-        usage(format!("there is no format `{}`", args.format)).hint(format!("there are {names}"))
-    })?;
+    let format = format(args.format.as_deref(), &args.output)?;
     if let Some(rate) = args.rate.filter(|rate| !RATES_HZ.contains(rate)) {
         let rates = RATES_HZ.map(|rate| rate.to_string()).join(", ");
         return Err(usage(format!("{rate} Hz cannot be made")).hint(format!("there are {rates}")));
@@ -57,6 +54,38 @@ fn ask(args: &PcmArgs, source: SourceName) -> Result<Ask, Failure> {
         duration: args.duration,
         track: None,
     })
+}
+
+/// The format by its name or, without one, by the ending of the file. An ending that says another
+/// one is a mistake of which nobody would learn later: players go by it.
+fn format(name: Option<&str>, to: &Path) -> Result<Format, Failure> {
+    let usage = |what: String| Failure::new(ExitCode::Usage, what);
+    let ending = to.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    let ending = ending.unwrap_or_default();
+    let Some(name) = name else {
+        return match ending.as_str() {
+            "mp3" | "m4a" | "aac" | "ogg" | "opus" | "aiff" | "aif" => {
+                Err(usage(format!("`.{ending}` is no format that is made here"))
+                    .hint("write to a file in .wav or .flac, or say which by --format"))
+            }
+            _ => Ok(Format::from_name(&ending).unwrap_or(Format::Wav)),
+        };
+    };
+    let format = Format::from_name(name).ok_or_else(|| {
+        let names = Format::ALL.map(Format::name).join(", ");
+        usage(format!("there is no format `{name}`")).hint(format!("there are {names}"))
+    })?;
+    let is_wav = matches!(format, Format::Wav | Format::Wav24 | Format::Wav32f);
+    let fits = match (ending.as_str(), Format::from_name(&ending)) {
+        ("wav", _) => is_wav,
+        (_, Some(ends)) => ends == format,
+        (_, None) => true,
+    };
+    if fits {
+        return Ok(format);
+    }
+    Err(usage(format!("--format {name} into a file in `.{ending}`"))
+        .hint("leave --format out, or give the file the ending of its format"))
 }
 
 async fn decode(shard: Rc<Shard>, ask: Ask, shown: &str, to: &Path) -> Result<(), Failure> {
@@ -155,4 +184,31 @@ impl Sink {
 
 fn broken(error: &io::Error, name: &str) -> Failure {
     Failure::new(ExitCode::Io, format!("cannot be written: {error}")).at(name)
+}
+
+#[cfg(test)]
+mod format_tests {
+    use super::*;
+
+    #[test]
+    fn the_ending_of_the_file_says_the_format_unless_it_is_given() {
+        let of = |name, to: &str| format(name, Path::new(to)).ok();
+        assert_eq!(of(None, "x.flac"), Some(Format::Flac));
+        assert_eq!(of(None, "x.FLAC"), Some(Format::Flac));
+        assert_eq!(of(None, "x.s16le"), Some(Format::S16le));
+        for wav in ["x.wav", "x", "-", "x.pcm"] {
+            assert_eq!(of(None, wav), Some(Format::Wav), "{wav}");
+        }
+        assert_eq!(of(Some("s24le"), "x.pcm"), Some(Format::S24le));
+        assert_eq!(of(Some("wav24"), "x.wav"), Some(Format::Wav24));
+    }
+
+    #[test]
+    fn an_ending_that_contradicts_the_format_is_refused() {
+        for (name, to) in
+            [(Some("wav"), "x.flac"), (Some("flac"), "x.wav"), (None, "x.mp3"), (Some("mp4"), "x")]
+        {
+            assert!(format(name, Path::new(to)).is_err(), "{name:?} {to}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{ExitCode, Failure, ServeArgs, preflight, start_log};
 use crate::{
-    assets,
+    assets::{self, policy},
     config::{self, Config, Merged, Source},
     decode, demo,
     file::Library,
@@ -43,6 +43,10 @@ fn refuse_unenforced(config: &Config) -> Result<(), Failure> {
     let locks = [
         ("signing.keys", !config.signing.keys.is_empty()),
         ("admin.token", config.admin.token.is_some()),
+        (
+            "origin.NAME.forward_credentials",
+            config.origin.values().any(|origin| origin.forward_credentials),
+        ),
         ("origin.NAME.methods", config.origin.values().any(|origin| !origin.methods.is_empty())),
     ];
     match locks.iter().find(|(_, is_set)| *is_set) {
@@ -113,7 +117,7 @@ fn banner(ready: &Ready, colour: bool) -> String {
     let names: Vec<_> = demo::FILES.iter().map(|file| file.name).collect();
     format!(
         "\n{bold}kithara{plain} is playing on http://{listen}\n\n\
-         {dim}# decoded, whatever it was: a WAV with its exact length{plain}\n\
+         {dim}# decoded, whatever it was, as WAV{plain}\n\
          curl 'http://{listen}/v1/pcm?src=demo:{mp3}' -o x.wav\n\n\
          {dim}# at another rate, straight to the loudspeaker{plain}\n\
          curl -s 'http://{listen}/v1/pcm?src=demo:{flac}&rate=48000' | aplay\n\n\
@@ -165,6 +169,10 @@ pub(super) fn options(config: &Config) -> Result<server::Options, Failure> {
         assets: assets::Options {
             media_ttl: config.cache.media_ttl.0,
             object_bytes: limits.object_bytes.0,
+            policy: match config.cache.policy {
+                config::Policy::S3Fifo => policy::Kind::S3Fifo,
+                config::Policy::Lru => policy::Kind::Lru,
+            },
         },
         read_ahead_bytes: config.read_ahead_bytes(),
         net: net_options(limits),

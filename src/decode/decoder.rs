@@ -67,6 +67,7 @@ impl Decoder {
             until: Instant::now().into(),
             tray: RefCell::default(),
             tray_position: 0.into(),
+            frames_there: None.into(),
             info: RefCell::default(),
             decoded: 0.into(),
             undecoded: 0.into(),
@@ -164,6 +165,11 @@ impl Decoder {
     /// Index of the first of [`frames`](Self::frames) on the trimmed timeline.
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// How many frames the track turned out to have. `None` before [`Step::End`].
+    pub fn frames_there(&self) -> Option<u64> {
+        self.desk.frames_there.get()
     }
 
     /// Packets that were given to the codec so far. A late start passes most of those before it.

@@ -17,9 +17,15 @@ pub enum Error {
     /// The bytes are of no audio container we know. Answered with 415.
     #[error("no audio container was found in the bytes")]
     NotMedia,
-    /// A container without an audio track, or without the one asked for. Answered with 415.
-    #[error("the media has no such audio track")]
+    /// A container without an audio track. Answered with 415.
+    #[error("the media has no audio track")]
     NoAudio,
+    /// An audio track was asked for by a number that is none. Answered with 400.
+    #[error("the media has no such audio track; it has {tracks}")]
+    NoTrack {
+        /// How many there are; they count from 0.
+        tracks: usize,
+    },
     /// An audio track in which not one packet decodes. Answered with 422.
     #[error("nothing in the media decodes: {why}")]
     Damaged {

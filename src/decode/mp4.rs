@@ -5,7 +5,7 @@
 //! Only small boxes are read whole (ISO/IEC 14496-12); tables are summed as they pass. Depth,
 //! number of boxes and table sizes are bounded.
 
-use super::{headers::ADTS_RATES_HZ, opening::Timeline};
+use super::{Error, headers::ADTS_RATES_HZ, opening::Timeline};
 
 /// Copies bytes at a position and says how many; fewer than asked for only at the end.
 pub(super) type Read<'a> = dyn FnMut(u64, &mut [u8]) -> usize + 'a;
@@ -238,6 +238,14 @@ impl Track {
         }
     }
 
+    /// That nothing here decodes it: by the name of its codec, or by its four letters.
+    pub(super) fn unsupported(&self) -> Error {
+        match self.refused() {
+            Some(name) => Error::unsupported(name),
+            None => Error::unsupported(self.entry.escape_ascii().to_string()),
+        }
+    }
+
     /// The name of a codec that is known and not decoded.
     pub(super) fn refused(&self) -> Option<&'static str> {
         Some(match &self.entry {
@@ -325,10 +333,9 @@ impl Bits<'_> {
 }
 
 impl Movie {
-    /// The four letters of the first audio track's codec.
-    pub(super) fn name_first_audio(&self) -> Option<String> {
-        let track = self.tracks.iter().find(|track| track.is_audio)?;
-        Some(track.entry.escape_ascii().to_string())
+    /// Its audio tracks, whether anything here decodes them or not.
+    pub(super) fn audio_tracks(&self) -> impl Iterator<Item = &Track> {
+        self.tracks.iter().filter(|track| track.is_audio)
     }
 
     /// How the decoded frames of a track lie on the trimmed timeline, at `rate_hz`.

@@ -70,7 +70,10 @@ pub(super) fn open<'y>(inside: &Rc<Inside<'y>>, wanted: Option<u32>) -> Result<O
     let found = find(inside)?;
     match (found.container, found.header) {
         (Container::Other(name), _) => Err(Error::unsupported(name)),
-        (_, Some(header)) => open_elementary(inside, found, header),
+        (_, Some(header)) => {
+            the_only_one(wanted)?;
+            open_elementary(inside, found, header)
+        }
         _ => open_reader(inside, found, wanted),
     }
 }
@@ -253,18 +256,18 @@ fn open_reader<'y>(
     if found.container == Container::Wav
         && let Some(opened) = open_wav(inside, &found)?
     {
+        the_only_one(wanted)?;
         return Ok(opened);
     }
     let least_bytes = movie.as_ref().map_or(0, |movie| movie.media_end);
     let mut format = match make_reader(inside, &found, least_bytes) {
         Ok(format) => format,
-        Err(error) => return open_empty(inside, found, &streams).ok_or(error),
+        Err(error) => {
+            let opened = open_empty(inside, found, &streams).ok_or(error)?;
+            return the_only_one(wanted).map(|()| opened);
+        }
     };
-    let listed = choose(&*format, wanted).map_err(|error| match &movie {
-        // The reader knows the track and not its codec.
-        Some(movie) => movie.name_first_audio().map_or(error, Error::unsupported),
-        None => error,
-    })?;
+    let listed = choose(&*format, movie.as_ref(), wanted)?;
     let Some(CodecParameters::Audio(mut params)) = listed.codec_params.clone() else {
         return Err(Error::NoAudio);
     };
@@ -341,7 +344,7 @@ fn alac_bits(config: &[u8]) -> Option<u32> {
 pub(super) fn open_link(opened: &mut Opened<'_>, wanted: Option<u32>) -> Result<(), Error> {
     let other = || Error::unsupported("a chain of streams that differ in codec, rate or channels");
     let Demux::Symphonia(reader) = &mut opened.demux else { return Err(other()) };
-    let listed = choose(&*reader.format, wanted).map_err(|_| other())?;
+    let listed = choose(&*reader.format, None, wanted).map_err(|_| other())?;
     let Some(CodecParameters::Audio(params)) = listed.codec_params.clone() else {
         return Err(other());
     };
@@ -596,10 +599,39 @@ fn new_reader<'y>(
     }
 }
 
-fn choose(format: &dyn FormatReader, wanted: Option<u32>) -> Result<Listed, Error> {
-    let audio = |track: &&Listed| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
-    let mut tracks = format.tracks().iter().filter(audio);
-    tracks.nth(wanted.unwrap_or(0) as usize).cloned().ok_or(Error::NoAudio)
+/// What holds one track holds no other.
+fn the_only_one(wanted: Option<u32>) -> Result<(), Error> {
+    match wanted {
+        None | Some(0) => Ok(()),
+        Some(_) => Err(Error::NoTrack { tracks: 1 }),
+    }
+}
+
+/// The wanted audio track. Those of a movie are counted in its own boxes: the reader leaves out
+/// tracks of codecs that it does not know.
+fn choose(
+    format: &dyn FormatReader,
+    movie: Option<&mp4::Movie>,
+    wanted: Option<u32>,
+) -> Result<Listed, Error> {
+    let is_audio = |track: &&Listed| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
+    let mut known = format.tracks().iter().filter(is_audio);
+    let boxes: Vec<_> = movie.iter().flat_map(|movie| movie.audio_tracks()).collect();
+    let Some(index) = wanted.map(|wanted| wanted as usize) else {
+        let unknown = || boxes.first().map_or(Error::NoAudio, |track| track.unsupported());
+        return known.next().cloned().ok_or_else(unknown);
+    };
+    let tracks = if movie.is_some() { boxes.len() } else { known.clone().count() };
+    if tracks == 0 {
+        return Err(Error::NoAudio);
+    }
+    let found = match boxes.get(index) {
+        Some(track) => {
+            known.find(|listed| listed.id == track.id).ok_or_else(|| track.unsupported())
+        }
+        None => known.nth(index).filter(|_| index < tracks).ok_or(Error::NoTrack { tracks }),
+    };
+    found.cloned()
 }
 
 /// Frames per tick of the track's time base, as a fraction.

@@ -39,6 +39,8 @@ pub(super) struct Desk {
     pub(super) tray: RefCell<Frames>,
     /// Index of the tray's first frame on the trimmed timeline.
     pub(super) tray_position: Cell<u64>,
+    /// Frames of the trimmed timeline, once its last packet has passed.
+    pub(super) frames_there: Cell<Option<u64>>,
     /// What the track is, once it is known.
     pub(super) info: RefCell<Option<Info>>,
     /// Packets that were given to the codec.

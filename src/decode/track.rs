@@ -325,6 +325,7 @@ impl<'a, 'y> Player<'a, 'y> {
 
     /// The packets ended: silence up to what was promised.
     fn finish(mut self) -> Result<(), Error> {
+        self.inside.desk.frames_there.set(Some(self.clock.max(0) as u64));
         let Some(shape) = self.shape else {
             return self.finish_empty();
         };

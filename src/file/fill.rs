@@ -4,7 +4,6 @@ use std::{
     cell::{Cell, OnceCell},
     ops::Range,
     rc::Rc,
-    time::Duration,
 };
 
 use futures_lite::future;
@@ -20,14 +19,11 @@ use crate::{
     net::{self, Client, Download, Known, Origin, Signs, Validator},
     runtime::{self, Panicked, Queue, Task, event::Event},
     storage::{self, CHUNK_BYTES, Failure},
+    stream::Patience,
 };
 
 /// How far ahead of the write position room is made in the cache.
 const ROOM_BYTES: u64 = 1 << 20;
-
-/// How long, and how often, a fill that got no memory waits for some: five seconds in all.
-const MEMORY_WAIT: Duration = Duration::from_millis(20);
-const MEMORY_TRIES: u32 = 250;
 
 /// Where a resource comes from.
 pub(super) struct Provenance {
@@ -90,10 +86,10 @@ impl Drop for Ending {
 /// Dropping it cancels all fetches and gives up the permit; what was written stays.
 pub(super) async fn fill(permit: FillPermit, store: Rc<AssetStore>, from: Provenance) {
     let asset = Rc::clone(&permit);
-    store.tell(&asset.key, News::FillBegun);
+    store.tell(&asset.key.url, News::FillBegun);
     let followed = follow_demands(Rc::clone(&asset), Rc::clone(&store), from).await;
     store.tell(
-        &asset.key,
+        &asset.key.url,
         match &followed {
             Ok(bytes) => News::FillEnded { bytes: *bytes },
             Err(failure) => News::FillFailed(failure),
@@ -250,9 +246,10 @@ impl Fill {
             self.write(position, &bytes).await?;
             course.move_to(position + length);
             self.fetched_bytes.set(self.fetched_bytes.get() + length);
-            if resource.length().is_none() && !self.asset().is_leased() {
-                // What may have no end is not fetched to its end for nobody.
+            if !self.asset().is_leased() {
+                // Whether it goes on for nobody is asked anew with each piece of it.
                 self.progress.notify_all();
+                runtime::yield_now().await;
             }
             if !is_whole && resource.present_from(course.position()).is_some() {
                 return self.end().await;
@@ -289,13 +286,14 @@ impl Fill {
     /// Writes, and waits for memory where there is none: others give back what they hold soon, or
     /// the stream has to be shed.
     async fn write(&self, position: u64, bytes: &[u8]) -> Result<(), Failure> {
-        for _ in 0..MEMORY_TRIES {
+        let mut patience = Patience::default();
+        loop {
             match self.asset().resource.write_at(position, bytes).await {
-                Err(storage::Error::Exhausted(_)) => runtime::sleep(MEMORY_WAIT).await,
+                Err(storage::Error::Exhausted(_)) if patience.wait().await => {}
+                Err(storage::Error::Exhausted(exhausted)) => return Err(Failure::new(exhausted)),
                 outcome => return outcome.map_err(Failure::new),
             }
         }
-        Err(Failure::new(Exhausted))
     }
 
     /// What later ranges must agree with, so that bytes of two versions never mix.
@@ -321,11 +319,7 @@ impl Fill {
             self.asset().resource.set_length(length).map_err(Failure::new)?;
             self.store.make_room(self.asset(), length);
         }
-        let etag = match head.validator {
-            Some(Validator::StrongEtag(etag)) => Some(etag),
-            _ => None,
-        };
-        self.asset().set_head(Head { fields: head.headers, etag });
+        self.asset().set_head(Head { fields: head.headers });
         Ok(())
     }
 

@@ -529,3 +529,36 @@ fn who_opens_just_as_a_deserted_fill_ends_gets_its_bytes() {
         }
     });
 }
+
+#[test]
+fn a_fetch_that_nobody_waits_for_ends_after_its_first_mebibyte() {
+    let origin = Slow::start(Song { pace_bytes: 64 * KIB, ..Song::new(48 * MIB) });
+    let state = Arc::clone(&origin.state);
+    story(&origin, move |world| {
+        let state = Arc::clone(&state);
+        async move {
+            drop(world.open().await.unwrap());
+            settle(&state, |bodies| bodies == 0).await;
+        }
+    });
+    let sent = origin.state.sent_bytes.load(Ordering::SeqCst) as u64;
+    assert!((MIB..3 * MIB).contains(&sent), "{sent} bytes were sent for nobody");
+}
+
+#[test]
+fn where_memory_runs_short_little_is_asked_for_ahead_of_its_need() {
+    let origin = Slow::start(Song::new(8 * MIB));
+    story(&origin, |world| async move {
+        let opened = world.files.open("origin", "song").await.unwrap();
+        let resource = Rc::clone(&opened.lease().unwrap().resource);
+        let mut reader = Reader::new(opened.source, world.pool.clone(), MIB);
+        let ahead = || resource.demands().iter().map(|demand| demand.range.end).max().unwrap();
+        let others = world.pool.charge(56 << 20).unwrap();
+        read(&mut reader, 0..9, 1).await.unwrap();
+        assert_eq!(ahead(), CHUNK_BYTES);
+        drop(others);
+        // What was read is resident, and the rest is asked for from there.
+        read(&mut reader, 0..9, 1).await.unwrap();
+        assert!(ahead() >= 4 * CHUNK_BYTES, "{}", ahead());
+    });
+}

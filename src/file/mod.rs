@@ -19,4 +19,4 @@ mod plan;
 pub mod range;
 
 pub use error::Error;
-pub use open::{Files, Library, Opened};
+pub use open::{Files, Library, Opened, Presence};

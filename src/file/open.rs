@@ -1,8 +1,17 @@
 //! From a source's name to its bytes.
 
-use std::{collections::HashMap, io::ErrorKind, path::PathBuf, rc::Rc};
+use std::{
+    collections::HashMap,
+    io::ErrorKind,
+    path::PathBuf,
+    rc::Rc,
+    time::{Duration, UNIX_EPOCH},
+};
 
-use http::{HeaderMap, HeaderValue, header::ETAG};
+use http::{
+    HeaderMap, HeaderValue,
+    header::{CONTENT_TYPE, ETAG, LAST_MODIFIED},
+};
 use url::Url;
 
 use super::{
@@ -10,7 +19,7 @@ use super::{
     fill::{Provenance, fill},
 };
 use crate::{
-    assets::{AssetStore, FillPermit, Key, Lease},
+    assets::{AssetStore, FillPermit, Head, Key, Lease},
     net::{Client, Origin},
     runtime::{self, Queue, ReadFile},
     storage::Failure,
@@ -34,8 +43,31 @@ pub struct Opened {
     pub version: String,
     /// The end-to-end fields that describe it.
     pub fields: HeaderMap,
-    /// Whether its bytes were here when it was opened.
-    pub was_cached: bool,
+    /// What of its bytes was here when it was opened.
+    pub presence: Presence,
+}
+
+/// What of a file was here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Every byte.
+    Whole,
+    /// Some.
+    Part,
+    /// None.
+    Nothing,
+    /// It is a library's, read in place.
+    InPlace,
+}
+
+impl Presence {
+    fn of(lease: &Lease) -> Self {
+        match lease.resource.present_bytes() {
+            _ if lease.resource.is_complete() => Self::Whole,
+            0 => Self::Nothing,
+            _ => Self::Part,
+        }
+    }
 }
 
 impl Opened {
@@ -126,19 +158,19 @@ impl Files {
 
     async fn open_origin(&self, origin: Rc<Origin>, url: Url) -> Result<Opened, Error> {
         let key = Key::of_url(&url, &origin.key_ignore);
-        let (lease, permit) = self.store.open(&key);
-        let was_cached = lease.resource.is_complete();
+        let (lease, permit) = self.store.open(&key).await.map_err(Failure::new)?;
+        let presence = Presence::of(&lease);
         if let Some(permit) = permit {
             self.begin(permit, origin, url);
         }
         await_head(&lease).await?;
-        let etag = lease.head().and_then(|head| head.etag.as_ref());
+        let etag = lease.head().and_then(Head::strong_etag);
         let version = match etag.and_then(|etag| etag.to_str().ok()) {
             Some(etag) => format!("{} {etag}", key.url),
             None => format!("{} {}", key.url, lease.generation),
         };
         let fields = lease.head().map(|head| head.fields.clone()).unwrap_or_default();
-        Ok(Opened { source: Source::Asset(lease), version, fields, was_cached })
+        Ok(Opened { source: Source::Asset(lease), version, fields, presence })
     }
 
     /// The fill belongs to the resource, not to the request that began it.
@@ -165,6 +197,27 @@ async fn await_head(lease: &Lease) -> Result<(), Failure> {
     Ok(())
 }
 
+/// 9999-01-01, near the end of what a date of HTTP can say.
+const YEAR_9999_SECONDS: u64 = 253_370_764_800;
+
+/// The media type that goes with the ending of a file's name.
+fn media_type(path: &str) -> &'static str {
+    let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
+    match ending.as_str() {
+        "mp3" => "audio/mpeg",
+        "m4a" | "m4b" | "mp4" => "audio/mp4",
+        "aac" => "audio/aac",
+        "flac" => "audio/flac",
+        "ogg" | "oga" | "opus" => "audio/ogg",
+        "wav" => "audio/wav",
+        "aif" | "aiff" | "aifc" => "audio/aiff",
+        "caf" => "audio/x-caf",
+        "mka" => "audio/matroska",
+        "webm" => "audio/webm",
+        _ => "application/octet-stream",
+    }
+}
+
 async fn open_library(library: &Library, path: &str) -> Result<Opened, Error> {
     let file =
         ReadFile::open_beneath(&library.dir, path).await.map_err(|error| match error.kind() {
@@ -179,13 +232,30 @@ async fn open_library(library: &Library, path: &str) -> Result<Opened, Error> {
     if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", file.version())) {
         fields.insert(ETAG, etag);
     }
+    let modified = UNIX_EPOCH + Duration::from_secs(file.modified_seconds());
+    // A date beyond what HTTP can write, of a file from a broken clock, is left out.
+    if file.modified_seconds() < YEAR_9999_SECONDS
+        && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(modified))
+    {
+        fields.insert(LAST_MODIFIED, date);
+    }
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(media_type(path)));
     let version = format!("library:{}/{path} {}", library.name, file.version());
-    Ok(Opened { source: Source::File(Rc::new(file)), version, fields, was_cached: true })
+    Ok(Opened { source: Source::File(Rc::new(file)), version, fields, presence: Presence::InPlace })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_ending_of_a_name_says_the_type() {
+        assert_eq!(media_type("a/b.c.MP3"), "audio/mpeg");
+        assert_eq!(media_type("song.flac"), "audio/flac");
+        for other in ["", "flac", "a.", "a.txt"] {
+            assert_eq!(media_type(other), "application/octet-stream", "{other}");
+        }
+    }
 
     #[test]
     fn a_file_of_a_library_has_one_spelling() {

@@ -81,8 +81,9 @@ pub(super) fn lost(failed: u64, others: &[Running]) -> Option<Range<u64>> {
     (!others.iter().any(|other| other.leads_to(failed))).then_some(failed..chunk_end)
 }
 
-/// Whether a fill goes on after its last reader left: when it is half done, or has just begun.
-/// Otherwise what it wrote stays and the origin is spared the rest.
+/// Whether a fill goes on while nobody reads: when it is half done, or has just begun. Otherwise
+/// what it wrote stays and the origin is spared the rest. It is asked when the last reader leaves
+/// and after each piece that comes later, so a glance at a large resource costs about a mebibyte.
 pub(super) fn goes_on_alone(present_bytes: u64, length: Option<u64>, fetched_bytes: u64) -> bool {
     fetched_bytes < JOIN_BYTES || length.is_some_and(|length| present_bytes >= length / 2)
 }

@@ -25,7 +25,7 @@ use super::{
     connection::{Connection, NoBody},
     pool::{Lease, Pool, Slot},
     redirect::is_redirect,
-    retry::{Attempts, Policy, retry_after},
+    retry::{Attempts, Policy, SILENT_RETRIES, retry_after},
 };
 use crate::runtime;
 
@@ -153,13 +153,22 @@ impl Client {
         ask: &Ask,
         attempts: &mut Attempts,
     ) -> Result<Response, Error> {
+        let mut silences = 0;
         loop {
             if self.inner.closed.get() {
                 return Err(Error::Closed);
             }
             match self.attempt(origin, url, ask).await {
                 Ok(response) => return Ok(response),
-                Err(failure) => self.back_off(failure.error, failure.retry_after, attempts).await?,
+                Err(Failure { error: error @ Error::Silent { .. }, .. })
+                    if silences == SILENT_RETRIES =>
+                {
+                    return Err(error);
+                }
+                Err(failure) => {
+                    silences += u32::from(matches!(failure.error, Error::Silent { .. }));
+                    self.back_off(failure.error, failure.retry_after, attempts).await?;
+                }
             }
         }
     }

@@ -4,7 +4,8 @@
 //!
 //! Waits have full jitter (a uniform share of an exponential bound), so that shards and nodes
 //! which lost one origin together do not come back to it together. What the origin itself asks
-//! for by `Retry-After` goes before that, within the same bound.
+//! for by `Retry-After` goes before that; where it asks for more than the longest wait, there is no
+//! other attempt: an earlier one is what it asked not to get.
 
 use std::time::{Duration, SystemTime};
 
@@ -30,6 +31,10 @@ pub(super) struct Attempts {
     failed: u32,
 }
 
+/// Retries where not even a head came. One, for a connection that was lost unseen while it was idle; an origin
+/// that says nothing on a new one either has had its time, and a client has waited twice for it.
+pub(super) const SILENT_RETRIES: u32 = 1;
+
 impl Attempts {
     /// Nothing tried yet.
     pub(super) fn new(policy: Policy) -> Self {
@@ -45,14 +50,13 @@ impl Attempts {
         asked: Option<Duration>,
         random: u64,
     ) -> Option<Duration> {
-        if !may_retry(failure) || self.failed >= self.policy.retries {
+        let is_long = asked.is_some_and(|asked| asked > self.policy.longest);
+        if !may_retry(failure) || is_long || self.failed >= self.policy.retries {
             return None;
         }
         let bound = self.policy.bound(self.failed);
         self.failed += 1;
-        let wait =
-            asked.map_or_else(|| share(bound, random), |asked| asked.min(self.policy.longest));
-        Some(wait)
+        Some(asked.unwrap_or_else(|| share(bound, random)))
     }
 
     /// The origin has delivered enough for its earlier failures to be forgotten.
@@ -81,7 +85,7 @@ pub(super) fn may_retry(failure: &Error) -> bool {
 pub(super) fn retry_after(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More seconds than a u64 holds is for ever: the caller's bound cuts both.
+        // More seconds than a u64 holds is for ever: beyond every bound.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(text).ok()?;
@@ -147,13 +151,15 @@ mod tests {
     }
 
     #[test]
-    fn the_origin_says_how_long_within_the_bound() {
+    fn the_origin_says_how_long_and_beyond_the_bound_it_is_left_alone() {
         let mut attempts = Attempts::new(POLICY);
         let failure = Error::Status(503);
         let asked = Some(Duration::from_secs(2));
         assert_eq!(attempts.after(&failure, asked, 7), asked);
         let hour = Some(Duration::from_secs(3600));
-        assert_eq!(attempts.after(&failure, hour, 7), Some(POLICY.longest));
+        assert_eq!(attempts.after(&failure, hour, 7), None);
+        let bound = Some(POLICY.longest);
+        assert_eq!(attempts.after(&failure, bound, 7), bound);
     }
 
     #[test]

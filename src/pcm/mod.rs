@@ -17,5 +17,5 @@ pub mod timeline;
 pub use ask::{Ask, RATES_HZ, SourceName};
 pub use error::Error;
 pub use format::Format;
-pub use player::{Player, Work};
+pub use player::{Player, STREAM_BYTES, Work, codec_bytes};
 pub use rendition::Rendition;

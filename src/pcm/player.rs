@@ -8,17 +8,22 @@ use std::{ops::Range, time::Instant};
 use super::{Ask, Error, Format, Rendition, timeline::Slice};
 use crate::{
     bufpool::{Block, BlockMut, BufPool, Charge, Class},
-    decode::{self, Decoder, Info, Pipeline, Stacks, Step},
+    decode::{self, Decoder, Info, Pipeline, Stacks, Step, frames_out},
     encode::flac,
     stream::Reader,
 };
 
 /// Memory of a stream that lies outside of blocks: decoder, its stack, resampler, connection. What a
-/// node held more for each client that had stopped reading, less its three blocks, was 180 KiB for
-/// MP3, 296 for AAC and 314 for FLAC (`in node` of `cargo bench --bench allocation`).
-const STREAM_BYTES: usize = 320 << 10;
-/// What one of Vorbis has more, its codebooks: 1304 KiB, measured likewise.
+/// node held more for each client that had stopped reading, less its three blocks, was 274 KiB for
+/// MP3, 396 for AAC and 406 for FLAC (`in node` of `cargo bench --bench allocation`).
+pub const STREAM_BYTES: usize = 416 << 10;
+/// What one of Vorbis has more, its codebooks: 1315 KiB, measured likewise.
 const VORBIS_BYTES: usize = 1344 << 10;
+
+/// What the codec of a source takes beyond [`STREAM_BYTES`].
+pub fn codec_bytes(info: &Info) -> usize {
+    if info.codec == "vorbis" { VORBIS_BYTES } else { 0 }
+}
 
 /// What a slice of work came to.
 #[derive(Debug)]
@@ -116,9 +121,7 @@ impl Player {
     /// When called before [`Work::Opened`].
     pub fn start(&mut self, ask: &Ask) -> Result<Rendition, Error> {
         let info = self.info().expect("called once the source is understood").clone();
-        if info.codec == "vorbis" {
-            self.memory.push(self.pool.charge(VORBIS_BYTES)?);
-        }
+        self.memory.push(self.pool.charge(codec_bytes(&info))?);
         let rendition = Rendition::new(info, ask)?;
         let output = Output::new(rendition.clone())?;
         self.skip_to(output.pipeline.first_frame_in())?;
@@ -138,7 +141,8 @@ impl Player {
     /// Works until something comes of it, or until the time is up.
     ///
     /// # Errors
-    /// What cannot be decoded at all, or no memory for the next block.
+    /// What cannot be decoded at all. After [`Error::Exhausted`], no memory for the next block, all
+    /// is as it was: it may be called again.
     pub fn work(&mut self, until: Instant) -> Result<Work, Error> {
         loop {
             if let Some(output) = &mut self.output {
@@ -158,7 +162,7 @@ impl Player {
                 Step::Opened => {}
                 Step::Slice => return Ok(Work::Slice),
                 Step::Frames => self.push(),
-                Step::End => self.output().pipeline.finish(),
+                Step::End => self.finish()?,
             }
         }
     }
@@ -176,8 +180,16 @@ impl Player {
         output.pipeline.push(self.decoder.position(), self.decoder.frames());
     }
 
-    fn output(&mut self) -> &mut Output {
-        self.output.as_mut().expect("the end comes after the start")
+    /// The source has ended. Where its length was not known, it may have ended before the start of
+    /// the slice; nothing went out then, so that it can still be refused.
+    fn finish(&mut self) -> Result<(), Error> {
+        let output = self.output.as_mut().expect("the end comes after the start");
+        output.pipeline.finish();
+        let Rendition { info, spec, slice, .. } = &output.rendition;
+        let Some(frames) = self.decoder.frames_there().filter(|_| !slice.exact) else {
+            return Ok(());
+        };
+        Ok(slice.check_start(frames_out(frames, info.rate_hz, spec.rate_hz), spec.rate_hz)?)
     }
 }
 

@@ -102,12 +102,21 @@ impl Slice {
         total: Option<u64>,
     ) -> Result<Self, Error> {
         let start = t.map_or(0, |t| t.frames(rate_hz));
-        if let Some(total) = total.filter(|total| start > 0 && start >= *total) {
-            return Err(Error::PastEnd { duration: duration(total, rate_hz) });
-        }
         let asked = d.map(|d| start.saturating_add(d.frames(rate_hz)));
         let end = total.into_iter().chain(asked).min();
-        Ok(Self { start, end, exact: total.is_some() })
+        let slice = Self { start, end, exact: total.is_some() };
+        total.map_or(Ok(()), |total| slice.check_start(total, rate_hz)).map(|()| slice)
+    }
+
+    /// Whether the whole, of `total` frames as it is now known, has anything at the start.
+    ///
+    /// # Errors
+    /// [`Error::PastEnd`] if it has not.
+    pub fn check_start(&self, total: u64, rate_hz: u32) -> Result<(), Error> {
+        match self.start > 0 && self.start >= total {
+            true => Err(Error::PastEnd { duration: duration(total, rate_hz) }),
+            false => Ok(()),
+        }
     }
 
     /// Frames of the slice, where they are sure.

@@ -82,6 +82,11 @@ impl ReadFile {
         self.version.length
     }
 
+    /// When it was last changed, in whole seconds since 1970; 0 for anything before.
+    pub fn modified_seconds(&self) -> u64 {
+        u64::try_from(self.version.modified.0).unwrap_or(0)
+    }
+
     /// Names this version of the file.
     pub fn version(&self) -> String {
         let Version { device, inode, length, modified: (seconds, nanoseconds) } = self.version;

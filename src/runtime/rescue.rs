@@ -255,6 +255,8 @@ impl<F: Future> Future for Counted<F> {
 }
 
 #[cfg(test)]
+// Shards of the tests' own are threads too.
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use std::sync::mpsc;
 

@@ -29,6 +29,28 @@ pub(super) fn problem_of(refusal: &Refusal, source: &SourceName) -> Problem {
     }
 }
 
+/// The same for its original bytes: what an origin refuses is refused with the origin's own status,
+/// as by a proxy.
+pub(super) fn problem_of_object(refusal: &Refusal, source: &SourceName) -> Problem {
+    let failure = match refusal {
+        Refusal::File(file::Error::Source(failure)) => failure,
+        Refusal::Pcm(pcm::Error::Source(failure)) => failure,
+        _ => return problem_of(refusal, source),
+    };
+    let kind = match failure.cause() {
+        Some(net::Error::Status(401)) => Kind::Unauthorized,
+        Some(net::Error::Status(403)) => Kind::Forbidden,
+        Some(net::Error::Status(410)) => Kind::Gone,
+        Some(net::Error::Status(429)) => Kind::TooMany,
+        _ => return problem_of(refusal, source),
+    };
+    let problem = Problem::new(kind, format!("the origin of {source} answered {}", kind.status()));
+    match kind {
+        Kind::TooMany => problem.retry_after(BUSY_SECONDS),
+        _ => problem,
+    }
+}
+
 fn of_file(error: &file::Error, source: &SourceName) -> Problem {
     match error {
         file::Error::UnknownSource(name) => Problem::unknown_source(name),
@@ -67,10 +89,19 @@ fn of_pcm(error: &pcm::Error, source: &SourceName) -> Problem {
 fn of_decode(error: &decode::Error, source: &SourceName) -> Problem {
     match error {
         decode::Error::Damaged { .. } => Problem::damaged(source),
+        decode::Error::NoTrack { tracks } => no_such_track(*tracks, source),
         decode::Error::Panicked => Problem::internal(),
         decode::Error::NoStack => Problem::busy("another decoder", BUSY_SECONDS),
         other => Problem::new(Kind::Unsupported, format!("{source}: {other}"))
             .hint(format!("the original bytes are at {}", source.object_path())),
+    }
+}
+
+fn no_such_track(tracks: usize, source: &SourceName) -> Problem {
+    let problem = Problem::new(Kind::Parameter, format!("{source} has no such audio `track`"));
+    match tracks.saturating_sub(1) {
+        0 => problem.hint("`track` takes 0 here"),
+        last => problem.hint(format!("`track` takes 0 to {last} here")),
     }
 }
 
@@ -94,6 +125,7 @@ fn of_failure(failure: &Failure, source: &SourceName) -> Problem {
 fn of_net(error: &net::Error, source: &SourceName) -> Problem {
     match error {
         net::Error::Status(404 | 410) => Problem::not_found(source),
+        net::Error::Status(429 | 503) => Problem::origin_busy(source, BUSY_SECONDS),
         net::Error::Silent { after } => Problem::origin_silent(source, after.as_secs()),
         net::Error::Path(_) => of_file(&file::Error::BadPath(source.path.clone()), source),
         net::Error::Refused { .. } => Problem::forbidden(source),

@@ -12,7 +12,7 @@ use http::{
 use hyper::body::Incoming;
 
 use super::{
-    explain::problem_of,
+    explain::{problem_of, problem_of_object},
     probe,
     problem::Problem,
     request::{self, Door, ObjectRequest, Route, parse_pcm, parse_probe},
@@ -173,16 +173,19 @@ async fn object(
     fields: &HeaderMap,
     head_only: bool,
 ) -> Result<Response<Body>, Problem> {
+    let began = runtime::now();
     let source = asked.source;
     // A range of a HEAD request means nothing (RFC 9110 section 14.2).
     let range = fields.get(RANGE).filter(|_| !head_only).cloned();
     let if_range = fields.get(IF_RANGE).cloned();
     let wanted = Wanted { range, if_range, conditions: Conditions::of(fields), head_only };
     let answer = shard.request(Job::Object { source: source.clone(), wanted }).await;
-    let response = answer.map_err(|refusal| problem_of(&refusal, &source))?;
+    let response = answer.map_err(|refusal| problem_of_object(&refusal, &source))?;
     let Answer::Object(head) = &response.answer else { return Err(Problem::internal()) };
     let mut out = Response::new(());
     object_fields(&mut out, head);
+    let waited = began.elapsed();
+    set(out.headers_mut(), SERVER_TIMING, &timing(head.cached, waited.as_secs_f64() * 1e3));
     if head.unmodified {
         return Ok(unmodified(out));
     }
@@ -269,12 +272,21 @@ fn without_body(response: Response<Body>) -> Response<Body> {
 fn cache_status(cached: Cached) -> &'static str {
     match cached {
         Cached::Hit => "kithara; hit",
-        Cached::Miss => "kithara; fwd=uri-miss; stored",
+        Cached::Partial { stored: true } => "kithara; fwd=partial; stored",
+        Cached::Partial { stored: false } => "kithara; fwd=partial",
+        Cached::Miss { stored: true } => "kithara; fwd=uri-miss; stored",
+        Cached::Miss { stored: false } => "kithara; fwd=uri-miss",
+        Cached::Bypass => "kithara; fwd=bypass",
     }
 }
 
 fn timing(cached: Cached, waited_ms: f64) -> String {
-    let desc = if cached == Cached::Hit { "hit" } else { "miss" };
+    let desc = match cached {
+        Cached::Hit => "hit",
+        Cached::Partial { .. } => "partial",
+        Cached::Miss { .. } => "miss",
+        Cached::Bypass => "bypass",
+    };
     format!("cache;desc={desc}, first;dur={waited_ms:.1}")
 }
 
@@ -301,5 +313,23 @@ fn no_content() -> Response<Body> {
 fn set(fields: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         fields.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_says_what_it_had_and_keeps() {
+        for (cached, said) in [
+            (Cached::Hit, "kithara; hit"),
+            (Cached::Partial { stored: true }, "kithara; fwd=partial; stored"),
+            (Cached::Miss { stored: true }, "kithara; fwd=uri-miss; stored"),
+            (Cached::Miss { stored: false }, "kithara; fwd=uri-miss"),
+            (Cached::Bypass, "kithara; fwd=bypass"),
+        ] {
+            assert_eq!(cache_status(cached), said);
+        }
     }
 }

@@ -35,8 +35,8 @@ use crate::{
         mailbox::Mesh,
         signals::{Signal, Signals},
     },
-    shard::{Cut, Gate, MAILBOX, Mail, Pass, Reason, Route, Shard},
-    storage::{self, Directory, Volumes},
+    shard::{Cut, Gate, MAILBOX, Mail, Pass, Reason, Route, Shard, upkeep},
+    storage::{self, Directory, Format, Volumes},
 };
 
 /// Everything a node is told.
@@ -121,8 +121,8 @@ pub struct Tell {
 pub fn run(options: Options, tell: Tell) -> Result<(), Error> {
     let shards = options.runtime.shards;
     // Held until the last shard has ended.
-    let _directory = match options.is_cached() {
-        true => Some(Directory::lock(&options.storage(ShardId(0)))?),
+    let directory = match options.is_cached() {
+        true => Some(Directory::lock(&options.cache_dir, options.cache_bytes)?),
         false => None,
     };
     let media = Bound::all(options.listen, shards)?;
@@ -137,6 +137,7 @@ pub fn run(options: Options, tell: Tell) -> Result<(), Error> {
         mesh: Mesh::new(shards, MAILBOX),
         signals: Signals::install(shards)?,
         roots: net::Roots::load(),
+        format: directory.as_ref().map(Directory::format),
         starting: Arc::new(AtomicUsize::new(shards)),
         ready,
         tell,
@@ -156,6 +157,10 @@ const LATE_PATIENCE: Duration = Duration::from_secs(1);
 /// the client takes nothing.
 const CUT_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Connections of the operator, on the one shard that has its door. Apart from those of clients, so
+/// that nobody in front of the other door can shut it.
+const OPERATORS: usize = 32;
+
 /// How many clients are told at a time, on each shard, that there are too many.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 
@@ -167,6 +172,8 @@ struct Start {
     mesh: Mesh<Mail>,
     signals: Signals,
     roots: net::Roots,
+    /// Which cache there is, where there is one.
+    format: Option<Format>,
     /// Shards that do not answer yet.
     starting: Arc<AtomicUsize>,
     ready: Ready,
@@ -202,13 +209,15 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
     let mut signals = start.signals.on(id)?;
     let mailbox = start.mesh.join(id).await;
     let pool = pool(options);
-    let volumes = volumes(options, id, &pool).await?;
+    let volumes = volumes(&start, id, &pool).await?;
     let route = Route { volumes: volumes.count(), shards: options.runtime.shards as u16 };
-    let syncing = runtime::spawn(Queue::Background, "sync", sync(volumes.clone(), options.sync));
-    let store = AssetStore::new(options.assets, volumes.clone());
+    let store = Rc::new(AssetStore::new(options.assets, volumes));
+    let at_end = Event::new();
+    let upkeep = upkeep(Rc::clone(&store), options.sync, at_end.listen());
+    let upkeep = runtime::spawn(Queue::Background, "upkeep", upkeep);
     let client = Client::new(options.net.clone(), &start.roots, Resolver::system());
     let (origins, libraries) = (options.origins.clone(), options.libraries.clone());
-    let files = Files::new(Rc::new(store), client, origins, libraries);
+    let files = Files::new(store, client, origins, libraries);
     let stacks = Stacks::new(options.stacks);
     let shard = Shard::new(route, pool, files, stacks, options.read_ahead_bytes, mailbox);
     let attending = runtime::spawn(Queue::Io, "mail", Rc::clone(&shard).attend());
@@ -238,18 +247,12 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
         let _ = task.await;
     }
     shard.files.close();
-    drop((demo, attending, syncing));
-    Ok(volumes.sync().await?)
-}
-
-/// Makes what was written durable now and then. Sleeps through the time in between.
-async fn sync(volumes: Volumes, interval: Duration) {
-    loop {
-        runtime::sleep(interval).await;
-        if let Err(error) = volumes.sync().await {
-            tracing::warn!(%error, "the cache cannot be made durable");
-        }
+    drop((demo, attending));
+    at_end.notify_all();
+    if let Ok(Err(error)) = upkeep.await {
+        tracing::warn!(%error, "the cache cannot be made durable");
     }
+    Ok(())
 }
 
 fn pool(options: &Options) -> BufPool {
@@ -257,28 +260,20 @@ fn pool(options: &Options) -> BufPool {
     BufPool::new(bufpool::Options { budget_bytes })
 }
 
-async fn volumes(options: &Options, id: ShardId, pool: &BufPool) -> Result<Volumes, Error> {
-    let storage = options.storage(id);
-    if !options.is_cached() {
-        let volumes = u32::from(storage.shards);
-        return Ok(Volumes::off(volumes, storage.shards, pool.clone()));
-    }
+async fn volumes(start: &Start, id: ShardId, pool: &BufPool) -> Result<Volumes, Error> {
+    let options = &start.options;
+    let shards = options.runtime.shards as u16;
+    let Some(format) = start.format else {
+        return Ok(Volumes::off(u32::from(shards), shards, pool.clone()));
+    };
+    let (dir, size_bytes) = (options.cache_dir.clone(), options.cache_bytes);
+    let storage = storage::Options { dir, format, size_bytes, shard: id.0, shards };
     Ok(Volumes::open(&storage, pool.clone()).await?)
 }
 
 impl Options {
     fn is_cached(&self) -> bool {
         self.cache_bytes > 0
-    }
-
-    fn storage(&self, id: ShardId) -> storage::Options {
-        storage::Options {
-            dir: self.cache_dir.clone(),
-            size_bytes: self.cache_bytes,
-            volumes: None,
-            shard: id.0,
-            shards: self.runtime.shards as u16,
-        }
     }
 }
 
@@ -299,6 +294,8 @@ struct House {
     /// How many there may be.
     most: usize,
     gate: Gate,
+    /// Those among them that came by the operator's door, which are not of `most`.
+    operators: Gate,
     /// Those above that, who are being told.
     turned_away: Gate,
     draining: Event,
@@ -332,6 +329,7 @@ impl House {
             sockets: options.sockets,
             most,
             gate: Gate::default(),
+            operators: Gate::default(),
             turned_away: Gate::default(),
             draining: Event::new(),
             drains: std::cell::Cell::new(false),
@@ -351,16 +349,26 @@ impl House {
 
     /// One more connection, unless there are too many.
     fn take(self: &Rc<Self>, door: Door, stream: TcpStream) {
-        let pass = self.gate.enter().filter(|_| self.gate.inside() <= self.most);
-        let Some(pass) = pass else { return self.turn_away(stream) };
+        let Some(pass) = self.admit(door) else { return self.turn_away(stream) };
         if stream.set(self.sockets).is_err() {
             return; // Gone already.
         }
         let slot = self.tasks.borrow_mut().insert(None);
-        let leaving = Leaving { house: Rc::clone(self), slot, _pass: pass };
+        let leaving = Leaving { house: Rc::clone(self), slot, _passes: pass };
         let conversation = Rc::clone(self).converse(door, stream, leaving);
         let task = runtime::spawn(Queue::Io, "connection", conversation);
         self.tasks.borrow_mut()[slot] = Some(task);
+    }
+
+    /// Lets one more in by `door`, unless those who came by it are too many already.
+    fn admit(&self, door: Door) -> Option<(Pass, Option<Pass>)> {
+        let pass = self.gate.enter()?;
+        let operators = self.operators.inside();
+        match door {
+            Door::Admin if operators < OPERATORS => Some((pass, self.operators.enter())),
+            Door::Media if self.gate.inside() - operators <= self.most => Some((pass, None)),
+            _ => None,
+        }
     }
 
     /// Tells a client that the node is full, as long as that is cheap: who comes in a flood of
@@ -435,7 +443,7 @@ impl House {
 struct Leaving {
     house: Rc<House>,
     slot: usize,
-    _pass: Pass,
+    _passes: (Pass, Option<Pass>),
 }
 
 impl Drop for Leaving {

@@ -17,6 +17,8 @@ pub enum Kind {
     Parameter,
     /// The request is not HTTP, or not safe to read.
     Malformed,
+    /// The origin wants credentials.
+    Unauthorized,
     /// The client may not have this.
     Forbidden,
     /// There is nothing by this name.
@@ -27,6 +29,8 @@ pub enum Kind {
     NotAcceptable,
     /// The request did not arrive in time.
     Slow,
+    /// The origin had it once.
+    Gone,
     /// The signature was good once.
     SignatureExpired,
     /// A precondition of the request does not hold.
@@ -53,6 +57,8 @@ pub enum Kind {
     Origin,
     /// The node is full.
     Busy,
+    /// The origin is full.
+    OriginBusy,
     /// The node is shutting down.
     Draining,
     /// The operator ended it.
@@ -71,11 +77,13 @@ impl Kind {
         match self {
             Self::Parameter => (400, "parameter", "A parameter is not valid"),
             Self::Malformed => (400, "malformed", "The request is malformed"),
+            Self::Unauthorized => (401, "unauthorized", "Credentials are missing"),
             Self::Forbidden => (403, "forbidden", "Not allowed"),
             Self::NotFound => (404, "not-found", "Not found"),
             Self::Method => (405, "method", "The method is not allowed here"),
             Self::NotAcceptable => (406, "not-acceptable", "No acceptable format"),
             Self::Slow => (408, "slow", "The request did not arrive in time"),
+            Self::Gone => (410, "gone", "No longer there"),
             Self::SignatureExpired => (410, "signature-expired", "The signature has expired"),
             Self::Precondition => (412, "precondition", "A precondition failed"),
             Self::BodyTooLarge => (413, "body-too-large", "The request body is too large"),
@@ -89,6 +97,7 @@ impl Kind {
             Self::Internal => (500, "internal", "The node failed"),
             Self::Origin => (502, "origin", "The origin failed"),
             Self::Busy => (503, "busy", "The node is full"),
+            Self::OriginBusy => (503, "origin-busy", "The origin is full"),
             Self::Draining => (503, "draining", "The node is shutting down"),
             Self::Cancelled => (503, "cancelled", "The operator cancelled it"),
             Self::OriginSilent => (504, "origin-silent", "The origin did not answer"),
@@ -231,9 +240,10 @@ impl Problem {
             .hint("sources are named in the configuration: [origin.NAME], [library.NAME]")
     }
 
-    /// The origin has nothing by this name.
+    /// The origin or the library has nothing by this name.
     pub fn not_found(source: &SourceName) -> Self {
-        Self::new(Kind::NotFound, format!("{source} does not exist at its origin"))
+        let place = if source.is_file { "in its library" } else { "at its origin" };
+        Self::new(Kind::NotFound, format!("{source} does not exist {place}"))
     }
 
     /// Nothing of this node has this path.
@@ -293,6 +303,12 @@ impl Problem {
     /// The origin failed: `how`, without addresses and headers.
     pub fn origin_failed(source: &SourceName, how: &str) -> Self {
         Self::new(Kind::Origin, format!("the origin of {source} failed: {how}"))
+    }
+
+    /// The origin has no room, and said so.
+    pub fn origin_busy(source: &SourceName, retry_after_seconds: u32) -> Self {
+        Self::new(Kind::OriginBusy, format!("the origin of {source} takes no request now"))
+            .retry_after(retry_after_seconds)
     }
 
     /// The origin answered nothing for so many seconds.

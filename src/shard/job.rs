@@ -78,8 +78,18 @@ impl Job {
 pub enum Cached {
     /// All of it was here.
     Hit,
-    /// It was, or is being, fetched.
-    Miss,
+    /// A part of it was here; the rest is fetched.
+    Partial {
+        /// Whether the disk keeps what is fetched.
+        stored: bool,
+    },
+    /// Nothing of it was here.
+    Miss {
+        /// Whether the disk keeps what is fetched.
+        stored: bool,
+    },
+    /// It is read where it lies: a library's file, which no cache ever sees.
+    Bypass,
 }
 
 /// What the body of a PCM session will be.

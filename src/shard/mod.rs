@@ -23,6 +23,7 @@ mod job;
 mod mail;
 mod notice;
 mod outlet;
+mod promises;
 mod register;
 mod route;
 mod schedule;
@@ -31,6 +32,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod upkeep;
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -44,12 +46,14 @@ pub use job::{Abort, Answer, Cached, Job, ObjectHead, Part, PcmHead, Refusal, Wa
 pub use mail::{MAILBOX, Mail};
 pub use notice::{End, Notice, Reason, What};
 pub use outlet::Sent;
+use promises::Promises;
 use register::Register;
 pub use register::{Command, Listed, NoSessionId, SessionId, Unheard};
 pub use route::Route;
 pub use survey::Report;
 use survey::Survey;
 use turns::Turns;
+pub use upkeep::upkeep;
 
 use crate::{
     bufpool::BufPool,
@@ -80,6 +84,8 @@ pub struct Shard {
     pub gate: Gate,
     /// Ends the responses that the end of the node does not wait for.
     pub cut: Cut,
+    /// Memory that running sessions may count on.
+    promises: Promises,
     /// Counters.
     pub stats: RefCell<Stats>,
     /// What the other shards said of theirs.
@@ -141,10 +147,11 @@ impl Shard {
         let mailbox = Rc::new(mailbox);
         let feed = Feed::new(Rc::clone(&mailbox), usize::from(route.shards));
         let observer = feed.clone();
-        files.store().observe(move |key, news| observer.tell(|| notice::of_asset(key, news)));
+        files.store().observe(move |url, news| observer.tell(|| notice::of_asset(url, news)));
         Rc::new(Shard {
             id: mailbox.shard(),
             route,
+            promises: Promises::new(serve::promised_at_most(&pool)),
             pool,
             files,
             stacks,

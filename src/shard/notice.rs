@@ -8,10 +8,7 @@ use std::{
 };
 
 use super::SessionId;
-use crate::{
-    assets::{Key, News},
-    runtime::ShardId,
-};
+use crate::{assets::News, runtime::ShardId};
 
 /// Notices that wait for one listener; what comes beyond that is counted and dropped.
 const NOTICES_PER_LISTENER: usize = 256;
@@ -158,8 +155,8 @@ impl Line {
 }
 
 /// What the cache says of one of its resources.
-pub(super) fn of_asset(key: &Key, news: News<'_>) -> What {
-    let url = shown(&key.url);
+pub(super) fn of_asset(url: &str, news: News<'_>) -> What {
+    let url = shown(url);
     match news {
         News::FillBegun => What::FillBegun { url },
         News::FillEnded { bytes } => What::FillEnded { url, bytes },

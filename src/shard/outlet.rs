@@ -4,10 +4,15 @@
 //! the socket has written it, or until it is dropped unwritten. So what the node holds for a client
 //! that reads nothing is that many blocks, on whichever shards it and its source are.
 
-use std::{cell::Cell, ops::Deref, rc::Rc};
+use std::{
+    cell::{Cell, OnceCell},
+    ops::Deref,
+    rc::Rc,
+};
 
 use super::{
-    Abort, Answer, End, Mail, Part, Pass, Refusal, mail::SessionKey, register::Registered,
+    Abort, Answer, End, Mail, Part, Pass, Refusal, mail::SessionKey, promises::Promise,
+    register::Registered,
 };
 use crate::{
     bufpool::Block,
@@ -211,11 +216,23 @@ impl Drop for Credit {
 pub(super) struct Credits {
     left: Cell<usize>,
     more: Event,
+    /// The memory behind them, promised for as long as one of them is out.
+    promise: OnceCell<Promise>,
 }
 
 impl Credits {
     pub(super) fn new(blocks: usize) -> Rc<Self> {
-        Rc::new(Self { left: Cell::new(blocks), more: Event::new() })
+        Rc::new(Self { left: Cell::new(blocks), more: Event::new(), promise: OnceCell::new() })
+    }
+
+    /// What blocks these credits allow to be made.
+    pub(super) fn left(&self) -> usize {
+        self.left.get()
+    }
+
+    /// Keeps `promise` until the session and all its blocks are gone.
+    pub(super) fn back(&self, promise: Promise) {
+        let _ = self.promise.set(promise);
     }
 
     pub(super) fn add(&self, blocks: usize) {

@@ -4,7 +4,7 @@
 //!
 //! A session's lead is the audio it has delivered minus the time since its first byte. Who plays at
 //! real time and is short of audio has a small one; who downloads as fast as it can soon has a
-//! large one, and so never makes the others late. Sessions more than [`AHEAD`] ahead are in no
+//! large one, and so never makes the others late. Sessions more than [`AHEAD_US`] ahead are in no
 //! hurry at all: among them turns go round.
 
 use slab::Slab;

@@ -8,26 +8,33 @@ use http::{HeaderMap, HeaderValue};
 use super::{
     Abort, Answer, Cached, Command, Job, ObjectHead, PcmHead, Reason, Refusal, Shard, Wanted,
     outlet::{Gone, Outlet},
+    promises::{Promise, answer_bytes, work_bytes},
     turns::Turns,
 };
 use crate::{
-    bufpool::Block,
+    bufpool::{Block, BufPool},
     decode::{self, Info},
     file::{
-        Opened,
+        Opened, Presence,
         conditional::{Conditions, Current, Verdict, evaluate, range_applies},
         range::{self, Selection},
     },
     pcm::{self, Ask, Player, Rendition, SourceName, Work},
     runtime::{self, Queue, channel},
-    stream::{Reader, Source},
+    stream::{Patience, Reader, Source},
 };
 
 /// Longest time that one session keeps the core before the others have their turn.
 const SLICE: Duration = Duration::from_micros(200);
 
-/// The buffer memory that may be on loan before new sessions are refused.
+/// The buffer memory that may be on loan, and that may be promised, before new sessions are
+/// refused. The rest is for the fetches that they share.
 const FULL: f64 = 0.9;
+
+/// What the sessions of a shard may be promised of `pool`, in bytes.
+pub(super) fn promised_at_most(pool: &BufPool) -> usize {
+    (pool.stats().budget_bytes as f64 * FULL) as usize
+}
 
 /// Where a session's work begins: decoding in the queue for first blocks, bytes among the I/O.
 pub(super) fn queue(job: &Job) -> Queue {
@@ -70,17 +77,29 @@ pub(super) async fn serve(
 }
 
 async fn work(shard: &Rc<Shard>, job: Job, outlet: &Rc<Outlet>) -> Result<(), Gone> {
+    let _promise = match admit(shard, &job, outlet) {
+        Ok(promise) => promise,
+        Err(refusal) => return outlet.head(Err(refusal)),
+    };
     match job {
-        _ if shard.pool.stats().fullness() > FULL => {
-            shard.refused(Reason::Memory);
-            outlet.head(Err(Refusal::Full))
-        }
         Job::Pcm { ask, conditions, head_only } => {
             pcm(shard, ask, &conditions, head_only, Rc::clone(outlet)).await
         }
         Job::Object { source, wanted } => object(shard, &source, wanted, outlet).await,
         Job::Probe(source) => probe(shard, &source, outlet).await,
     }
+}
+
+/// Lets a session in whose memory can be promised: that of its work to the one who holds what is
+/// returned, that of its answer to the blocks that will be under way.
+fn admit(shard: &Shard, job: &Job, outlet: &Outlet) -> Result<Promise, Refusal> {
+    if shard.pool.stats().fullness() > FULL {
+        shard.refused(Reason::Memory);
+        return Err(Refusal::Full);
+    }
+    let work = shard.promise(work_bytes(job))?;
+    outlet.credits.back(shard.promise(answer_bytes(job, outlet.credits.left()))?);
+    Ok(work)
 }
 
 fn kind(job: &Job) -> usize {
@@ -107,6 +126,7 @@ struct Ready {
     first: Option<Block>,
     // The lease on the source lives as long as its session.
     _opened: Opened,
+    _tables: Promise,
 }
 
 /// Counted at the end of a session, however it ends: most clients leave before the last block.
@@ -149,18 +169,30 @@ async fn ready(
     head_only: bool,
 ) -> Result<Ready, Refusal> {
     let Understood { mut player, opened } = understand(shard, &ask.source, ask.track).await?;
+    let _tables = shard.promise(player.info().map_or(0, pcm::codec_bytes))?;
     let rendition = player.start(ask)?;
     let etag = etag(&opened, ask, &rendition);
     let current = Current { etag: Some(&etag), last_modified: None };
     let unmodified = is_unmodified(conditions, current)?;
-    let cached = if opened.was_cached { Cached::Hit } else { Cached::Miss };
+    let cached = cached(&opened);
     let head = PcmHead { rendition, etag, unmodified, cached };
     let shard = Rc::clone(shard);
-    let mut ready = Ready { shard, player, head, first: None, _opened: opened };
+    let mut ready = Ready { shard, player, head, first: None, _opened: opened, _tables };
     if !head_only && !unmodified {
         ready.first = next_block(&mut ready.player, &ready.shard.first, 0).await?;
     }
     Ok(ready)
+}
+
+/// Decided when the head goes out: only then it is known whether there is a place for its bytes.
+fn cached(opened: &Opened) -> Cached {
+    let stored = opened.lease().is_some_and(|lease| lease.resource.is_cached());
+    match opened.presence {
+        Presence::Whole => Cached::Hit,
+        Presence::Part => Cached::Partial { stored },
+        Presence::Nothing => Cached::Miss { stored },
+        Presence::InPlace => Cached::Bypass,
+    }
 }
 
 /// Settles the conditions of a request as soon as the validators are known, before anything is
@@ -216,16 +248,22 @@ async fn play(mut ready: Ready, mut pace: Pace, out: Rc<Outlet>) -> Result<(), G
     Ok(())
 }
 
-/// Decodes in turns until there is a block; `None` at the end of the body.
+/// Decodes in turns until there is a block; `None` at the end of the body. Where there is no memory
+/// for it, others have it for the moment, and it is waited for.
 async fn next_block(
     player: &mut Player,
     turns: &Turns,
     lead_us: i64,
 ) -> Result<Option<Block>, pcm::Error> {
+    let mut patience = Patience::default();
     loop {
         let turn = turns.wait(lead_us).await;
-        let work = player.work(runtime::now() + SLICE)?;
+        let work = player.work(runtime::now() + SLICE);
         drop(turn);
+        let work = match work {
+            Err(pcm::Error::Exhausted(_)) if patience.wait().await => continue,
+            work => work?,
+        };
         match work {
             Work::Starved => player.fetch().await?,
             Work::Slice | Work::Opened => runtime::yield_if_needed().await,
@@ -321,7 +359,7 @@ async fn open_object(
         (Selection::Unsatisfiable, Some(length)) => return Err(Refusal::Unsatisfiable { length }),
         _ => None,
     };
-    let cached = if opened.was_cached { Cached::Hit } else { Cached::Miss };
+    let cached = cached(&opened);
     Ok((opened, ObjectHead { fields, length, part, unmodified, cached }))
 }
 
@@ -384,6 +422,13 @@ async fn probe(shard: &Shard, source: &SourceName, out: &Outlet) -> Result<(), G
 impl Shard {
     fn reader(&self, source: &Source) -> Reader {
         Reader::new(source.clone(), self.pool.clone(), self.read_ahead_bytes)
+    }
+
+    fn promise(&self, bytes: usize) -> Result<Promise, Refusal> {
+        self.promises.give(bytes).map_err(|exhausted| {
+            self.refused(Reason::Memory);
+            exhausted.into()
+        })
     }
 
     fn count(&self, block: &Block) {

@@ -9,7 +9,7 @@ use crate::{
     decode, demo,
     file::{Library, conditional::Conditions},
     net::{self, Client, Resolver},
-    pcm::{Ask, Format, SourceName},
+    pcm::{self as player, Ask, Format, SourceName},
     runtime::{self, Queue, mailbox::Mesh},
     storage::Volumes,
 };
@@ -50,7 +50,7 @@ fn two_shards(
 }
 
 fn shard(mailbox: Mailbox<Mail>, roots: &net::Roots, dir: PathBuf) -> Rc<Shard> {
-    let pool = BufPool::new(bufpool::Options { budget_bytes: 64 << 20 });
+    let pool = BufPool::new(bufpool::Options { budget_bytes: 128 << 20 });
     let store = AssetStore::new(assets::Options::default(), Volumes::off(4, 2, pool.clone()));
     let client = Client::new(net::Options::default(), roots, Resolver::system());
     let library = Library { name: "local".to_owned(), dir };
@@ -341,6 +341,59 @@ fn sessions_beyond_the_slots_of_a_pair_are_refused_and_counted() {
                 drop(open);
                 until(&shard, |all| all.iter().all(|report| report.sessions_now == 0)).await;
                 shard.request(object(owned_by(ShardId(1)))).await.unwrap();
+            })
+        },
+        attends,
+    );
+}
+
+#[test]
+fn a_body_that_lacks_memory_waits_for_it_and_is_whole() {
+    two_shards(
+        &library(demo(".flac")),
+        |shard| {
+            Box::pin(async move {
+                let source = owned_by(ShardId(0));
+                for job in [object(source.clone()), pcm(source.clone())] {
+                    let whole = body_bytes(&mut shard.request(job.clone()).await.unwrap()).await;
+                    assert_eq!(whole.1, Some(Ok(())));
+                    let mut response = shard.request(job).await.unwrap();
+                    let memory = shard.pool.stats();
+                    let rest = memory.budget_bytes - memory.used_bytes;
+                    let others = shard.pool.charge(rest).unwrap();
+                    a_while().await;
+                    assert!(shard.pool.stats().refused > memory.refused, "nothing was lacking");
+                    drop(others);
+                    assert_eq!(body_bytes(&mut response).await, whole);
+                }
+            })
+        },
+        attends,
+    );
+}
+
+#[test]
+fn a_session_whose_memory_cannot_be_promised_is_refused_until_another_has_ended() {
+    two_shards(
+        &library(demo(".wav")),
+        |shard| {
+            Box::pin(async move {
+                let (source, mut held) = (owned_by(ShardId(0)), Vec::new());
+                let refusal = loop {
+                    match shard.request(pcm(source.clone())).await {
+                        Ok(response) => held.push(response),
+                        Err(refusal) => break refusal,
+                    }
+                };
+                assert!(matches!(refusal, Refusal::Full), "{refusal}");
+                // All that they may come to hold is there for those that are in.
+                let most = held.len() * (player::STREAM_BYTES + 4 * Class::Large.bytes());
+                let budget = shard.pool.stats().budget_bytes;
+                assert!((budget / 2..budget).contains(&most), "{} sessions", held.len());
+                drop(held.pop());
+                while shard.request(pcm(source.clone())).await.is_err() {
+                    runtime::yield_now().await;
+                }
             })
         },
         attends,

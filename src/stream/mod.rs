@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 
 mod ahead;
+mod patience;
 mod reader;
 mod resident;
 
+pub use patience::Patience;
 pub use reader::{Reader, Source};
 pub use resident::Resident;

@@ -6,13 +6,16 @@
 
 use std::{ops::Range, rc::Rc};
 
-use super::{Resident, ahead::Ahead};
+use super::{Patience, Resident, ahead::Ahead};
 use crate::{
     assets::Lease,
     bufpool::{Block, BufPool},
-    runtime::ReadFile,
-    storage::{CHUNK_BYTES, DemandGuard, Failure, Wait},
+    runtime::{ReadError, ReadFile},
+    storage::{self, CHUNK_BYTES, DemandGuard, Failure, Wait},
 };
+
+/// How full the memory may be while bytes are still asked for ahead of their need.
+const AHEAD_UP_TO: f64 = 0.8;
 
 /// Where the bytes of a stream come from.
 #[derive(Clone)]
@@ -129,11 +132,19 @@ impl Reader {
         if let Source::Asset(lease) = &self.source {
             // What is resident here need not be fetched again if the cache has let go of it.
             let from = self.resident.resident_to(position);
-            let wanted = from..from.saturating_add(self.ahead.bytes());
+            let wanted = from..from.saturating_add(self.ahead_bytes());
             match &self.demand {
                 Some(demand) => demand.set(wanted, self.epoch),
                 None => self.demand = Some(lease.resource.demand(wanted, self.epoch)),
             }
+        }
+    }
+
+    /// Where memory runs short, what is needed now comes before what will be.
+    fn ahead_bytes(&self) -> u64 {
+        match self.pool.stats().fullness() > AHEAD_UP_TO {
+            true => CHUNK_BYTES.min(self.ahead.bytes()),
+            false => self.ahead.bytes(),
         }
     }
 
@@ -144,8 +155,19 @@ impl Reader {
         }
     }
 
-    /// The bytes at `at`, once they are there. `None`: the source ends there.
+    /// The bytes at `at`, once they are there and there is memory to read them into. `None`: the
+    /// source ends there.
     async fn read(&mut self, at: u64) -> Result<Option<Block>, Failure> {
+        let mut patience = Patience::default();
+        loop {
+            match self.try_read(at).await {
+                Err(failure) if lacks_memory(&failure) && patience.wait().await => {}
+                read => return read,
+            }
+        }
+    }
+
+    async fn try_read(&mut self, at: u64) -> Result<Option<Block>, Failure> {
         let block = match &self.source {
             Source::File(file) => {
                 let read = file.read_at(at, CHUNK_BYTES as usize, &self.pool).await;
@@ -171,4 +193,10 @@ impl Reader {
         }
         Ok(block)
     }
+}
+
+/// Whether a read found no block; what a fill lacked, it has waited for itself.
+fn lacks_memory(failure: &Failure) -> bool {
+    matches!(failure.cause(), Some(storage::Error::Exhausted(_)))
+        || matches!(failure.cause(), Some(ReadError::Exhausted(_)))
 }

@@ -193,3 +193,84 @@ fn forbid_io_uring(command: &mut std::process::Command) {
     // SAFETY: between fork and exec it makes two system calls and allocates nothing.
     unsafe { command.pre_exec(install) };
 }
+
+#[test]
+fn a_track_that_is_not_there_is_named_with_those_that_are() {
+    let node = node().arg("--demo").start();
+    for file in demo::FILES {
+        let query = format!("/v1/pcm?src=demo:{}", file.name);
+        problem(&node.get(&format!("{query}&track=1")), 400, "`track` takes 0 here");
+        assert_eq!(node.get(&format!("{query}&track=0&d=0.1")).status, 200, "{}", file.name);
+    }
+}
+
+#[test]
+fn a_start_past_the_end_is_refused_though_only_the_end_tells() {
+    let node = node().arg("--demo").start();
+    for ending in ["bare.mp3", ".aac"] {
+        let file = demo::FILES.iter().find(|file| file.name.ends_with(ending)).unwrap();
+        let query = format!("/v1/pcm?src=demo:{}&t=1000", file.name);
+        let seconds = file.frames as f64 / f64::from(file.rate_hz);
+        problem(&node.get(&query), 400, &format!("the duration is {seconds:.3} s"));
+    }
+}
+
+#[test]
+fn an_origin_that_is_full_is_told_from_one_that_fails() {
+    let origin = origin()
+        .file("full", b"")
+        .status(503)
+        .file("locked", b"")
+        .status(403)
+        .file("gone", b"")
+        .status(410)
+        .file("private", b"")
+        .status(401)
+        .file("many", b"")
+        .status(429)
+        .start();
+    let node = node().origin(&origin).set("LIMITS__ORIGIN_RETRIES", "0").start();
+    let full = node.get("/v1/pcm?src=origin:full");
+    problem(&full, 503, "urn:kithara:problem:origin-busy");
+    assert!(full.field("retry-after").is_some());
+    problem(&node.get("/v1/pcm?src=origin:locked"), 502, "403");
+    problem(&node.get("/o/origin/locked"), 403, "403");
+    problem(&node.get("/o/origin/full"), 503, "origin-busy");
+    problem(&node.get("/o/origin/gone"), 410, "gone");
+    problem(&node.get("/o/origin/private"), 401, "unauthorized");
+    problem(&node.get("/o/origin/many"), 429, "too-many");
+}
+
+#[test]
+fn a_library_has_no_origin_and_no_cache() {
+    let dir = scratch();
+    std::fs::write(dir.path().join("a.wav"), demo::FILES[0].bytes).unwrap();
+    let node = node().library("lib", dir.path()).start();
+    problem(&node.get("/o/lib/none"), 404, "in its library");
+    let found = node.get("/o/lib/a.wav");
+    assert_eq!(found.field("cache-status"), Some("kithara; fwd=bypass"));
+    assert_eq!(found.field("content-type"), Some("audio/wav"));
+    assert!(found.field("last-modified").unwrap().ends_with(" GMT"));
+    assert!(found.field("server-timing").unwrap().starts_with("cache;desc=bypass"));
+}
+
+#[test]
+fn clients_do_not_shut_the_operators_door() {
+    let node = node().arg("--demo").set("LIMITS__CONNECTIONS", "2").start();
+    let held: Vec<_> = (0..4).map(|_| std::net::TcpStream::connect(node.listen).unwrap()).collect();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let response = client::get(node.admin, "/livez", "");
+    assert_eq!(response.status, 200, "{}", response.text());
+    drop(held);
+}
+
+#[test]
+fn a_key_that_nothing_reads_yet_is_not_taken_in_silence() {
+    let dir = scratch();
+    let path = dir.path().join("kithara.toml");
+    let text = "[origin.a]\nbase = \"https://a.example/\"\nforward_credentials = true\n";
+    std::fs::write(&path, text).unwrap();
+    let (code, said) = node().arg("--config").arg(path.to_str().unwrap()).arg("--check").fails();
+    assert_ne!(code, 0);
+    assert!(said.contains("forward_credentials"), "{said}");
+}

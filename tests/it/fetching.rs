@@ -166,3 +166,45 @@ fn a_client_that_goes_away_stops_the_fetch() {
     assert_eq!(part.status, 206);
     assert!(part.body == song[67_000_000..67_000_100]);
 }
+
+/// 32 MiB of silence, as a WAV file.
+fn long_wav() -> Vec<u8> {
+    let length = 32_u32 << 20;
+    let mut wav = Vec::with_capacity(44 + length as usize);
+    wav.extend_from_slice(b"RIFF");
+    wav.extend_from_slice(&(length + 36).to_le_bytes());
+    wav.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x02\0");
+    wav.extend_from_slice(&48_000_u32.to_le_bytes());
+    wav.extend_from_slice(&192_000_u32.to_le_bytes());
+    wav.extend_from_slice(b"\x04\0\x10\0data");
+    wav.extend_from_slice(&length.to_le_bytes());
+    wav.resize(44 + length as usize, 0);
+    wav
+}
+
+#[test]
+fn who_wants_little_of_a_large_object_has_little_of_it_fetched() {
+    use std::io::{Read, Write};
+    let (song, names) = (long_wav(), ["head", "range", "probe", "leaver"]);
+    let origin = names.iter().fold(origin(), |origin, name| {
+        origin.file(&format!("{name}.wav"), &song).at_rate(16 << 20)
+    });
+    let origin = origin.start();
+    let node = node().origin(&origin).start();
+    assert_eq!(node.head("/o/origin/head.wav").status, 200);
+    let byte = node.get_with("/o/origin/range.wav", "Range: bytes=0-0\r\n");
+    assert_eq!((byte.status, byte.body), (206, b"R".to_vec()));
+    let probe = node.get("/v1/probe?src=origin:probe.wav").ok().text();
+    assert!(probe.contains("48000"), "{probe}");
+    let mut stream = client::connect(node.listen);
+    let request = format!("GET /o/origin/leaver.wav HTTP/1.1\r\nHost: {}\r\n\r\n", node.listen);
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.read_exact(&mut [0; 1 << 10]).unwrap();
+    drop(stream);
+    for name in names {
+        // The first mebibyte is fetched for whoever comes next; what the origin sends until it sees
+        // that no more is wanted is on the wire.
+        let sent = origin.sent_bytes(&format!("{name}.wav"));
+        assert!((1..=3 << 20).contains(&sent), "{name}: {sent} of {}", song.len());
+    }
+}

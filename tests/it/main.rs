@@ -18,4 +18,5 @@ mod listening;
 mod objects;
 mod operating;
 mod process;
+mod restarting;
 mod waiting;

@@ -19,7 +19,14 @@ use crate::{
 /// Begins to describe a node.
 pub fn node() -> Builder {
     let listen = "127.0.0.1:0".to_owned();
-    Builder { args: Vec::new(), environment: Vec::new(), listen, shards: 1, cache: None }
+    Builder {
+        args: Vec::new(),
+        environment: Vec::new(),
+        listen,
+        shards: 1,
+        memory: "256MiB",
+        cache: None,
+    }
 }
 
 pub struct Builder {
@@ -27,12 +34,18 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     listen: String,
     shards: usize,
+    memory: &'static str,
     cache: Option<PathBuf>,
 }
 
 impl Builder {
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = shards;
+        self
+    }
+
+    pub fn memory(mut self, memory: &'static str) -> Self {
+        self.memory = memory;
         self
     }
 
@@ -69,7 +82,7 @@ impl Builder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kithara"));
         command.args(["serve", "--listen", &self.listen, "--admin", "127.0.0.1:0"]);
         command.args(["--shards", &self.shards.to_string(), "--cache"]).arg(cache);
-        command.args(["--cache-size", "256MiB", "--memory", "256MiB"]).args(&self.args);
+        command.args(["--cache-size", "256MiB", "--memory", self.memory]).args(&self.args);
         command.envs(self.environment.iter().cloned());
         // Whatever lies in the working directory is not the node's configuration.
         command.current_dir(scratch_root()).stdout(Stdio::piped()).stderr(Stdio::piped());

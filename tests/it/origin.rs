@@ -7,10 +7,10 @@ use std::{
     ops::Range,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Begins to describe an origin.
@@ -98,6 +98,8 @@ impl Builder {
         let shared = Arc::new(Shared {
             files: Mutex::new(self.files),
             asked: Mutex::default(),
+            sent_bytes: Mutex::default(),
+            bodies: AtomicUsize::new(0),
             open: AtomicBool::new(true),
             hold: Mutex::default(),
         });
@@ -118,6 +120,9 @@ impl Builder {
 struct Shared {
     files: Mutex<HashMap<String, File>>,
     asked: Mutex<Vec<Asked>>,
+    sent_bytes: Mutex<HashMap<String, u64>>,
+    /// Bodies that are being sent now.
+    bodies: AtomicUsize,
     open: AtomicBool,
     hold: Mutex<()>,
 }
@@ -158,6 +163,17 @@ impl Origin {
     /// Where each request for a file began.
     pub fn ranges_asked(&self, name: &str) -> Vec<u64> {
         self.asked(name).iter().map(|asked| asked.from).collect()
+    }
+
+    /// Bytes of a file that were sent in all answers together, once no more are being sent.
+    #[track_caller]
+    pub fn sent_bytes(&self, name: &str) -> u64 {
+        let began = Instant::now();
+        while self.shared.bodies.load(Ordering::SeqCst) > 0 {
+            assert!(began.elapsed() < Duration::from_secs(20), "a body is still being sent");
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.shared.sent_bytes.lock().unwrap().get(name).copied().unwrap_or(0)
     }
 
     /// The file becomes another one.
@@ -236,7 +252,10 @@ impl Shared {
             true => fields += &format!("Content-Length: {}\r\n", part.end - part.start),
             false => fields += "Connection: close\r\n",
         }
-        reply(stream, status, &fields) && self.body(name, file, part, stream) && file.length
+        self.bodies.fetch_add(1, Ordering::SeqCst);
+        let sent = reply(stream, status, &fields) && self.body(name, file, part, stream);
+        self.bodies.fetch_sub(1, Ordering::SeqCst);
+        sent && file.length
     }
 
     fn body(&self, name: &str, file: &File, part: Range<u64>, stream: &mut TcpStream) -> bool {
@@ -258,6 +277,7 @@ impl Shared {
             if stream.write_all(&file.bytes[at as usize..next as usize]).is_err() {
                 return false;
             }
+            *self.sent_bytes.lock().unwrap().entry(name.to_owned()).or_default() += next - at;
             at = next;
             if file.bytes_per_second.is_some() {
                 thread::sleep(Duration::from_millis(20));

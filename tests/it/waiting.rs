@@ -132,3 +132,32 @@ fn the_operator_sees_every_shard_and_clients_see_none() {
     let rebound = "GET /v1/shards HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     assert_eq!(client::raw(node.admin, rebound.as_bytes(), false).status, 421);
 }
+
+#[test]
+fn where_memory_runs_short_some_are_refused_and_nobody_is_cut_off() {
+    let song = demo::FILES.iter().find(|file| file.name.ends_with(".flac")).unwrap();
+    let name = |number: usize| format!("song{number}.flac");
+    // Slow enough for all of them to be there at once.
+    let origin = (0..60).fold(origin(), |origin, number| {
+        origin.file(&name(number), song.bytes).at_rate(song.bytes.len() as u64)
+    });
+    let origin = origin.start();
+    let node = node().memory("32MiB").origin(&origin).start();
+    // Half of them want the same, and half something of their own.
+    let targets = (0..120_usize).map(|number| name(number.saturating_sub(60)));
+    let streams: Vec<_> = targets
+        .map(|name| asks(&node, &format!("/v1/pcm?src=origin:{name}&format=f32le")))
+        .collect();
+    let (mut whole, mut refused) = (0, 0);
+    for mut stream in streams {
+        let answer = client::read_response(&mut stream, &mut Vec::new(), false);
+        match answer.status {
+            200 => whole += usize::from(answer.complete),
+            503 => refused += usize::from(answer.field("retry-after").is_some()),
+            other => panic!("{other}: {}", answer.text()),
+        }
+    }
+    println!("{whole} whole, {refused} refused");
+    assert!(whole + refused == 120 && whole > 20, "{whole} whole, {refused} refused");
+    assert_eq!(node.counter("/refused/memory"), refused as u64);
+}

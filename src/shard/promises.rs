@@ -1,0 +1,87 @@
+//! What the sessions of a shard may come to hold. It is promised at entry, so that a session that
+//! was let in does not lack memory because of those that came after it.
+//!
+//! Pure: no I/O, no clock, no executor.
+
+use std::{cell::Cell, rc::Rc};
+
+use super::Job;
+use crate::{
+    bufpool::{Class, Exhausted},
+    pcm,
+};
+
+/// Chunks of its source that a session has in memory: the one it reads, and the one that is being
+/// fetched for it.
+const INPUT_BYTES: usize = 2 * Class::Large.bytes();
+
+/// What a session may hold for its work, until it ends. A decoder with large tables holds more,
+/// which is known once its source is understood.
+pub(super) fn work_bytes(job: &Job) -> usize {
+    match job {
+        Job::Pcm { .. } | Job::Probe(_) => pcm::STREAM_BYTES + INPUT_BYTES,
+        Job::Object { .. } => INPUT_BYTES,
+    }
+}
+
+/// What a session with so many credits may hold of its answer, until the client has taken it.
+pub(super) fn answer_bytes(job: &Job, credits: usize) -> usize {
+    match job {
+        Job::Probe(_) => 0,
+        Job::Pcm { .. } | Job::Object { .. } => credits * Class::Large.bytes(),
+    }
+}
+
+/// The account of one shard.
+#[derive(Debug)]
+pub(super) struct Promises {
+    limit_bytes: usize,
+    promised_bytes: Rc<Cell<usize>>,
+}
+
+impl Promises {
+    pub(super) fn new(limit_bytes: usize) -> Self {
+        Self { limit_bytes, promised_bytes: Rc::default() }
+    }
+
+    /// Promises `bytes` more.
+    ///
+    /// # Errors
+    /// [`Exhausted`] when that could not be kept.
+    pub(super) fn give(&self, bytes: usize) -> Result<Promise, Exhausted> {
+        let promised = self.promised_bytes.get().saturating_add(bytes);
+        if promised > self.limit_bytes {
+            return Err(Exhausted);
+        }
+        self.promised_bytes.set(promised);
+        Ok(Promise { all: Rc::clone(&self.promised_bytes), bytes })
+    }
+}
+
+/// Bytes that its holder may use. Dropping it gives them up.
+#[derive(Debug)]
+pub(super) struct Promise {
+    all: Rc<Cell<usize>>,
+    bytes: usize,
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.all.set(self.all.get() - self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_promised_than_there_is_and_what_is_given_up_is_there_again() {
+        let promises = Promises::new(100);
+        let (first, _second) = (promises.give(60).unwrap(), promises.give(40).unwrap());
+        assert!(promises.give(1).is_err() && promises.give(usize::MAX).is_err());
+        drop(first);
+        assert!(promises.give(61).is_err());
+        promises.give(60).unwrap();
+    }
+}
