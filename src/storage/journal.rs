@@ -171,7 +171,8 @@ impl Journal {
     /// [`commit`](Self::commit) meanwhile.
     ///
     /// # Errors
-    /// As of [`commit`](Self::commit); the journal is as it was.
+    /// As of [`commit`](Self::commit). After [`Error::Io`] the superblock may name either file, so
+    /// that neither may be appended to before another compaction.
     pub(super) async fn compact(&self, catalog: &RefCell<Catalog>) -> Result<(), Error> {
         let was = self.superblock.get();
         let now = Superblock {
@@ -183,6 +184,9 @@ impl Journal {
         *self.next.borrow_mut() = Some(Pages::new(whose(&now), 0));
         let written = self.write_catalog(catalog, &now).await;
         let next = self.next.borrow_mut().take();
+        if matches!(written, Err(Error::Io(_))) {
+            self.broken.set(true);
+        }
         written?;
         *self.current.borrow_mut() = next.expect("only this function takes it");
         self.superblock.set(now);
@@ -231,8 +235,7 @@ impl Journal {
                 let (position, length) = pages.take(&mut room);
                 (position, room.freeze(length))
             };
-            let written = self.write_pages(file, position, data).await;
-            written?;
+            self.write_pages(file, position, data).await?;
         }
     }
 

@@ -134,7 +134,10 @@ impl Volume {
         );
         for index in impossible {
             let (_, slot, chunk) = named[index];
+            let (object, generation) = catalog.name(slot);
             catalog.lose(slot, chunk);
+            // Said, or at the next start it would stand against who has the blocks by then.
+            parts.journal.append(&Record::Lost { object, generation, chunks: vec![chunk] });
             parts.counters.count(|stats| stats.corrupt_chunks += 1);
         }
         Rc::new(Self {
