@@ -6,7 +6,10 @@
 //! min(64 MiB, a sixteenth of the volume). A chunk that finds no old block appends.
 //!
 //! A device that refuses a write is left alone for a while: the volume is *off*, takes no chunks,
-//! and goes on giving what it has. Every [`PROBE_INTERVAL`] one write asks whether it is well again.
+//! and goes on giving what it has. Every ten seconds one write asks whether it is well again.
+
+mod due;
+mod home;
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,12 +19,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::due::Due;
+pub(super) use self::home::{Home, Reserved};
 use super::{
     BLOCK_BYTES, Error, Generation, ObjectId,
     allocator::Allocator,
-    catalog::{Catalog, Slot, run_of},
+    catalog::{Catalog, Slot},
     disk::{Data, Disk},
-    format::{Filled, Meta, Record},
+    format::{Meta, Record},
     journal::Journal,
     stats::Counters,
     waiters::Waiters,
@@ -34,12 +39,6 @@ const STEP_BYTES: u64 = 64 << 20;
 const ZEROS_BYTES: u64 = 256 << 10;
 /// The least kept ahead once a volume is in use.
 const AHEAD_BYTES: u64 = 1 << 20;
-
-/// Records wait so long for others to be written with, or until there are so many bytes of them.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
-const COMMIT_BYTES: usize = 64 << 10;
-/// How often a device that failed is tried again.
-const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The blocks of one device. One shard owns it.
 pub(super) struct Volume {
@@ -103,22 +102,6 @@ impl Stirred {
     pub(super) async fn wait(&self) {
         self.waiting.until(|| (), || self.is.replace(false).then_some(())).await;
     }
-}
-
-/// What is to be done when.
-#[derive(Default)]
-struct Due {
-    /// Since when records wait for their commit.
-    pending: Option<Instant>,
-    /// Since when the device holds what is not durable.
-    unsynced: Option<Instant>,
-    /// When a device that failed is tried again.
-    probe: Option<Instant>,
-    /// How many times somebody asked for everything to be durable, and how many were answered.
-    asked: u64,
-    answered: u64,
-    /// How the last answer went.
-    outcome: Option<io::ErrorKind>,
 }
 
 impl Volume {
@@ -345,39 +328,27 @@ impl Volume {
         sync_interval: Duration,
     ) -> Option<Instant> {
         if self.off.get() || self.journal.is_broken() {
-            let probe = *self.due.borrow_mut().probe.get_or_insert(now + PROBE_INTERVAL);
+            let probe = self.due.borrow_mut().probe_at(now);
             if now >= probe {
-                self.due.borrow_mut().probe = None;
+                self.due.borrow_mut().probed();
                 self.probe().await;
                 // Again: it is well now, or the next probe is to be named.
                 self.stirred.stir();
             }
-            self.answer(Some(io::ErrorKind::Other));
+            self.answer(0, Some(io::ErrorKind::Other));
             return Some(probe.max(now));
         }
-        if self.wants_commit(now) {
+        let pending_bytes = self.journal.pending_bytes();
+        if self.due.borrow_mut().wants_commit(now, pending_bytes) {
             self.commit(now).await;
         }
         if self.journal.wants_compaction(self.catalog.borrow().snapshot_bytes()) {
             self.compact().await;
         }
-        if self.wants_sync(now, sync_interval) {
+        if self.due.borrow().wants_sync(now, sync_interval) {
             self.sync_all().await;
         }
-        let due = self.due.borrow();
-        let commit = due.pending.map(|since| since + COMMIT_INTERVAL);
-        let sync = due.unsynced.map(|since| since + sync_interval);
-        [commit, sync].into_iter().flatten().min()
-    }
-
-    fn wants_commit(&self, now: Instant) -> bool {
-        let (bytes, mut due) = (self.journal.pending_bytes(), self.due.borrow_mut());
-        if bytes == 0 {
-            due.pending = None;
-            return false;
-        }
-        let since = *due.pending.get_or_insert(now);
-        now >= since + COMMIT_INTERVAL || bytes >= COMMIT_BYTES || due.asked > due.answered
+        self.due.borrow().next(sync_interval)
     }
 
     async fn commit(&self, now: Instant) {
@@ -385,9 +356,7 @@ impl Volume {
         match self.journal.commit().await {
             Ok(()) => {
                 replaced.into_iter().for_each(self.freeing());
-                let mut due = self.due.borrow_mut();
-                due.pending = None;
-                due.unsynced.get_or_insert(now);
+                self.due.borrow_mut().committed(now);
             }
             Err(error) => {
                 self.replaced.borrow_mut().extend(replaced);
@@ -411,14 +380,8 @@ impl Volume {
         }
     }
 
-    fn wants_sync(&self, now: Instant, interval: Duration) -> bool {
-        let due = self.due.borrow();
-        due.asked > due.answered || due.unsynced.is_some_and(|since| now >= since + interval)
-    }
-
     async fn sync_all(&self) {
-        let asked = self.due.borrow().asked;
-        self.due.borrow_mut().unsynced = None;
+        let questions = self.due.borrow_mut().begin_sync();
         let outcome = match self.disk.sync().await {
             Ok(()) => self.journal.sync().await,
             failed => failed,
@@ -426,17 +389,11 @@ impl Volume {
         if let Err(error) = &outcome {
             self.turn_off(error);
         }
-        self.due.borrow_mut().answered = asked;
-        self.answer(outcome.err().map(|error| error.kind()));
+        self.answer(questions, outcome.err().map(|error| error.kind()));
     }
 
-    fn answer(&self, outcome: Option<io::ErrorKind>) {
-        let mut due = self.due.borrow_mut();
-        if outcome.is_some() {
-            due.answered = due.asked;
-        }
-        due.outcome = outcome;
-        drop(due);
+    fn answer(&self, questions: u64, outcome: Option<io::ErrorKind>) {
+        self.due.borrow_mut().answer(questions, outcome);
         self.synced.wake(|()| true);
     }
 
@@ -471,15 +428,9 @@ impl Volume {
     /// # Cancellation
     /// It is made durable all the same.
     pub(super) async fn durable(&self) -> io::Result<()> {
-        let mine = {
-            let mut due = self.due.borrow_mut();
-            due.asked += 1;
-            due.asked
-        };
+        let question = self.due.borrow_mut().ask();
         self.stirred.stir();
-        let answered = || (self.due.borrow().answered >= mine).then_some(());
-        self.synced.until(|| (), answered).await;
-        self.due.borrow().outcome.map_or(Ok(()), |kind| Err(kind.into()))
+        self.synced.until(|| (), || self.due.borrow().answer_to(question)).await
     }
 
     /// Writes and syncs what is left, at the end. Nobody ticks any more.
@@ -489,140 +440,5 @@ impl Volume {
         }
         self.disk.sync().await?;
         self.journal.sync().await
-    }
-}
-
-/// One object's entry, held open. When it is dropped the entry rests, or goes if it was dropped.
-pub(super) struct Home {
-    volume: Rc<Volume>,
-    slot: Slot,
-}
-
-impl Home {
-    /// Where a chunk lies on disk.
-    pub(super) fn chunk(&self, chunk: u32) -> Option<Filled> {
-        self.volume.catalog.borrow().chunk(self.slot, chunk)
-    }
-
-    /// All chunks on disk in order.
-    pub(super) fn chunks(&self) -> Vec<Filled> {
-        self.volume.catalog.borrow().chunks(self.slot).collect()
-    }
-
-    /// Reads the blocks of a chunk.
-    pub(super) async fn read(&self, filled: &Filled) -> Result<Block, Error> {
-        let run = run_of(filled);
-        let (position, length) = (run.start * BLOCK_BYTES, (run.end - run.start) * BLOCK_BYTES);
-        self.volume.disk.read(position, length as usize, &self.volume.pool).await
-    }
-
-    /// Begins to write the blocks of a chunk; see [`Volume::store`].
-    pub(super) fn store(
-        &self,
-        bytes: Block,
-        done: impl FnOnce(io::Result<Reserved>) + 'static,
-    ) -> Result<(), Refused> {
-        self.volume.store(bytes, done)
-    }
-
-    /// Notes where a chunk lies now.
-    pub(super) fn filled(&self, reserved: Reserved, chunk: u32, part: Range<u32>, checksum: u32) {
-        let block = u32::try_from(reserved.keep().start).expect("a volume has less blocks");
-        let filled = Filled { chunk, block, part, checksum };
-        let before = self.volume.catalog.borrow_mut().fill(self.slot, &filled);
-        self.volume.replaced.borrow_mut().extend(before);
-        self.log(|object, generation| Record::Fill { object, generation, chunks: vec![filled] });
-    }
-
-    /// The disk gave back something else: the chunk is missing from now on.
-    pub(super) fn lose(&self, chunk: u32) {
-        let lost = self.volume.catalog.borrow_mut().lose(self.slot, chunk);
-        lost.into_iter().for_each(self.volume.freeing());
-        self.log(|object, generation| Record::Lost { object, generation, chunks: vec![chunk] });
-    }
-
-    /// What is said of the object.
-    pub(super) fn meta(&self) -> Meta {
-        self.volume.catalog.borrow().meta(self.slot)
-    }
-
-    /// Says something else of it.
-    pub(super) fn set_meta(&self, meta: Meta) {
-        if self.meta() != meta {
-            self.volume.catalog.borrow_mut().set_meta(self.slot, meta);
-            self.log(|object, generation| Record::Object { object, generation, meta });
-        }
-    }
-
-    /// All of it came.
-    pub(super) fn commit(&self, length: u64) {
-        let meta = Meta { length: Some(length), committed: true, ..self.meta() };
-        if self.meta() != meta {
-            self.volume.catalog.borrow_mut().set_meta(self.slot, meta);
-            self.log(|object, generation| Record::Commit { object, generation, length });
-        }
-    }
-
-    /// The object is not to be found any more; its blocks come free with this.
-    pub(super) fn discard(&self) {
-        self.volume.drop_object(self.slot);
-    }
-
-    pub(super) fn stored_bytes(&self) -> u64 {
-        self.volume.catalog.borrow().stored_bytes(self.slot)
-    }
-
-    pub(super) fn capacity_bytes(&self) -> u64 {
-        self.volume.capacity_bytes()
-    }
-
-    /// What happens to a generation that was dropped is nothing for the journal.
-    fn log(&self, record: impl FnOnce(ObjectId, Generation) -> Record) {
-        let catalog = self.volume.catalog.borrow();
-        if !catalog.is_dropped(self.slot) {
-            let (object, generation) = catalog.name(self.slot);
-            self.volume.log(&record(object, generation));
-        }
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        let volume = &self.volume;
-        // An entry of which nothing is stored says nothing that is worth keeping.
-        if volume.catalog.borrow().stored_bytes(self.slot) == 0 {
-            volume.drop_object(self.slot);
-        }
-        volume.catalog.borrow_mut().close(self.slot, &mut volume.freeing());
-    }
-}
-
-/// A run of blocks that something is written to. They are free again when this is dropped.
-pub(super) struct Reserved {
-    volume: Rc<Volume>,
-    run: Range<u64>,
-}
-
-impl Reserved {
-    /// The catalog names them now.
-    fn keep(mut self) -> Range<u64> {
-        std::mem::take(&mut self.run)
-    }
-
-    fn bytes(&self) -> usize {
-        ((self.run.end - self.run.start) * BLOCK_BYTES) as usize
-    }
-
-    /// Where it begins on the device, in bytes.
-    fn position(&self) -> u64 {
-        self.run.start * BLOCK_BYTES
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        if !self.run.is_empty() {
-            self.volume.blocks.borrow_mut().release(self.run.clone());
-        }
     }
 }

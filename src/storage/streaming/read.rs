@@ -1,0 +1,182 @@
+//! The reader's side of a resource: what is wanted, waited for, and read.
+
+use std::{ops::Range, rc::Rc};
+
+use super::{
+    Piece, StreamingResource, Wait,
+    state::{AtHand, slice_of},
+};
+use crate::{
+    bufpool::Block,
+    storage::{
+        CHUNK_BYTES, Demand, Error, Failure, Stats,
+        checksum::checksum,
+        chunk::valid,
+        format::{Filled, HEAD_CHUNK},
+    },
+};
+
+impl StreamingResource {
+    /// Says that a reader wants `range`, for as long as the guard lives.
+    pub fn demand(self: &Rc<Self>, range: Range<u64>, epoch: u64) -> DemandGuard {
+        self.state.borrow_mut().ask_anew(range.start);
+        let key = self.demands.add(Demand { range, epoch });
+        self.note_demands();
+        DemandGuard { resource: Rc::clone(self), key }
+    }
+
+    /// Waits until `range` can be read, or will not come.
+    ///
+    /// # Errors
+    /// The [`Failure`] of the fill, once the first byte of the range is missing for good.
+    ///
+    /// # Cancellation
+    /// A dropped future leaves no trace.
+    pub async fn wait_range(&self, range: Range<u64>) -> Result<Wait, Failure> {
+        let mut asked = false;
+        let look = || {
+            let found = self.state.borrow().look(&range);
+            // A reader that waits makes room for its chunk, see `is_needed`.
+            if found.is_none() && !std::mem::replace(&mut asked, true) {
+                self.fills.wake(|()| true);
+            }
+            found
+        };
+        self.readers.until(|| range.clone(), look).await
+    }
+
+    /// Bytes from `position` on, at most `max`, never across a chunk's boundary; `None` where that
+    /// byte is not here (any more): wait again.
+    ///
+    /// From memory they are shared, from the chunk being filled they are a copy shared by all who
+    /// read there, from disk they are one read of the chunk, verified. A chunk that fails its
+    /// checksum is counted and gone.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] where the pool has no block to read into.
+    ///
+    /// # Cancellation
+    /// Nothing is changed by a read that is dropped; one that had joined it reads for itself.
+    pub async fn read_at(
+        self: &Rc<Self>,
+        position: u64,
+        max: usize,
+    ) -> Result<Option<Block>, Error> {
+        let index = position / CHUNK_BYTES;
+        loop {
+            let stored = self.stored(index);
+            let at_hand = self.state.borrow_mut().at_hand(position, max, stored, &self.pool)?;
+            let stored = match at_hand {
+                AtHand::Bytes(bytes) => return Ok(Some(bytes)),
+                AtHand::Nothing => return Ok(None),
+                AtHand::OnDisk(stored) => stored,
+            };
+            if self.loading.borrow().contains(&index) {
+                let ended = || (!self.loading.borrow().contains(&index)).then_some(());
+                self.joined.until(|| index, ended).await;
+                continue;
+            }
+            let Some(piece) = self.load(&stored).await? else { return Ok(None) };
+            let bytes = slice_of(&piece, position, max);
+            self.state.borrow_mut().recent = Some(piece);
+            return Ok(bytes);
+        }
+    }
+
+    /// The response head, from disk; `None` where it is not there (any more).
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] where the pool has no block to read into.
+    pub async fn head(self: &Rc<Self>) -> Result<Option<Block>, Error> {
+        let stored = self.home.as_ref().and_then(|home| home.chunk(HEAD_CHUNK));
+        let Some(stored) = stored else { return Ok(None) };
+        Ok(self.load(&stored).await?.map(|(_, bytes)| bytes))
+    }
+
+    /// Reads a chunk from disk and verifies it; `None` where it is not what was written. Then it is
+    /// no longer present, and whoever wants it fetches it again.
+    ///
+    /// Blocks that came to another owner while they were read fail the check as rotten ones do.
+    pub(super) async fn load(&self, stored: &Filled) -> Result<Option<Piece>, Error> {
+        let Some(home) = &self.home else { return Ok(None) };
+        let index = u64::from(stored.chunk);
+        let _loading = Loading::begin(self, index);
+        let read = match home.read(stored).await {
+            Err(Error::Exhausted(exhausted)) => return Err(exhausted.into()),
+            read => read.ok(),
+        };
+        let Some(read) = read else {
+            self.lose(stored, |stats| stats.read_errors += 1);
+            return Ok(None);
+        };
+        self.counters.count(|stats| {
+            stats.reads += 1;
+            stats.read_bytes += read.len() as u64;
+        });
+        let bytes = valid(&stored.part, &read);
+        if checksum(&self.identity(stored.chunk, stored.part.clone()), &bytes) != stored.checksum {
+            self.lose(stored, |stats| stats.corrupt_chunks += 1);
+            return Ok(None);
+        }
+        Ok(Some((index * CHUNK_BYTES + u64::from(stored.part.start), bytes)))
+    }
+
+    /// The disk lost a chunk, unless it was written anew meanwhile.
+    fn lose(&self, stored: &Filled, count: impl FnOnce(&mut Stats)) {
+        let Some(home) = &self.home else { return };
+        if home.chunk(stored.chunk).as_ref() != Some(stored) {
+            return;
+        }
+        tracing::warn!(object = %self.object, chunk = stored.chunk, "a chunk on disk is lost");
+        self.counters.count(count);
+        home.lose(stored.chunk);
+        if stored.chunk != HEAD_CHUNK {
+            self.state.borrow_mut().absent(stored);
+            self.demands.note_change();
+        }
+    }
+}
+
+/// A chunk is being read from disk; those who joined go on when this is dropped.
+struct Loading<'a> {
+    resource: &'a StreamingResource,
+    index: u64,
+}
+
+impl<'a> Loading<'a> {
+    fn begin(resource: &'a StreamingResource, index: u64) -> Self {
+        resource.loading.borrow_mut().insert(index);
+        Self { resource, index }
+    }
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.resource.loading.borrow_mut().remove(&self.index);
+        self.resource.joined.wake(|index| *index == self.index);
+    }
+}
+
+/// A reader's wish for bytes; dropping it withdraws the wish.
+pub struct DemandGuard {
+    resource: Rc<StreamingResource>,
+    key: usize,
+}
+
+impl DemandGuard {
+    /// The reader wants something else now.
+    pub fn set(&self, range: Range<u64>, epoch: u64) {
+        if self.resource.demands.epoch_of(self.key) != epoch {
+            self.resource.state.borrow_mut().ask_anew(range.start);
+        }
+        self.resource.demands.replace(self.key, Demand { range, epoch });
+        self.resource.note_demands();
+    }
+}
+
+impl Drop for DemandGuard {
+    fn drop(&mut self) {
+        self.resource.demands.withdraw(self.key);
+        self.resource.note_demands();
+    }
+}

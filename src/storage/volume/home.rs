@@ -1,0 +1,154 @@
+//! An object's entry in its volume, while a resource is open on it.
+
+use std::{io, ops::Range, rc::Rc};
+
+use super::{Refused, Volume};
+use crate::{
+    bufpool::Block,
+    storage::{
+        BLOCK_BYTES, Error, Generation, ObjectId,
+        catalog::{Slot, run_of},
+        format::{Filled, Meta, Record},
+    },
+};
+
+/// One object's entry, held open. When it is dropped the entry rests, or goes if it was dropped.
+pub(in crate::storage) struct Home {
+    pub(super) volume: Rc<Volume>,
+    pub(super) slot: Slot,
+}
+
+impl Home {
+    /// Where a chunk lies on disk.
+    pub(in crate::storage) fn chunk(&self, chunk: u32) -> Option<Filled> {
+        self.volume.catalog.borrow().chunk(self.slot, chunk)
+    }
+
+    /// All chunks on disk in order.
+    pub(in crate::storage) fn chunks(&self) -> Vec<Filled> {
+        self.volume.catalog.borrow().chunks(self.slot).collect()
+    }
+
+    /// Reads the blocks of a chunk.
+    pub(in crate::storage) async fn read(&self, filled: &Filled) -> Result<Block, Error> {
+        let run = run_of(filled);
+        let (position, length) = (run.start * BLOCK_BYTES, (run.end - run.start) * BLOCK_BYTES);
+        self.volume.disk.read(position, length as usize, &self.volume.pool).await
+    }
+
+    /// Begins to write the blocks of a chunk; see [`Volume::store`].
+    pub(in crate::storage) fn store(
+        &self,
+        bytes: Block,
+        done: impl FnOnce(io::Result<Reserved>) + 'static,
+    ) -> Result<(), Refused> {
+        self.volume.store(bytes, done)
+    }
+
+    /// Notes where a chunk lies now.
+    pub(in crate::storage) fn filled(
+        &self,
+        reserved: Reserved,
+        chunk: u32,
+        part: Range<u32>,
+        checksum: u32,
+    ) {
+        let block = u32::try_from(reserved.keep().start).expect("a volume has less blocks");
+        let filled = Filled { chunk, block, part, checksum };
+        let before = self.volume.catalog.borrow_mut().fill(self.slot, &filled);
+        self.volume.replaced.borrow_mut().extend(before);
+        self.log(|object, generation| Record::Fill { object, generation, chunks: vec![filled] });
+    }
+
+    /// The disk gave back something else: the chunk is missing from now on.
+    pub(in crate::storage) fn lose(&self, chunk: u32) {
+        let lost = self.volume.catalog.borrow_mut().lose(self.slot, chunk);
+        lost.into_iter().for_each(self.volume.freeing());
+        self.log(|object, generation| Record::Lost { object, generation, chunks: vec![chunk] });
+    }
+
+    /// What is said of the object.
+    pub(in crate::storage) fn meta(&self) -> Meta {
+        self.volume.catalog.borrow().meta(self.slot)
+    }
+
+    /// Says something else of it.
+    pub(in crate::storage) fn set_meta(&self, meta: Meta) {
+        if self.meta() != meta {
+            self.volume.catalog.borrow_mut().set_meta(self.slot, meta);
+            self.log(|object, generation| Record::Object { object, generation, meta });
+        }
+    }
+
+    /// All of it came.
+    pub(in crate::storage) fn commit(&self, length: u64) {
+        let meta = Meta { length: Some(length), committed: true, ..self.meta() };
+        if self.meta() != meta {
+            self.volume.catalog.borrow_mut().set_meta(self.slot, meta);
+            self.log(|object, generation| Record::Commit { object, generation, length });
+        }
+    }
+
+    /// The object is not to be found any more; its blocks come free with this.
+    pub(in crate::storage) fn discard(&self) {
+        self.volume.drop_object(self.slot);
+    }
+
+    pub(in crate::storage) fn stored_bytes(&self) -> u64 {
+        self.volume.catalog.borrow().stored_bytes(self.slot)
+    }
+
+    pub(in crate::storage) fn capacity_bytes(&self) -> u64 {
+        self.volume.capacity_bytes()
+    }
+
+    /// What happens to a generation that was dropped is nothing for the journal.
+    fn log(&self, record: impl FnOnce(ObjectId, Generation) -> Record) {
+        let catalog = self.volume.catalog.borrow();
+        if !catalog.is_dropped(self.slot) {
+            let (object, generation) = catalog.name(self.slot);
+            self.volume.log(&record(object, generation));
+        }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let volume = &self.volume;
+        // An entry of which nothing is stored says nothing that is worth keeping.
+        if volume.catalog.borrow().stored_bytes(self.slot) == 0 {
+            volume.drop_object(self.slot);
+        }
+        volume.catalog.borrow_mut().close(self.slot, &mut volume.freeing());
+    }
+}
+
+/// A run of blocks that something is written to. They are free again when this is dropped.
+pub(in crate::storage) struct Reserved {
+    pub(super) volume: Rc<Volume>,
+    pub(super) run: Range<u64>,
+}
+
+impl Reserved {
+    /// The catalog names them now.
+    fn keep(mut self) -> Range<u64> {
+        std::mem::take(&mut self.run)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        ((self.run.end - self.run.start) * BLOCK_BYTES) as usize
+    }
+
+    /// Where it begins on the device, in bytes.
+    pub(super) fn position(&self) -> u64 {
+        self.run.start * BLOCK_BYTES
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if !self.run.is_empty() {
+            self.volume.blocks.borrow_mut().release(self.run.clone());
+        }
+    }
+}
