@@ -3,9 +3,12 @@
 use std::{
     cell::{Cell, OnceCell},
     ops::Range,
+    pin::pin,
     rc::Rc,
+    time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures_lite::future;
 use url::Url;
 
@@ -24,6 +27,10 @@ use crate::{
 
 /// How far ahead of the write position room is made in the cache.
 const ROOM_BYTES: u64 = 1 << 20;
+
+/// A chunk that is still partial so long after its first byte is written as it is (RULES 7): what
+/// comes slowly outlives a crash like what comes fast.
+const PARTIAL: Duration = Duration::from_millis(500);
 
 /// Where a resource comes from.
 pub(super) struct Provenance {
@@ -239,12 +246,14 @@ impl Fill {
         }
         self.learn(head)?;
         let resource = &self.asset().resource;
-        while let Some(bytes) = download.chunk().await.map_err(Failure::new)? {
+        let mut partial = None;
+        while let Some(bytes) = self.next(&mut download, course.position(), &mut partial).await? {
             let (position, length) = (course.position(), bytes.len() as u64);
             self.check_length(position + length)?;
             self.make_room(position, length);
             self.write(position, &bytes).await?;
             course.move_to(position + length);
+            partial = partial_since(partial, position..position + length, runtime::now());
             self.fetched_bytes.set(self.fetched_bytes.get() + length);
             if !self.asset().is_leased() {
                 // Whether it goes on for nobody is asked anew with each piece of it.
@@ -259,6 +268,26 @@ impl Fill {
             resource.set_length(length).map_err(Failure::new)?;
         }
         self.end().await
+    }
+
+    /// The next bytes of a download at `position`. The chunk before it is not kept waiting for them
+    /// longer than it may have been `partial`.
+    async fn next(
+        &self,
+        download: &mut Download,
+        position: u64,
+        partial: &mut Option<Instant>,
+    ) -> Result<Option<Bytes>, Failure> {
+        let mut bytes = pin!(download.chunk());
+        if let Some(since) = *partial {
+            let left = PARTIAL.saturating_sub(since.elapsed());
+            if let Ok(bytes) = runtime::timeout(left, bytes.as_mut()).await {
+                return bytes.map_err(Failure::new);
+            }
+            *partial = None;
+            self.asset().resource.save(position - 1);
+        }
+        bytes.await.map_err(Failure::new)
     }
 
     /// What one fetch wrote is whole, and perhaps with it the resource.
@@ -344,6 +373,14 @@ impl Fill {
         self.store.forget(self.asset());
         self.asset().resource.fail(failure.clone());
     }
+}
+
+/// Since when the last chunk of a fetch has been partial, after `written` came `now`; `None` where it
+/// is full.
+fn partial_since(before: Option<Instant>, written: Range<u64>, now: Instant) -> Option<Instant> {
+    let is_same_chunk = written.start / CHUNK_BYTES == written.end / CHUNK_BYTES;
+    let since = before.filter(|_| is_same_chunk).unwrap_or(now);
+    (!written.end.is_multiple_of(CHUNK_BYTES)).then_some(since)
 }
 
 /// Whether the bytes that are here are not to be trusted, or not to be completed, any more.

@@ -24,7 +24,7 @@ use crate::{
     bufpool::{self, BufPool},
     net::{self, Client, Origin, Resolver, Roots, Table},
     runtime::{self, Queue, now, sleep, spawn, timeout, yield_now},
-    storage::{CHUNK_BYTES, Disk, Failure, Sim, Volumes, random::Random},
+    storage::{BLOCK_BYTES, CHUNK_BYTES, Disk, Failure, Sim, VolumeIndex, Volumes, random::Random},
     stream::Reader,
 };
 
@@ -561,4 +561,31 @@ fn where_memory_runs_short_little_is_asked_for_ahead_of_its_need() {
         read(&mut reader, 0..9, 1).await.unwrap();
         assert!(ahead() >= 4 * CHUNK_BYTES, "{}", ahead());
     });
+}
+
+/// An origin that stands still in the middle of a chunk, or gives it by and by.
+#[test]
+fn a_chunk_that_comes_slowly_is_on_disk_before_it_is_full() {
+    let song = Song { pace_bytes: 100, ..Song::new(80 * KIB + 77) };
+    let origin = Slow::start(song);
+    let state = Arc::clone(&origin.state);
+    story(&origin, move |world| begin_slowly(world, Arc::clone(&state)));
+    assert_eq!(origin.asked(), [0], "what was written early was not asked for again");
+}
+
+async fn begin_slowly(world: World, state: Arc<State>) {
+    let mut reader = world.open().await.unwrap();
+    read(&mut reader, 0..1, 1).await.unwrap();
+    let volumes = world.files.store().volumes().clone();
+    let stored = || volumes.objects(VolumeIndex(0)).iter().map(|o| o.stored_bytes).sum::<u64>();
+    let (began, head) = (now(), BLOCK_BYTES);
+    while stored() <= head {
+        assert!(began.elapsed() < PATIENCE, "it is not written");
+        sleep(Duration::from_millis(2)).await;
+    }
+    state.change(|song| song.pace_bytes = u64::MAX);
+    let sent = state.sent_bytes.load(Ordering::SeqCst) as u64;
+    assert!(sent < CHUNK_BYTES, "{sent} bytes are no partial chunk");
+    let (end, failure) = follow(&mut reader, 0, 1).await;
+    assert!(failure.is_none() && end == 80 * KIB + 77, "{failure:?} at {end}");
 }

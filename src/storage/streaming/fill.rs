@@ -84,6 +84,17 @@ impl StreamingResource {
         self.fills.until(|| (), || self.has_room(position / CHUNK_BYTES).then_some(())).await
     }
 
+    /// Sends the chunk that `position` lies in to the disk as it is, though it is not full: its bytes
+    /// came a while ago, and are to outlive a crash. More of it can be written all the same; then
+    /// what is on disk is read again, and written anew elsewhere.
+    pub fn save(self: &Rc<Self>, position: u64) {
+        let index = position / CHUNK_BYTES;
+        let may_go = |state: &State| state.caching && state.partial().contains(&index);
+        if may_go(&self.state.borrow()) {
+            self.freeze(index);
+        }
+    }
+
     /// Sends what an ended fill left, chunks that are not full, to the disk with their valid part,
     /// and waits until all writes have ended. Whether the disk took them is in
     /// [`is_cached`](Self::is_cached) and [`Stats`](crate::storage::Stats): no byte is lost to readers.
