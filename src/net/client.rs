@@ -22,7 +22,7 @@ use url::{Host, Url};
 use super::{
     Answer, Ask, Body, Error, Hops, Options, Origin, Resolver, Roots, Validator,
     address::is_allowed,
-    connection::{Connection, NoBody},
+    connection::{Connection, Outgoing},
     pool::{Lease, Pool, Slot},
     redirect::is_redirect,
     retry::{Attempts, Policy, SILENT_RETRIES, retry_after},
@@ -138,6 +138,11 @@ impl Client {
     /// Counters since the start.
     pub fn stats(&self) -> Stats {
         self.inner.stats.get()
+    }
+
+    /// What it was told.
+    pub(super) fn options(&self) -> &Options {
+        &self.inner.options
     }
 
     pub(super) fn attempts(&self) -> Attempts {
@@ -268,7 +273,7 @@ impl Client {
     }
 
     /// A connection with the server of `url`, and whether it has served a request before.
-    async fn lease(
+    pub(super) async fn lease(
         &self,
         origin: &Origin,
         url: &Url,
@@ -325,7 +330,7 @@ impl Client {
         runtime::timeout(limit, self.inner.resolver.resolve(name)).await.unwrap_or(Err(Error::Dns))
     }
 
-    fn count(&self, change: impl FnOnce(&mut Stats)) {
+    pub(super) fn count(&self, change: impl FnOnce(&mut Stats)) {
         let mut stats = self.inner.stats.get();
         change(&mut stats);
         self.inner.stats.set(stats);
@@ -342,7 +347,12 @@ impl Client {
 }
 
 /// The request for `url`, with the origin's own headers only `at_home`.
-fn request(origin: &Origin, url: &Url, at_home: bool, ask: &Ask) -> Result<Request<NoBody>, Error> {
+fn request(
+    origin: &Origin,
+    url: &Url,
+    at_home: bool,
+    ask: &Ask,
+) -> Result<Request<Outgoing>, Error> {
     let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
     let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
     let mut request = Request::get(target)
@@ -350,7 +360,7 @@ fn request(origin: &Origin, url: &Url, at_home: bool, ask: &Ask) -> Result<Reque
         .header(USER_AGENT, concat!("kithara/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, "*/*")
         .header(ACCEPT_ENCODING, "identity")
-        .body(NoBody)
+        .body(Outgoing::default())
         .map_err(|_| Error::Path("cannot be a request target"))?;
     let headers = request.headers_mut();
     if at_home {

@@ -29,7 +29,7 @@ const HYPER_LEAST_BUFFER: usize = 8 << 10;
 
 /// An open connection. Dropping it cancels its task, which closes the socket.
 pub(super) struct Connection {
-    sender: SendRequest<NoBody>,
+    sender: SendRequest<Outgoing>,
     peer: IpAddr,
     _driver: Task<()>,
 }
@@ -85,7 +85,7 @@ impl Connection {
     /// Sends a request and waits for the head of its answer. The caller limits the time.
     pub(super) async fn send(
         &mut self,
-        request: Request<NoBody>,
+        request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, Error> {
         // After an answer's last byte its task needs one more turn before it takes a request.
         self.sender.ready().await.map_err(|error| failure(&error))?;
@@ -180,26 +180,27 @@ impl Write for Wire {
     }
 }
 
-/// The body of a GET: none. Saying so keeps hyper from announcing a length or chunks.
-#[derive(Debug)]
-pub(super) struct NoBody;
+/// The body of a request, known as a whole; a GET has none. Saying how long it is keeps hyper from
+/// announcing chunks, and of a GET any length.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing(pub(super) Option<Bytes>);
 
-impl Body for NoBody {
+impl Body for Outgoing {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(None)
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        true
+        self.0.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(0)
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
     }
 }

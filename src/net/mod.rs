@@ -11,6 +11,7 @@
 //! | `redirect`(P), `retry`(P) | where on, and when again |
 //! | `answer`(P), `content_range`(P), `validator`(P) | what the head of an answer proves |
 //! | `client` | one question: resolve, check, connect, send, judge |
+//! | `call` | one request with any method, to the operator's listener of a node |
 //! | `body`, `download` | the bytes of one answer; of one resource |
 //! | `pool`, `permits`, `connection` | connections: kept, counted, driven |
 //! | `tls`, `dns` | rustls over our sockets; `getaddrinfo` off the core |
@@ -23,6 +24,7 @@
 mod address;
 mod answer;
 mod body;
+mod call;
 mod client;
 mod connection;
 mod content_range;
@@ -44,6 +46,7 @@ mod tests;
 pub use address::is_allowed;
 pub use answer::{Answer, Ask};
 pub use body::Body;
+pub use call::Called;
 pub use client::{Client, Head, Response, Stats};
 pub use content_range::ContentRange;
 pub use dns::{Resolver, System, Table};

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{
     Error,
-    connection::{Connection, NoBody},
+    connection::{Connection, Outgoing},
     permits::{Permit, Permits},
 };
 use crate::runtime::{self, Queue, Task};
@@ -154,7 +154,7 @@ pub(super) struct Lease {
 impl Lease {
     pub(super) async fn send(
         &mut self,
-        request: Request<NoBody>,
+        request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, Error> {
         self.connection.send(request).await
     }
