@@ -13,7 +13,6 @@
 
 mod head;
 mod key;
-pub mod policy;
 mod store;
 
 pub use head::Head;

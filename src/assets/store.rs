@@ -12,15 +12,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{
-    Head, Key,
-    policy::{Kind, Policy},
-};
+use super::{Head, Key};
 use crate::{
     bufpool::Exhausted,
     runtime::{self, event::Event},
     storage::{
         Error, Failure, Generation, ObjectId, Said, StreamingResource, VolumeIndex, Volumes,
+        policy::{Kind, Policy},
     },
 };
 

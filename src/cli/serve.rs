@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{ExitCode, Failure, ServeArgs, preflight, start_log};
 use crate::{
-    assets::{self, policy},
+    assets,
     config::{self, Config, Merged, Source},
     decode, demo,
     file::Library,
@@ -16,6 +16,7 @@ use crate::{
         self, Ready, Tell, connection,
         guard::{Limits, patience::Patience},
     },
+    storage::policy,
 };
 
 /// Runs a node until a signal ends it.

@@ -65,6 +65,7 @@ mod error;
 pub mod format;
 mod journal;
 mod pages;
+pub mod policy;
 #[cfg(test)]
 pub(crate) mod random;
 mod range_set;

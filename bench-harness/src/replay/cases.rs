@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kithara::assets::policy::Kind;
+use kithara::storage::policy::Kind;
 
 use super::{Ratio, Trace, belady, replay};
 

@@ -13,9 +13,9 @@ use std::collections::HashSet;
 
 use belady::belady;
 pub use cases::{check, measure};
-use kithara::{
-    assets::policy::{Kind, Policy},
-    storage::ObjectId,
+use kithara::storage::{
+    ObjectId,
+    policy::{Kind, Policy},
 };
 use trace::Trace;
 pub use trace::{generated, recorded};

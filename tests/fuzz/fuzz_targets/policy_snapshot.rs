@@ -3,9 +3,9 @@
 
 #![no_main]
 
-use kithara::{
-    assets::policy::{Kind, PIECE_BYTES, Policy},
-    storage::ObjectId,
+use kithara::storage::{
+    ObjectId,
+    policy::{Kind, PIECE_BYTES, Policy},
 };
 use libfuzzer_sys::fuzz_target;
 

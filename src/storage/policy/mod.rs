@@ -1,10 +1,11 @@
-//! Which object leaves a full volume: S3-FIFO, or the least recently used.
+//! Which object leaves a full store: S3-FIFO, or the least recently used.
 //!
 //! Pure: no I/O, no clock, no executor.
 //!
-//! One [`Policy`] per volume knows every object in it, its bytes, how often it was used, and its
-//! place in the queues. The store tells it what happens and asks for a [victim](Policy::victim)
-//! when bytes are wanted.
+//! A [`Policy`] knows every object of its store, its bytes, how often it was used, and its place in
+//! the queues. The store tells it what happens and asks for a [victim](Policy::victim) when bytes
+//! are wanted. There are two kinds of stores: a volume, whose objects are those of the cache, and the
+//! tier in memory, whose objects are chunks of them. What they have in common is a [`Name`].
 //!
 //! # S3-FIFO
 //!
@@ -53,7 +54,7 @@ mod slots;
 mod snapshot;
 
 use ghosts::Ghosts;
-use nodes::{MOST_USES, Nodes, Place, Slot, fingerprint};
+use nodes::{MOST_USES, Nodes, Place, Slot};
 pub use snapshot::{PIECE_BYTES, Remembered};
 
 use crate::storage::ObjectId;
@@ -75,19 +76,41 @@ pub enum Kind {
     Lru,
 }
 
-/// The objects of one volume in the order in which they leave it.
+/// What tells the objects of one store apart.
+pub trait Name: Copy + Eq {
+    /// 32 bits that stand for an object: in the index, among the ghosts, in a snapshot. Two objects
+    /// that share them are told apart in the index, and elsewhere take each other's place, which
+    /// costs no more than a worse guess.
+    fn fingerprint(self) -> u32;
+}
+
+impl Name for ObjectId {
+    fn fingerprint(self) -> u32 {
+        // Ids of one volume agree in some bits, and those of a test in most.
+        mix(self.0 as u64 ^ ((self.0 >> 64) as u64).rotate_left(32))
+    }
+}
+
+/// 32 bits of which each depends on all of `bits`.
+pub(super) fn mix(bits: u64) -> u32 {
+    let mixed = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    (mixed >> 32) as u32
+}
+
+/// The objects of one store in the order in which they leave it.
 #[derive(Debug, Clone)]
-pub struct Policy {
+pub struct Policy<N = ObjectId> {
     kind: Kind,
     capacity_bytes: u64,
-    nodes: Nodes,
+    nodes: Nodes<N>,
     ghosts: Ghosts,
     /// What happened since the last snapshot was encoded.
     changes: u64,
 }
 
-impl Policy {
-    /// That of an empty volume of `capacity_bytes`.
+impl<N: Name> Policy<N> {
+    /// That of an empty store of `capacity_bytes`.
     pub fn new(kind: Kind, capacity_bytes: u64) -> Self {
         let (nodes, ghosts) = (Nodes::default(), Ghosts::default());
         Self { kind, capacity_bytes, nodes, ghosts, changes: 0 }
@@ -95,12 +118,12 @@ impl Policy {
 
     /// A new object. What was evicted not long ago is not on trial again. Of one that is there
     /// already, only the bytes are noted.
-    pub fn insert(&mut self, object: ObjectId, bytes: u64) {
+    pub fn insert(&mut self, object: N, bytes: u64) {
         if self.nodes.find(object).is_some() {
             return self.resize(object, bytes);
         }
         let is_proven = match self.kind {
-            Kind::S3Fifo => self.ghosts.take(fingerprint(object)),
+            Kind::S3Fifo => self.ghosts.take(object.fingerprint()),
             Kind::Lru => true,
         };
         let place = if is_proven { Place::Main } else { Place::Small };
@@ -109,14 +132,14 @@ impl Policy {
     }
 
     /// An object takes so many bytes now.
-    pub fn resize(&mut self, object: ObjectId, bytes: u64) {
+    pub fn resize(&mut self, object: N, bytes: u64) {
         if let Some(slot) = self.nodes.find(object) {
             self.nodes.set_bytes(slot, bytes);
         }
     }
 
     /// A hit: somebody opened an object that was there.
-    pub fn touch(&mut self, object: ObjectId) {
+    pub fn touch(&mut self, object: N) {
         let Some(slot) = self.nodes.find(object) else { return };
         match self.kind {
             Kind::S3Fifo => {
@@ -132,7 +155,7 @@ impl Policy {
     }
 
     /// An object is gone for another reason than room. It leaves no ghost.
-    pub fn remove(&mut self, object: ObjectId) {
+    pub fn remove(&mut self, object: N) {
         if let Some(slot) = self.nodes.find(object) {
             self.nodes.remove(slot);
             self.changes += 1;
@@ -144,7 +167,7 @@ impl Policy {
     /// A search ends: an object is set aside once, moves up once, goes around as often as it was
     /// used, and each was paid for by an insertion or a hit. Only where nothing in the queues may
     /// go, all that is held is asked.
-    pub fn victim(&mut self, mut may_go: impl FnMut(ObjectId) -> bool) -> Option<ObjectId> {
+    pub fn victim(&mut self, mut may_go: impl FnMut(N) -> bool) -> Option<N> {
         self.release(ASKED_AGAIN, &mut may_go);
         let mut asked_all = false;
         loop {
@@ -155,7 +178,7 @@ impl Policy {
                 self.release(usize::MAX, &mut may_go);
                 continue;
             };
-            let object = self.nodes.object(slot);
+            let object = self.nodes.name(slot);
             if self.stays(slot, place) {
                 continue;
             }
@@ -165,6 +188,11 @@ impl Policy {
             }
             self.nodes.make_newest(slot, place.held());
         }
+    }
+
+    /// The store holds so many bytes from now on.
+    pub fn set_capacity(&mut self, capacity_bytes: u64) {
+        self.capacity_bytes = capacity_bytes;
     }
 
     /// Bytes of all objects.
@@ -189,11 +217,11 @@ impl Policy {
 
     /// Asks up to `count` of each kind of the held, the longest held first, and returns those that
     /// may go to their places.
-    fn release(&mut self, count: usize, may_go: &mut impl FnMut(ObjectId) -> bool) {
+    fn release(&mut self, count: usize, may_go: &mut impl FnMut(N) -> bool) {
         for (held, place) in [(Place::SmallHeld, Place::Small), (Place::MainHeld, Place::Main)] {
             for _ in 0..self.nodes.queue(held).len.min(count) {
                 let slot = self.nodes.oldest(held).expect("the queue is as long as it says");
-                if may_go(self.nodes.object(slot)) {
+                if may_go(self.nodes.name(slot)) {
                     self.nodes.make_oldest(slot, place);
                 } else {
                     self.nodes.make_newest(slot, held);
@@ -240,7 +268,7 @@ impl Policy {
     }
 
     fn evict(&mut self, slot: Slot) {
-        let ghost = fingerprint(self.nodes.object(slot));
+        let ghost = self.nodes.name(slot).fingerprint();
         self.nodes.remove(slot);
         if self.kind == Kind::S3Fifo {
             self.ghosts.insert(ghost, self.len());

@@ -5,8 +5,7 @@
 //! A node takes 32 bytes and its entry in the index 5.3 to 10.7, so an object is known at about 40
 //! bytes and moved between queues, found and forgotten in constant time.
 
-use super::slots::Slots;
-use crate::storage::ObjectId;
+use super::{Name, slots::Slots};
 
 /// No node: the end of a queue.
 const NONE: u32 = u32::MAX;
@@ -49,9 +48,8 @@ impl Place {
 
 /// One object.
 #[derive(Debug, Clone, Copy)]
-struct Node {
-    /// The object's id in two halves: a `u128` would be aligned to 16 and leave a gap.
-    object: [u64; 2],
+struct Node<N> {
+    name: N,
     /// Bytes above, uses and place in the lowest [`LOW_BITS`].
     word: u64,
     newer: u32,
@@ -59,11 +57,7 @@ struct Node {
     older: u32,
 }
 
-impl Node {
-    fn object(&self) -> ObjectId {
-        ObjectId(u128::from(self.object[1]) << 64 | u128::from(self.object[0]))
-    }
-
+impl<N> Node<N> {
     fn bytes(&self) -> u64 {
         self.word >> LOW_BITS
     }
@@ -97,27 +91,27 @@ const NO_QUEUE: Queue = Queue { newest: NONE, oldest: NONE, len: 0, bytes: 0 };
 
 /// All objects of a volume.
 #[derive(Debug, Clone)]
-pub(super) struct Nodes {
-    nodes: Vec<Node>,
+pub(super) struct Nodes<N> {
+    nodes: Vec<Node<N>>,
     free: u32,
     index: Slots,
     queues: [Queue; 4],
 }
 
-impl Default for Nodes {
+impl<N> Default for Nodes<N> {
     fn default() -> Self {
         Self { nodes: Vec::new(), free: NONE, index: Slots::default(), queues: [NO_QUEUE; 4] }
     }
 }
 
-impl Nodes {
+impl<N: Name> Nodes<N> {
     /// What that queue holds.
     pub(super) fn queue(&self, place: Place) -> &Queue {
         &self.queues[place as usize]
     }
 
-    pub(super) fn find(&self, object: ObjectId) -> Option<Slot> {
-        self.index.find(fingerprint(object), |slot| self.object(slot) == object)
+    pub(super) fn find(&self, name: N) -> Option<Slot> {
+        self.index.find(name.fingerprint(), |slot| self.name(slot) == name)
     }
 
     /// An object of that queue whose fingerprint is `fingerprint` but for its lowest bits.
@@ -133,8 +127,8 @@ impl Nodes {
         self.index.find(fingerprint, is_meant)
     }
 
-    pub(super) fn object(&self, slot: Slot) -> ObjectId {
-        self.nodes[slot as usize].object()
+    pub(super) fn name(&self, slot: Slot) -> N {
+        self.nodes[slot as usize].name
     }
 
     pub(super) fn bytes(&self, slot: Slot) -> u64 {
@@ -160,13 +154,12 @@ impl Nodes {
     }
 
     /// Adds an object that is not known yet, as the newest of a queue.
-    pub(super) fn insert(&mut self, object: ObjectId, bytes: u64, place: Place) {
-        let halves = [object.0 as u64, (object.0 >> 64) as u64];
-        let mut node = Node { object: halves, word: 0, newer: NONE, older: NONE };
+    pub(super) fn insert(&mut self, name: N, bytes: u64, place: Place) {
+        let mut node = Node { name, word: 0, newer: NONE, older: NONE };
         node.set(bytes.min(MOST_BYTES), 0, place);
         let slot = self.new_slot(node);
         let nodes = &self.nodes;
-        self.index.insert(slot, |slot| fingerprint(nodes[slot as usize].object()));
+        self.index.insert(slot, |slot| nodes[slot as usize].name.fingerprint());
         self.link_newest(slot, place);
     }
 
@@ -174,7 +167,7 @@ impl Nodes {
     pub(super) fn remove(&mut self, slot: Slot) {
         self.unlink(slot);
         let nodes = &self.nodes;
-        self.index.remove(slot, |slot| fingerprint(nodes[slot as usize].object()));
+        self.index.remove(slot, |slot| nodes[slot as usize].name.fingerprint());
         self.nodes[slot as usize].older = self.free;
         self.free = slot;
     }
@@ -206,14 +199,14 @@ impl Nodes {
 
     /// Memory it takes, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.nodes.capacity() * size_of::<Node>() + self.index.memory_bytes()
+        self.nodes.capacity() * size_of::<Node<N>>() + self.index.memory_bytes()
     }
 
     fn hash(&self, slot: Slot) -> u32 {
-        fingerprint(self.object(slot))
+        self.name(slot).fingerprint()
     }
 
-    fn new_slot(&mut self, node: Node) -> Slot {
+    fn new_slot(&mut self, node: Node<N>) -> Slot {
         if self.free != NONE {
             let slot = self.free;
             self.free = self.nodes[slot as usize].older;
@@ -271,38 +264,28 @@ impl Nodes {
     }
 }
 
-/// 32 bits that stand for an object: in the index, among the ghosts, in a snapshot. Two objects that
-/// share them are told apart in the index, and elsewhere take each other's place, which costs no
-/// more than a worse guess.
-pub(super) fn fingerprint(object: ObjectId) -> u32 {
-    let (low, high) = (object.0 as u64, (object.0 >> 64) as u64);
-    // Ids of one volume agree in some bits, and those of a test in most: all go into the upper half.
-    let mixed = (low ^ high.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    (mixed >> 32) as u32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::ObjectId;
 
     #[test]
     fn a_node_takes_thirty_two_bytes() {
-        assert_eq!(size_of::<Node>(), 32);
+        assert_eq!(size_of::<Node<ObjectId>>(), 32);
     }
 
     #[test]
     fn a_queue_keeps_its_order_and_its_sums() {
         let mut nodes = Nodes::default();
         (1..=5).for_each(|id| nodes.insert(ObjectId(id), 10 * id as u64, Place::Small));
-        let slot = |nodes: &Nodes, id| nodes.find(ObjectId(id)).unwrap();
+        let slot = |nodes: &Nodes<ObjectId>, id| nodes.find(ObjectId(id)).unwrap();
         nodes.make_newest(slot(&nodes, 2), Place::Small);
         nodes.make_oldest(slot(&nodes, 5), Place::Small);
         nodes.make_oldest(slot(&nodes, 3), Place::Main);
         nodes.remove(slot(&nodes, 1));
         nodes.set_bytes(slot(&nodes, 4), 1);
         nodes.insert(ObjectId(6), 60, Place::Main);
-        let ids = |place| -> Vec<_> { nodes.in_order(place).map(|s| nodes.object(s).0).collect() };
+        let ids = |place| -> Vec<_> { nodes.in_order(place).map(|s| nodes.name(s).0).collect() };
         assert_eq!(ids(Place::Small), [5, 4, 2]);
         assert_eq!(ids(Place::Main), [3, 6]);
         let sums = |place| (nodes.queue(place).len, nodes.queue(place).bytes);

@@ -148,7 +148,8 @@ impl Model {
         let main = main.map(|k| Remembered::Main { object: ObjectId(k.0), uses: k.2 });
         let small = small.map(|k| Remembered::Small { object: ObjectId(k.0), uses: k.2 });
         let ghosts = self.ghosts.iter().flatten();
-        let ghosts = ghosts.map(|id| Remembered::Ghost { fingerprint: fingerprint(ObjectId(*id)) });
+        let ghosts =
+            ghosts.map(|id| Remembered::Ghost { fingerprint: ObjectId(*id).fingerprint() });
         main.chain(small).chain(ghosts).collect()
     }
 }
@@ -452,7 +453,7 @@ fn a_snapshot_of_the_other_policy_is_of_use() {
     (0..50).for_each(|id| (0..3).for_each(|_| policy.touch(ObjectId(id))));
     assert_eq!(policy.victim(|_| true), Some(ObjectId(50)));
     let lru = Policy::restore(Kind::Lru, 1000, policy.encode(), objects(0..100));
-    let in_order: Vec<_> = lru.nodes.in_order(Place::Main).map(|s| lru.nodes.object(s).0).collect();
+    let in_order: Vec<_> = lru.nodes.in_order(Place::Main).map(|s| lru.nodes.name(s).0).collect();
     assert_eq!(in_order[..50], (0..50).collect::<Vec<_>>(), "main comes before the trial");
     assert!(lru.snapshot().all(|r| matches!(r, Remembered::Main { uses: 0, .. })));
 }

@@ -113,7 +113,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::assets::policy::tests::Random;
+    use crate::storage::policy::tests::Random;
 
     /// Few hashes, so that runs are long and wrap around the end.
     fn hash(slot: u32) -> u32 {

@@ -25,7 +25,7 @@
 //! follows from its position: main, then small, then ghosts, each oldest first. A tear in the
 //! journal costs the snapshot it hits, and the one before it counts.
 
-use super::{Ghosts, Kind, MOST_USES, Nodes, Place, Policy, fingerprint};
+use super::{Ghosts, Kind, MOST_USES, Name, Nodes, Place, Policy};
 use crate::storage::ObjectId;
 
 /// The longest piece, in bytes.
@@ -65,7 +65,7 @@ impl Remembered {
     fn entry(self) -> u32 {
         match self {
             Self::Main { object, uses } | Self::Small { object, uses } => {
-                fingerprint(object) & !u32::from(MOST_USES) | u32::from(uses)
+                object.fingerprint() & !u32::from(MOST_USES) | u32::from(uses)
             }
             Self::Ghost { fingerprint } => fingerprint,
         }
@@ -76,7 +76,7 @@ impl Policy {
     /// All objects and ghosts: the main queue, the small one, the ghosts, each oldest first. What is
     /// held stands where it returns to, as the oldest of its queue.
     pub fn snapshot(&self) -> impl Iterator<Item = Remembered> {
-        let with_uses = |slot| (self.nodes.object(slot), self.nodes.uses(slot));
+        let with_uses = |slot| (self.nodes.name(slot), self.nodes.uses(slot));
         let of = move |held, place| {
             self.nodes.in_order(held).chain(self.nodes.in_order(place)).map(with_uses)
         };
@@ -149,7 +149,7 @@ impl Policy {
 const UNNAMED: Place = Place::SmallHeld;
 
 /// Puts what a snapshot names where it says, with its uses.
-fn place_named(nodes: &mut Nodes, whole: &Whole, kind: Kind) {
+fn place_named(nodes: &mut Nodes<ObjectId>, whole: &Whole, kind: Kind) {
     let main = whole.main().iter().map(|entry| (entry, Place::Main));
     let small = whole.small().iter().map(|entry| (entry, Place::Small));
     for (entry, place) in main.chain(small) {
@@ -166,7 +166,7 @@ fn place_named(nodes: &mut Nodes, whole: &Whole, kind: Kind) {
 }
 
 /// Objects that came after the snapshot are the newest.
-fn place_others(nodes: &mut Nodes, kind: Kind) {
+fn place_others(nodes: &mut Nodes<ObjectId>, kind: Kind) {
     let place = if kind == Kind::Lru { Place::Main } else { Place::Small };
     while let Some(slot) = nodes.oldest(UNNAMED) {
         nodes.make_newest(slot, place);

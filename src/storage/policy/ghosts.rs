@@ -83,7 +83,7 @@ fn at(fingerprints: &VecDeque<u32>, first: u32, number: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assets::policy::tests::Random;
+    use crate::storage::policy::tests::Random;
 
     #[test]
     fn random_histories_agree_with_a_list() {
