@@ -1,7 +1,9 @@
 //! Blocks on loan: written by one owner, then shared.
 //!
 //! The count of references lies in the slot beside the memory, and slots are recycled with it, so
-//! taking, freezing, sharing and dropping a block allocates nothing.
+//! taking, freezing, sharing and dropping a block allocates nothing. One bit of the same word says
+//! that a keeper holds one of the references: so it is always known, without asking anybody, which
+//! blocks nobody but their keeper holds, and the pool counts those as its own to call in.
 
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
@@ -21,8 +23,14 @@ use super::pool::{Class, Home};
 /// Direct I/O wants buffers, positions and lengths aligned to this.
 const ALIGNMENT: usize = 4096;
 
+/// In the word of references: one of them is that of a keeper.
+const SPARE: usize = 1 << (usize::BITS - 1);
+/// The word of a block that its keeper alone holds.
+const IDLE: usize = SPARE | 1;
+
 /// One piece of memory and the count of those who read it. Lives until its pool gives it back.
 pub(super) struct Slot {
+    /// How many there are, and [`SPARE`].
     references: AtomicUsize,
     class: Class,
     memory: NonNull<u8>,
@@ -158,6 +166,11 @@ impl Block {
         Bytes::from_owner(self)
     }
 
+    /// What the pool counts for it: the whole of its class.
+    pub fn loan_bytes(&self) -> usize {
+        self.slot().class.bytes()
+    }
+
     fn slot(&self) -> &Slot {
         // SAFETY: the slot lives until the last `Block` gives it back, and this is one.
         unsafe { self.slot.as_ref() }
@@ -166,20 +179,68 @@ impl Block {
 
 impl Clone for Block {
     fn clone(&self) -> Self {
-        self.slot().references.fetch_add(1, Ordering::Relaxed);
+        if self.slot().references.fetch_add(1, Ordering::Relaxed) == IDLE {
+            self.home.no_longer_idle(self.loan_bytes());
+        }
         Block { slot: self.slot, home: Arc::clone(&self.home), start: self.start, end: self.end }
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if self.slot().references.fetch_sub(1, Ordering::Release) != 1 {
-            return;
+        // Who is not the last may not look at the slot after it let go: the last may be gone too.
+        let bytes = self.loan_bytes();
+        match self.slot().references.fetch_sub(1, Ordering::Release) {
+            1 => {}
+            before if before == IDLE + 1 => return self.home.idle(bytes),
+            _ => return,
         }
         fence(Ordering::Acquire);
         // SAFETY: leaked in `freeze`, and the count that reached zero says this is the last one.
         let slot = unsafe { Box::from_raw(self.slot.as_ptr()) };
         self.home.take_back(slot);
+    }
+}
+
+/// A block that is kept only as long as nobody else needs its memory. Whoever keeps such blocks
+/// gives them up when the pool [asks](super::BufPool::on_shortage).
+///
+/// While others hold the block as well it is in use, and giving it up frees nothing. A block is kept
+/// by one keeper at a time.
+pub struct Spare(Block);
+
+impl Spare {
+    /// Keeps `block`.
+    pub fn new(block: Block) -> Self {
+        let before = block.slot().references.fetch_or(SPARE, Ordering::Relaxed);
+        debug_assert!(before & SPARE == 0, "a block has one keeper");
+        if before == 1 {
+            block.home.idle(block.loan_bytes());
+        }
+        Self(block)
+    }
+
+    /// The block, for who wants to read it.
+    pub fn block(&self) -> Block {
+        self.0.clone()
+    }
+
+    /// Whether nobody else holds it now.
+    pub fn is_idle(&self) -> bool {
+        self.0.slot().references.load(Ordering::Relaxed) == IDLE
+    }
+
+    /// What the pool counts for it.
+    pub fn loan_bytes(&self) -> usize {
+        self.0.loan_bytes()
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if self.0.slot().references.fetch_and(!SPARE, Ordering::Relaxed) == IDLE {
+            self.0.home.no_longer_idle(self.0.loan_bytes());
+        }
     }
 }
 

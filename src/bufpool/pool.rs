@@ -1,14 +1,28 @@
 //! The slab: free blocks by size class, and the budget that bounds them all.
+//!
+//! Of the blocks on loan some are *idle*: their keeper holds them in case somebody wants them, and
+//! nobody does just now. They are the pool's to call in, so what it can lend is
+//!
+//! ```text
+//! budget = in use (on loan or charged, not idle) + idle + room        lendable: idle + room
+//! ```
+//!
+//! and a loan is refused only where it would be if nothing was kept.
 
 // The one lock of the data path: a block dropped on another core comes home through it.
 #![allow(clippy::disallowed_types)]
 
 use std::{
+    cell::RefCell,
     rc::Rc,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    thread::{self, ThreadId},
 };
 
-use super::block::{BlockMut, Slot};
+use super::{
+    block::{BlockMut, Slot},
+    line::{Line, Turn},
+};
 
 /// How large a block is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +79,9 @@ pub struct Stats {
     pub contended: u64,
     /// Bytes on loan or charged now.
     pub used_bytes: usize,
-    /// The most that `used_bytes` ever was.
+    /// Of these, what nobody but its keeper holds: given up as soon as it is asked for.
+    pub idle_bytes: usize,
+    /// The most that was ever in use: `used_bytes` without `idle_bytes`.
     pub high_water_bytes: usize,
     /// Bytes allocated for blocks, on loan or free.
     pub allocated_bytes: usize,
@@ -74,9 +90,14 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// How full the budget is, 0.0 to 1.0.
+    /// How much of the budget is in use, 0.0 to 1.0.
     pub fn fullness(&self) -> f64 {
-        self.used_bytes as f64 / self.budget_bytes.max(1) as f64
+        self.in_use_bytes() as f64 / self.budget_bytes.max(1) as f64
+    }
+
+    /// Bytes that somebody needs now.
+    pub fn in_use_bytes(&self) -> usize {
+        self.used_bytes.saturating_sub(self.idle_bytes)
     }
 }
 
@@ -84,6 +105,7 @@ impl Stats {
 #[derive(Clone)]
 pub struct BufPool {
     home: Arc<Home>,
+    keeper: Rc<RefCell<Option<Keeper>>>,
     /// A pool is taken from on its own core only; blocks find home by themselves.
     _stays: std::marker::PhantomData<Rc<()>>,
 }
@@ -92,8 +114,33 @@ impl BufPool {
     /// An empty pool: memory is allocated when it is first asked for, and kept.
     pub fn new(options: Options) -> Self {
         let stats = Stats { budget_bytes: options.budget_bytes, ..Stats::default() };
-        let state = State { free: Default::default(), stats };
-        Self { home: Arc::new(Home(Mutex::new(state))), _stays: std::marker::PhantomData }
+        let state = State { free: Default::default(), stats, idle_bytes: 0, line: Line::default() };
+        let (state, thread, bell) = (Mutex::new(state), thread::current().id(), OnceLock::new());
+        let home = Arc::new(Home { state, thread, bell });
+        Self { home, keeper: Rc::default(), _stays: std::marker::PhantomData }
+    }
+
+    /// Where a loan lacks room, `keeper` is told how many bytes, and gives up idle blocks of so many
+    /// or all it has. The last keeper counts. It must not take from the pool.
+    pub fn on_shortage(&self, keeper: impl Fn(usize) + 'static) {
+        *self.keeper.borrow_mut() = Some(Box::new(keeper));
+    }
+
+    /// Where a block comes home on another core and somebody [waits](Self::turn), `bell` is rung
+    /// there; on this core [`answer`](Self::answer) has to follow. The first bell stays. Without one
+    /// the waiting are woken from the other core.
+    pub fn on_return_elsewhere(&self, bell: impl Fn() + Send + Sync + 'static) {
+        let _ = self.home.bell.set(Box::new(bell));
+    }
+
+    /// The bell was rung.
+    pub fn answer(&self) {
+        self.home.call(self.home.lock());
+    }
+
+    /// A place in the line of those who wait for memory.
+    pub fn turn(&self) -> Turn {
+        Turn::new(Arc::clone(&self.home))
     }
 
     /// Takes a block on loan.
@@ -101,7 +148,7 @@ impl BufPool {
     /// # Errors
     /// [`Exhausted`] when that would go over the budget.
     pub fn take(&self, class: Class) -> Result<BlockMut, Exhausted> {
-        let slot = self.home.lock().take(class)?;
+        let slot = self.lend(|state| state.take(class))?;
         let slot = slot.unwrap_or_else(|| Slot::allocate(class));
         Ok(BlockMut::new(slot, Arc::clone(&self.home)))
     }
@@ -111,17 +158,43 @@ impl BufPool {
     /// # Errors
     /// [`Exhausted`] when that would go over the budget.
     pub fn charge(&self, bytes: usize) -> Result<Charge, Exhausted> {
-        let mut state = self.home.lock();
-        state.reserve(bytes)?;
-        state.use_up(bytes);
+        self.lend(|state| {
+            state.reserve(bytes)?;
+            state.use_up(bytes);
+            Ok(())
+        })?;
         Ok(Charge { home: Arc::clone(&self.home), bytes })
+    }
+
+    /// Lends what `take` takes, if need be of what is idle.
+    fn lend<T>(&self, take: impl Fn(&mut State) -> Result<T, Lacks>) -> Result<T, Exhausted> {
+        let mut state = self.home.lock();
+        let lacks = match take(&mut state) {
+            Ok(taken) => return Ok(taken),
+            Err(lacks) => lacks,
+        };
+        if state.idle_bytes > 0
+            && let Some(keeper) = &*self.keeper.borrow()
+        {
+            // Not under the lock: the keeper's blocks come home through it.
+            drop(state);
+            keeper(lacks.0);
+            state = self.home.lock();
+        }
+        take(&mut state).map_err(|_| {
+            state.stats.refused += 1;
+            Exhausted
+        })
     }
 
     /// The counters as they are now.
     pub fn stats(&self) -> Stats {
-        self.home.lock().stats
+        self.home.lock().stats()
     }
 }
+
+/// Who gives up idle blocks.
+type Keeper = Box<dyn Fn(usize)>;
 
 /// Bytes counted in a pool's budget though they lie elsewhere. Dropping it gives them back.
 pub struct Charge {
@@ -131,20 +204,27 @@ pub struct Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.home.lock().stats.used_bytes -= self.bytes;
+        let mut state = self.home.lock();
+        state.stats.used_bytes -= self.bytes;
+        self.home.returned(state);
     }
 }
 
 /// Where blocks come home to, from any core.
-pub(super) struct Home(Mutex<State>);
+pub(super) struct Home {
+    state: Mutex<State>,
+    /// The pool's own.
+    thread: ThreadId,
+    bell: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
 
 impl Home {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        if let Ok(state) = self.0.try_lock() {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        if let Ok(state) = self.state.try_lock() {
             return state;
         }
         // Nothing in here panics half-way, so a poisoned state is a whole state.
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.stats.contended += 1;
         state
     }
@@ -153,19 +233,66 @@ impl Home {
         let mut state = self.lock();
         state.stats.used_bytes -= slot.class().bytes();
         state.free[slot.class() as usize].push(slot);
+        self.returned(state);
+    }
+
+    /// Nobody but its keeper holds a block any more.
+    pub(super) fn idle(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.idle_bytes += bytes as isize;
+        self.returned(state);
+    }
+
+    /// Somebody besides its keeper holds a block, or it is kept no more.
+    pub(super) fn no_longer_idle(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.idle_bytes -= bytes as isize;
+        state.note_high_water();
+    }
+
+    /// There is more to lend than before.
+    fn returned(&self, state: MutexGuard<'_, State>) {
+        if state.line.is_empty() {
+            return;
+        }
+        match self.bell.get() {
+            // Wakers of this shard's tasks are its own to call and to drop.
+            Some(bell) if thread::current().id() != self.thread => {
+                drop(state);
+                bell();
+            }
+            _ => self.call(state),
+        }
+    }
+
+    /// Calls those of the waiting for whom there is memory now.
+    pub(super) fn call(&self, mut state: MutexGuard<'_, State>) {
+        let lendable_bytes = state.lendable_bytes();
+        let called = state.line.call(lendable_bytes);
+        // Wakers run outside of the lock: they may be anything.
+        drop(state);
+        called.into_iter().for_each(|waker| waker.wake());
     }
 }
 
+/// Why a loan was not given: so many bytes are in the way.
+struct Lacks(usize);
+
 // Boxed, since a block on loan points at its slot, which must not move.
 #[expect(clippy::vec_box)]
-struct State {
+pub(super) struct State {
     free: [Vec<Box<Slot>>; 3],
+    /// But for the idle bytes.
     stats: Stats,
+    /// Below zero for a moment, where two cores that pass a block to and fro come to say so in the
+    /// other order.
+    idle_bytes: isize,
+    pub(super) line: Line,
 }
 
 impl State {
     /// A free slot, or `None` after reserving the room to allocate one.
-    fn take(&mut self, class: Class) -> Result<Option<Box<Slot>>, Exhausted> {
+    fn take(&mut self, class: Class) -> Result<Option<Box<Slot>>, Lacks> {
         let free = self.free[class as usize].pop();
         if free.is_some() {
             self.stats.hits += 1;
@@ -179,10 +306,10 @@ impl State {
     }
 
     /// Makes room for `bytes` more, giving free blocks of any class back to the allocator.
-    fn reserve(&mut self, bytes: usize) -> Result<(), Exhausted> {
-        if self.stats.used_bytes + bytes > self.stats.budget_bytes {
-            self.stats.refused += 1;
-            return Err(Exhausted);
+    fn reserve(&mut self, bytes: usize) -> Result<(), Lacks> {
+        let lacking = (self.stats.used_bytes + bytes).saturating_sub(self.stats.budget_bytes);
+        if lacking > 0 {
+            return Err(Lacks(lacking));
         }
         while self.held_bytes() + bytes > self.stats.budget_bytes {
             let slot = self.free.iter_mut().rev().find_map(Vec::pop).expect("free blocks fill it");
@@ -199,13 +326,30 @@ impl State {
 
     fn use_up(&mut self, bytes: usize) {
         self.stats.used_bytes += bytes;
-        self.stats.high_water_bytes = self.stats.high_water_bytes.max(self.stats.used_bytes);
+        self.note_high_water();
+    }
+
+    fn stats(&self) -> Stats {
+        Stats { idle_bytes: self.idle_bytes.max(0) as usize, ..self.stats }
+    }
+
+    fn note_high_water(&mut self) {
+        let in_use_bytes = self.stats().in_use_bytes();
+        self.stats.high_water_bytes = self.stats.high_water_bytes.max(in_use_bytes);
+    }
+
+    /// What can be lent, of what is free and what is idle.
+    pub(super) fn lendable_bytes(&self) -> usize {
+        self.stats.budget_bytes.saturating_sub(self.stats().in_use_bytes())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
+    use crate::bufpool::{Block, Spare};
 
     fn pool(budget_bytes: usize) -> BufPool {
         BufPool::new(Options { budget_bytes })
@@ -276,6 +420,61 @@ mod tests {
         assert_eq!(pool.stats().used_bytes, 0);
         pool.take(Class::Large).unwrap();
         assert_eq!(pool.stats().hits, 1);
+    }
+
+    fn kept(pool: &BufPool, class: Class) -> Spare {
+        Spare::new(pool.take(class).unwrap().freeze(1))
+    }
+
+    #[test]
+    fn what_nobody_but_its_keeper_holds_is_lent_to_others_at_once() {
+        let pool = pool(256 << 10);
+        let held: Rc<RefCell<VecDeque<Spare>>> = Rc::default();
+        let keeper = Rc::clone(&held);
+        pool.on_shortage(move |bytes| {
+            let mut given_up = 0;
+            while given_up < bytes && keeper.borrow().front().is_some_and(Spare::is_idle) {
+                given_up += keeper.borrow_mut().pop_front().unwrap().loan_bytes();
+            }
+        });
+        held.borrow_mut().extend((0..4).map(|_| kept(&pool, Class::Large)));
+        let stats = pool.stats();
+        assert_eq!((stats.used_bytes, stats.idle_bytes), (256 << 10, 256 << 10));
+        assert_eq!((stats.fullness(), stats.high_water_bytes), (0.0, 64 << 10));
+        let work = [pool.take(Class::Large).unwrap(), pool.take(Class::Large).unwrap()];
+        let charge = pool.charge(1).unwrap();
+        assert_eq!((held.borrow().len(), pool.stats().refused), (1, 0));
+        let reader = held.borrow()[0].block();
+        assert!(pool.take(Class::Large).is_err(), "the last one is in use");
+        assert_eq!((pool.stats().idle_bytes, pool.stats().refused), (0, 1));
+        assert_eq!(&reader[..], &[0]);
+        drop(reader);
+        pool.take(Class::Large).unwrap();
+        assert!(held.borrow().is_empty());
+        drop((work, charge));
+        assert_eq!((pool.stats().used_bytes, pool.stats().idle_bytes), (0, 0));
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn it_is_always_known_what_is_idle_whoever_reads_it_wherever() {
+        let pool = pool(1 << 20);
+        let kept: Vec<_> = (0..8).map(|_| kept(&pool, Class::Small)).collect();
+        for _ in 0..200 {
+            let readers: Vec<Block> = kept.iter().map(Spare::block).collect();
+            assert_eq!(pool.stats().in_use_bytes(), 32 << 10);
+            let copies = readers.clone();
+            let threads = [readers, copies].map(|part| std::thread::spawn(move || drop(part)));
+            // While others let go of them they are taken up again.
+            kept.iter().for_each(|kept| drop(kept.block()));
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            assert_eq!(pool.stats().idle_bytes, 32 << 10);
+        }
+        let reader = kept[0].block();
+        drop(kept);
+        assert_eq!((pool.stats().idle_bytes, pool.stats().used_bytes), (0, 4 << 10));
+        drop(reader);
+        assert_eq!(pool.stats().used_bytes, 0);
     }
 
     #[test]

@@ -25,6 +25,9 @@ use crate::{
     stream::Patience,
 };
 
+/// What a write takes at most: a chunk, and the part of it that is on disk, read as a reader does.
+const WRITE_BYTES: usize = 3 * CHUNK_BYTES as usize;
+
 /// How far ahead of the write position room is made in the cache.
 const ROOM_BYTES: u64 = 1 << 20;
 
@@ -315,10 +318,10 @@ impl Fill {
     /// Writes, and waits for memory where there is none: others give back what they hold soon, or
     /// the stream has to be shed.
     async fn write(&self, position: u64, bytes: &[u8]) -> Result<(), Failure> {
-        let mut patience = Patience::default();
+        let (pool, mut patience) = (self.store.volumes().pool(), Patience::default());
         loop {
             match self.asset().resource.write_at(position, bytes).await {
-                Err(storage::Error::Exhausted(_)) if patience.wait().await => {}
+                Err(storage::Error::Exhausted(_)) if patience.wait(pool, WRITE_BYTES).await => {}
                 Err(storage::Error::Exhausted(exhausted)) => return Err(Failure::new(exhausted)),
                 outcome => return outcome.map_err(Failure::new),
             }

@@ -27,6 +27,7 @@
 mod blocking;
 pub mod channel;
 mod clock;
+mod doorbell;
 mod error;
 pub mod event;
 mod executor;
@@ -47,6 +48,7 @@ pub use blocking::blocking;
 pub use clock::{
     Elapsed, need_preempt, now, sleep, timeout, wall_clock, yield_if_needed, yield_now,
 };
+pub use doorbell::{Doorbell, Ringer, doorbell};
 pub use error::Error;
 pub use executor::{Options, ShardId, locked_bytes, probe, run};
 pub use lent::lend;

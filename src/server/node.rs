@@ -35,7 +35,7 @@ use crate::{
         mailbox::Mesh,
         signals::{Signal, Signals},
     },
-    shard::{Cut, Gate, MAILBOX, Mail, Pass, Reason, Route, Shard, upkeep},
+    shard::{Cut, Gate, MAILBOX, Mail, Pass, Reason, Route, Shard, returns, upkeep},
     storage::{self, Directory, Format, Volumes},
 };
 
@@ -209,6 +209,7 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
     let mut signals = start.signals.on(id)?;
     let mailbox = start.mesh.join(id).await;
     let pool = pool(options);
+    let _returning = returns(&pool)?;
     let volumes = volumes(&start, id, &pool).await?;
     let route = Route { volumes: volumes.count(), shards: options.runtime.shards as u16 };
     let store = Rc::new(AssetStore::new(options.assets, volumes));

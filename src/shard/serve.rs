@@ -12,7 +12,7 @@ use super::{
     turns::Turns,
 };
 use crate::{
-    bufpool::{Block, BufPool},
+    bufpool::{Block, BufPool, Class},
     decode::{self, Info},
     file::{
         Opened, Presence,
@@ -179,7 +179,8 @@ async fn ready(
     let shard = Rc::clone(shard);
     let mut ready = Ready { shard, player, head, first: None, _opened: opened, _tables };
     if !head_only && !unmodified {
-        ready.first = next_block(&mut ready.player, &ready.shard.first, 0).await?;
+        ready.first =
+            next_block(&mut ready.player, &ready.shard.first, &ready.shard.pool, 0).await?;
     }
     Ok(ready)
 }
@@ -230,7 +231,7 @@ async fn play(mut ready: Ready, mut pace: Pace, out: Rc<Outlet>) -> Result<(), G
     let player = &mut ready.player;
     let result = loop {
         let credit = out.credit().await;
-        match next_block(player, &shard.decode, pace.lead_us()).await {
+        match next_block(player, &shard.decode, &shard.pool, pace.lead_us()).await {
             Ok(Some(block)) => {
                 pace.sent(player);
                 shard.count(&block);
@@ -253,6 +254,7 @@ async fn play(mut ready: Ready, mut pace: Pace, out: Rc<Outlet>) -> Result<(), G
 async fn next_block(
     player: &mut Player,
     turns: &Turns,
+    pool: &BufPool,
     lead_us: i64,
 ) -> Result<Option<Block>, pcm::Error> {
     let mut patience = Patience::default();
@@ -261,7 +263,9 @@ async fn next_block(
         let work = player.work(runtime::now() + SLICE);
         drop(turn);
         let work = match work {
-            Err(pcm::Error::Exhausted(_)) if patience.wait().await => continue,
+            Err(pcm::Error::Exhausted(_)) if patience.wait(pool, Class::Large.bytes()).await => {
+                continue;
+            }
             work => work?,
         };
         match work {

@@ -359,7 +359,7 @@ fn a_body_that_lacks_memory_waits_for_it_and_is_whole() {
                     assert_eq!(whole.1, Some(Ok(())));
                     let mut response = shard.request(job).await.unwrap();
                     let memory = shard.pool.stats();
-                    let rest = memory.budget_bytes - memory.used_bytes;
+                    let rest = memory.budget_bytes - memory.in_use_bytes();
                     let others = shard.pool.charge(rest).unwrap();
                     a_while().await;
                     assert!(shard.pool.stats().refused > memory.refused, "nothing was lacking");

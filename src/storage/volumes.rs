@@ -156,6 +156,11 @@ impl Volumes {
         (volume.0 % u32::from(self.inner.shards)) as u16
     }
 
+    /// The memory that resources lie in on their way.
+    pub fn pool(&self) -> &BufPool {
+        &self.inner.pool
+    }
+
     /// The numbers of the volumes that this shard owns.
     pub fn own(&self) -> impl Iterator<Item = VolumeIndex> + '_ {
         let own = |(number, volume): (u32, &Option<_>)| volume.is_some().then_some(number);

@@ -2,33 +2,36 @@
 
 use std::time::{Duration, Instant};
 
-use crate::runtime;
-
-/// Blocks come home from other cores, which cannot wake anybody here: so one looks again.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+use crate::{
+    bufpool::{BufPool, Turn},
+    runtime,
+};
 
 /// After this long, memory does not come back by itself: whoever holds it waits likewise.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// The patience of one piece of work that found no memory. It is spent by one wait after another,
-/// and whole again in the next piece of work.
-#[derive(Debug, Default)]
+/// and whole again in the next piece of work; until then it keeps its place in the line.
+#[derive(Default)]
 pub struct Patience {
     /// When memory was first missed.
     since: Option<Instant>,
+    turn: Option<Turn>,
 }
 
 impl Patience {
-    /// Waits a little. `false`: it has been long enough, and the work has to be given up.
+    /// Waits until `pool` can lend `bytes`, which has to be all that the work needs. `false`: it has
+    /// been long enough, and the work has to be given up.
     ///
     /// # Cancellation
     /// Nothing is lost.
-    pub async fn wait(&mut self) -> bool {
+    pub async fn wait(&mut self, pool: &BufPool, bytes: usize) -> bool {
         let since = *self.since.get_or_insert_with(runtime::now);
-        let is_left = since.elapsed() < LONGEST;
-        if is_left {
-            runtime::sleep(LOOK_AGAIN).await;
-        }
-        is_left
+        let left = LONGEST.saturating_sub(runtime::now().saturating_duration_since(since));
+        let turn = self.turn.get_or_insert_with(|| pool.turn());
+        let called = !left.is_zero() && runtime::timeout(left, turn.room(bytes)).await.is_ok();
+        // Where it was there already others gave it back just now, and they are to go on as well.
+        runtime::yield_if_needed().await;
+        called
     }
 }

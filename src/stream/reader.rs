@@ -14,6 +14,9 @@ use crate::{
     storage::{self, CHUNK_BYTES, DemandGuard, Failure, Wait},
 };
 
+/// What a read takes at most: a block, and a buffer of the device that it is copied from.
+const READ_BYTES: usize = 2 * CHUNK_BYTES as usize;
+
 /// How full the memory may be while bytes are still asked for ahead of their need.
 const AHEAD_UP_TO: f64 = 0.8;
 
@@ -161,7 +164,8 @@ impl Reader {
         let mut patience = Patience::default();
         loop {
             match self.try_read(at).await {
-                Err(failure) if lacks_memory(&failure) && patience.wait().await => {}
+                Err(failure)
+                    if lacks_memory(&failure) && patience.wait(&self.pool, READ_BYTES).await => {}
                 read => return read,
             }
         }
