@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | 0 | [`bufpool`] | all buffer memory of a core: aligned blocks on loan from a slab |
 //! | 0 | [`demo`] | the material of `serve --demo` |
-//! | 1 | [`storage`] | the bytes of resources: volumes, journals, range sets, direct I/O |
+//! | 1 | [`storage`] | the bytes of resources: volumes, journals, range sets, direct I/O, hot chunks in memory |
 //! | 2a | [`runtime`] | executors, task queues, mailboxes, timers, sockets |
 //! | 2b | [`net`], [`assets`] | the HTTP client to origins; the segment cache and what leaves it |
 //! | 3 | [`stream`] | a byte source with a position: what is resident, read-ahead, epochs |
@@ -42,8 +42,9 @@
 //!   shard/outlet      the one place that waits for the client
 //! ```
 //!
-//! Warm: the same files without `net`. A client that goes away drops its response; that drops the
-//! session, its decoder and its lease, and the fill goes on only while others want it.
+//! Warm: the same files without `net`, and what is hot without the disk. A client that goes away drops
+//! its response; that drops the session, its decoder and its lease, and the fill goes on only while
+//! others want it.
 //!
 //! # Invariants, each an absence
 //!

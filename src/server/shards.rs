@@ -13,7 +13,7 @@ pub(super) fn json(reports: &[Option<Report>]) -> String {
 }
 
 fn shard(report: &Report) -> Value {
-    let Report { id, stats, sessions_now, memory, core, .. } = report;
+    let Report { id, stats, sessions_now, memory, assets, storage, core, .. } = report;
     let [pcm, object, probe] = stats.sessions;
     let queues: Vec<_> = core.queues.iter().map(|queue| queue.busy.as_secs_f64()).collect();
     let queues: serde_json::Map<_, _> = Queue::ALL
@@ -38,10 +38,36 @@ fn shard(report: &Report) -> Value {
         },
         "memory": {
             "used_bytes": memory.used_bytes,
+            "idle_bytes": memory.idle_bytes,
             "high_water_bytes": memory.high_water_bytes,
             "allocated_bytes": memory.allocated_bytes,
             "budget_bytes": memory.budget_bytes,
             "refused": memory.refused,
+        },
+        "cache": {
+            "hits": assets.hits,
+            "partial_hits": assets.partial_hits,
+            "misses": assets.misses,
+            "evicted": assets.evicted,
+        },
+        "disk": {
+            "reads": storage.reads,
+            "read_bytes": storage.read_bytes,
+            "writes": storage.writes,
+            "written_bytes": storage.written_bytes,
+            "zeroed_bytes": storage.zeroed_bytes,
+            "corrupt_chunks": storage.corrupt_chunks,
+            "read_errors": storage.read_errors,
+            "write_errors": storage.write_errors,
+            "no_space": storage.no_space,
+        },
+        "tier": {
+            "hits": storage.tier.hits,
+            "misses": storage.tier.misses,
+            "admitted": storage.tier.admitted,
+            "evicted": storage.tier.evicted,
+            "given_back": storage.tier.given_back,
+            "bytes": storage.tier.bytes,
         },
         "core": {
             "busy_seconds": core.busy.as_secs_f64(),

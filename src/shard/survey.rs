@@ -4,8 +4,9 @@ use std::{cell::RefCell, time::Duration};
 
 use super::{Listed, Mail, Shard, Stats};
 use crate::{
-    bufpool,
+    assets, bufpool,
     runtime::{self, ShardId, event::Event},
+    storage,
 };
 
 /// How long the others are waited for: they answer between two tasks, unless they are stuck.
@@ -26,6 +27,10 @@ pub struct Report {
     pub sessions_left_off: usize,
     /// Its buffer memory.
     pub memory: bufpool::Stats,
+    /// Its cache, by resource.
+    pub assets: assets::Stats,
+    /// Its cache, by chunk.
+    pub storage: storage::Stats,
     /// Its core.
     pub core: runtime::Stats,
 }
@@ -84,6 +89,8 @@ impl Shard {
             sessions,
             sessions_left_off,
             memory: self.pool.stats(),
+            assets: self.files.store().stats(),
+            storage: self.files.store().volumes().stats(),
             core: runtime::stats(),
         }
     }

@@ -5,12 +5,15 @@
 //! ```text
 //! StreamingResource  the bytes behind one URL: write, wait, read, commit, fail   AtomicResource
 //!   chunk            64 KiB of it on their way: being filled, or in memory; has one checksum
+//! tier               chunks in memory in front of the disk, as long as nobody needs the memory
 //! Volume             one data file: its blocks of 16 KiB, and when its journal is written
 //!   catalog(P)       what lies in it: objects, chunks, pins     allocator(P): which blocks are free
 //!   journal          the catalog, durably: pages(P) of records, two files in turn
 //! Disk               positions and bytes: Dma (direct I/O on io_uring) or Sim (tests)
 //! format(P)          how all of this looks on disk
 //! ```
+//!
+//! What is to leave, a full volume or the tier, is decided by one [`policy`].
 //!
 //! A generation that somebody uses has a [`StreamingResource`]; at rest it is an entry in the catalog
 //! of its volume, about 100 bytes and 8 for each chunk, which the journal brings back after a start.
@@ -25,6 +28,8 @@
 //!       +-------------------------------------------- Memory, kept                           |
 //!       +------------------------------ checksum wrong, or the device fails -----------------+
 //! ```
+//!
+//! A stored chunk that was read, or written while somebody reads, is warm: the tier has it as well.
 //!
 //! # Invariants
 //!
@@ -74,6 +79,9 @@ mod stats;
 mod streaming;
 #[cfg(test)]
 mod streaming_tests;
+mod tier;
+#[cfg(test)]
+mod tier_tests;
 #[cfg(test)]
 pub(crate) mod turns;
 mod volume;
@@ -95,7 +103,7 @@ pub use error::{Error, Failure};
 pub use format::{Format, SNAPSHOT_BYTES};
 pub use range_set::RangeSet;
 pub use sim::{Crash, Sim};
-pub use stats::Stats;
+pub use stats::{Stats, TierStats};
 pub use streaming::{DemandGuard, KEEP_BYTES, Said, StreamingResource, WRITES_IN_FLIGHT, Wait};
 pub use volumes::{Object, Options, VolumeIndex, Volumes, volumes_for};
 

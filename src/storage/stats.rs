@@ -27,6 +27,25 @@ pub struct Stats {
     pub kept_chunks: u64,
     /// Chunks kept in memory that were dropped again to stay within the bound.
     pub dropped_chunks: u64,
+    /// The tier in memory.
+    pub tier: TierStats,
+}
+
+/// What the tier in memory did so far, in chunks, and holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TierStats {
+    /// Found in memory: no disk read.
+    pub hits: u64,
+    /// Not found, so read from disk.
+    pub misses: u64,
+    /// Taken in.
+    pub admitted: u64,
+    /// Left to make room for others.
+    pub evicted: u64,
+    /// Given up because a stream, a fill or a write needed the memory.
+    pub given_back: u64,
+    /// Bytes of blocks held now.
+    pub bytes: u64,
 }
 
 /// The counters of one shard, shared by its volumes and resources.

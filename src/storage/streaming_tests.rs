@@ -486,7 +486,7 @@ fn a_chunk_that_had_no_memory_for_its_write_goes_to_disk_once_there_is_some() {
         flush(&resource);
         assert!(resource.stored_bytes() >= CHUNK_BYTES, "after a {retry} it is still in memory");
         assert!(volumes.stats().writes > written);
-        assert_eq!(pool.stats().used_bytes, 0, "after a {retry} its memory is not free");
+        assert_eq!(pool.stats().in_use_bytes(), 0, "after a {retry} its memory is not free");
         assert_eq!(read(&resource, 5, 70).unwrap(), bytes(5, 70));
     }
 }

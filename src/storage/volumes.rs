@@ -19,6 +19,7 @@ use super::{
     journal::{Files, Journal, Name},
     stats::Counters,
     streaming::{KEEP_BYTES, StreamingResource},
+    tier::Tier,
     volume::{self, Stirred, Volume},
 };
 use crate::bufpool::BufPool;
@@ -69,6 +70,7 @@ struct Inner {
     shards: u16,
     pool: BufPool,
     counters: Rc<Counters>,
+    tier: Rc<Tier>,
     stirred: Rc<Stirred>,
     /// What the eviction policy had said before this start, by volume, until it takes it.
     snapshots: RefCell<BTreeMap<VolumeIndex, Vec<Vec<u8>>>>,
@@ -294,6 +296,11 @@ impl Volumes {
         Some((volume.free_bytes(), volume.used_bytes()))
     }
 
+    /// Keeps chunks of at most `bytes` in memory, instead of three quarters of the pool's budget.
+    pub fn limit_tier(&self, bytes: usize) {
+        self.inner.tier.set_limit(bytes);
+    }
+
     /// What storage did so far on this shard.
     pub fn stats(&self) -> Stats {
         self.inner.counters.get()
@@ -312,7 +319,9 @@ impl Inner {
     fn empty(volumes: u32, shards: u16, pool: BufPool) -> Self {
         assert!(volumes > 0 && shards > 0, "a cache has a volume and an owner");
         let (counters, stirred, snapshots) = Default::default();
-        Self { volumes: vec![None; volumes as usize], shards, pool, counters, stirred, snapshots }
+        let volumes = vec![None; volumes as usize];
+        let tier = Tier::new(&pool, Rc::clone(&counters));
+        Self { volumes, shards, pool, counters, tier, stirred, snapshots }
     }
 
     async fn add(&mut self, name: Name, disks: Disks, share: Share) -> Result<(), Error> {
@@ -329,6 +338,7 @@ impl Inner {
             capacity_bytes: share.data_bytes,
             grown_bytes: disks.grown_bytes,
             pool: self.pool.clone(),
+            tier: Rc::clone(&self.tier),
             counters: Rc::clone(&self.counters),
             stirred: Rc::clone(&self.stirred),
         });
@@ -512,7 +522,7 @@ mod tests {
         assert!(volumes.stats().reads >= 2 * 3 && volumes.stats().corrupt_chunks == 0);
         volumes.close(Instant::now()).await.unwrap();
         let used = u64::try_from(own.len()).unwrap() * 2 * LENGTH.next_multiple_of(16 << 10) as u64;
-        assert_eq!((volumes.used_bytes(), pool.stats().used_bytes), (used, 0));
+        assert_eq!((volumes.used_bytes(), pool.stats().in_use_bytes()), (used, 0));
     }
 
     #[test]
@@ -530,6 +540,8 @@ mod tests {
             let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
             let volumes = Volumes::open(&options, pool).await.unwrap();
             let resource = fill_and_read_back(&volumes, ObjectId(3)).await;
+            // What is in memory would be right all the same.
+            volumes.limit_tier(0);
             flip(&VolumeFiles::of(&dir, 0).data, 100);
             assert!(resource.read_at(100, 10).await.unwrap().is_none());
             assert_eq!(volumes.stats().corrupt_chunks, 1);

@@ -211,8 +211,10 @@ impl StreamingResource {
                 continue;
             }
             if let Some(stored) = self.open_chunk(index)? {
-                let piece = self.load(&stored).await?;
-                self.reopen(index, &stored, piece)?;
+                // First, so that nothing is read that there is no room for.
+                let block = self.take()?;
+                let piece = self.piece(&stored).await?;
+                self.reopen(index, &stored, block, piece);
                 continue;
             }
             self.state.borrow_mut().add(at, piece);
@@ -243,15 +245,13 @@ impl StreamingResource {
     /// A partial chunk was read to be extended: it is filled again, unless it changed meanwhile.
     ///
     /// What is on disk stays there until the record of what takes its place.
-    fn reopen(&self, index: u64, was: &Filled, piece: Option<Piece>) -> Result<(), Error> {
-        let Some((_, bytes)) = piece else { return Ok(()) };
-        let block = self.take()?;
+    fn reopen(&self, index: u64, was: &Filled, block: BlockMut, piece: Option<Piece>) {
+        let Some((_, bytes)) = piece else { return };
         let mut state = self.state.borrow_mut();
         if !state.chunks.contains_key(&index) && self.stored(index).as_ref() == Some(was) {
             let filling = Filling::new(block, was.part.start, &bytes);
             state.chunks.insert(index, Chunk::Filling(filling));
         }
-        Ok(())
     }
 
     fn take(&self) -> Result<BlockMut, Error> {
@@ -338,19 +338,21 @@ impl StreamingResource {
         })
     }
 
-    /// A chunk is on disk: its memory is let go of, unless someone is about to read it.
+    /// A chunk is on disk. Where somebody reads the object, others may follow right behind: then the
+    /// chunk stays warm.
     fn written(
         self: &Rc<Self>,
         index: u64,
         token: u64,
         (reserved, chunk, part, sum): (Reserved, u32, Range<u32>, u32),
     ) {
-        let wanted = self.is_wanted(index);
         // Where more has come meanwhile, what was written is not the chunk any more.
-        if self.state.borrow_mut().settle(index, token, wanted)
-            && let Some(home) = &self.home
-        {
-            home.filled(reserved, chunk, part, sum);
+        let settled = self.state.borrow_mut().settle(index, token);
+        if let (Some(bytes), Some(home)) = (settled, &self.home) {
+            let filled = home.filled(reserved, chunk, part, sum);
+            if !self.demands.is_empty() {
+                home.keep_warm(&filled, bytes);
+            }
         }
         self.store_kept();
     }

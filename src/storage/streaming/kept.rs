@@ -81,9 +81,6 @@ impl StreamingResource {
 
     /// Demands changed: what was wanted may not be any more.
     pub(super) fn note_demands(self: &Rc<Self>) {
-        if self.demands.is_empty() {
-            self.state.borrow_mut().recent = None;
-        }
         self.store_kept();
         self.shrink();
         self.fills.wake(|()| true);

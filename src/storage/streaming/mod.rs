@@ -17,7 +17,12 @@ mod kept;
 mod read;
 mod state;
 
-use std::{cell::RefCell, collections::BTreeSet, ops::Range, rc::Rc};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeMap,
+    ops::Range,
+    rc::Rc,
+};
 
 pub use self::read::DemandGuard;
 use self::state::State;
@@ -62,9 +67,10 @@ pub struct StreamingResource {
     readers: Waiters<Range<u64>>,
     /// Fills that wait for room, or for their writes to end.
     fills: Waiters<()>,
-    /// Chunks that are read from disk now: a second reader joins instead of reading again.
-    loading: RefCell<BTreeSet<u64>>,
-    joined: Waiters<u64>,
+    /// Chunks that are read from disk now: a second reader joins instead of reading again, and gets
+    /// what the first one read.
+    loading: RefCell<BTreeMap<u32, Rc<OnceCell<Piece>>>>,
+    joined: Waiters<u32>,
 }
 
 /// Bytes and where they start in the resource.

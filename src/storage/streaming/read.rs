@@ -1,6 +1,6 @@
 //! The reader's side of a resource: what is wanted, waited for, and read.
 
-use std::{ops::Range, rc::Rc};
+use std::{cell::OnceCell, ops::Range, rc::Rc};
 
 use super::{
     Piece, StreamingResource, Wait,
@@ -13,6 +13,7 @@ use crate::{
         checksum::checksum,
         chunk::valid,
         format::{Filled, HEAD_CHUNK},
+        volume::Home,
     },
 };
 
@@ -49,8 +50,8 @@ impl StreamingResource {
     /// byte is not here (any more): wait again.
     ///
     /// From memory they are shared, from the chunk being filled they are a copy shared by all who
-    /// read there, from disk they are one read of the chunk, verified. A chunk that fails its
-    /// checksum is counted and gone.
+    /// read there, from disk they are one read of the chunk, verified, that keeps it warm for those
+    /// who follow. A chunk that fails its checksum is counted and gone.
     ///
     /// # Errors
     /// [`Error::Exhausted`] where the pool has no block to read into.
@@ -62,24 +63,15 @@ impl StreamingResource {
         position: u64,
         max: usize,
     ) -> Result<Option<Block>, Error> {
-        let index = position / CHUNK_BYTES;
-        loop {
-            let stored = self.stored(index);
-            let at_hand = self.state.borrow_mut().at_hand(position, max, stored, &self.pool)?;
-            let stored = match at_hand {
-                AtHand::Bytes(bytes) => return Ok(Some(bytes)),
-                AtHand::Nothing => return Ok(None),
-                AtHand::OnDisk(stored) => stored,
-            };
-            if self.loading.borrow().contains(&index) {
-                let ended = || (!self.loading.borrow().contains(&index)).then_some(());
-                self.joined.until(|| index, ended).await;
-                continue;
+        let stored = self.stored(position / CHUNK_BYTES);
+        let at_hand = self.state.borrow_mut().at_hand(position, max, stored, &self.pool)?;
+        match at_hand {
+            AtHand::Bytes(bytes) => Ok(Some(bytes)),
+            AtHand::Nothing => Ok(None),
+            AtHand::OnDisk(stored) => {
+                let piece = self.piece(&stored).await?;
+                Ok(piece.and_then(|piece| slice_of(&piece, position, max)))
             }
-            let Some(piece) = self.load(&stored).await? else { return Ok(None) };
-            let bytes = slice_of(&piece, position, max);
-            self.state.borrow_mut().recent = Some(piece);
-            return Ok(bytes);
         }
     }
 
@@ -90,17 +82,36 @@ impl StreamingResource {
     pub async fn head(self: &Rc<Self>) -> Result<Option<Block>, Error> {
         let stored = self.home.as_ref().and_then(|home| home.chunk(HEAD_CHUNK));
         let Some(stored) = stored else { return Ok(None) };
-        Ok(self.load(&stored).await?.map(|(_, bytes)| bytes))
+        Ok(self.piece(&stored).await?.map(|(_, bytes)| bytes))
+    }
+
+    /// A chunk that is on disk: from memory while it is warm, else by one read for all who want it
+    /// now. `None` as for a [`load`](Self::load).
+    pub(super) async fn piece(&self, stored: &Filled) -> Result<Option<Piece>, Error> {
+        let Some(home) = &self.home else { return Ok(None) };
+        loop {
+            if let Some(bytes) = home.warm(stored) {
+                return Ok(Some((start_of(stored), bytes)));
+            }
+            let under_way = self.loading.borrow().get(&stored.chunk).cloned();
+            let Some(under_way) = under_way else { return self.load(home, stored).await };
+            let ended = || (!self.loading.borrow().contains_key(&stored.chunk)).then_some(());
+            self.joined.until(|| stored.chunk, ended).await;
+            // Bytes of a generation never change: it may only have read fewer of them.
+            if let Some(piece) = under_way.get()
+                && (piece.0, piece.1.len()) == (start_of(stored), stored.part.len())
+            {
+                return Ok(Some(piece.clone()));
+            }
+        }
     }
 
     /// Reads a chunk from disk and verifies it; `None` where it is not what was written. Then it is
     /// no longer present, and whoever wants it fetches it again.
     ///
     /// Blocks that came to another owner while they were read fail the check as rotten ones do.
-    pub(super) async fn load(&self, stored: &Filled) -> Result<Option<Piece>, Error> {
-        let Some(home) = &self.home else { return Ok(None) };
-        let index = u64::from(stored.chunk);
-        let _loading = Loading::begin(self, index);
+    async fn load(&self, home: &Home, stored: &Filled) -> Result<Option<Piece>, Error> {
+        let loading = Loading::begin(self, stored.chunk);
         let read = match home.read(stored).await {
             Err(Error::Exhausted(exhausted)) => return Err(exhausted.into()),
             read => read.ok(),
@@ -118,7 +129,10 @@ impl StreamingResource {
             self.lose(stored, |stats| stats.corrupt_chunks += 1);
             return Ok(None);
         }
-        Ok(Some((index * CHUNK_BYTES + u64::from(stored.part.start), bytes)))
+        home.keep_warm(stored, bytes.clone());
+        let piece = (start_of(stored), bytes);
+        let _ = loading.read.set(piece.clone());
+        Ok(Some(piece))
     }
 
     /// The disk lost a chunk, unless it was written anew meanwhile.
@@ -137,23 +151,30 @@ impl StreamingResource {
     }
 }
 
+/// Where in the object the valid part of a chunk begins.
+fn start_of(stored: &Filled) -> u64 {
+    u64::from(stored.chunk) * CHUNK_BYTES + u64::from(stored.part.start)
+}
+
 /// A chunk is being read from disk; those who joined go on when this is dropped.
 struct Loading<'a> {
     resource: &'a StreamingResource,
-    index: u64,
+    chunk: u32,
+    read: Rc<OnceCell<Piece>>,
 }
 
 impl<'a> Loading<'a> {
-    fn begin(resource: &'a StreamingResource, index: u64) -> Self {
-        resource.loading.borrow_mut().insert(index);
-        Self { resource, index }
+    fn begin(resource: &'a StreamingResource, chunk: u32) -> Self {
+        let read = Rc::default();
+        resource.loading.borrow_mut().insert(chunk, Rc::clone(&read));
+        Self { resource, chunk, read }
     }
 }
 
 impl Drop for Loading<'_> {
     fn drop(&mut self) {
-        self.resource.loading.borrow_mut().remove(&self.index);
-        self.resource.joined.wake(|index| *index == self.index);
+        self.resource.loading.borrow_mut().remove(&self.chunk);
+        self.resource.joined.wake(|chunk| *chunk == self.chunk);
     }
 }
 

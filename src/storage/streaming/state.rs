@@ -49,9 +49,6 @@ pub(super) struct State {
     pub(super) kept: VecDeque<u64>,
     pub(super) writes_in_flight: usize,
     pub(super) last_token: u64,
-    /// The chunk that was last read from disk or written for someone who wants it: readers take
-    /// less than a chunk at a time, and several follow each other.
-    pub(super) recent: Option<Piece>,
 }
 
 impl State {
@@ -73,7 +70,6 @@ impl State {
             kept: VecDeque::new(),
             writes_in_flight: 0,
             last_token: 0,
-            recent: None,
         }
     }
 
@@ -133,14 +129,10 @@ impl State {
                 let start = index * CHUNK_BYTES + u64::from(memory.part.start);
                 slice_of(&(start, memory.bytes()), position, max)
             }
-            None => {
-                let recent =
-                    self.recent.as_ref().and_then(|recent| slice_of(recent, position, max));
-                match stored {
-                    Some(stored) if recent.is_none() => return Ok(AtHand::OnDisk(stored)),
-                    _ => recent,
-                }
-            }
+            None => match stored {
+                Some(stored) => return Ok(AtHand::OnDisk(stored)),
+                None => None,
+            },
         };
         Ok(bytes.map_or(AtHand::Nothing, AtHand::Bytes))
     }
@@ -171,15 +163,11 @@ impl State {
         self.chunks.iter().filter(|(_, chunk)| is_partial(chunk)).map(|(index, _)| *index).collect()
     }
 
-    /// A chunk is on disk now, if it is still the frozen one that `token` names.
-    pub(super) fn settle(&mut self, index: u64, token: u64, wanted: bool) -> bool {
-        let Some(memory) = self.frozen(index, token) else { return false };
-        let piece = (index * CHUNK_BYTES + u64::from(memory.part.start), memory.bytes());
-        if wanted {
-            self.recent = Some(piece);
-        }
+    /// A chunk is on disk now, if it is still the frozen one that `token` names: its bytes.
+    pub(super) fn settle(&mut self, index: u64, token: u64) -> Option<Block> {
+        let bytes = self.frozen(index, token)?.bytes();
         self.chunks.remove(&index);
-        true
+        Some(bytes)
     }
 
     /// The chunk, if it is still the frozen one that `token` names.

@@ -9,6 +9,7 @@ use crate::{
         BLOCK_BYTES, Error, Generation, ObjectId,
         catalog::{Slot, run_of},
         format::{Filled, Meta, Record},
+        tier::ChunkName,
     },
 };
 
@@ -36,6 +37,21 @@ impl Home {
         self.volume.disk.read(position, length as usize, &self.volume.pool).await
     }
 
+    /// A chunk out of memory, if it is there.
+    pub(in crate::storage) fn warm(&self, filled: &Filled) -> Option<Block> {
+        self.volume.tier.get(self.name_of(filled), filled)
+    }
+
+    /// Keeps the bytes of a chunk in memory, as long as nobody needs it for something else.
+    pub(in crate::storage) fn keep_warm(&self, filled: &Filled, bytes: Block) {
+        self.volume.tier.admit(self.name_of(filled), filled, bytes);
+    }
+
+    fn name_of(&self, filled: &Filled) -> ChunkName {
+        let (object, generation) = self.volume.catalog.borrow().name(self.slot);
+        ChunkName { object, generation, chunk: filled.chunk }
+    }
+
     /// Begins to write the blocks of a chunk; see [`Volume::store`].
     pub(in crate::storage) fn store(
         &self,
@@ -45,19 +61,21 @@ impl Home {
         self.volume.store(bytes, done)
     }
 
-    /// Notes where a chunk lies now.
+    /// Notes where a chunk lies now, and says it.
     pub(in crate::storage) fn filled(
         &self,
         reserved: Reserved,
         chunk: u32,
         part: Range<u32>,
         checksum: u32,
-    ) {
+    ) -> Filled {
         let block = u32::try_from(reserved.keep().start).expect("a volume has less blocks");
         let filled = Filled { chunk, block, part, checksum };
         let before = self.volume.catalog.borrow_mut().fill(self.slot, &filled);
         self.volume.replaced.borrow_mut().extend(before);
-        self.log(|object, generation| Record::Fill { object, generation, chunks: vec![filled] });
+        let chunks = vec![filled.clone()];
+        self.log(|object, generation| Record::Fill { object, generation, chunks });
+        filled
     }
 
     /// The disk gave back something else: the chunk is missing from now on.
@@ -118,6 +136,10 @@ impl Drop for Home {
         // An entry of which nothing is stored says nothing that is worth keeping.
         if volume.catalog.borrow().stored_bytes(self.slot) == 0 {
             volume.drop_object(self.slot);
+        }
+        if volume.catalog.borrow().is_dropped(self.slot) {
+            let (object, generation) = volume.catalog.borrow().name(self.slot);
+            volume.tier.forget(object, generation);
         }
         volume.catalog.borrow_mut().close(self.slot, &mut volume.freeing());
     }

@@ -29,6 +29,7 @@ use super::{
     format::{Meta, Record},
     journal::Journal,
     stats::Counters,
+    tier::Tier,
     waiters::Waiters,
 };
 use crate::bufpool::{Block, BufPool, Exhausted};
@@ -58,6 +59,8 @@ pub(super) struct Volume {
     stirred: Rc<Stirred>,
     synced: Waiters<()>,
     pool: BufPool,
+    /// What of it is in memory, and of the shard's other volumes.
+    tier: Rc<Tier>,
     counters: Rc<Counters>,
 }
 
@@ -71,6 +74,7 @@ pub(super) struct Parts {
     /// How long the data file is.
     pub(super) grown_bytes: u64,
     pub(super) pool: BufPool,
+    pub(super) tier: Rc<Tier>,
     pub(super) counters: Rc<Counters>,
     pub(super) stirred: Rc<Stirred>,
 }
@@ -135,6 +139,7 @@ impl Volume {
             stirred: parts.stirred,
             synced: Waiters::default(),
             pool: parts.pool,
+            tier: parts.tier,
             counters: parts.counters,
         })
     }
@@ -175,6 +180,9 @@ impl Volume {
             return;
         }
         let (object, generation) = self.catalog.borrow().name(slot);
+        if !self.catalog.borrow().is_in_use(slot) {
+            self.tier.forget(object, generation);
+        }
         self.catalog.borrow_mut().drop_object(slot, &mut self.freeing());
         self.log(&Record::Drop { object, generation });
     }
