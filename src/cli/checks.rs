@@ -203,8 +203,7 @@ pub(crate) fn direct_io(tried: &DirectIo, dir: &str) -> Check {
         DirectIo::Off => Check::ok(NAME, "the cache is off"),
         DirectIo::Works => Check::ok(NAME, format!("works in {dir}")),
         DirectIo::Tmpfs => {
-            let found = format!("{dir} is a tmpfs, which ignores O_DIRECT: the cache takes memory");
-            Check::warn(NAME, found, elsewhere)
+            Check::fail(NAME, format!("{dir} is a tmpfs, which ignores O_DIRECT"), elsewhere)
         }
         DirectIo::Refused => {
             Check::fail(NAME, format!("the file system of {dir} knows no O_DIRECT"), elsewhere)
@@ -362,7 +361,7 @@ mod tests {
         for (tried, verdict) in [
             (DirectIo::Off, Ok),
             (DirectIo::Works, Ok),
-            (DirectIo::Tmpfs, Warn),
+            (DirectIo::Tmpfs, Fail),
             (DirectIo::Refused, Fail),
             (DirectIo::NotWritable("denied".into()), Fail),
             (DirectIo::Broken("short read".into()), Fail),

@@ -49,7 +49,7 @@ pub fn preflight(config: &Config) -> Result<(), Failure> {
             Verdict::Ok => {}
             Verdict::Warn => {
                 let remedy = check.remedy.unwrap_or_default();
-                tracing::warn!(check = check.name, remedy, "{}", check.found);
+                tracing::warn!(remedy, "{}: {}", check.name, check.found);
             }
             Verdict::Fail => return Err(failure(check)),
         }

@@ -1,6 +1,9 @@
 //! `kithara serve`: from the configuration to a running node.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use http::{HeaderName, HeaderValue};
 
@@ -30,6 +33,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     warn_of_unenforced(&merged);
     preflight(&merged.config)?;
     if args.check {
+        let _ = io::stdout().write_all(b"ok: a node can start with this configuration\n");
         return Ok(ExitCode::Ok);
     }
     let mut options = options(&merged.config)?;
@@ -136,9 +140,16 @@ fn banner(ready: &Ready, colour: bool) -> String {
     )
 }
 
-/// A shard that cannot start takes the node down: the others would wait for it.
+/// A shard that cannot start takes the node down: the others would wait for it. What one shard lacks
+/// the others lack too, and it is said once.
 fn failed(error: server::Error) -> ! {
+    static IS_SAID: AtomicBool = AtomicBool::new(false);
     let failure = Failure::from(error);
+    if IS_SAID.swap(true, Ordering::Relaxed) {
+        loop {
+            std::thread::park(); // The first one is ending the process.
+        }
+    }
     let _ = writeln!(io::stderr(), "{}", failure.report());
     std::process::exit(failure.code as i32)
 }

@@ -216,12 +216,14 @@ fn read_range(reader: &mut impl BufRead) -> Option<Range<u64>> {
 struct World {
     files: Rc<Files>,
     pool: BufPool,
+    disk: Sim,
 }
 
 impl World {
     fn new(address: SocketAddr) -> Self {
         let pool = BufPool::new(bufpool::Options { budget_bytes: 64 << 20 });
-        let volumes = Volumes::on(vec![Disk::Sim(Sim::default())], 256 * MIB, pool.clone());
+        let disk = Sim::default();
+        let volumes = Volumes::on(vec![Disk::Sim(disk.clone())], 256 * MIB, pool.clone());
         let store = Rc::new(AssetStore::new(assets::Options::default(), volumes));
         let options = net::Options {
             retry_base: Duration::from_millis(1),
@@ -233,7 +235,15 @@ impl World {
         let base = format!("http://{address}/").parse().unwrap();
         let origin = Origin::new("origin", base).unwrap().allow_literal();
         let files = Rc::new(Files::new(store, client, vec![origin], vec![]));
-        Self { files, pool }
+        Self { files, pool, disk }
+    }
+
+    /// Waits until nothing is written any more.
+    async fn rests(&self) {
+        let mut operations = u64::MAX;
+        while std::mem::replace(&mut operations, self.disk.operations()) != operations {
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn open(&self) -> Result<Reader, Error> {
@@ -526,6 +536,34 @@ fn who_opens_just_as_a_deserted_fill_ends_gets_its_bytes() {
             // The next round begins with nothing.
             let opened = world.files.open("origin", "song").await.unwrap();
             world.files.store().forget(opened.lease().unwrap());
+        }
+    });
+}
+
+/// A fill whose last reader has left writes what it has of its last chunk, which may take as long as
+/// the disk likes. Who comes meanwhile must not wait for that one to fetch: it does not any more.
+#[test]
+fn who_opens_while_a_deserted_fill_is_still_written_gets_its_bytes() {
+    let origin = Slow::start(Song { pace_bytes: 64 * KIB, ..Song::new(8 * MIB) });
+    let state = Arc::clone(&origin.state);
+    story(&origin, move |world| {
+        let state = Arc::clone(&state);
+        async move {
+            let mut reader = world.open().await.unwrap();
+            let mut at = 0;
+            while at < 1_200 * KIB {
+                at += read(&mut reader, at..at + 64 * KIB, 1).await.unwrap();
+            }
+            state.held.store(true, Ordering::SeqCst);
+            world.rests().await;
+            world.disk.hold();
+            drop(reader);
+            state.held.store(false, Ordering::SeqCst);
+            settle(&state, |bodies| bodies == 0).await;
+            let mut late = world.open().await.unwrap();
+            read(&mut late, 4 * MIB..4 * MIB + 9, 1).await.unwrap();
+            assert!(world.disk.release_one(), "nothing was written");
+            world.disk.release_all();
         }
     });
 }

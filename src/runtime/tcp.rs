@@ -345,6 +345,35 @@ mod tests {
         .expect("a shard starts");
     }
 
+    /// glommio's own `connect_timeout` keeps the descriptor of each.
+    #[test]
+    fn connections_that_time_out_leave_no_descriptor() {
+        const TRIES: usize = 40;
+        run(Options { shards: 1, blocking_threads: 1, oversubscribe: true }, |_| async {
+            // Nobody accepts, and the backlog is full: what comes then is neither made nor refused.
+            let full = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+            full.listen(0).expect("it listens");
+            let address = full.local_addr().ok().and_then(|a| a.as_socket()).expect("an address");
+            let limit = Duration::from_millis(5);
+            let connect = async || TcpStream::connect(address, limit).await;
+            let mut held = Vec::new();
+            while let Ok(stream) = connect().await {
+                held.push(stream);
+            }
+            let open = || std::fs::read_dir("/proc/self/fd").expect("procfs").count();
+            let before = open();
+            for _ in 0..TRIES {
+                let late = connect().await.map(drop).unwrap_err();
+                assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+            }
+            // They are closed in a later round; others of this process come and go.
+            crate::runtime::sleep(Duration::from_millis(50)).await;
+            assert!(open() < before + TRIES / 2, "{} of {before}", open());
+        })
+        .expect("a shard starts");
+    }
+
     /// hyper gives head and blocks as one list; sent one by one they cost a system call and a
     /// packet each.
     #[test]

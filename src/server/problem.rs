@@ -377,7 +377,8 @@ impl Problem {
         if let Some(seconds) = self.retry_after_seconds {
             members.insert("retry_after".into(), seconds.into());
         }
-        Value::Object(members).to_string()
+        // The line ends, for people at a terminal.
+        format!("{}\n", Value::Object(members))
     }
 }
 
