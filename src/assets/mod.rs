@@ -13,8 +13,10 @@
 
 mod head;
 mod key;
+mod pace;
 mod store;
 
 pub use head::Head;
 pub use key::Key;
+pub use pace::Pace;
 pub use store::{Asset, AssetStore, FillPermit, Lease, News, Options, Stats};

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{Head, Key};
+use super::{Head, Key, Pace};
 use crate::{
     bufpool::Exhausted,
     runtime::{self, event::Event},
@@ -84,6 +84,8 @@ pub struct Asset {
     pub resource: Rc<StreamingResource>,
     /// Told when the last lease is dropped.
     pub deserted: Event,
+    /// What prefetches allow its fetches.
+    pub pace: Pace,
     head: OnceCell<Head>,
     /// It was at rest before: its head, like its bytes, is on disk.
     rested: bool,
@@ -406,6 +408,7 @@ impl AssetStore {
             generation: resource.generation(),
             resource,
             deserted: Event::new(),
+            pace: Pace::default(),
             head: OnceCell::new(),
             rested,
             said: Cell::new(said),

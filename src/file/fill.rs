@@ -14,14 +14,14 @@ use url::Url;
 
 use super::{
     Error,
-    plan::{Running, Way, goes_on_alone, lost, plan, within},
+    plan::{Running, Way, goes_on_alone, is_paced, lost, plan, within},
 };
 use crate::{
     assets::{Asset, AssetStore, FillPermit, Head, News},
     bufpool::Exhausted,
     net::{self, Client, Download, Known, Origin, Signs, Validator},
     runtime::{self, Panicked, Queue, Task, event::Event},
-    storage::{self, CHUNK_BYTES, Failure},
+    storage::{self, CHUNK_BYTES, Demand, Failure},
     stream::Patience,
 };
 
@@ -63,6 +63,8 @@ struct Fetch {
 /// has let go of it: no error of an abandoned position is delivered.
 struct Course {
     running: Cell<Running>,
+    /// Nobody but prefetches wants its bytes.
+    is_paced: Cell<bool>,
     outcome: OnceCell<Result<(), Failure>>,
 }
 
@@ -153,7 +155,7 @@ impl Fill {
     fn is_wanted(&self, fetches: &[Fetch]) -> bool {
         let resource = &self.asset().resource;
         self.asset().is_leased()
-            || (!fetches.is_empty()
+            || (fetches.iter().any(|fetch| !fetch.course.is_paced.get())
                 && goes_on_alone(
                     resource.present_bytes(),
                     resource.length(),
@@ -202,23 +204,28 @@ impl Fill {
             // Nobody has said what it wants, or nobody is left: see `is_wanted`.
             return;
         }
-        let ways: Vec<_> = demands.iter().filter_map(|demand| self.way(&demand.range)).collect();
+        let ways: Vec<_> = demands.iter().filter_map(|demand| self.way(demand)).collect();
         let running: Vec<_> = fetches.iter().map(|fetch| fetch.course.running.get()).collect();
         let plan = plan(&ways, &running);
         for index in plan.cancel.into_iter().rev() {
             fetches.swap_remove(index);
         }
         fetches.extend(plan.start.into_iter().map(|gap| self.start(gap)));
+        for Fetch { course, .. } in fetches {
+            course.is_paced.set(is_paced(&ways, course.running.get()));
+        }
+        self.asset().pace.look_again();
     }
 
     /// What a reader that wants `demand` lacks first; `None` if nothing, up to the end, and if that
     /// was lost and it has been told so.
-    fn way(&self, demand: &Range<u64>) -> Option<Way> {
+    fn way(&self, demand: &Demand) -> Option<Way> {
         let resource = &self.asset().resource;
-        let demand = within(demand, resource.length());
+        let is_paced = demand.is_paced;
+        let demand = within(&demand.range, resource.length());
         let end = resource.length().unwrap_or(u64::MAX);
         let gap = resource.next_gap(demand.start..end)?.start;
-        (!resource.is_lost(gap)).then(|| Way { gap, is_wanted: demand.contains(&gap) })
+        (!resource.is_lost(gap)).then(|| Way { gap, is_wanted: demand.contains(&gap), is_paced })
     }
 
     fn start(self: &Rc<Self>, gap: u64) -> Fetch {
@@ -229,7 +236,8 @@ impl Fill {
             None => chunk,
         };
         let running = Cell::new(Running::at(from));
-        let course = Rc::new(Course { running, outcome: OnceCell::new() });
+        let (is_paced, outcome) = Default::default();
+        let course = Rc::new(Course { running, is_paced, outcome });
         let ending = Ending { fill: Rc::clone(self), course: Rc::clone(&course) };
         let task = runtime::spawn(Queue::Io, "fetch", async move {
             let outcome = ending.fill.fetch(&ending.course).await;
@@ -253,6 +261,7 @@ impl Fill {
         while let Some(bytes) = self.next(&mut download, course.position(), &mut partial).await? {
             let (position, length) = (course.position(), bytes.len() as u64);
             self.check_length(position + length)?;
+            self.pace(course, position, length).await;
             self.make_room(position, length);
             self.write(position, &bytes).await?;
             course.move_to(position + length);
@@ -291,6 +300,25 @@ impl Fill {
             self.asset().resource.save(position - 1);
         }
         bytes.await.map_err(Failure::new)
+    }
+
+    /// Waits, as long as nobody but prefetches wants the bytes, until one of them allows them. The
+    /// chunk before `position` is not kept waiting longer than it may be partial.
+    async fn pace(&self, course: &Course, position: u64, bytes: u64) {
+        let pace = &self.asset().pace;
+        let mut is_saved = false;
+        loop {
+            let changed = pace.changed();
+            if !course.is_paced.get() || pace.take(bytes) {
+                return;
+            }
+            if is_saved {
+                changed.await;
+            } else if runtime::timeout(PARTIAL, changed).await.is_err() {
+                is_saved = true;
+                self.asset().resource.save(position.saturating_sub(1));
+            }
+        }
     }
 
     /// What one fetch wrote is whole, and perhaps with it the resource.

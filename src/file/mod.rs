@@ -3,7 +3,8 @@
 //! [`Files::open`] turns a source into an [`Opened`] file: from an origin through the cache, or
 //! from a library in place. The fill of an origin's file is one task that holds the permit. It
 //! looks at the demands that readers registered with the resource, and keeps just the fetches
-//! running that lead to them (`plan`). A fetch that fails is the failure of those who wait for its
+//! running that lead to them (`plan`); one that only prefetches want goes on as they allow it
+//! ([`Pace`](crate::assets::Pace)). A fetch that fails is the failure of those who wait for its
 //! bytes; the resource fails as a whole only where nothing of it was learnt, or where its bytes
 //! cannot be trusted or completed any more.
 

@@ -45,6 +45,8 @@ pub(super) struct Way {
     pub gap: u64,
     /// Whether the reader wants it now; else what is present is enough for its read-ahead.
     pub is_wanted: bool,
+    /// Whether the reader is a prefetch, for which nobody waits.
+    pub is_paced: bool,
 }
 
 /// What is to be changed about the running fetches.
@@ -56,19 +58,38 @@ pub(super) struct Plan {
     pub start: Vec<u64>,
 }
 
-/// Decides for the `ways` of all readers and the running fetches.
+/// Decides for the `ways` of all readers and the running fetches. Those of clients come first: a
+/// fetch that only prefetches want gives way where there are as many as may be.
 pub(super) fn plan(ways: &[Way], fetches: &[Running]) -> Plan {
-    let leads = |fetch: &Running| ways.iter().any(|way| fetch.leads_to(way.gap));
-    let cancel = (0..fetches.len()).filter(|&index| !leads(&fetches[index])).collect();
-    let mut served: Vec<_> = fetches.iter().copied().filter(leads).collect();
+    let (paced, clients): (Vec<Way>, Vec<Way>) = ways.iter().partition(|way| way.is_paced);
+    let mut order: Vec<_> = (0..fetches.len()).collect();
+    order.sort_by_key(|&index| is_paced(ways, fetches[index]));
+    let leads = |index: &usize| ways.iter().any(|way| fetches[*index].leads_to(way.gap));
+    let (kept, mut cancel): (Vec<_>, Vec<_>) = order.into_iter().partition(leads);
+    let mut served: Vec<_> = kept.iter().map(|&index| (fetches[index], Some(index))).collect();
     let mut start = Vec::new();
-    for way in ways.iter().filter(|way| way.is_wanted) {
-        if served.len() < FETCHES && !served.iter().any(|fetch| fetch.leads_to(way.gap)) {
-            served.push(Running::at(way.gap));
+    for way in clients.into_iter().chain(paced).filter(|way| way.is_wanted) {
+        if served.iter().any(|(fetch, _)| fetch.leads_to(way.gap)) {
+            continue;
+        }
+        if served.len() >= FETCHES && !way.is_paced {
+            let last = served.pop_if(|(fetch, of)| of.is_some() && is_paced(ways, *fetch));
+            cancel.extend(last.and_then(|(_, index)| index));
+        }
+        if served.len() < FETCHES {
+            // Those that give way stand at the end.
+            served.insert(0, (Running::at(way.gap), None));
             start.push(way.gap);
         }
     }
+    cancel.sort_unstable();
     Plan { cancel, start }
+}
+
+/// Whether only prefetches are led to by `fetch`.
+pub(super) fn is_paced(ways: &[Way], fetch: Running) -> bool {
+    let mut led = ways.iter().filter(|way| fetch.leads_to(way.gap)).peekable();
+    led.peek().is_some() && led.all(|way| way.is_paced)
 }
 
 /// What does not come now that a fetch broke off at `failed` and `others` go on: the rest of its
@@ -102,7 +123,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn wanted(gaps: &[u64]) -> Vec<Way> {
-        gaps.iter().map(|&gap| Way { gap, is_wanted: true }).collect()
+        gaps.iter().map(|&gap| Way { gap, is_wanted: true, is_paced: false }).collect()
     }
 
     fn running(positions: &[u64]) -> Vec<Running> {
@@ -133,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_reader_with_enough_ahead_keeps_its_fetch_and_starts_none() {
-        let fed = [Way { gap: 7 * MIB, is_wanted: false }];
+        let fed = [Way { gap: 7 * MIB, is_wanted: false, is_paced: false }];
         assert_eq!(plan(&fed, &running(&[7 * MIB])), Plan::default());
         assert_eq!(plan(&fed, &[]), Plan::default());
         assert_eq!(plan(&fed, &running(&[2 * MIB])).cancel, [0], "one that it left behind");
@@ -144,6 +165,19 @@ mod tests {
         let whole = Running { position: MIB, reach_bytes: u64::MAX };
         assert_eq!(plan(&wanted(&[MIB, 90 * MIB]), &[whole]), Plan::default());
         assert_eq!(plan(&wanted(&[0]), &[whole]), Plan { cancel: vec![0], start: vec![0] });
+    }
+
+    #[test]
+    fn a_client_is_fetched_for_before_a_prefetch() {
+        let mut ways = wanted(&[40 * MIB, 0, 10 * MIB, 20 * MIB]);
+        ways[0].is_paced = true;
+        let fetches = running(&[40 * MIB, 0, 10 * MIB, 20 * MIB]);
+        assert_eq!(plan(&ways, &fetches), Plan::default());
+        assert!(is_paced(&ways, fetches[0]) && !is_paced(&ways, fetches[1]));
+        ways.extend(wanted(&[30 * MIB]));
+        assert_eq!(plan(&ways, &fetches), Plan { cancel: vec![0], start: vec![30 * MIB] });
+        ways[0].gap = 10 * MIB;
+        assert!(!is_paced(&ways, fetches[2]), "what a client wants too is no prefetch's");
     }
 
     #[test]
@@ -161,7 +195,11 @@ mod tests {
         let mut random = Random(seed);
         for _ in 0..20_000 {
             let ways: Vec<_> = (0..random.below(7))
-                .map(|_| Way { gap: random.below(12 * MIB), is_wanted: random.below(3) > 0 })
+                .map(|_| Way {
+                    gap: random.below(12 * MIB),
+                    is_wanted: random.below(3) > 0,
+                    is_paced: random.below(3) == 0,
+                })
                 .collect();
             let fetches: Vec<_> = (0..random.below(5))
                 .map(|_| match random.below(8) {
@@ -182,8 +220,12 @@ mod tests {
                 assert!(ways.iter().any(|way| fetch.leads_to(way.gap)), "for nobody: {case}");
             }
             if after.len() < FETCHES {
-                let wanted = ways.iter().filter(|way| way.is_wanted);
-                assert!(wanted.clone().all(|way| led(way.gap)), "starves: {case}");
+                let mut wanted = ways.iter().filter(|way| way.is_wanted);
+                assert!(wanted.all(|way| led(way.gap)), "starves: {case}");
+            }
+            let mut clients = ways.iter().filter(|way| way.is_wanted && !way.is_paced);
+            if after.iter().any(|fetch| is_paced(&ways, *fetch)) {
+                assert!(clients.all(|way| led(way.gap)), "waits for a prefetch: {case}");
             }
         }
     }

@@ -17,6 +17,8 @@ pub struct Demand {
     pub range: Range<u64>,
     /// The seek they belong to; a reader raises it at each.
     pub epoch: u64,
+    /// Nobody waits for them: they come as slowly as they are allowed to.
+    pub is_paced: bool,
 }
 
 /// The demands of one resource.
@@ -35,8 +37,9 @@ impl Demands {
         key
     }
 
-    pub(super) fn replace(&self, key: usize, demand: Demand) {
-        self.demands.borrow_mut()[key] = demand;
+    pub(super) fn replace(&self, key: usize, range: Range<u64>, epoch: u64) {
+        let demand = &mut self.demands.borrow_mut()[key];
+        (demand.range, demand.epoch) = (range, epoch);
         self.note_change();
     }
 

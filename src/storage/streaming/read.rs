@@ -20,8 +20,17 @@ use crate::{
 impl StreamingResource {
     /// Says that a reader wants `range`, for as long as the guard lives.
     pub fn demand(self: &Rc<Self>, range: Range<u64>, epoch: u64) -> DemandGuard {
-        self.state.borrow_mut().ask_anew(range.start);
-        let key = self.demands.add(Demand { range, epoch });
+        self.add_demand(Demand { range, epoch, is_paced: false })
+    }
+
+    /// Says that `range` is to be here one day, without anybody who waits for it.
+    pub fn demand_paced(self: &Rc<Self>, range: Range<u64>) -> DemandGuard {
+        self.add_demand(Demand { range, epoch: 0, is_paced: true })
+    }
+
+    fn add_demand(self: &Rc<Self>, demand: Demand) -> DemandGuard {
+        self.state.borrow_mut().ask_anew(demand.range.start);
+        let key = self.demands.add(demand);
         self.note_demands();
         DemandGuard { resource: Rc::clone(self), key }
     }
@@ -190,7 +199,7 @@ impl DemandGuard {
         if self.resource.demands.epoch_of(self.key) != epoch {
             self.resource.state.borrow_mut().ask_anew(range.start);
         }
-        self.resource.demands.replace(self.key, Demand { range, epoch });
+        self.resource.demands.replace(self.key, range, epoch);
         self.resource.note_demands();
     }
 }
