@@ -20,7 +20,8 @@
 //! | 5 | [`file`](mod@file) | how a plain file is fetched |
 //! | 6 | [`pcm`] | a source as a timeline of exact frames |
 //! | 7 | [`shard`] | one core's world: the one struct that holds all of the above |
-//! | 8 | [`server`], then [`config`], [`cli`] | the outside |
+//! | 8 | [`prefetch`] | what is to be in the cache before anybody asks |
+//! | 9 | [`server`], then [`config`], [`cli`] | the outside |
 //!
 //! `glommio` is named only in `runtime/` and `storage/dma.rs`, `hyper` only in `runtime`, `net` and
 //! `server`, `symphonia` only in `decode`, `rubato` in one file of it. A file whose docs say `Pure:`
@@ -86,6 +87,7 @@ pub mod encode;
 pub mod file;
 pub mod net;
 pub mod pcm;
+pub mod prefetch;
 pub mod runtime;
 pub mod server;
 pub mod shard;

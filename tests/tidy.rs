@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["file", "hls"],
     &["pcm"],
     &["shard"],
+    &["prefetch"],
     &["server"],
     &["config"],
     &["cli"],

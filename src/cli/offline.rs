@@ -152,11 +152,8 @@ pub(super) fn failure(refusal: &Refusal, shown: &str) -> Failure {
 }
 
 fn code_of(cause: &Cause) -> ExitCode {
-    use net::Error::{Busy, Connection, Cut, Dns, Silent, Tls};
     match cause.cause::<net::Error>() {
-        Some(Connection(_) | Silent { .. } | Cut { .. } | Tls(_) | Dns | Busy) => {
-            ExitCode::Unavailable
-        }
+        Some(error) if error.is_unreachable() => ExitCode::Unavailable,
         Some(_) => ExitCode::Runtime,
         None => ExitCode::Io,
     }

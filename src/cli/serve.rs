@@ -14,6 +14,7 @@ use crate::{
     decode, demo,
     file::Library,
     net::{self, Origin},
+    prefetch::{self, ListLimits},
     runtime,
     server::{
         self, Ready, Tell, connection,
@@ -65,13 +66,11 @@ fn refuse_unenforced(config: &Config) -> Result<(), Failure> {
 }
 
 /// Limits that have a name and a default already, and whose enforcement comes with later work.
-const NOT_YET: [&str; 16] = [
+const NOT_YET: [&str; 13] = [
     "connections_per_client",
     "streams_per_client",
     "min_write_rate",
     "ranges",
-    "playlist_bytes",
-    "playlist_lines",
     "variants",
     "key_bytes",
     "init_bytes",
@@ -79,7 +78,6 @@ const NOT_YET: [&str; 16] = [
     "scan_wait",
     "scan_bytes",
     "read_ahead",
-    "prefetch_queue",
     "decode_share",
     "sample_table_bytes",
 ];
@@ -212,8 +210,21 @@ pub(super) fn options(config: &Config) -> Result<server::Options, Failure> {
             receive_buffer_bytes: None,
         },
         connections: limits.connections,
+        prefetch: prefetch_limits(limits),
+        lists: ListLimits { bytes: limits.playlist_bytes.0, lines: limits.playlist_lines },
         shutdown_grace: config.shutdown_grace.0,
     })
+}
+
+fn prefetch_limits(limits: &config::Limits) -> prefetch::Limits {
+    prefetch::Limits {
+        sources: limits.prefetch_queue,
+        connections: limits.prefetch_connections,
+        rate: limits.prefetch_rate.0,
+        retries: limits.prefetch_retries as u32,
+        backoff: limits.prefetch_backoff.0,
+        backoff_max: limits.prefetch_backoff_max.0,
+    }
 }
 
 fn net_options(limits: &config::Limits) -> net::Options {

@@ -230,8 +230,19 @@ pub struct Limits {
     pub read_ahead: Time,
     /// Read-ahead in bytes; [`READ_AHEAD_IN_MEMORY_BYTES`] where the cache is off.
     pub read_ahead_bytes: Size,
-    /// Prefetch jobs waiting.
+    /// Sources that wait to be prefetched, or are.
     pub prefetch_queue: usize,
+    /// Of one origin, sources that are prefetched at a time, on all shards together: few, so that
+    /// an origin has its connections for clients.
+    pub prefetch_connections: usize,
+    /// What is prefetched from one origin, on all shards together: half of a gigabit's line.
+    pub prefetch_rate: Rate,
+    /// Further attempts at a source that cannot be had now, each with the retries of a request.
+    pub prefetch_retries: usize,
+    /// The pause before the first of them; doubled each time, half of it by chance.
+    pub prefetch_backoff: Time,
+    /// What that pause grows to.
+    pub prefetch_backoff_max: Time,
     /// Share of a core that paced decoding may promise: the rest serves bytes.
     pub decode_share: f64,
     /// Stack reserved for a decoder; only touched pages cost, 5 to 68 KiB were touched.
@@ -333,6 +344,11 @@ impl Default for Limits {
             read_ahead: seconds(120),
             read_ahead_bytes: Size(16 * MIB),
             prefetch_queue: 10_000,
+            prefetch_connections: 4,
+            prefetch_rate: Rate(64 * MIB),
+            prefetch_retries: 5,
+            prefetch_backoff: seconds(1),
+            prefetch_backoff_max: seconds(60),
             decode_share: 0.85,
             stack_bytes: Size(MIB),
             sample_table_bytes: Size(16 * MIB),

@@ -157,6 +157,7 @@ impl Limits {
             ("header_fields", self.header_fields),
             ("ranges", self.ranges),
             ("origin_connections", self.origin_connections),
+            ("prefetch_connections", self.prefetch_connections),
         ] {
             ensure(count > 0, &format!("limits.{name}"), || {
                 format!("`limits.{name}` is 0, so nothing could be served")
@@ -192,7 +193,12 @@ impl Limits {
         })?;
         ensure(self.origin_backoff <= self.origin_backoff_max, "limits.origin_backoff", || {
             "`limits.origin_backoff` is more than `limits.origin_backoff_max`".into()
-        })
+        })?;
+        ensure(
+            self.prefetch_backoff <= self.prefetch_backoff_max,
+            "limits.prefetch_backoff",
+            || "`limits.prefetch_backoff` is more than `limits.prefetch_backoff_max`".into(),
+        )
     }
 
     /// Bounds without which a part cannot work at all.
@@ -211,6 +217,9 @@ impl Limits {
                 format!("`limits.{name}` is {size}, less than {}", super::Size(least))
             })?;
         }
+        ensure(self.prefetch_rate.0 >= 1 << 10, "limits.prefetch_rate", || {
+            format!("`limits.prefetch_rate` is {}, less than 1KiB/s", self.prefetch_rate)
+        })?;
         let share = self.decode_share;
         ensure(share > 0.0 && share <= 1.0, "limits.decode_share", || {
             format!("`limits.decode_share` is {share}, which is no share of a core (0 to 1)")
@@ -291,6 +300,8 @@ mod tests {
             ("[limits]\nsegment_bytes = \"5GiB\"", "limits.segment_bytes"),
             ("[limits]\norigin_backoff = \"6s\"", "limits.origin_backoff"),
             ("[limits]\nstack_bytes = \"1KiB\"", "limits.stack_bytes"),
+            ("[limits]\nprefetch_backoff = \"61s\"", "limits.prefetch_backoff"),
+            ("[limits]\nprefetch_rate = \"0B/s\"", "limits.prefetch_rate"),
             ("[limits]\ndecode_share = 1.5", "limits.decode_share"),
         ] {
             let broken = validate(text).expect_err(text);

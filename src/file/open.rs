@@ -122,6 +122,11 @@ impl Files {
         !self.origins.contains_key(name) && self.libraries.contains_key(name)
     }
 
+    /// Whether `name` is that of an origin or a library.
+    pub fn is_known(&self, name: &str) -> bool {
+        self.origins.contains_key(name) || self.libraries.contains_key(name)
+    }
+
     /// The key of a source: what decides which shard owns it.
     ///
     /// # Errors

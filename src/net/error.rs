@@ -72,6 +72,14 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Whether the origin could not be asked, rather than that it answered something bad.
+    pub fn is_unreachable(&self) -> bool {
+        use Error::{Busy, Connection, Cut, Dns, Silent, Tls};
+        matches!(self, Connection(_) | Silent { .. } | Cut { .. } | Tls(_) | Dns | Busy)
+    }
+}
+
 /// Readers of one fill sit on every shard.
 const _: () = {
     const fn crosses_shards<T: Clone + Send + Sync + 'static>() {}

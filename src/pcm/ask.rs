@@ -21,7 +21,49 @@ pub struct SourceName {
     pub is_file: bool,
 }
 
+/// Why a text names no source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadSource {
+    /// It is a URL of its own, of no configured origin.
+    #[error("a URL is no source here; name a configured origin or library, as NAME:path")]
+    Url,
+    /// It has another form.
+    #[error("a source is NAME:path, with the name of a configured origin or library")]
+    Form,
+}
+
+/// The longest name of an origin or a library, in bytes.
+const NAME_BYTES: usize = 64;
+
 impl SourceName {
+    /// Reads `NAME:path`; `is_library` says which names are those of libraries. Whether there is
+    /// such a source is another question.
+    ///
+    /// # Errors
+    /// See [`BadSource`].
+    pub fn parse(text: &str, is_library: impl Fn(&str) -> bool) -> Result<Self, BadSource> {
+        let (name, path) = text.split_once(':').ok_or(BadSource::Form)?;
+        let scheme = name.eq_ignore_ascii_case("http") || name.eq_ignore_ascii_case("https");
+        if scheme || path.starts_with("//") {
+            return Err(BadSource::Url);
+        }
+        if !Self::is_name(name) || path.is_empty() || path.starts_with('/') {
+            return Err(BadSource::Form);
+        }
+        Ok(Self { name: name.to_owned(), path: path.to_owned(), is_file: is_library(name) })
+    }
+
+    /// Whether an origin or a library could be called so.
+    pub fn is_name(name: &str) -> bool {
+        let byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        !name.is_empty() && name.len() <= NAME_BYTES && name.bytes().all(byte)
+    }
+
+    /// The text that [`parse`](Self::parse) reads, its query included: for no other eye.
+    pub fn text(&self) -> String {
+        format!("{}:{}", self.name, self.path)
+    }
+
     /// Where its original bytes are on this node, without its query.
     pub fn object_path(&self) -> String {
         match self.is_file {

@@ -14,7 +14,7 @@ mod player;
 mod rendition;
 pub mod timeline;
 
-pub use ask::{Ask, RATES_HZ, SourceName};
+pub use ask::{Ask, BadSource, RATES_HZ, SourceName};
 pub use error::Error;
 pub use format::Format;
 pub use player::{Player, STREAM_BYTES, Work, codec_bytes};

@@ -106,6 +106,12 @@ impl Player {
         self.output.as_ref().map_or(0, done)
     }
 
+    /// Frames of the source that there turned out to be; what is promised beyond them is silence.
+    /// `None` before [`Work::End`].
+    pub fn frames_there(&self) -> Option<u64> {
+        self.decoder.frames_there()
+    }
+
     /// Packets so far that did not decode and became silence.
     pub fn undecoded_packets(&self) -> u64 {
         self.decoder.undecoded_packets()

@@ -33,6 +33,15 @@ fn parts(what: &What) -> (&'static str, Value) {
         What::FillEnded { url, bytes } => ("fill_ended", json!({ "url": url, "bytes": bytes })),
         What::FillFailed { url, why } => ("fill_failed", json!({ "url": url, "why": why })),
         What::Evicted { url } => ("evicted", json!({ "url": url })),
+        What::PrefetchBegun { id, source, sources } => {
+            ("prefetch_begun", json!({ "id": id, "source": source, "sources": sources }))
+        }
+        What::PrefetchEnded { id, end, bytes } => {
+            ("prefetch_ended", json!({ "id": id, "status": end_name(*end), "bytes": bytes }))
+        }
+        What::PrefetchFailed { id, sources, why } => {
+            ("prefetch_failed", json!({ "id": id, "sources": sources, "why": why }))
+        }
         What::Refused { reason } => ("refused", json!({ "reason": reason_name(*reason) })),
         What::DrainBegun => ("drain_begun", json!({})),
         What::Dropped { notices } => ("dropped", json!({ "events": notices })),

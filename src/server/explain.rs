@@ -22,6 +22,7 @@ pub(super) fn problem_of(refusal: &Refusal, source: &SourceName) -> Problem {
         Refusal::Pcm(error) => of_pcm(error, source),
         Refusal::Precondition => Problem::precondition_failed(),
         Refusal::Unsatisfiable { length } => Problem::no_such_range(*length),
+        Refusal::NotKept => Problem::busy("it in the cache", BUSY_SECONDS),
         Refusal::Full => Problem::busy("another stream", BUSY_SECONDS),
         Refusal::Draining => Problem::draining(),
         Refusal::Cancelled => Problem::cancelled(),
@@ -51,7 +52,7 @@ pub(super) fn problem_of_object(refusal: &Refusal, source: &SourceName) -> Probl
     }
 }
 
-fn of_file(error: &file::Error, source: &SourceName) -> Problem {
+pub(super) fn of_file(error: &file::Error, source: &SourceName) -> Problem {
     match error {
         file::Error::UnknownSource(name) => Problem::unknown_source(name),
         file::Error::BadPath(_) => {

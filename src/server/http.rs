@@ -13,16 +13,17 @@ use hyper::body::Incoming;
 
 use super::{
     explain::{problem_of, problem_of_object},
-    probe,
+    prefetch, probe,
     problem::Problem,
     request::{self, Door, ObjectRequest, Route, parse_pcm, parse_probe},
     shards, streams,
-    wire::{Abort, Body, Undrained, drain, problem_response},
+    wire::{Abort, Body, Undrained, collect, drain, problem_response},
 };
 use crate::{
     decode::Info,
     file::{conditional::Conditions, range},
     pcm::timeline,
+    prefetch::{ListLimits, Prefetches},
     runtime,
     shard::{
         Answer, Cached, Command, Job, NoSessionId, ObjectHead, PcmHead, Response as Served, Shard,
@@ -57,22 +58,44 @@ const OWN_FIELDS: [&str; 14] = [
 /// What a request that has no use for a body may send as one, in bytes.
 const BODY_BYTES: u64 = 64 << 10;
 
+/// What a request to prefetch may send, in bytes: as many sources as there may be, with names of
+/// a hundred bytes.
+const PREFETCH_BYTES: u64 = 1 << 20;
+
+/// Prefetches that a list names; the others it counts.
+pub(super) const LISTED_PREFETCHES: usize = 1000;
+
+/// What requests are answered with.
+pub(super) struct Desk {
+    /// The core's world.
+    pub(super) shard: Rc<Shard>,
+    /// The node's prefetches, or why there are none here: what follows after "prefetching ".
+    pub(super) prefetches: Result<Rc<Prefetches>, &'static str>,
+    /// The bounds of lists of sources.
+    pub(super) lists: ListLimits,
+}
+
 /// Answers one request.
 ///
 /// # Errors
 /// A request whose own body broke off has no answer.
 pub(super) async fn handle(
-    shard: Rc<Shard>,
+    desk: Rc<Desk>,
     door: Door,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Abort> {
     let (head, body) = request.into_parts();
-    let drained = drain(body, BODY_BYTES).await;
+    let is_read = request::route(door, &head.method, head.uri.path()) == Ok(Route::Prefetch);
+    let limit_bytes = if is_read { PREFETCH_BYTES } else { BODY_BYTES };
+    let drained = match is_read {
+        true => collect(body, limit_bytes).await,
+        false => drain(body, limit_bytes).await.map(|()| Vec::new()),
+    };
     let head_only = head.method == Method::HEAD;
     let path = head.uri.path().to_owned();
     let outcome = match drained {
-        Ok(()) => respond(&shard, door, &head, head_only).await,
-        Err(Undrained::TooLarge) => Err(Problem::body_too_large(BODY_BYTES)),
+        Ok(sent) => respond(&desk, door, &head, &sent).await,
+        Err(Undrained::TooLarge) => Err(Problem::body_too_large(limit_bytes)),
         Err(Undrained::Cut) => return Err(Abort::Request),
     };
     let response = match outcome {
@@ -83,18 +106,19 @@ pub(super) async fn handle(
         }
     };
     let mut response = if head_only { without_body(response) } else { response };
-    if shard.gate.is_closed() {
+    if desk.shard.gate.is_closed() {
         set(response.headers_mut(), CONNECTION, "close");
     }
     Ok(response)
 }
 
 async fn respond(
-    shard: &Rc<Shard>,
+    desk: &Desk,
     door: Door,
     head: &http::request::Parts,
-    head_only: bool,
+    sent: &[u8],
 ) -> Result<Response<Body>, Problem> {
+    let (shard, head_only) = (&desk.shard, head.method == Method::HEAD);
     let query = head.uri.query().unwrap_or_default();
     if door == Door::Admin {
         let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
@@ -107,6 +131,10 @@ async fn respond(
         Route::Shards => Ok(json(shards::json(&shard.survey().await))),
         Route::Streams => Ok(json(streams::json(&shard.survey().await))),
         Route::Events => events(shard),
+        Route::Prefetch => prefetch::accept(desk, sent).await,
+        Route::Prefetches => prefetch::list(desk),
+        Route::PrefetchStatus(id) => prefetch::status(desk, id),
+        Route::PrefetchCancel(id) => prefetch::cancel(desk, id).await,
         Route::Cancel(id) => cancel(shard, id).await,
         Route::Livez => Ok(text("alive\n")),
         Route::Readyz if shard.gate.is_closed() => Err(Problem::draining()),
@@ -250,7 +278,7 @@ fn unmodified(mut out: Response<()>) -> Response<Body> {
     out.map(|()| Body::empty())
 }
 
-fn json(text: String) -> Response<Body> {
+pub(super) fn json(text: String) -> Response<Body> {
     let mut response = Response::new(Body::small(text));
     set(response.headers_mut(), CONTENT_TYPE, "application/json");
     response
@@ -303,14 +331,14 @@ fn options(allow: &str) -> Response<Body> {
     response
 }
 
-fn no_content() -> Response<Body> {
+pub(super) fn no_content() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 
 /// Sets a field to a text of our own making; a character that no field may have leaves it out.
-fn set(fields: &mut HeaderMap, name: HeaderName, text: &str) {
+pub(super) fn set(fields: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         fields.insert(name, value);
     }

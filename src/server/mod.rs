@@ -4,7 +4,7 @@
 //! ask for, purely. What is answered: `http` chooses the job and the fields, `wire` is the body of a
 //! response, `problem` every error and `explain` which error becomes which. `connection` drives one
 //! connection from its first byte to its last. For the operator, `shards`, `streams` and `events`
-//! are what the shards say, as JSON. `node` puts shards and listeners together.
+//! are what the shards say, as JSON, and `prefetch` is how sources are asked for ahead. `node` puts shards and listeners together.
 //!
 //! # Threat model
 //!
@@ -27,6 +27,7 @@ mod explain;
 pub mod guard;
 mod http;
 mod node;
+mod prefetch;
 mod probe;
 pub mod problem;
 pub mod request;

@@ -20,7 +20,7 @@ use super::{
     connection::{self, Answer},
     demo_origin,
     guard::patience::Time,
-    http,
+    http::{self, Desk},
     request::Door,
 };
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     decode::{self, Stacks},
     file::{Files, Library},
     net::{self, Client, Origin, Resolver},
+    prefetch::{self, ListLimits, Prefetches},
     runtime::{
         self, Bound, Queue, ShardId, SocketOptions, Task, TcpListener, TcpStream,
         event::Event,
@@ -76,6 +77,10 @@ pub struct Options {
     pub sockets: SocketOptions,
     /// Connections of all shards together.
     pub connections: usize,
+    /// How much is prefetched, and how fast.
+    pub prefetch: prefetch::Limits,
+    /// The bounds of lists of sources.
+    pub lists: ListLimits,
     /// How long running responses may take to finish at the end.
     pub shutdown_grace: Duration,
 }
@@ -222,8 +227,13 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
     let stacks = Stacks::new(options.stacks);
     let shard = Shard::new(route, pool, files, stacks, options.read_ahead_bytes, mailbox);
     let attending = runtime::spawn(Queue::Io, "mail", Rc::clone(&shard).attend());
+    let prefetches = prefetches(&start, id, &shard).await;
+    let prefetching = prefetches.clone().ok().map(|prefetches| {
+        runtime::spawn(Queue::Background, "prefetches", prefetches.run(Rc::clone(&shard)))
+    });
     let mut listeners = start.sockets.of(id)?;
-    let house = House::new(&start, Rc::clone(&shard));
+    let desk = Desk { shard: Rc::clone(&shard), prefetches, lists: options.lists };
+    let house = House::new(&start, Rc::new(desk));
     let demo = match start.sockets.demo.get(usize::from(id.0)) {
         Some(bound) => Some(House::demo(&start, bound.try_clone()?.listener()?)),
         None => None,
@@ -239,6 +249,11 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
     tracing::info!(shard = id.0, "draining");
     shard.drain();
     house.drain();
+    if let Some(prefetching) = prefetching {
+        house.prefetches().into_iter().for_each(|prefetches| prefetches.close());
+        // It has ended or it panicked; either was logged.
+        let _ = prefetching.await;
+    }
     let deadline = runtime::now() + options.shutdown_grace;
     house.empty(&shard.cut, options.shutdown_grace).await;
     shard.farewell(deadline.saturating_duration_since(runtime::now())).await;
@@ -254,6 +269,28 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
         tracing::warn!(%error, "the cache cannot be made durable");
     }
     Ok(())
+}
+
+/// The queue of prefetches, on the shard of the operator's listener; or why there is none. What is
+/// wrong with its journal keeps no node from serving.
+async fn prefetches(
+    start: &Start,
+    id: ShardId,
+    shard: &Shard,
+) -> Result<Rc<Prefetches>, &'static str> {
+    if usize::from(id.0) >= start.sockets.admin.len() {
+        return Err("is the operator's");
+    }
+    let options = &start.options;
+    if !options.is_cached() {
+        return Err("needs a cache, and it is off");
+    }
+    let libraries = options.libraries.iter().map(|library| library.name.clone()).collect();
+    let opened = Prefetches::open(&options.cache_dir, options.prefetch, libraries).await;
+    opened.map_err(|error| {
+        tracing::error!(shard = shard.id.0, %error, "nothing is prefetched");
+        "has no journal that can be used, see the log"
+    })
 }
 
 fn pool(options: &Options) -> BufPool {
@@ -306,15 +343,15 @@ struct House {
 
 /// What answers the requests of a house.
 enum Handler {
-    Shard(Rc<Shard>),
+    Shard(Rc<Desk>),
     Demo,
 }
 
 impl House {
-    fn new(start: &Start, shard: Rc<Shard>) -> Rc<Self> {
+    fn new(start: &Start, desk: Rc<Desk>) -> Rc<Self> {
         let options = &start.options;
         let most = options.connections.div_ceil(options.runtime.shards);
-        Rc::new(Self::of(Handler::Shard(shard), options, most))
+        Rc::new(Self::of(Handler::Shard(desk), options, most))
     }
 
     /// The demo's origin has a house of its own, which lives as long as the node.
@@ -335,6 +372,13 @@ impl House {
             draining: Event::new(),
             drains: std::cell::Cell::new(false),
             tasks: RefCell::default(),
+        }
+    }
+
+    fn prefetches(&self) -> Option<&Rc<Prefetches>> {
+        match &self.handler {
+            Handler::Shard(desk) => desk.prefetches.as_ref().ok(),
+            Handler::Demo => None,
         }
     }
 
@@ -375,8 +419,8 @@ impl House {
     /// Tells a client that the node is full, as long as that is cheap: who comes in a flood of
     /// thousands just finds its connection closed.
     fn turn_away(&self, stream: TcpStream) {
-        if let Handler::Shard(shard) = &self.handler {
-            shard.refused(Reason::Connections);
+        if let Handler::Shard(desk) = &self.handler {
+            desk.shard.refused(Reason::Connections);
         }
         let pass = self.turned_away.enter();
         let Some(pass) = pass.filter(|_| self.turned_away.inside() <= TURNED_AWAY_AT_ONCE) else {
@@ -393,7 +437,7 @@ impl House {
         let house = Rc::clone(&self);
         let handler = move |request| -> Answer {
             match &house.handler {
-                Handler::Shard(shard) => Box::pin(http::handle(Rc::clone(shard), door, request)),
+                Handler::Shard(desk) => Box::pin(http::handle(Rc::clone(desk), door, request)),
                 Handler::Demo => Box::pin(std::future::ready(Ok(demo_origin::handle(&request)))),
             }
         };

@@ -29,6 +29,8 @@ pub enum Kind {
     NotAcceptable,
     /// The request did not arrive in time.
     Slow,
+    /// The node is set up so that this cannot be.
+    Conflict,
     /// The origin had it once.
     Gone,
     /// The signature was good once.
@@ -83,6 +85,7 @@ impl Kind {
             Self::Method => (405, "method", "The method is not allowed here"),
             Self::NotAcceptable => (406, "not-acceptable", "No acceptable format"),
             Self::Slow => (408, "slow", "The request did not arrive in time"),
+            Self::Conflict => (409, "conflict", "Not possible as this node is set up"),
             Self::Gone => (410, "gone", "No longer there"),
             Self::SignatureExpired => (410, "signature-expired", "The signature has expired"),
             Self::Precondition => (412, "precondition", "A precondition failed"),
@@ -332,13 +335,15 @@ impl Problem {
         Self::new(Kind::Cancelled, "the operator of this node ended the stream")
     }
 
+    /// There is no `what` of this name.
+    pub fn no_such(what: &str, id: &str) -> Self {
+        Self::new(Kind::NotFound, format!("there is no {what} {}", quote(id)))
+    }
+
     /// A command to the session called `id` does not reach it.
     pub fn unheard(id: &str, why: Unheard) -> Self {
         match why {
-            Unheard::NoSession => {
-                Self::new(Kind::NotFound, format!("there is no stream {}", quote(id)))
-                    .hint("see /v1/streams")
-            }
+            Unheard::NoSession => Self::no_such("stream", id).hint("see /v1/streams"),
             Unheard::Full => Self::busy("another command to this stream", 1),
             Unheard::Silent => Self::new(Kind::Busy, why.to_string()).retry_after(1),
         }

@@ -16,17 +16,19 @@ use super::{
 };
 use crate::{
     decode::{Dither, Quality},
-    pcm::{Ask, Format, RATES_HZ, SourceName, timeline::Seconds},
+    pcm::{Ask, BadSource, Format, RATES_HZ, SourceName, timeline::Seconds},
 };
 
 /// The methods of everything that is only read.
 pub const ALLOW: &str = "GET, HEAD, OPTIONS";
+/// The methods of `/v1/prefetch`.
+const ALLOW_PREFETCHES: &str = "GET, HEAD, POST, OPTIONS";
+/// The methods of one prefetch.
+const ALLOW_PREFETCH: &str = "GET, HEAD, DELETE, OPTIONS";
 /// The methods of one stream.
 const ALLOW_STREAM: &str = "DELETE, OPTIONS";
 /// The most channels of an answer.
 pub const CHANNELS_MAX: u16 = 8;
-/// The longest name of an origin, a library or a track, in bytes.
-const NAME_BYTES: usize = 64;
 
 const PCM_PARAMETERS: [&str; 10] =
     ["src", "format", "rate", "dither", "channels", "t", "d", "track", "variant", "quality"];
@@ -94,6 +96,14 @@ pub enum Route<'a> {
     Streams,
     /// `/events`, for the operator.
     Events,
+    /// POST of `/v1/prefetch`, for the operator: the one request whose body is read.
+    Prefetch,
+    /// GET of `/v1/prefetch`, likewise.
+    Prefetches,
+    /// GET of `/v1/prefetch/{id}`, with that id, likewise.
+    PrefetchStatus(&'a str),
+    /// DELETE of `/v1/prefetch/{id}`, likewise.
+    PrefetchCancel(&'a str),
     /// DELETE of `/v1/streams/{id}`, with that id, for the operator.
     Cancel(&'a str),
     /// OPTIONS at any of these or at `*`: 204 with this `Allow`.
@@ -111,6 +121,11 @@ pub fn route<'a>(door: Door, method: &Method, path: &'a str) -> Result<Route<'a>
             Method::OPTIONS => Ok(Route::Options(ALLOW_STREAM)),
             _ => Err(Problem::method_not_allowed(ALLOW_STREAM)),
         };
+    }
+    if let Some(rest) = path.strip_prefix("/v1/prefetch").filter(|_| door == Door::Admin)
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        return route_prefetch(method, rest.strip_prefix('/'));
     }
     let route = match path {
         "/v1/shards" if door == Door::Admin => Route::Shards,
@@ -130,28 +145,30 @@ pub fn route<'a>(door: Door, method: &Method, path: &'a str) -> Result<Route<'a>
     }
 }
 
+/// The handler for `/v1/prefetch`, or for one of them.
+fn route_prefetch<'a>(method: &Method, id: Option<&'a str>) -> Result<Route<'a>, Problem> {
+    let allow = if id.is_some() { ALLOW_PREFETCH } else { ALLOW_PREFETCHES };
+    match (method, id) {
+        (&Method::OPTIONS, _) => Ok(Route::Options(allow)),
+        (&Method::GET | &Method::HEAD, None) => Ok(Route::Prefetches),
+        (&Method::GET | &Method::HEAD, Some(id)) => Ok(Route::PrefetchStatus(id)),
+        (&Method::POST, None) => Ok(Route::Prefetch),
+        (&Method::DELETE, Some(id)) => Ok(Route::PrefetchCancel(id)),
+        _ => Err(Problem::method_not_allowed(allow)),
+    }
+}
+
 /// Reads `NAME:path`.
 ///
 /// # Errors
 /// 400 with what is expected; 403 for a URL.
 fn parse_source(text: &str, is_library: impl Fn(&str) -> bool) -> Result<SourceName, Problem> {
     const ALLOWED: &str = "NAME:path, with the name of a configured origin or library";
-    let bad = || Problem::bad_parameter("src", text, ALLOWED);
-    let (name, path) = text.split_once(':').ok_or_else(bad)?;
-    let scheme = name.eq_ignore_ascii_case("http") || name.eq_ignore_ascii_case("https");
-    if scheme || path.starts_with("//") {
-        return Err(Problem::free_url());
-    }
-    if !is_source_name(name) || path.is_empty() || path.starts_with('/') {
-        return Err(bad());
-    }
     // The query was decoded, so a file's path is here as it is: it may hold a `?` or a `%`.
-    Ok(SourceName { name: name.to_owned(), path: path.to_owned(), is_file: is_library(name) })
-}
-
-fn is_source_name(name: &str) -> bool {
-    let byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    !name.is_empty() && name.len() <= NAME_BYTES && name.bytes().all(byte)
+    SourceName::parse(text, is_library).map_err(|bad| match bad {
+        BadSource::Url => Problem::free_url(),
+        BadSource::Form => Problem::bad_parameter("src", text, ALLOWED),
+    })
 }
 
 /// Reads the query of `/v1/pcm` and, where it names no format, the `Accept` fields.
@@ -209,7 +226,7 @@ impl ObjectRequest {
         is_library: impl Fn(&str) -> bool,
     ) -> Result<Self, Problem> {
         let (name, path) = rest.split_once('/').ok_or_else(Problem::no_such_path)?;
-        if !is_source_name(name) {
+        if !SourceName::is_name(name) {
             return Err(Problem::unknown_source(name));
         }
         if path.is_empty() {
@@ -538,6 +555,17 @@ mod tests {
         assert_eq!(route(Door::Admin, &Method::GET, "/v1/pcm"), Ok(Route::Pcm));
         assert_eq!(route(Door::Media, &Method::GET, "/events").unwrap_err().status(), 404);
         assert_eq!(route(Door::Admin, &Method::GET, "/events"), Ok(Route::Events));
+        for path in ["/v1/prefetch", "/v1/prefetch/1"] {
+            assert_eq!(route(Door::Media, &Method::GET, path).unwrap_err().status(), 404);
+        }
+        let admin = |method, path| route(Door::Admin, &method, path);
+        assert_eq!(admin(Method::POST, "/v1/prefetch"), Ok(Route::Prefetch));
+        assert_eq!(admin(Method::GET, "/v1/prefetch"), Ok(Route::Prefetches));
+        assert_eq!(admin(Method::GET, "/v1/prefetch/7"), Ok(Route::PrefetchStatus("7")));
+        assert_eq!(admin(Method::DELETE, "/v1/prefetch/7"), Ok(Route::PrefetchCancel("7")));
+        let problem = admin(Method::DELETE, "/v1/prefetch").unwrap_err();
+        assert_eq!((problem.status(), problem.allow), (405, Some(ALLOW_PREFETCHES)));
+        assert_eq!(admin(Method::GET, "/v1/prefetches").unwrap_err().status(), 404);
         let stream = "/v1/streams/0-1";
         assert_eq!(route(Door::Media, &Method::DELETE, stream).unwrap_err().status(), 404);
         assert_eq!(route(Door::Admin, &Method::DELETE, stream), Ok(Route::Cancel("0-1")));

@@ -14,7 +14,7 @@ pub(super) fn json(reports: &[Option<Report>]) -> String {
 
 fn shard(report: &Report) -> Value {
     let Report { id, stats, sessions_now, memory, assets, storage, core, .. } = report;
-    let [pcm, object, probe] = stats.sessions;
+    let [pcm, object, probe, prefetch] = stats.sessions;
     let queues: Vec<_> = core.queues.iter().map(|queue| queue.busy.as_secs_f64()).collect();
     let queues: serde_json::Map<_, _> = Queue::ALL
         .iter()
@@ -24,10 +24,11 @@ fn shard(report: &Report) -> Value {
     json!({
         "shard": id.0,
         "sessions_now": sessions_now,
-        "sessions": { "pcm": pcm, "object": object, "probe": probe },
+        "sessions": { "pcm": pcm, "object": object, "probe": probe, "prefetch": prefetch },
         "frames": stats.frames,
         "body_bytes": stats.bytes,
         "undecoded_packets": stats.undecoded_packets,
+        "prefetch": { "bytes": stats.prefetched_bytes, "failures": stats.prefetch_failures },
         "aborted": stats.aborted,
         "cancelled": stats.cancelled,
         "refused": {

@@ -304,15 +304,40 @@ pub enum Undrained {
 /// The body exceeds `limit_bytes`, or breaks off.
 pub async fn drain(mut body: Incoming, limit_bytes: u64) -> Result<(), Undrained> {
     let mut bytes = 0;
-    while !body.is_end_stream() {
-        let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else { break };
-        let frame = frame.map_err(|_| Undrained::Cut)?;
-        bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+    while let Some(data) = piece(&mut body).await? {
+        bytes += data.len() as u64;
         if bytes > limit_bytes {
             return Err(Undrained::TooLarge);
         }
     }
     Ok(())
+}
+
+/// Reads a request body that means something.
+///
+/// # Errors
+/// As [`drain`].
+pub async fn collect(mut body: Incoming, limit_bytes: u64) -> Result<Vec<u8>, Undrained> {
+    let mut bytes = Vec::new();
+    while let Some(data) = piece(&mut body).await? {
+        if (bytes.len() + data.len()) as u64 > limit_bytes {
+            return Err(Undrained::TooLarge);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+/// The next piece of a request body; trailers are empty ones.
+async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Undrained> {
+    if body.is_end_stream() {
+        return Ok(None);
+    }
+    match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+        None => Ok(None),
+        Some(Err(_)) => Err(Undrained::Cut),
+        Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+    }
 }
 
 #[cfg(test)]

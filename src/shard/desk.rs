@@ -10,9 +10,9 @@ use std::{
 use slab::Slab;
 
 use super::{
-    Abort, Answer, Job, Mail, Part, Pass, Reason, Refusal, Sent, Shard,
-    mail::{BYTE_CREDITS, PCM_CREDITS, SESSIONS_PER_PAIR, SessionKey},
-    outlet::{Credit, Credits, Crossing, Outlet, Way},
+    Abort, Ahead, Answer, Job, Mail, Part, Pass, Progress, Reason, Refusal, Sent, Shard,
+    mail::{BYTE_CREDITS, PCM_CREDITS, PREFETCH_CREDITS, SESSIONS_PER_PAIR, SessionKey},
+    outlet::{Credit, Credits, Crossing, Outlet, Step, Way},
     serve::{queue, serve},
 };
 use crate::{
@@ -28,6 +28,24 @@ pub struct Response {
     pub body: channel::Receiver<Part>,
     /// What makes it.
     pub session: Session,
+}
+
+/// A prefetch of one source under way.
+pub struct Prefetching {
+    /// How far it is, again and again.
+    pub steps: channel::Receiver<Step>,
+    /// What it came to.
+    pub answer: channel::Receiver<Result<Answer, Refusal>>,
+    /// What does it.
+    pub session: Session,
+}
+
+/// Where a session's answer is to come.
+struct Returns {
+    head: channel::Sender<Result<Answer, Refusal>>,
+    body: channel::Sender<Part>,
+    /// Of a prefetch.
+    steps: Option<channel::Sender<Step>>,
 }
 
 /// A session being served, on this shard or another. Dropping it stops the work unless others wait
@@ -58,8 +76,7 @@ struct Fronts {
 
 struct Front {
     generation: u32,
-    head: channel::Sender<Result<Answer, Refusal>>,
-    body: channel::Sender<Part>,
+    returns: Returns,
     /// Gone once neither the response nor a block of it is left.
     crossing: Weak<Crossing>,
 }
@@ -105,8 +122,7 @@ impl Desk {
     fn open(
         &self,
         owner: ShardId,
-        head: channel::Sender<Result<Answer, Refusal>>,
-        body: channel::Sender<Part>,
+        returns: Returns,
         crossing: impl FnOnce(SessionKey) -> Rc<Crossing>,
     ) -> Option<Rc<Crossing>> {
         let mut fronts = self.fronts[owner.0 as usize].borrow_mut();
@@ -117,7 +133,7 @@ impl Desk {
         let generation = fronts.generations;
         let entry = fronts.slots.vacant_entry();
         let crossing = crossing(SessionKey { slot: entry.key() as u16, generation });
-        entry.insert(Front { generation, head, body, crossing: Rc::downgrade(&crossing) });
+        entry.insert(Front { generation, returns, crossing: Rc::downgrade(&crossing) });
         Some(crossing)
     }
 
@@ -171,17 +187,35 @@ impl Shard {
     /// # Cancellation
     /// Dropping the future, like dropping the response, stops the work unless others wait for it.
     pub async fn request(self: &Rc<Self>, job: Job) -> Result<Response, Refusal> {
-        let source = job.source();
-        let owner = self.route.owner(&self.files.key(&source.name, &source.path)?);
         let (head, mut answer) = channel::bounded(1);
         // The end of a body needs no credit.
         let (body, parts) = channel::bounded(credits(&job) + 1);
-        let session = match owner == self.id {
-            true => self.begin_local(job, head, body)?,
-            false => self.cross(owner, job, head, body)?,
-        };
+        let session = self.hand_over(job, Returns { head, body, steps: None })?;
         let answer = answer.recv().await.unwrap_or(Err(Refusal::Broken))?;
         Ok(Response { answer, body: parts, session })
+    }
+
+    /// Has the shard that owns a source bring it into its cache, step by step.
+    ///
+    /// # Errors
+    /// Why it does not begin.
+    pub fn prefetch(self: &Rc<Self>, ahead: Ahead) -> Result<Prefetching, Refusal> {
+        let (head, answer) = channel::bounded(1);
+        let (body, _) = channel::bounded(1);
+        let (step, steps) = channel::bounded(PREFETCH_CREDITS);
+        let returns = Returns { head, body, steps: Some(step) };
+        let session = self.hand_over(Job::Prefetch(ahead), returns)?;
+        Ok(Prefetching { steps, answer, session })
+    }
+
+    /// Gives a job to the shard that owns its source.
+    fn hand_over(self: &Rc<Self>, job: Job, returns: Returns) -> Result<Session, Refusal> {
+        let source = job.source();
+        let owner = self.route.owner(&self.files.key(&source.name, &source.path)?);
+        match owner == self.id {
+            true => self.begin_local(job, returns),
+            false => self.cross(owner, job, returns),
+        }
     }
 
     /// Serves what other shards ask for, and takes in what they answer, until the node ends.
@@ -195,8 +229,10 @@ impl Shard {
                     self.post(peer, Mail::Farewell(key));
                 }
                 Mail::Head(key, answer) => {
-                    self.desk.with_front(peer, key, |front| front.head.try_send(*answer).ok());
+                    let taken = |front: &mut Front| front.returns.head.try_send(*answer).ok();
+                    self.desk.with_front(peer, key, taken);
                 }
+                Mail::Step(key, progress) => self.desk.take_step(peer, key, progress),
                 Mail::Block(key, block) => self.desk.take_block(peer, key, block),
                 Mail::End(key, result) => self.desk.take_end(peer, key, result),
                 Mail::Farewell(key) => self.desk.free(peer, key),
@@ -239,15 +275,11 @@ impl Shard {
     }
 
     /// Serves a client of this core.
-    fn begin_local(
-        self: &Rc<Self>,
-        job: Job,
-        head: channel::Sender<Result<Answer, Refusal>>,
-        body: channel::Sender<Part>,
-    ) -> Result<Session, Refusal> {
+    fn begin_local(self: &Rc<Self>, job: Job, returns: Returns) -> Result<Session, Refusal> {
         let pass = self.enter()?;
         let credits = Credits::new(credits(&job));
-        let task = self.begin(job, Way::Local { head, body }, credits, pass);
+        let Returns { head, body, steps } = returns;
+        let task = self.begin(job, Way::Local { head, body, steps }, credits, pass);
         Ok(Session { _here: Some(task), _there: None })
     }
 
@@ -265,15 +297,14 @@ impl Shard {
         self: &Rc<Self>,
         owner: ShardId,
         job: Job,
-        head: channel::Sender<Result<Answer, Refusal>>,
-        body: channel::Sender<Part>,
+        returns: Returns,
     ) -> Result<Session, Refusal> {
         let _pass = self.enter()?;
         let crossing = |key| {
             let mailbox = Rc::clone(&self.mailbox);
             Rc::new(Crossing { mailbox, owner, key, _pass })
         };
-        let crossing = self.desk.open(owner, head, body, crossing).ok_or_else(|| {
+        let crossing = self.desk.open(owner, returns, crossing).ok_or_else(|| {
             self.refused(Reason::Slots);
             Refusal::Full
         })?;
@@ -332,12 +363,21 @@ impl Desk {
     fn take_block(&self, owner: ShardId, key: SessionKey, block: Block) {
         self.with_front(owner, key, |front| {
             let crossing = front.crossing.upgrade()?;
-            front.body.try_send(Ok(Some(Sent::new(block, Credit::of(crossing))))).ok()
+            front.returns.body.try_send(Ok(Some(Sent::new(block, Credit::of(crossing))))).ok()
         });
     }
 
     fn take_end(&self, owner: ShardId, key: SessionKey, result: Result<(), Abort>) {
-        self.with_front(owner, key, |front| front.body.try_send(result.map(|()| None)).ok());
+        let ends = result.map(|()| None);
+        self.with_front(owner, key, |front| front.returns.body.try_send(ends).ok());
+    }
+
+    /// As with blocks: its room is the credits.
+    fn take_step(&self, owner: ShardId, key: SessionKey, progress: Progress) {
+        self.with_front(owner, key, |front| {
+            let _credit = Credit::of(front.crossing.upgrade()?);
+            front.returns.steps.as_ref()?.try_send(Step { progress, _credit }).ok()
+        });
     }
 }
 
@@ -346,5 +386,6 @@ pub(super) fn credits(job: &Job) -> usize {
     match job {
         Job::Pcm { .. } => PCM_CREDITS,
         Job::Object { .. } | Job::Probe(_) => BYTE_CREDITS,
+        Job::Prefetch(_) => PREFETCH_CREDITS,
     }
 }

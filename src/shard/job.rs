@@ -1,5 +1,7 @@
 //! What a session is asked for, and what it answers before its body.
 
+use std::ops::Range;
+
 use http::{HeaderMap, HeaderValue};
 
 use super::Sent;
@@ -7,7 +9,9 @@ use crate::{
     bufpool::Exhausted,
     decode::Info,
     file::{self, conditional::Conditions},
+    net,
     pcm::{self, Ask, Format, Rendition, SourceName},
+    storage::{self, Failure},
 };
 
 /// The work of one session. It may cross to another shard.
@@ -31,6 +35,19 @@ pub enum Job {
     },
     /// What the source is.
     Probe(SourceName),
+    /// Its bytes, into the cache and to nobody.
+    Prefetch(Ahead),
+}
+
+/// What is to be in the cache.
+#[derive(Debug, Clone)]
+pub struct Ahead {
+    /// Of what.
+    pub source: SourceName,
+    /// Which parts of it, in bytes; none are all of it.
+    pub ranges: Vec<Range<u64>>,
+    /// Whether it is decoded once when it is there, as a check.
+    pub decode: bool,
 }
 
 /// What of a file is wanted.
@@ -52,6 +69,7 @@ impl Job {
         match self {
             Job::Pcm { ask, .. } => &ask.source,
             Job::Object { source, .. } | Job::Probe(source) => source,
+            Job::Prefetch(ahead) => &ahead.source,
         }
     }
 
@@ -61,6 +79,7 @@ impl Job {
             Job::Pcm { .. } => "pcm",
             Job::Object { .. } => "object",
             Job::Probe(_) => "probe",
+            Job::Prefetch(_) => "prefetch",
         }
     }
 
@@ -68,7 +87,7 @@ impl Job {
     pub fn format(&self) -> Option<Format> {
         match self {
             Job::Pcm { ask, .. } => Some(ask.format),
-            Job::Object { .. } | Job::Probe(_) => None,
+            Job::Object { .. } | Job::Probe(_) | Job::Prefetch(_) => None,
         }
     }
 }
@@ -113,7 +132,7 @@ pub struct ObjectHead {
     /// Length of the whole in bytes, once it is known.
     pub length: Option<u64>,
     /// The part that is sent, where one was asked for and is there.
-    pub part: Option<std::ops::Range<u64>>,
+    pub part: Option<Range<u64>>,
     /// The client has it already: no body follows.
     pub unmodified: bool,
     /// Whether its bytes were here.
@@ -129,6 +148,39 @@ pub enum Answer {
     Object(Box<ObjectHead>),
     /// To [`Job::Probe`].
     Probe(Box<Info>),
+    /// To [`Job::Prefetch`], once all of it is done.
+    Prefetched(Prefetched),
+}
+
+/// How far a prefetch of one source is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that are there of those that are wanted.
+    pub bytes_done: u64,
+    /// Bytes that are wanted, once that is known.
+    pub bytes_total: Option<u64>,
+    /// Bytes that were fetched for no client since it began: what an origin's rate counts.
+    pub spent_bytes: u64,
+}
+
+/// What a prefetch came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Prefetched {
+    /// How far it came.
+    pub progress: Progress,
+    /// What the check found, where one was asked for.
+    pub check: Option<Check>,
+}
+
+/// What a decode of the whole found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Check {
+    /// Frames of audio.
+    pub frames: u64,
+    /// Frames that the container promises beyond those: damage that a decoder passes over.
+    pub missing_frames: u64,
+    /// Packets that do not decode and become silence.
+    pub undecoded_packets: u64,
 }
 
 /// Why there is no answer.
@@ -149,6 +201,11 @@ pub enum Refusal {
         /// Length of the resource in bytes.
         length: u64,
     },
+    /// A prefetch of what the cache has no room for.
+    #[error(
+        "the cache does not keep it: there is no room, it is over half a volume, or the disk fails"
+    )]
+    NotKept,
     /// No memory, or no slot, for another session.
     #[error("the shard is full")]
     Full,
@@ -161,6 +218,41 @@ pub enum Refusal {
     /// The operator ended it before it had an answer.
     #[error("the operator cancelled it")]
     Cancelled,
+}
+
+impl Refusal {
+    /// What the origin did, where it is that.
+    pub fn origin_error(&self) -> Option<&net::Error> {
+        self.failure()?.cause()
+    }
+
+    /// What there is to say of it, without the way that it came.
+    pub fn reason(&self) -> String {
+        let cause = self.failure().and_then(std::error::Error::source);
+        cause.map_or_else(|| self.to_string(), ToString::to_string)
+    }
+
+    /// Whether asking again later is promising.
+    pub fn may_pass(&self) -> bool {
+        let no_memory = self.failure().is_some_and(|failure| {
+            failure.cause::<Exhausted>().is_some()
+                || matches!(failure.cause(), Some(storage::Error::Exhausted(_)))
+        });
+        let origin = |error: &net::Error| error.may_pass() || *error == net::Error::Changed;
+        no_memory
+            || self.origin_error().is_some_and(origin)
+            || matches!(self, Self::Full | Self::Draining)
+            || matches!(self, Self::Pcm(pcm::Error::Exhausted(_)))
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::File(file::Error::Source(failure)) | Self::Pcm(pcm::Error::Source(failure)) => {
+                Some(failure)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl From<Exhausted> for Refusal {

@@ -5,7 +5,7 @@
 //! that comes late for a slot used again is recognised and dropped.
 
 use super::{
-    Abort, Answer, Command, Job, Notice, Refusal, Report,
+    Abort, Answer, Command, Job, Notice, Progress, Refusal, Report,
     command::{COMMANDS_PER_PAIR, Outcome},
 };
 use crate::bufpool::Block;
@@ -18,6 +18,10 @@ pub(super) const PCM_CREDITS: usize = 2;
 
 /// The same for original bytes: they cost no decoding, so the pipe is kept fuller.
 pub(super) const BYTE_CREDITS: usize = 4;
+
+/// Steps of a prefetch that were allowed and have not been taken: the second is there when the first
+/// is done.
+pub(super) const PREFETCH_CREDITS: usize = 2;
 
 /// Messages of one session that can be under way at once in one direction: head, blocks, end and
 /// the farewell; or the opening, credits and the close. A slot is free again only after the
@@ -52,6 +56,8 @@ pub enum Mail {
     Head(SessionKey, Box<Result<Answer, Refusal>>),
     /// Owner to front: the next part of the body.
     Block(SessionKey, Block),
+    /// Owner to front: how far a prefetch is; its next step waits for the credit.
+    Step(SessionKey, Progress),
     /// Owner to front: the body is complete, or cannot be completed.
     End(SessionKey, Result<(), Abort>),
     /// Owner to front: nothing more will come, the slot is free.

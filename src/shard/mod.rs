@@ -4,6 +4,9 @@
 //! core owns the source (the *owner*), the request crosses once by mailbox, and reference-counted
 //! blocks come back under credits, which return when the client's socket has written them. The owner alone fetches, stores, reads and decodes.
 //!
+//! A prefetch is a session whose client is the node itself: steps come back instead of blocks, and
+//! the credit of each returns when the rate of the origin allows the next one (`prefetch`).
+//!
 //! Each shard keeps the sessions that it serves in a `register`, where the operator finds them and
 //! commands reach them, and tells what happens by its `feed` to whoever listens on any shard.
 //!
@@ -23,6 +26,7 @@ mod job;
 mod mail;
 mod notice;
 mod outlet;
+mod prefetch;
 mod promises;
 mod register;
 mod returns;
@@ -39,14 +43,18 @@ use std::{cell::RefCell, rc::Rc};
 
 use command::Commands;
 pub use cut::{Cut, Watch};
-pub use desk::{Desk, Response, Session};
+pub use desk::{Desk, Prefetching, Response, Session};
 use feed::Feed;
 pub use feed::Listening;
 pub use gate::{Gate, Pass};
-pub use job::{Abort, Answer, Cached, Job, ObjectHead, Part, PcmHead, Refusal, Wanted};
+pub use job::{
+    Abort, Ahead, Answer, Cached, Check, Job, ObjectHead, Part, PcmHead, Prefetched, Progress,
+    Refusal, Wanted,
+};
 pub use mail::{MAILBOX, Mail};
-pub use notice::{End, Notice, Reason, What};
-pub use outlet::Sent;
+pub use notice::{End, Notice, Reason, What, shown};
+pub use outlet::{Sent, Step};
+pub use prefetch::STEP_BYTES;
 use promises::Promises;
 use register::Register;
 pub use register::{Command, Listed, NoSessionId, SessionId, Unheard};
@@ -107,8 +115,8 @@ pub struct Shard {
 /// Counters of one shard.
 #[derive(Debug, Clone, Default)]
 pub struct Stats {
-    /// Sessions begun, by what they asked for: PCM, original bytes, a probe.
-    pub sessions: [u64; 3],
+    /// Sessions begun, by what they asked for: PCM, original bytes, a probe, a prefetch.
+    pub sessions: [u64; 4],
     /// Frames of PCM made.
     pub frames: u64,
     /// Body bytes sent.
@@ -117,6 +125,10 @@ pub struct Stats {
     pub undecoded_packets: u64,
     /// Bodies that ended short because their source failed.
     pub aborted: u64,
+    /// Bytes that were fetched for prefetches and no client.
+    pub prefetched_bytes: u64,
+    /// Sources that could not be prefetched, each time one was tried.
+    pub prefetch_failures: u64,
     /// Sessions that the operator ended.
     pub cancelled: u64,
     /// What was refused.
@@ -177,6 +189,11 @@ impl Shard {
         self.gate.close();
         self.feed.tell(|| What::DrainBegun);
         self.feed.close();
+    }
+
+    /// Tells who listens that something happened.
+    pub fn tell(&self, what: impl FnOnce() -> What) {
+        self.feed.tell(what);
     }
 
     /// Counts what was turned away, and says so.

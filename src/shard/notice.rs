@@ -36,7 +36,7 @@ pub enum What {
         id: SessionId,
         /// Of what.
         source: String,
-        /// What is made of it: `pcm`, `object` or `probe`.
+        /// What is made of it: `pcm`, `object`, `probe` or `prefetch`.
         job: &'static str,
     },
     /// A session ended.
@@ -73,6 +73,33 @@ pub enum What {
     Evicted {
         /// Which one.
         url: String,
+    },
+    /// A prefetch begins.
+    PrefetchBegun {
+        /// Its number.
+        id: u64,
+        /// The first of its sources.
+        source: String,
+        /// How many there are.
+        sources: usize,
+    },
+    /// A prefetch ended: complete, or cancelled.
+    PrefetchEnded {
+        /// Its number.
+        id: u64,
+        /// In which way.
+        end: End,
+        /// Bytes that are there.
+        bytes: u64,
+    },
+    /// A prefetch ended without some of its sources.
+    PrefetchFailed {
+        /// Its number.
+        id: u64,
+        /// How many are missing.
+        sources: usize,
+        /// Why the first of them is.
+        why: String,
     },
     /// Work was turned away.
     Refused {
@@ -166,7 +193,7 @@ pub(super) fn of_asset(url: &str, news: News<'_>) -> What {
 }
 
 /// A name as it is shown: without a query, which may hold a secret, and cut where it is long.
-pub(super) fn shown(name: &str) -> String {
+pub fn shown(name: &str) -> String {
     let name = name.split('?').next().unwrap_or_default();
     if name.len() <= NAME_BYTES {
         return name.to_owned();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Abort, Answer, End, Mail, Part, Pass, Refusal, mail::SessionKey, promises::Promise,
+    Abort, Answer, End, Mail, Part, Pass, Progress, Refusal, mail::SessionKey, promises::Promise,
     register::Registered,
 };
 use crate::{
@@ -45,6 +45,8 @@ pub(super) enum Way {
         head: channel::Sender<Result<Answer, Refusal>>,
         /// Takes the body. It has room for all credits and the end.
         body: channel::Sender<Part>,
+        /// Takes the steps of a prefetch. It has room for all credits.
+        steps: Option<channel::Sender<Step>>,
     },
     /// On another core.
     Remote {
@@ -104,6 +106,21 @@ impl Outlet {
         }
     }
 
+    /// Says how far a prefetch is.
+    pub(super) fn step(&self, credit: Credit, progress: Progress) -> Result<(), Gone> {
+        self.registered.is_at(progress.bytes_done);
+        match &self.way {
+            Way::Local { steps, .. } => {
+                let steps = steps.as_ref().ok_or(Gone)?;
+                steps.try_send(Step { progress, _credit: credit }).map_err(|_| Gone)
+            }
+            Way::Remote { key, .. } => {
+                credit.goes_along();
+                self.post(Mail::Step(*key, progress))
+            }
+        }
+    }
+
     /// Ends the body: complete, or short.
     pub(super) fn end(&self, result: Result<(), Abort>) {
         self.registered.ends(match result {
@@ -132,6 +149,14 @@ impl Outlet {
         // A session's messages have their room reserved: full means that the peer is gone.
         mailbox.try_send(*front, mail).map_err(|_| Gone)
     }
+}
+
+/// How far a prefetch is. It goes on, by a step at most, once this is dropped.
+#[derive(Debug)]
+pub struct Step {
+    /// As of now.
+    pub progress: Progress,
+    pub(super) _credit: Credit,
 }
 
 /// A block on its way to the client, and the credit that it goes on.

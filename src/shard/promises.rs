@@ -5,7 +5,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use super::Job;
+use super::{Ahead, Job};
 use crate::{
     bufpool::{Class, Exhausted},
     pcm,
@@ -19,15 +19,15 @@ const INPUT_BYTES: usize = 2 * Class::Large.bytes();
 /// which is known once its source is understood.
 pub(super) fn work_bytes(job: &Job) -> usize {
     match job {
-        Job::Pcm { .. } | Job::Probe(_) => pcm::STREAM_BYTES + INPUT_BYTES,
-        Job::Object { .. } => INPUT_BYTES,
+        Job::Object { .. } | Job::Prefetch(Ahead { decode: false, .. }) => INPUT_BYTES,
+        Job::Pcm { .. } | Job::Probe(_) | Job::Prefetch(_) => pcm::STREAM_BYTES + INPUT_BYTES,
     }
 }
 
 /// What a session with so many credits may hold of its answer, until the client has taken it.
 pub(super) fn answer_bytes(job: &Job, credits: usize) -> usize {
     match job {
-        Job::Probe(_) => 0,
+        Job::Probe(_) | Job::Prefetch(_) => 0,
         Job::Pcm { .. } | Job::Object { .. } => credits * Class::Large.bytes(),
     }
 }

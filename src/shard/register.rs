@@ -86,13 +86,14 @@ pub struct Listed {
     pub front: ShardId,
     /// Of what; without the query of the source, and cut where it is long.
     pub source: String,
-    /// What is made of it: `pcm`, `object` or `probe`.
+    /// What is made of it: `pcm`, `object`, `probe` or `prefetch`.
     pub what: &'static str,
     /// The format of the PCM, as it was asked for.
     pub format: Option<&'static str>,
     /// When it began.
     pub started: SystemTime,
-    /// Bytes of the body that were handed to its client's connection.
+    /// Bytes of the body that were handed to its client's connection; of a prefetch, bytes that are
+    /// there.
     pub bytes: u64,
 }
 
@@ -181,6 +182,11 @@ impl Registered {
     /// How it ends, as far as that is known by now.
     pub(super) fn ends(&self, end: End) {
         self.end.set(end);
+    }
+
+    /// So much is done of what has no body.
+    pub(super) fn is_at(&self, bytes: u64) {
+        self.bytes.set(bytes);
     }
 
     /// So much more of the body was handed over.

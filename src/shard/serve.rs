@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue};
 use super::{
     Abort, Answer, Cached, Command, Job, ObjectHead, PcmHead, Reason, Refusal, Shard, Wanted,
     outlet::{Gone, Outlet},
+    prefetch::prefetch,
     promises::{Promise, answer_bytes, work_bytes},
     turns::Turns,
 };
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Longest time that one session keeps the core before the others have their turn.
-const SLICE: Duration = Duration::from_micros(200);
+pub(super) const SLICE: Duration = Duration::from_micros(200);
 
 /// The buffer memory that may be on loan, and that may be promised, before new sessions are
 /// refused. The rest is for the fetches that they share.
@@ -41,6 +42,7 @@ pub(super) fn queue(job: &Job) -> Queue {
     match job {
         Job::Pcm { .. } | Job::Probe(_) => Queue::First,
         Job::Object { .. } => Queue::Io,
+        Job::Prefetch(_) => Queue::Background,
     }
 }
 
@@ -87,6 +89,7 @@ async fn work(shard: &Rc<Shard>, job: Job, outlet: &Rc<Outlet>) -> Result<(), Go
         }
         Job::Object { source, wanted } => object(shard, &source, wanted, outlet).await,
         Job::Probe(source) => probe(shard, &source, outlet).await,
+        Job::Prefetch(ahead) => prefetch(shard, ahead, outlet).await,
     }
 }
 
@@ -107,6 +110,7 @@ fn kind(job: &Job) -> usize {
         Job::Pcm { .. } => 0,
         Job::Object { .. } => 1,
         Job::Probe(_) => 2,
+        Job::Prefetch(_) => 3,
     }
 }
 
@@ -424,11 +428,11 @@ async fn probe(shard: &Shard, source: &SourceName, out: &Outlet) -> Result<(), G
 }
 
 impl Shard {
-    fn reader(&self, source: &Source) -> Reader {
+    pub(super) fn reader(&self, source: &Source) -> Reader {
         Reader::new(source.clone(), self.pool.clone(), self.read_ahead_bytes)
     }
 
-    fn promise(&self, bytes: usize) -> Result<Promise, Refusal> {
+    pub(super) fn promise(&self, bytes: usize) -> Result<Promise, Refusal> {
         self.promises.give(bytes).map_err(|exhausted| {
             self.refused(Reason::Memory);
             exhausted.into()

@@ -17,6 +17,7 @@ mod fetching;
 mod listening;
 mod objects;
 mod operating;
+mod prefetching;
 mod process;
 mod restarting;
 mod waiting;

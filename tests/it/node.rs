@@ -26,6 +26,7 @@ pub fn node() -> Builder {
         shards: 1,
         memory: "256MiB",
         cache: None,
+        cache_size: "256MiB",
     }
 }
 
@@ -36,6 +37,7 @@ pub struct Builder {
     shards: usize,
     memory: &'static str,
     cache: Option<PathBuf>,
+    cache_size: &'static str,
 }
 
 impl Builder {
@@ -62,6 +64,11 @@ impl Builder {
         self
     }
 
+    pub fn cache_size(mut self, size: &'static str) -> Self {
+        self.cache_size = size;
+        self
+    }
+
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address.to_string();
         self
@@ -82,7 +89,7 @@ impl Builder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kithara"));
         command.args(["serve", "--listen", &self.listen, "--admin", "127.0.0.1:0"]);
         command.args(["--shards", &self.shards.to_string(), "--cache"]).arg(cache);
-        command.args(["--cache-size", "256MiB", "--memory", self.memory]).args(&self.args);
+        command.args(["--cache-size", self.cache_size, "--memory", self.memory]).args(&self.args);
         command.envs(self.environment.iter().cloned());
         // Whatever lies in the working directory is not the node's configuration.
         command.current_dir(scratch_root()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -171,6 +178,59 @@ impl Node {
     #[track_caller]
     pub fn wav(&self, source: &str, query: &str) -> Wav {
         Wav::parse(&self.get(&format!("/v1/pcm?src={source}{query}")).ok().body)
+    }
+
+    /// Asks for a prefetch by its JSON.
+    pub fn asks_ahead(&self, spec: &str) -> Response {
+        let length = spec.len();
+        let text = format!(
+            "POST /v1/prefetch HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{spec}",
+            self.admin
+        );
+        client::raw(self.admin, text.as_bytes(), false)
+    }
+
+    /// Has a prefetch accepted; where to ask for it.
+    #[track_caller]
+    pub fn prefetch(&self, spec: &str) -> String {
+        let answer = self.asks_ahead(spec);
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        answer.field("location").expect("where to ask").to_owned()
+    }
+
+    /// What the operator is told there.
+    #[track_caller]
+    pub fn told(&self, path: &str) -> serde_json::Value {
+        serde_json::from_str(&client::get(self.admin, path, "").ok().text()).unwrap()
+    }
+
+    /// Waits until a prefetch is so.
+    #[track_caller]
+    pub fn wait_until(
+        &self,
+        prefetch: &str,
+        is_so: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let began = Instant::now();
+        loop {
+            let told = self.told(prefetch);
+            if is_so(&told) {
+                return told;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "it stays {told}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until a prefetch has ended in this state.
+    #[track_caller]
+    pub fn wait_for_end(&self, prefetch: &str, state: &str) -> serde_json::Value {
+        let ends = ["done", "failed", "cancelled"];
+        let told =
+            self.wait_until(prefetch, |told| ends.contains(&told["state"].as_str().unwrap()));
+        assert_eq!(told["state"], state, "{told}");
+        told
     }
 
     /// A counter of all shards together, as the operator sees it: `/refused/connections`.

@@ -113,11 +113,11 @@ fn a_page_of_another_site_ends_no_stream() {
 }
 
 /// Hears what happens, event by event: its name and its data.
-struct Events(BufReader<TcpStream>);
+pub struct Events(BufReader<TcpStream>);
 
 impl Events {
     #[track_caller]
-    fn of(node: &Node) -> Self {
+    pub fn of(node: &Node) -> Self {
         let mut stream = client::connect(node.admin);
         let request = format!("GET /events HTTP/1.1\r\nHost: {}\r\n\r\n", node.admin);
         stream.write_all(request.as_bytes()).unwrap();
@@ -150,7 +150,7 @@ impl Events {
     }
 
     /// The data of the next event of this name that `is` like this.
-    fn wait(&mut self, wanted: &str, is: impl Fn(&Value) -> bool) -> Value {
+    pub fn wait(&mut self, wanted: &str, is: impl Fn(&Value) -> bool) -> Value {
         loop {
             let (name, data) = self.next().expect("it goes on");
             if name == wanted && is(&data) {

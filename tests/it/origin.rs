@@ -31,6 +31,8 @@ struct File {
     stalls_after: Option<u64>,
     bytes_per_second: Option<u64>,
     status: Option<u16>,
+    /// Answers that fail with 503 before the first good one.
+    failures: u32,
     redirect: Option<String>,
 }
 
@@ -51,6 +53,7 @@ impl Builder {
             stalls_after: None,
             bytes_per_second: None,
             status: None,
+            failures: 0,
             redirect: None,
         };
         self.files.insert(name.to_owned(), file);
@@ -88,6 +91,11 @@ impl Builder {
         self.change(|file| file.status = Some(status))
     }
 
+    /// The first answers fail.
+    pub fn fails_first(self, answers: u32) -> Self {
+        self.change(|file| file.failures = answers)
+    }
+
     pub fn redirects_to(self, target: &str) -> Self {
         self.change(|file| file.redirect = Some(target.to_owned()))
     }
@@ -100,6 +108,7 @@ impl Builder {
             asked: Mutex::default(),
             sent_bytes: Mutex::default(),
             bodies: AtomicUsize::new(0),
+            most_bodies: AtomicUsize::new(0),
             open: AtomicBool::new(true),
             hold: Mutex::default(),
         });
@@ -123,6 +132,7 @@ struct Shared {
     sent_bytes: Mutex<HashMap<String, u64>>,
     /// Bodies that are being sent now.
     bodies: AtomicUsize,
+    most_bodies: AtomicUsize,
     open: AtomicBool,
     hold: Mutex<()>,
 }
@@ -176,6 +186,16 @@ impl Origin {
         self.shared.sent_bytes.lock().unwrap().get(name).copied().unwrap_or(0)
     }
 
+    /// The names of all requests, in their order.
+    pub fn order(&self) -> Vec<String> {
+        self.shared.asked.lock().unwrap().iter().map(|asked| asked.name.clone()).collect()
+    }
+
+    /// The most bodies that were sent at a time.
+    pub fn most_bodies(&self) -> usize {
+        self.shared.most_bodies.load(Ordering::SeqCst)
+    }
+
     /// The file becomes another one.
     pub fn replace(&self, name: &str, bytes: &[u8]) {
         let mut files = self.shared.files.lock().unwrap();
@@ -218,6 +238,10 @@ impl Shared {
         if let Some(target) = &file.redirect {
             return reply(stream, 302, &format!("Location: {target}\r\nContent-Length: 0\r\n"));
         }
+        if file.failures > 0 {
+            self.files.lock().unwrap().get_mut(&name).unwrap().failures -= 1;
+            return reply(stream, 503, "Content-Length: 0\r\n");
+        }
         if let Some(status) = file.status {
             return reply(stream, status, "Content-Length: 0\r\n");
         }
@@ -252,7 +276,8 @@ impl Shared {
             true => fields += &format!("Content-Length: {}\r\n", part.end - part.start),
             false => fields += "Connection: close\r\n",
         }
-        self.bodies.fetch_add(1, Ordering::SeqCst);
+        let bodies = self.bodies.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_bodies.fetch_max(bodies, Ordering::SeqCst);
         let sent = reply(stream, status, &fields) && self.body(name, file, part, stream);
         self.bodies.fetch_sub(1, Ordering::SeqCst);
         sent && file.length

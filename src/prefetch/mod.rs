@@ -1,0 +1,50 @@
+//! Bringing sources into the cache before anybody asks for them.
+//!
+//! One [`Prefetches`] of a node holds the queue: on the shard of the operator's listener, or of the
+//! command that fills a cache without a node. It takes prefetches in, durably where there is a cache
+//! directory, and has the shard that owns each source do the work, as one of its sessions
+//! ([`Job::Prefetch`](crate::shard::Job)).
+//!
+//! - `spec` (P): the JSON of a request; `playlist` (P): a file that lists sources;
+//! - `queue` (P): order, limits, attempts, and what became of each;
+//! - `journal` (P), `ledger`: the queue on disk;
+//! - `status` (P): what the operator is told;
+//! - `prefetches` carries out what the queue decides; `gather` reads the lists among the sources.
+//!
+//! # How it stays behind clients
+//!
+//! A step of a prefetch is 256 KiB. Each is allowed by the rate of its origin here, and by the
+//! background queue of the core that does it; the fetch takes no byte that no step allows, unless a
+//! client waits for it too (`assets/pace`). Of one origin a few run at a time, and a client's fetch
+//! takes the place of a prefetch's where a resource has as many as it may (`file/plan`).
+//!
+//! # What outlives what
+//!
+//! A prefetch is accepted when its record is durable, so a crash loses none that was answered; what
+//! had ended in the moment before may be looked at again, and is found to be there. At a drain what
+//! runs is stopped and stays in the queue: what was fetched of it stays in the cache.
+
+#![forbid(unsafe_code)]
+
+mod gather;
+pub mod journal;
+mod ledger;
+pub mod playlist;
+mod prefetches;
+mod queue;
+pub mod spec;
+pub mod status;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use gather::{ListLimits, gather};
+pub use ledger::{Error, NotKept};
+pub use prefetches::{Prefetches, Refused};
+pub use queue::{Again, Failed, Item, Limits, NoRoom, Queue, Settled, Start, State, Status};
+pub use spec::{BadSpec, Spec, Variants};
+
+/// Milliseconds since 1970; 0 for a clock that stands before that.
+fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

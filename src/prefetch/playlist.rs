@@ -1,0 +1,155 @@
+//! A list of sources in a file: one in a line, as M3U files have them.
+//!
+//! Pure: no I/O, no clock, no executor.
+//!
+//! A line is `NAME:path`, or a path beside the list itself. Empty lines and those that begin with
+//! `#` say nothing, except for the tags of HLS (RFC 8216), whose playlist is of another kind.
+
+use super::spec::SOURCE_BYTES;
+use crate::pcm::SourceName;
+
+/// Why a file is no list of sources.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadPlaylist {
+    /// It is one of HLS.
+    #[error("it is an HLS playlist, and HLS is not supported yet")]
+    Hls,
+    /// It is not text.
+    #[error("it is not UTF-8 text")]
+    Text,
+    /// It names nothing.
+    #[error("it names no source")]
+    Empty,
+    /// It is longer than lists may be.
+    #[error("it has more than {0} lines")]
+    Long(usize),
+    /// A line is no source.
+    #[error("line {number} is {what}")]
+    Line {
+        /// Counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+/// Whether a source is a list by its name.
+pub fn is_playlist(source: &SourceName) -> bool {
+    let path = source.path_without_query();
+    let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
+    ending.eq_ignore_ascii_case("m3u") || ending.eq_ignore_ascii_case("m3u8")
+}
+
+/// The sources that the list `of` names. `is_known` says which names are configured, and `is_library`
+/// which of them are libraries.
+///
+/// # Errors
+/// See [`BadPlaylist`].
+pub fn sources(
+    text: &[u8],
+    of: &SourceName,
+    most_lines: usize,
+    is_known: impl Fn(&str) -> bool,
+    is_library: impl Fn(&str) -> bool,
+) -> Result<Vec<SourceName>, BadPlaylist> {
+    let text = std::str::from_utf8(text).map_err(|_| BadPlaylist::Text)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut sources = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        if index == most_lines {
+            return Err(BadPlaylist::Long(most_lines));
+        }
+        let line = line.trim();
+        if line.starts_with("#EXT-X-") {
+            return Err(BadPlaylist::Hls);
+        }
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let wrong = |what| BadPlaylist::Line { number: index + 1, what };
+        let source = entry(line, of, &is_known, &is_library).map_err(wrong)?;
+        if is_playlist(&source) {
+            return Err(wrong("a list in a list"));
+        }
+        if source.name.len() + source.path.len() >= SOURCE_BYTES {
+            return Err(wrong("longer than any path may be"));
+        }
+        sources.push(source);
+    }
+    if sources.is_empty() { Err(BadPlaylist::Empty) } else { Ok(sources) }
+}
+
+fn entry(
+    line: &str,
+    of: &SourceName,
+    is_known: impl Fn(&str) -> bool,
+    is_library: impl Fn(&str) -> bool,
+) -> Result<SourceName, &'static str> {
+    if line.chars().any(char::is_control) {
+        return Err("no path: it has a control character");
+    }
+    // A path may hold a colon; only a name that there is makes it a source.
+    if let Some((name, _)) = line.split_once(':')
+        && (is_known(name) || line[name.len()..].starts_with("://"))
+    {
+        return SourceName::parse(line, is_library).map_err(
+            |_| "no source: write NAME:path with a configured name, or a path beside the list",
+        );
+    }
+    if line.starts_with(['/', '\\']) {
+        return Err("no path beside the list");
+    }
+    let beside = of.path_without_query().rsplit_once('/').map_or("", |(folder, _)| folder);
+    let path = if beside.is_empty() { line.to_owned() } else { format!("{beside}/{line}") };
+    Ok(SourceName { path, ..of.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(path: &str) -> SourceName {
+        SourceName { name: "music".into(), path: path.into(), is_file: false }
+    }
+
+    fn read(text: &[u8]) -> Result<Vec<String>, BadPlaylist> {
+        let known = |name: &str| ["music", "local"].contains(&name);
+        let of = of("lists/top.m3u?token=1");
+        let found = sources(text, &of, 10, known, |name| name == "local")?;
+        Ok(found.iter().map(SourceName::text).collect())
+    }
+
+    #[test]
+    fn lines_are_sources_or_paths_beside_the_list() {
+        let text = "\u{feff}#EXTM3U\r\n#EXTINF:3,A song: the title\r\na b.mp3\r\n\r\nmusic:x/y.flac\n\
+                    local:z.wav\n12:30 live.mp3";
+        let wanted =
+            ["music:lists/a b.mp3", "music:x/y.flac", "local:z.wav", "music:lists/12:30 live.mp3"];
+        assert_eq!(read(text.as_bytes()).unwrap(), wanted);
+        let known = |_: &str| false;
+        let found = sources(b"a", &of("top.m3u"), 1, known, known).unwrap();
+        assert_eq!(found[0].text(), "music:a");
+    }
+
+    #[test]
+    fn what_is_no_list_is_said_with_its_line() {
+        assert_eq!(read(b"#EXTM3U\n#EXT-X-TARGETDURATION:9\na.ts"), Err(BadPlaylist::Hls));
+        assert_eq!(read(b"#only\n\n"), Err(BadPlaylist::Empty));
+        assert_eq!(read(b"\xff"), Err(BadPlaylist::Text));
+        assert_eq!(read("a\n".repeat(11).as_bytes()), Err(BadPlaylist::Long(10)));
+        let long = "a".repeat(8 << 10);
+        for line in
+            [long.as_str(), "https://a/b", "/a", "music:/a", "b.m3u8", "a\u{1}b", "\\\\host\\a"]
+        {
+            let text = format!("ok.mp3\n{line}");
+            let why = read(text.as_bytes()).expect_err(line);
+            assert!(matches!(why, BadPlaylist::Line { number: 2, .. }), "{line}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_known_by_its_ending() {
+        assert!(is_playlist(&of("a.M3U8?x=1")) && is_playlist(&of("b/c.m3u")));
+        assert!(!is_playlist(&of("a.mp3?b=.m3u")) && !is_playlist(&of("m3u")));
+    }
+}

@@ -1,0 +1,985 @@
+//! What is to be prefetched, in which order, how many at a time, and what became of it.
+//!
+//! Pure: no I/O, no clock, no executor.
+//!
+//! A prefetch has sources, and each of them is an [`Item`] that waits, runs and ends by itself.
+//! Items go by priority, then by age. Those of one origin (or library) share a [`Lane`]: so many run
+//! at a time, and what they fetch is paid off at the origin's rate before more is begun. An item
+//! that fails in a way that may pass waits longer each time, and in the end has failed.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use super::{
+    journal::{Ended, Record, Summary},
+    spec::Spec,
+};
+use crate::shard::{Ahead, Prefetched, Progress};
+
+/// Items that run at a time, of all origins together. Each may have a session at another shard,
+/// where there are 256 for this one's clients.
+pub(super) const RUNNING: usize = 64;
+
+/// Memory of the names that wait, in bytes.
+pub(super) const NAME_BYTES: usize = 16 << 20;
+
+/// Prefetches that have ended and can still be asked for: so many, and so long.
+pub(super) const ENDED_KEPT: usize = 1_000;
+/// See [`ENDED_KEPT`].
+pub(super) const ENDED_KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Failures of one prefetch that are told; the others are counted.
+pub(super) const FAILURES_TOLD: usize = 8;
+
+/// The bounds of a queue.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Sources that wait or run.
+    pub sources: usize,
+    /// Of one origin, those that run.
+    pub connections: usize,
+    /// Bytes per second fetched from one origin.
+    pub rate: u64,
+    /// Attempts after the first.
+    pub retries: u32,
+    /// The wait before the first of them; doubled each time, and at least half of that.
+    pub backoff: Duration,
+    /// What that wait grows to.
+    pub backoff_max: Duration,
+}
+
+impl Default for Limits {
+    /// Those of `[limits]`.
+    fn default() -> Self {
+        Self {
+            sources: 10_000,
+            connections: 4,
+            rate: 64 << 20,
+            retries: 5,
+            backoff: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// One source of one prefetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Item {
+    /// Which prefetch.
+    pub id: u64,
+    /// Which of its sources.
+    pub index: u32,
+}
+
+/// An item that is to be begun.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// Which one.
+    pub item: Item,
+    /// What it is.
+    pub ahead: Ahead,
+    /// It is the first of its prefetch.
+    pub is_first: bool,
+}
+
+/// Why an item did not end well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// One sentence.
+    pub why: String,
+    /// The origin could not be asked.
+    pub is_unreachable: bool,
+    /// Whether another attempt is made.
+    pub again: Again,
+}
+
+/// Whether another attempt is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// No: it would end the same.
+    Never,
+    /// As long as there are attempts left.
+    Counted,
+    /// Yes: it was not the origin's doing.
+    Free,
+}
+
+/// Why a prefetch is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// Later there may be.
+    #[error("the queue is full")]
+    Now,
+    /// There never is for so many.
+    #[error("there are more sources than the queue ever holds")]
+    Never,
+}
+
+/// How far a prefetch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nothing of it runs; it waits for its turn, or for another attempt.
+    Queued,
+    /// Something of it runs.
+    Running,
+    /// All of it is there.
+    Done,
+    /// Some of it cannot be had.
+    Failed,
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+impl State {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing follows.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// One prefetch, at the moment of the look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Its number.
+    pub id: u64,
+    /// How far it is.
+    pub state: State,
+    /// Its sources, their bytes, and what failed; of one that has not ended, so far.
+    pub summary: Summary,
+    /// Why something waits for another attempt, as the last one said.
+    pub last_error: Option<String>,
+}
+
+impl Status {
+    /// What to say of it where something went wrong.
+    pub fn error(&self) -> Option<String> {
+        let failure = self.summary.failures.first();
+        let failed = failure.map(|(source, why)| format!("{source}: {why}"));
+        failed.or_else(|| self.last_error.clone())
+    }
+}
+
+/// What the end of an attempt came to.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// What the journal is to keep.
+    pub record: Option<Record>,
+    /// The prefetch, where this was its last item.
+    pub ended: Option<Status>,
+}
+
+/// The prefetches of a node.
+pub struct Queue {
+    limits: Limits,
+    prefetches: BTreeMap<u64, Prefetch>,
+    /// By the name of an origin or library.
+    lanes: BTreeMap<String, Lane>,
+    /// Items that wait for their next attempt.
+    delayed: BTreeSet<(Instant, Place)>,
+    /// Those that ended, the oldest first.
+    ended: VecDeque<u64>,
+    /// Sources that wait or run.
+    open: usize,
+    running: usize,
+    name_bytes: usize,
+    last_id: u64,
+}
+
+/// Where an item stands: the most urgent, then the oldest, first.
+type Place = (Reverse<u8>, Item);
+
+struct Prefetch {
+    /// `None` once it has ended: then only the summary is left.
+    work: Option<Work>,
+    is_cancelled: bool,
+    summary: Summary,
+}
+
+struct Work {
+    spec: Spec,
+    items: Vec<Phase>,
+    is_begun: bool,
+}
+
+/// One item of a prefetch that has not ended.
+#[derive(Debug, Clone)]
+enum Phase {
+    Waiting { failures: u32, progress: Progress, why: Option<String> },
+    Running { failures: u32, progress: Progress },
+    Ended,
+}
+
+/// The items of one origin.
+#[derive(Default)]
+struct Lane {
+    waiting: BTreeSet<Place>,
+    running: usize,
+    /// When what was fetched from it is paid off.
+    paid_at: Option<Instant>,
+}
+
+impl Lane {
+    fn debt(&self, now: Instant) -> Duration {
+        self.paid_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+    }
+
+    fn spend(&mut self, bytes: u64, rate: u64, now: Instant) {
+        let from = self.paid_at.map_or(now, |at| at.max(now));
+        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        self.paid_at = from.checked_add(Duration::from_nanos(nanos));
+    }
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            prefetches: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            delayed: BTreeSet::new(),
+            ended: VecDeque::new(),
+            open: 0,
+            running: 0,
+            name_bytes: 0,
+            last_id: 0,
+        }
+    }
+
+    /// Sources that wait, and those that run.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.open - self.running, self.running)
+    }
+
+    /// Whether there is room for one more prefetch.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn has_room(&self, spec: &Spec) -> Result<(), NoRoom> {
+        let (sources, bytes) = (spec.sources.len(), spec.name_bytes());
+        if sources > self.limits.sources || bytes > NAME_BYTES {
+            return Err(NoRoom::Never);
+        }
+        let fits =
+            self.open + sources <= self.limits.sources && self.name_bytes + bytes <= NAME_BYTES;
+        if fits { Ok(()) } else { Err(NoRoom::Now) }
+    }
+
+    /// Takes a prefetch in, and gives it a number. There is room: [`has_room`](Self::has_room).
+    pub fn accept(&mut self, spec: Spec, unix_ms: u64) -> u64 {
+        let id = self.last_id + 1;
+        self.enter(id, spec, unix_ms);
+        id
+    }
+
+    fn enter(&mut self, id: u64, spec: Spec, unix_ms: u64) {
+        self.last_id = self.last_id.max(id);
+        self.open += spec.sources.len();
+        self.name_bytes += spec.name_bytes();
+        let summary = Summary::of(&spec, unix_ms);
+        for (index, source) in spec.sources.iter().enumerate() {
+            let item = Item { id, index: index as u32 };
+            let lane = self.lanes.entry(source.name.clone()).or_default();
+            lane.waiting.insert((Reverse(spec.priority), item));
+        }
+        let waiting = Phase::Waiting { failures: 0, progress: Progress::default(), why: None };
+        let items = vec![waiting; spec.sources.len()];
+        let work = Some(Work { spec, items, is_begun: false });
+        self.prefetches.insert(id, Prefetch { work, is_cancelled: false, summary });
+    }
+
+    /// The next item to begin, unless as many run as may. It runs from here on.
+    pub fn next(&mut self, now: Instant) -> Option<Start> {
+        self.move_due(now);
+        if self.running >= RUNNING {
+            return None;
+        }
+        let connections = self.limits.connections;
+        let free = |lane: &&mut Lane| lane.running < connections && lane.debt(now).is_zero();
+        let lanes = self.lanes.values_mut().filter(free);
+        let lane = lanes.filter(|lane| !lane.waiting.is_empty()).min_by_key(|lane| {
+            lane.waiting.first().copied().expect("those without were left out")
+        })?;
+        let (_, item) = lane.waiting.pop_first()?;
+        lane.running += 1;
+        self.running += 1;
+        let work = self.prefetches.get_mut(&item.id)?.work.as_mut()?;
+        let phase = &mut work.items[item.index as usize];
+        if let Phase::Waiting { failures, progress, .. } = phase {
+            let progress = Progress { spent_bytes: 0, ..*progress };
+            *phase = Phase::Running { failures: *failures, progress };
+        }
+        let is_first = !std::mem::replace(&mut work.is_begun, true);
+        Some(Start { item, ahead: work.spec.ahead(item.index), is_first })
+    }
+
+    /// When there may be a next item, if nothing else changes before.
+    pub fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let free =
+            |lane: &&Lane| lane.running < self.limits.connections && !lane.waiting.is_empty();
+        let paid = self.lanes.values().filter(free).map(|lane| now + lane.debt(now)).min();
+        let paid = paid.filter(|_| self.running < RUNNING);
+        paid.into_iter().chain(self.delayed.first().map(|(at, _)| *at)).min()
+    }
+
+    /// An item has come so far. Says how long its next step waits for the origin's rate.
+    pub fn progress(&mut self, item: Item, progress: Progress, now: Instant) -> Duration {
+        let rate = self.limits.rate;
+        let Some((phase, lane)) = self.running_item(item) else { return Duration::ZERO };
+        let before = std::mem::replace(phase, progress);
+        lane.spend(progress.spent_bytes.saturating_sub(before.spent_bytes), rate, now);
+        lane.debt(now)
+    }
+
+    fn running_item(&mut self, item: Item) -> Option<(&mut Progress, &mut Lane)> {
+        let work = self.prefetches.get_mut(&item.id)?.work.as_mut()?;
+        let lane = self.lanes.get_mut(&work.spec.sources[item.index as usize].name)?;
+        match &mut work.items[item.index as usize] {
+            Phase::Running { progress, .. } => Some((progress, lane)),
+            _ => None,
+        }
+    }
+
+    /// An attempt has ended. `random` is uniform over all of `u64`.
+    pub fn settle(
+        &mut self,
+        item: Item,
+        result: Result<Prefetched, Failed>,
+        (now, unix_ms): (Instant, u64),
+        random: u64,
+    ) -> Settled {
+        if let Ok(done) = &result {
+            self.progress(item, done.progress, now);
+        }
+        let Some(failures) = self.leave_lane(item) else { return Settled::default() };
+        let ended = match result {
+            Ok(done) => Ended { done: Some(done), why: None, is_unreachable: false },
+            Err(failed) => match self.delay(&failed, failures) {
+                Some((failures, bound)) => {
+                    let wait = bound / 2 + share(bound / 2, random);
+                    self.wait_again(item, failures, failed.why, now + wait);
+                    return Settled::default();
+                }
+                None => Ended {
+                    done: None,
+                    why: Some(failed.why),
+                    is_unreachable: failed.is_unreachable,
+                },
+            },
+        };
+        let record =
+            Record::Ended { id: item.id, index: item.index, unix_ms, ended: ended.clone() };
+        self.end_item(item, &ended, unix_ms);
+        let status = self.status(item.id).filter(|status| status.state.is_end());
+        Settled { record: Some(record), ended: status }
+    }
+
+    /// How often it has failed by now, and the most that it waits; `None` for no other attempt.
+    fn delay(&self, failed: &Failed, failures: u32) -> Option<(u32, Duration)> {
+        let Limits { retries, backoff, backoff_max, .. } = self.limits;
+        let factor = 1u32.checked_shl(failures).unwrap_or(u32::MAX);
+        let bound = backoff.saturating_mul(factor).min(backoff_max);
+        match failed.again {
+            Again::Free => Some((failures, bound)),
+            Again::Counted if failures < retries => Some((failures + 1, bound)),
+            Again::Counted | Again::Never => None,
+        }
+    }
+
+    fn leave_lane(&mut self, item: Item) -> Option<u32> {
+        let work = self.prefetches.get_mut(&item.id)?.work.as_mut()?;
+        let Phase::Running { failures, .. } = work.items[item.index as usize] else { return None };
+        let lane = self.lanes.get_mut(&work.spec.sources[item.index as usize].name)?;
+        lane.running -= 1;
+        self.running -= 1;
+        Some(failures)
+    }
+
+    fn wait_again(&mut self, item: Item, failures: u32, why: String, at: Instant) {
+        let Some(work) = self.prefetches.get_mut(&item.id).and_then(|one| one.work.as_mut()) else {
+            return;
+        };
+        let why = Some(format!("{}: {why}", work.spec.sources[item.index as usize]));
+        let phase = &mut work.items[item.index as usize];
+        if let Phase::Running { progress, .. } = phase {
+            *phase = Phase::Waiting { failures, progress: *progress, why };
+        }
+        self.delayed.insert((at, (Reverse(work.spec.priority), item)));
+    }
+
+    fn move_due(&mut self, now: Instant) {
+        while let Some((at, place)) = self.delayed.first().copied().filter(|(at, _)| *at <= now) {
+            self.delayed.remove(&(at, place));
+            let item = place.1;
+            let work = self.prefetches.get(&item.id).and_then(|one| one.work.as_ref());
+            let Some(work) = work else { continue };
+            let name = work.spec.sources[item.index as usize].name.clone();
+            self.lanes.entry(name).or_default().waiting.insert(place);
+        }
+    }
+
+    /// Notes how an item ended, and with the last one its prefetch.
+    fn end_item(&mut self, item: Item, ended: &Ended, unix_ms: u64) {
+        let Some(prefetch) = self.prefetches.get_mut(&item.id) else { return };
+        let Some(work) = &mut prefetch.work else { return };
+        let Some(phase) = work.items.get_mut(item.index as usize) else { return };
+        if matches!(phase, Phase::Ended) {
+            return;
+        }
+        let last = std::mem::replace(phase, Phase::Ended);
+        let source = work.spec.sources[item.index as usize].to_string();
+        let place = (Reverse(work.spec.priority), item);
+        if let Some(lane) = self.lanes.get_mut(&work.spec.sources[item.index as usize].name) {
+            lane.waiting.remove(&place);
+        }
+        self.open -= 1;
+        prefetch.summary.count(&source, ended, last.progress());
+        if work.items.iter().all(|phase| matches!(phase, Phase::Ended)) {
+            self.end(item.id, unix_ms);
+        }
+    }
+
+    /// Lets go of everything but the summary.
+    fn end(&mut self, id: u64, unix_ms: u64) {
+        let Some(prefetch) = self.prefetches.get_mut(&id) else { return };
+        let Some(work) = prefetch.work.take() else { return };
+        prefetch.summary.ended_unix_ms = Some(unix_ms);
+        self.name_bytes -= work.spec.name_bytes();
+        self.delayed.retain(|(_, (_, item))| item.id != id);
+        self.ended.push_back(id);
+        self.forget_old(unix_ms);
+    }
+
+    /// Forgets what ended too long ago.
+    pub fn forget_old(&mut self, unix_ms: u64) {
+        let is_old = |summary: &Summary| {
+            summary.ended_unix_ms.is_some_and(|at| at.saturating_add(ENDED_KEPT_MS) < unix_ms)
+        };
+        while let Some(id) = self.ended.front() {
+            let oldest = self.prefetches.get(id);
+            if self.ended.len() <= ENDED_KEPT && !oldest.is_none_or(|one| is_old(&one.summary)) {
+                return;
+            }
+            self.prefetches.remove(id);
+            self.ended.pop_front();
+        }
+    }
+
+    /// Cancels a prefetch; those of its items that run are to be stopped. `None`: there is none.
+    /// One that has ended stays as it is.
+    pub fn cancel(&mut self, id: u64, unix_ms: u64) -> Option<Vec<Item>> {
+        let prefetch = self.prefetches.get_mut(&id)?;
+        let Some(work) = &prefetch.work else { return Some(Vec::new()) };
+        prefetch.is_cancelled = true;
+        let mut running = Vec::new();
+        for (index, phase) in work.items.iter().enumerate() {
+            let item = Item { id, index: index as u32 };
+            let lane = self.lanes.get_mut(&work.spec.sources[index].name);
+            match phase {
+                Phase::Running { .. } => {
+                    lane.into_iter().for_each(|lane| lane.running -= 1);
+                    self.running -= 1;
+                    running.push(item);
+                }
+                Phase::Waiting { .. } => lane.into_iter().for_each(|lane| {
+                    lane.waiting.remove(&(Reverse(work.spec.priority), item));
+                }),
+                Phase::Ended => continue,
+            }
+            self.open -= 1;
+            prefetch.summary.leave(phase.progress());
+        }
+        self.end(id, unix_ms);
+        Some(running)
+    }
+
+    /// Undoes [`accept`](Self::accept): nobody was told of it.
+    pub fn take_back(&mut self, id: u64) -> Vec<Item> {
+        let running = self.cancel(id, 0).unwrap_or_default();
+        self.prefetches.remove(&id);
+        self.ended.retain(|ended| *ended != id);
+        running
+    }
+
+    /// One prefetch.
+    pub fn status(&self, id: u64) -> Option<Status> {
+        Some(self.prefetches.get(&id)?.status(id))
+    }
+
+    /// The youngest prefetches, the youngest first, and how many more there are.
+    pub fn list(&self, most: usize) -> (Vec<Status>, usize) {
+        let listed = self.prefetches.iter().rev().take(most).map(|(id, one)| one.status(*id));
+        (listed.collect(), self.prefetches.len().saturating_sub(most))
+    }
+
+    /// Everything that [`apply`](Self::apply) makes this queue of, without what runs.
+    pub fn records(&self) -> Vec<Record> {
+        let mut records = vec![Record::LastId(self.last_id)];
+        for (id, prefetch) in &self.prefetches {
+            records.push(match &prefetch.work {
+                None => Record::Summary {
+                    id: *id,
+                    is_cancelled: prefetch.is_cancelled,
+                    summary: prefetch.summary.clone(),
+                },
+                Some(work) => Record::Accepted {
+                    id: *id,
+                    unix_ms: prefetch.summary.accepted_unix_ms,
+                    spec: work.spec.clone(),
+                    ended: work.ended(),
+                    summary: prefetch.summary.clone(),
+                },
+            });
+        }
+        records
+    }
+
+    /// Takes in what the journal kept. What does not fit to what came before means nothing.
+    pub fn apply(&mut self, record: Record) {
+        match record {
+            Record::LastId(id) => self.last_id = self.last_id.max(id),
+            Record::Accepted { id, unix_ms, spec, ended, summary } => {
+                if self.prefetches.contains_key(&id) || self.has_room(&spec).is_err() {
+                    return;
+                }
+                self.enter(id, spec, unix_ms);
+                self.skip(id, &ended, summary);
+            }
+            Record::Ended { id, index, unix_ms, ended } => {
+                self.end_item(Item { id, index }, &ended, unix_ms);
+            }
+            Record::Cancelled { id, unix_ms } => drop(self.cancel(id, unix_ms)),
+            Record::Summary { id, is_cancelled, summary } => {
+                if self.prefetches.contains_key(&id) {
+                    return;
+                }
+                self.last_id = self.last_id.max(id);
+                self.prefetches.insert(id, Prefetch { work: None, is_cancelled, summary });
+                self.ended.push_back(id);
+            }
+        }
+    }
+
+    /// Some of its items had ended before.
+    fn skip(&mut self, id: u64, ended: &[u32], summary: Summary) {
+        if ended.is_empty() {
+            return;
+        }
+        let Some(prefetch) = self.prefetches.get_mut(&id) else { return };
+        let Some(work) = &mut prefetch.work else { return };
+        let mut skipped = 0;
+        for &index in ended {
+            let Some(phase) = work.items.get_mut(index as usize) else { continue };
+            if !matches!(std::mem::replace(phase, Phase::Ended), Phase::Ended) {
+                let place = (Reverse(work.spec.priority), Item { id, index });
+                let lane = self.lanes.get_mut(&work.spec.sources[index as usize].name);
+                if let Some(lane) = lane {
+                    lane.waiting.remove(&place);
+                }
+                skipped += 1;
+            }
+        }
+        self.open -= skipped;
+        prefetch.summary = Summary { sources: work.items.len(), ..summary };
+        if work.items.iter().all(|phase| matches!(phase, Phase::Ended)) {
+            let at = prefetch.summary.accepted_unix_ms;
+            self.end(id, at);
+        }
+    }
+}
+
+impl Phase {
+    fn progress(&self) -> Progress {
+        match self {
+            Self::Waiting { progress, .. } | Self::Running { progress, .. } => *progress,
+            Self::Ended => Progress::default(),
+        }
+    }
+}
+
+impl Work {
+    fn ended(&self) -> Vec<u32> {
+        let ended = |(_, phase): &(usize, &Phase)| matches!(phase, Phase::Ended);
+        self.items.iter().enumerate().filter(ended).map(|(index, _)| index as u32).collect()
+    }
+}
+
+impl Prefetch {
+    fn status(&self, id: u64) -> Status {
+        let mut summary = self.summary.clone();
+        let mut last_error = None;
+        let mut is_running = false;
+        for phase in self.work.iter().flat_map(|work| &work.items) {
+            match phase {
+                Phase::Ended => continue,
+                Phase::Running { .. } => is_running = true,
+                Phase::Waiting { why, .. } => last_error = last_error.or_else(|| why.clone()),
+            }
+            summary.add(phase.progress());
+        }
+        let state = match &self.work {
+            _ if self.is_cancelled => State::Cancelled,
+            None if summary.failed > 0 => State::Failed,
+            None => State::Done,
+            Some(_) if is_running => State::Running,
+            Some(_) => State::Queued,
+        };
+        Status { id, state, summary, last_error }
+    }
+}
+
+/// The share of `bound` that `random` stands for.
+fn share(bound: Duration, random: u64) -> Duration {
+    let nanos = (bound.as_nanos() * u128::from(random)) >> 64;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{pcm::SourceName, storage::random::Random};
+
+    const LIMITS: Limits = Limits {
+        sources: 12,
+        connections: 2,
+        rate: 1_000,
+        retries: 2,
+        backoff: Duration::from_millis(100),
+        backoff_max: Duration::from_millis(300),
+    };
+
+    fn spec(sources: &[&str], priority: u8) -> Spec {
+        let source = |text: &&str| SourceName::parse(text, |_| false).unwrap();
+        Spec { priority, ..Spec::of(sources.iter().map(source).collect()) }
+    }
+
+    fn done(bytes: u64) -> Result<Prefetched, Failed> {
+        let progress = Progress { bytes_done: bytes, bytes_total: Some(bytes), spent_bytes: 0 };
+        Ok(Prefetched { progress, check: None })
+    }
+
+    fn fails(again: Again) -> Result<Prefetched, Failed> {
+        Err(Failed { why: "no".into(), is_unreachable: true, again })
+    }
+
+    fn item(id: u64, index: u32) -> Item {
+        Item { id, index }
+    }
+
+    fn start(queue: &mut Queue, now: Instant) -> Option<Item> {
+        queue.next(now).map(|start| start.item)
+    }
+
+    #[test]
+    fn an_attempt_that_failed_waits_longer_each_time_until_it_is_the_last() {
+        let (mut queue, began) = (Queue::new(LIMITS), Instant::now());
+        queue.accept(spec(&["a:x"], 5), 7);
+        let mut now = began;
+        for wait in [50, 100, 150] {
+            assert_eq!(start(&mut queue, now), Some(item(1, 0)));
+            let settled = queue.settle(item(1, 0), fails(Again::Counted), (now, 8), 0);
+            if wait == 150 {
+                let status = settled.ended.unwrap();
+                assert_eq!(
+                    (status.state, status.error().as_deref()),
+                    (State::Failed, Some("a:x: no"))
+                );
+                assert!(status.summary.is_unreachable && settled.record.is_some());
+                assert_eq!(queue.wake_at(now), None);
+                return;
+            }
+            assert_eq!(queue.status(1).unwrap().state, State::Queued);
+            assert_eq!(queue.status(1).unwrap().error().as_deref(), Some("a:x: no"));
+            assert_eq!(start(&mut queue, now), None);
+            now += Duration::from_millis(wait);
+            assert_eq!(queue.wake_at(began), Some(now));
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_origins_doing_counts_as_no_attempt() {
+        let (mut queue, now) = (Queue::new(LIMITS), Instant::now());
+        queue.accept(spec(&["a:x"], 5), 0);
+        for round in 1..50 {
+            let now = now + round * LIMITS.backoff_max;
+            assert_eq!(start(&mut queue, now), Some(item(1, 0)));
+            queue.settle(item(1, 0), fails(Again::Free), (now, 0), u64::MAX);
+        }
+        assert_eq!(queue.status(1).unwrap().state, State::Queued);
+    }
+
+    #[test]
+    fn what_was_fetched_is_paid_off_before_more_is() {
+        let (mut queue, now) = (Queue::new(LIMITS), Instant::now());
+        queue.accept(spec(&["a:x", "a:y", "b:z"], 5), 0);
+        assert_eq!(start(&mut queue, now), Some(item(1, 0)));
+        let progress = Progress { bytes_done: 500, bytes_total: None, spent_bytes: 500 };
+        assert_eq!(queue.progress(item(1, 0), progress, now), Duration::from_millis(500));
+        let later = now + Duration::from_millis(200);
+        let progress = Progress { spent_bytes: 600, ..progress };
+        assert_eq!(queue.progress(item(1, 0), progress, later), Duration::from_millis(400));
+        assert_eq!(start(&mut queue, later), Some(item(1, 2)), "another origin's");
+        assert_eq!(start(&mut queue, later), None);
+        let paid = now + Duration::from_millis(600);
+        assert_eq!(queue.wake_at(later), Some(paid));
+        assert_eq!(start(&mut queue, paid), Some(item(1, 1)));
+    }
+
+    #[test]
+    fn what_ended_is_kept_for_a_while_and_not_for_ever() {
+        let (mut queue, now) = (Queue::new(LIMITS), Instant::now());
+        for number in 0..ENDED_KEPT as u64 + 3 {
+            let id = queue.accept(spec(&["a:x"], 5), number);
+            assert_eq!(start(&mut queue, now), Some(item(id, 0)));
+            queue.settle(item(id, 0), done(1), (now, number), 0);
+        }
+        assert!(queue.status(3).is_none() && queue.status(4).is_some());
+        assert_eq!(queue.list(10).1, ENDED_KEPT - 10);
+        queue.forget_old(ENDED_KEPT_MS + 500);
+        assert!(queue.status(500).is_none() && queue.status(501).is_some());
+        assert_eq!(queue.name_bytes, 0);
+    }
+
+    #[test]
+    fn what_could_not_be_kept_never_was() {
+        let (mut queue, now) = (Queue::new(LIMITS), Instant::now());
+        let id = queue.accept(spec(&["a:x", "a:y"], 5), 0);
+        assert_eq!(start(&mut queue, now), Some(item(1, 0)));
+        assert_eq!(queue.take_back(id), [item(1, 0)]);
+        assert_eq!((queue.counts(), queue.name_bytes), ((0, 0), 0));
+        assert!(queue.status(id).is_none());
+        assert_eq!(queue.accept(spec(&["a:x"], 5), 0), 2);
+    }
+
+    /// What a plain list of items knows.
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    enum Known {
+        Waiting(Option<Instant>),
+        Running,
+        Ended,
+    }
+
+    struct Model {
+        item: Item,
+        origin: &'static str,
+        priority: u8,
+        failures: u32,
+        known: Known,
+    }
+
+    struct History {
+        queue: Queue,
+        items: Vec<Model>,
+        /// What the journal has.
+        records: Vec<Record>,
+        now: Instant,
+        paid_at: BTreeMap<&'static str, Instant>,
+        seed: u64,
+    }
+
+    impl History {
+        fn new(seed: u64) -> Self {
+            let (items, records, paid_at) = Default::default();
+            Self { queue: Queue::new(LIMITS), items, records, now: Instant::now(), paid_at, seed }
+        }
+
+        fn unix_ms(&self) -> u64 {
+            1_000 + self.records.len() as u64
+        }
+
+        fn accept(&mut self, random: &mut Random) {
+            const SOURCES: [(&str, &str); 3] = [("a", "a:x"), ("b", "b:y"), ("c", "c:z")];
+            let chosen: Vec<_> =
+                (0..=random.below(3)).map(|_| SOURCES[random.below(3) as usize]).collect();
+            let texts: Vec<_> = chosen.iter().map(|(_, text)| *text).collect();
+            let spec = spec(&texts, random.below(3) as u8);
+            let open = self.items.iter().filter(|one| one.known != Known::Ended).count();
+            let fits = open + chosen.len() <= LIMITS.sources;
+            assert_eq!(self.queue.has_room(&spec).is_ok(), fits, "seed {}", self.seed);
+            if !fits {
+                return;
+            }
+            let unix_ms = self.unix_ms();
+            let (priority, id) = (spec.priority, self.queue.accept(spec.clone(), unix_ms));
+            let summary = Summary::of(&spec, unix_ms);
+            self.records.push(Record::Accepted { id, unix_ms, spec, ended: vec![], summary });
+            let new = chosen.iter().enumerate().map(|(index, (origin, _))| Model {
+                item: item(id, index as u32),
+                origin,
+                priority,
+                failures: 0,
+                known: Known::Waiting(None),
+            });
+            self.items.extend(new);
+        }
+
+        /// The one that has to be next.
+        fn expected(&self) -> Option<Item> {
+            let running = |origin: &str| {
+                let of_it = self.items.iter().filter(|one| one.origin == origin);
+                of_it.filter(|one| one.known == Known::Running).count()
+            };
+            let is_free = |origin: &str| {
+                running(origin) < LIMITS.connections
+                    && self.paid_at.get(origin).is_none_or(|at| *at <= self.now)
+            };
+            let waits = |one: &&Model| match one.known {
+                Known::Waiting(at) => at.is_none_or(|at| at <= self.now) && is_free(one.origin),
+                _ => false,
+            };
+            let due = self.items.iter().filter(waits);
+            due.min_by_key(|one| (Reverse(one.priority), one.item)).map(|one| one.item)
+        }
+
+        fn begin(&mut self) {
+            let expected = self.expected();
+            assert_eq!(start(&mut self.queue, self.now), expected, "seed {}", self.seed);
+            if let Some(item) = expected {
+                self.of(item).known = Known::Running;
+            } else if let Some(at) = self.queue.wake_at(self.now) {
+                assert!(at > self.now, "seed {}: it would be looked at for ever", self.seed);
+            }
+        }
+
+        fn of(&mut self, item: Item) -> &mut Model {
+            self.items.iter_mut().find(|one| one.item == item).unwrap()
+        }
+
+        fn running(&self, random: &mut Random) -> Option<Item> {
+            let running: Vec<_> =
+                self.items.iter().filter(|one| one.known == Known::Running).collect();
+            let chosen = random.below(running.len().max(1) as u64) as usize;
+            running.get(chosen).map(|one| one.item)
+        }
+
+        fn spend(&mut self, random: &mut Random) {
+            let Some(item) = self.running(random) else { return };
+            let before = match self.queue.prefetches[&item.id].work.as_ref().unwrap().items
+                [item.index as usize]
+            {
+                Phase::Running { progress, .. } => progress,
+                _ => panic!("seed {}: it runs", self.seed),
+            };
+            let bytes = random.below(300);
+            let spent_bytes = before.spent_bytes + bytes;
+            let progress = Progress { bytes_done: spent_bytes, bytes_total: None, spent_bytes };
+            let (now, origin) = (self.now, self.of(item).origin);
+            let paid_at = self.paid_at.entry(origin).or_insert(now);
+            *paid_at = (*paid_at).max(now) + Duration::from_millis(bytes);
+            let paid_at = *paid_at;
+            assert_eq!(self.queue.progress(item, progress, now), paid_at - now, "{}", self.seed);
+        }
+
+        fn settle(&mut self, random: &mut Random) {
+            let Some(item) = self.running(random) else { return };
+            let (now, unix_ms) = (self.now, self.unix_ms());
+            let again = [Again::Never, Again::Counted, Again::Free][random.below(3) as usize];
+            let result = if random.below(2) == 0 { done(9) } else { fails(again) };
+            let is_done = result.is_ok();
+            let settled = self.queue.settle(item, result, (now, unix_ms), 0);
+            let one = self.of(item);
+            let bound = (LIMITS.backoff * (1 << one.failures)).min(LIMITS.backoff_max);
+            let is_last = again == Again::Counted && one.failures == LIMITS.retries;
+            if is_done || again == Again::Never || is_last {
+                one.known = Known::Ended;
+            } else {
+                one.failures += u32::from(again == Again::Counted);
+                one.known = Known::Waiting(Some(now + bound / 2));
+            }
+            let has_ended = one.known == Known::Ended;
+            assert_eq!(settled.record.is_some(), has_ended, "seed {}", self.seed);
+            self.records.extend(settled.record);
+            let mut all = self.items.iter().filter(|one| one.item.id == item.id);
+            let is_over = all.all(|one| one.known == Known::Ended);
+            assert_eq!(settled.ended.is_some(), is_over, "seed {}", self.seed);
+        }
+
+        fn cancel(&mut self, random: &mut Random) {
+            let Some(last) = self.items.last() else { return };
+            let (id, unix_ms) = (random.below(last.item.id + 2), self.unix_ms());
+            let is_there = self.items.iter().any(|one| one.item.id == id);
+            let cancelled = self.queue.cancel(id, unix_ms);
+            assert_eq!(cancelled.is_some(), is_there, "seed {}", self.seed);
+            let mut running = Vec::new();
+            for one in self.items.iter_mut().filter(|one| one.item.id == id) {
+                if std::mem::replace(&mut one.known, Known::Ended) == Known::Running {
+                    running.push(one.item);
+                }
+            }
+            assert_eq!(cancelled.unwrap_or_default(), running, "seed {}", self.seed);
+            if is_there {
+                self.records.push(Record::Cancelled { id, unix_ms });
+            }
+        }
+
+        fn check(&self) {
+            let count = |known: fn(&Known) -> bool| {
+                self.items.iter().filter(|one| known(&one.known)).count()
+            };
+            let waiting = count(|known| matches!(known, Known::Waiting(_)));
+            let running = count(|known| matches!(known, Known::Running));
+            assert_eq!(self.queue.counts(), (waiting, running), "seed {}", self.seed);
+        }
+
+        /// A node that starts with this journal knows what has ended, and begins the rest anew.
+        fn check_restart(&self) {
+            let (mut replayed, mut rewritten) = (Queue::new(LIMITS), Queue::new(LIMITS));
+            self.records.iter().cloned().for_each(|record| replayed.apply(record));
+            replayed.records().into_iter().for_each(|record| rewritten.apply(record));
+            for queue in [&replayed, &rewritten] {
+                let open = self.items.iter().filter(|one| one.known != Known::Ended).count();
+                assert_eq!(queue.counts(), (open, 0), "seed {}", self.seed);
+                assert_eq!(queue.name_bytes, self.queue.name_bytes, "seed {}", self.seed);
+                assert_eq!(queue.last_id, self.queue.last_id);
+                for (id, own) in &self.queue.prefetches {
+                    let (own, theirs) = (own.status(*id), queue.status(*id).unwrap());
+                    if own.state.is_end() {
+                        let progress = |status: &Status| {
+                            (status.state, status.summary.done, status.summary.failed)
+                        };
+                        assert_eq!(progress(&own), progress(&theirs), "seed {}", self.seed);
+                        assert_eq!(own.summary.failures, theirs.summary.failures);
+                    } else {
+                        assert_eq!(theirs.state, State::Queued, "seed {}", self.seed);
+                        let ended = |status: &Status| (status.summary.done, status.summary.failed);
+                        assert_eq!(ended(&own), ended(&theirs), "seed {}", self.seed);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_history_keeps_order_bounds_and_counts_and_outlives_a_restart() {
+        for seed in 1..=2_000 {
+            let (mut random, mut history) = (Random(seed), History::new(seed));
+            for _ in 0..80 {
+                match random.below(12) {
+                    0 | 1 => history.accept(&mut random),
+                    2..6 => history.begin(),
+                    6 | 7 => history.settle(&mut random),
+                    8 | 9 => history.spend(&mut random),
+                    10 => history.cancel(&mut random),
+                    _ => history.now += Duration::from_millis(random.below(200)),
+                }
+                history.check();
+            }
+            history.check_restart();
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Bringing one source into the cache, on the shard that owns it, for nobody who waits.
+//!
+//! It goes in steps. Each takes a credit, which comes when the rate of the origin allows it; the
+//! step allows the fetch so many bytes ([`Pace`](crate::assets::Pace)), waits until they are there,
+//! and says how far it is. The task is in the background queue, so on a core that clients keep busy
+//! the steps are few. A client that wants the same bytes shares the fetch, which then takes no
+//! allowance any more.
+
+use std::{ops::Range, rc::Rc};
+
+use futures_lite::future;
+
+use super::{
+    Ahead, Answer, Check, Prefetched, Progress, Refusal, Shard,
+    outlet::{Gone, Outlet},
+    serve::SLICE,
+};
+use crate::{
+    assets::Lease,
+    bufpool::Class,
+    decode::{Dither, Quality},
+    file::{self, Opened},
+    pcm::{self, Ask, Format, Player, SourceName, Work},
+    runtime,
+    storage::Wait,
+    stream::Patience,
+};
+
+/// What one step of a prefetch may fetch, in bytes.
+pub const STEP_BYTES: u64 = 256 << 10;
+
+/// Serves a prefetch: the answer comes when everything is done.
+pub(super) async fn prefetch(shard: &Shard, ahead: Ahead, out: &Rc<Outlet>) -> Result<(), Gone> {
+    let done = carry_out(shard, &ahead, out).await;
+    if let Err(refusal) = &done {
+        tracing::debug!(source = %ahead.source, %refusal, "not prefetched");
+        shard.stats.borrow_mut().prefetch_failures += 1;
+    }
+    out.head(done.map(Answer::Prefetched))?;
+    out.end(Ok(()));
+    Ok(())
+}
+
+async fn carry_out(shard: &Shard, ahead: &Ahead, out: &Outlet) -> Result<Prefetched, Refusal> {
+    let Ahead { source, ranges, decode } = ahead;
+    let opened = shard.files.open(&source.name, &source.path).await?;
+    let progress = match opened.lease() {
+        Some(lease) => Filling::new(shard, lease, ranges).run(out).await?,
+        // A library's file is read where it lies: there is nothing to bring.
+        None => Progress { bytes_total: Some(0), ..Progress::default() },
+    };
+    let check = match decode {
+        true => Some(check(shard, source, &opened).await?),
+        false => None,
+    };
+    Ok(Prefetched { progress, check })
+}
+
+/// A resource that a prefetch fills.
+struct Filling<'a> {
+    shard: &'a Shard,
+    lease: &'a Lease,
+    /// Not empty; the last may end at the end of all positions.
+    ranges: Vec<Range<u64>>,
+    /// What its fetches had taken when this began.
+    spent_before: u64,
+    counted: u64,
+}
+
+impl<'a> Filling<'a> {
+    fn new(shard: &'a Shard, lease: &'a Lease, ranges: &[Range<u64>]) -> Self {
+        let all = 0..u64::MAX;
+        let ranges = if ranges.is_empty() { vec![all] } else { ranges.to_vec() };
+        let spent_before = lease.pace.spent_bytes();
+        Self { shard, lease, ranges, spent_before, counted: 0 }
+    }
+
+    async fn run(mut self, out: &Outlet) -> Result<Progress, Refusal> {
+        for range in self.ranges.clone() {
+            self.range(range, out).await?;
+        }
+        let resource = &self.lease.resource;
+        if resource.is_complete() {
+            // Done is what is on disk, not what is on its way there.
+            resource.flush().await;
+        }
+        match resource.is_cached() {
+            true => Ok(self.progress()),
+            false => Err(Refusal::NotKept),
+        }
+    }
+
+    async fn range(&mut self, range: Range<u64>, out: &Outlet) -> Result<(), Refusal> {
+        let resource = &self.lease.resource;
+        if let Some(length) = resource.length().filter(|length| range.start >= *length)
+            && range.start > 0
+        {
+            return Err(Refusal::Unsatisfiable { length });
+        }
+        let demand = resource.demand_paced(range.start..range.start + 1);
+        while let Some(gap) = self.gap(&range) {
+            if !resource.is_cached() {
+                return Err(Refusal::NotKept);
+            }
+            // A window, not the range: what nobody waits for holds no memory where the disk lags.
+            let window = gap.start..gap.end.min(gap.start.saturating_add(STEP_BYTES));
+            demand.set(window.clone(), 0);
+            let credit = out.credit().await;
+            self.lease.pace.allow(STEP_BYTES);
+            let there = async { Some(resource.wait_range(window).await) };
+            let used_up = async {
+                self.lease.pace.used_up().await;
+                None
+            };
+            match future::or(there, used_up).await.transpose() {
+                Err(failure) => return Err(file::Error::Source(failure).into()),
+                Ok(Some(Wait::Eof)) => break,
+                Ok(Some(Wait::Ready) | None) => {}
+            }
+            let progress = self.progress();
+            // Nobody hears that nobody listens.
+            out.step(credit, progress).map_err(|Gone| Refusal::Cancelled)?;
+        }
+        Ok(())
+    }
+
+    /// The first missing bytes of a range.
+    fn gap(&self, range: &Range<u64>) -> Option<Range<u64>> {
+        let resource = &self.lease.resource;
+        let end = resource.length().map_or(range.end, |length| length.min(range.end));
+        resource.next_gap(range.start.min(end)..end)
+    }
+
+    fn progress(&mut self) -> Progress {
+        let resource = &self.lease.resource;
+        let length = resource.length();
+        let clipped = |range: &Range<u64>| {
+            let end = range.end.min(length.unwrap_or(u64::MAX));
+            range.start.min(end)..end
+        };
+        let ranges = || self.ranges.iter().map(clipped);
+        let bytes_done = ranges().map(|range| self.present_bytes(range)).sum();
+        let is_bounded = length.is_some() || ranges().all(|range| range.end < u64::MAX);
+        let bytes_total = is_bounded.then(|| ranges().map(|range| range.end - range.start).sum());
+        let spent_bytes = self.lease.pace.spent_bytes() - self.spent_before;
+        self.shard.stats.borrow_mut().prefetched_bytes += spent_bytes - self.counted;
+        self.counted = spent_bytes;
+        Progress { bytes_done, bytes_total, spent_bytes }
+    }
+
+    /// How many bytes of a range are there.
+    fn present_bytes(&self, range: Range<u64>) -> u64 {
+        let (mut at, mut present) = (range.start, 0);
+        while at < range.end {
+            let gap = self.lease.resource.next_gap(at..range.end);
+            let Some(gap) = gap else { return present + (range.end - at) };
+            present += gap.start - at;
+            at = gap.end;
+        }
+        present
+    }
+}
+
+/// Decodes all of a source once, and says what that gave. No turn is waited for: one that is given
+/// to the background would keep those who are in a hurry waiting.
+async fn check(shard: &Shard, source: &SourceName, opened: &Opened) -> Result<Check, Refusal> {
+    let reader = shard.reader(&opened.source);
+    let mut player = Player::new(reader, &shard.stacks, &shard.pool, None)?;
+    let mut patience = Patience::default();
+    let (mut _tables, mut promised) = (None, None);
+    loop {
+        let work = match player.work(runtime::now() + SLICE) {
+            Err(pcm::Error::Exhausted(_))
+                if patience.wait(&shard.pool, Class::Large.bytes()).await =>
+            {
+                continue;
+            }
+            work => work?,
+        };
+        match work {
+            Work::Starved => player.fetch().await?,
+            Work::Opened => {
+                _tables = Some(shard.promise(player.info().map_or(0, pcm::codec_bytes))?);
+                promised = player.start(&as_it_is(source))?.frames();
+            }
+            Work::Slice | Work::Block(_) => runtime::yield_now().await,
+            Work::End => break,
+        }
+    }
+    // What a container pads its last packet with is no audio.
+    let there = player.frames_there().unwrap_or_else(|| player.frames_done());
+    let promised = promised.unwrap_or(there);
+    let frames = there.min(promised);
+    let missing_frames = promised - frames;
+    let check = Check { frames, missing_frames, undecoded_packets: player.undecoded_packets() };
+    shard.stats.borrow_mut().undecoded_packets += check.undecoded_packets;
+    Ok(check)
+}
+
+/// All frames at the source's own rate.
+fn as_it_is(source: &SourceName) -> Ask {
+    Ask {
+        source: source.clone(),
+        format: Format::S16le,
+        rate_hz: None,
+        channels: None,
+        dither: Dither::None,
+        quality: Quality::Good,
+        start: None,
+        duration: None,
+        track: None,
+    }
+}

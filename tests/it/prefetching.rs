@@ -1,0 +1,411 @@
+//! What the operator wants in the cache is there before a client asks, and costs clients nothing.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use kithara::demo;
+
+use crate::{
+    client,
+    node::{Node, node, scratch},
+    operating::Events,
+    origin::{Origin, origin},
+};
+
+const MIB: usize = 1 << 20;
+
+fn song(bytes: usize) -> Vec<u8> {
+    (0..bytes as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+/// Five songs of 400 kB, `song-0` to `song-4`.
+fn album() -> Origin {
+    let songs = (0..5).map(|number| (format!("song-{number}"), song(400_000)));
+    songs.fold(origin(), |origin, (name, bytes)| origin.file(&name, &bytes)).start()
+}
+
+#[track_caller]
+fn is_a_hit(node: &Node, target: &str, body: &[u8]) {
+    let answer = node.get(target).ok();
+    assert!(answer.body == body, "other bytes");
+    assert_eq!(answer.field("cache-status"), Some("kithara; hit"));
+}
+
+#[test]
+fn what_was_prefetched_is_served_without_the_origin() {
+    let (origin, bytes) = (album(), song(400_000));
+    let node = node().shards(2).origin(&origin).start();
+    let spec = r#"{"src": ["origin:song-0", "origin:song-1", "origin:song-2", "origin:song-3"]}"#;
+    let told = node.wait_for_end(&node.prefetch(spec), "done");
+    assert_eq!((&told["bytes_done"], &told["bytes_total"]), (&1_600_000.into(), &1_600_000.into()));
+    assert_eq!(told["sources"]["done"], 4);
+    assert!(told["error"].is_null() && told["ended_unix_ms"].as_u64().is_some(), "{told}");
+    for number in 0..4 {
+        is_a_hit(&node, &format!("/o/origin/song-{number}"), &bytes);
+        assert_eq!(origin.asked(&format!("song-{number}")).len(), 1);
+    }
+    assert_eq!(node.counter("/sessions/prefetch"), 4);
+    assert!(node.counter("/prefetch/bytes") > 0);
+    let again = node.wait_for_end(&node.prefetch(r#"{"src": "origin:song-0"}"#), "done");
+    assert_eq!(again["bytes_done"], 400_000);
+    assert_eq!(origin.asked("song-0").len(), 1, "it was there");
+    let listed = node.told("/v1/prefetch");
+    let ids = listed["prefetches"].as_array().unwrap().iter().map(|one| one["id"].as_u64());
+    assert_eq!(ids.collect::<Vec<_>>(), [Some(2), Some(1)]);
+    assert_eq!((&listed["sources_waiting"], &listed["sources_running"]), (&0.into(), &0.into()));
+}
+
+#[test]
+fn a_killed_node_goes_on_where_it_was() {
+    let (bytes, dir) = (song(4 * MIB), scratch());
+    let origin = origin()
+        .file("first", &bytes)
+        .at_rate(2 * MIB as u64)
+        .file("second", &bytes)
+        .at_rate(40 * MIB as u64)
+        .start();
+    let start = || {
+        node().origin(&origin).cache(dir.path()).set("LIMITS__PREFETCH_CONNECTIONS", "1").start()
+    };
+    let first = start();
+    let running = first.prefetch(r#"{"src": "origin:first"}"#);
+    let waiting = first.prefetch(r#"{"src": "origin:second", "priority": 1}"#);
+    first.wait_until(&running, |told| told["bytes_done"].as_u64().unwrap() > MIB as u64);
+    // What was written is in the journal of its volume within 100 ms.
+    thread::sleep(Duration::from_millis(500));
+    first.signal("-KILL");
+    first.ended(Duration::from_secs(10));
+    let second = start();
+    second.wait_for_end(&running, "done");
+    second.wait_for_end(&waiting, "done");
+    let asked = origin.ranges_asked("first");
+    assert!(asked.len() == 2 && asked[1] > MIB as u64, "{asked:?}");
+    is_a_hit(&second, "/o/origin/first", &bytes);
+    is_a_hit(&second, "/o/origin/second", &bytes);
+    // What has ended is remembered as well, and not done again.
+    second.signal("-TERM");
+    assert!(second.ended(Duration::from_secs(10)).0.success());
+    let third = start();
+    assert_eq!(third.told(&waiting)["state"], "done");
+    assert_eq!(third.prefetch(r#"{"src": "origin:first"}"#), "/v1/prefetch/3");
+    assert_eq!(origin.ranges_asked("first").len(), 2);
+}
+
+#[test]
+fn a_drain_does_not_wait_for_prefetches_and_loses_none() {
+    let (bytes, dir) = (song(2 * MIB), scratch());
+    let origin = origin().file("song", &bytes).at_rate(256 << 10).start();
+    let first = node().shards(2).origin(&origin).cache(dir.path()).start();
+    let prefetch = first.prefetch(r#"{"src": "origin:song"}"#);
+    first.wait_until(&prefetch, |told| told["state"] == "running");
+    first.signal("-TERM");
+    assert!(first.ended(Duration::from_secs(5)).0.success());
+    let second = node().shards(1).origin(&origin).cache(dir.path()).start();
+    assert_eq!(second.told(&prefetch)["error"], serde_json::Value::Null);
+    second.wait_until(&prefetch, |told| told["state"] == "running");
+}
+
+#[test]
+fn an_origin_that_fails_is_asked_again_and_one_that_stays_dead_is_reported() {
+    let bytes = song(300_000);
+    let origin = origin()
+        .file("recovers", &bytes)
+        .fails_first(2)
+        .file("dead", &bytes)
+        .fails_first(99)
+        .file("gone", b"")
+        .status(404)
+        .file("cut", &bytes)
+        .breaks_after(100_000)
+        .start();
+    let node = node()
+        .origin(&origin)
+        .set("LIMITS__ORIGIN_RETRIES", "0")
+        .set("LIMITS__PREFETCH_BACKOFF", "20ms")
+        .set("LIMITS__PREFETCH_RETRIES", "2")
+        .start();
+    let recovers = node.prefetch(r#"{"src": "origin:recovers"}"#);
+    let dead = node.prefetch(r#"{"src": "origin:dead"}"#);
+    let gone = node.prefetch(r#"{"src": ["origin:gone", "origin:cut"]}"#);
+    node.wait_for_end(&recovers, "done");
+    assert_eq!(origin.asked("recovers").len(), 3);
+    let told = node.wait_for_end(&dead, "failed");
+    assert_eq!(told["error"], "origin:dead: origin answered 503");
+    assert_eq!(origin.asked("dead").len(), 3);
+    let told = node.wait_for_end(&gone, "failed");
+    assert_eq!(told["error"], "origin:gone: origin answered 404");
+    assert_eq!((&told["sources"]["done"], &told["sources"]["failed"]), (&1.into(), &1.into()));
+    assert_eq!(told["failures"][0]["source"], "origin:gone");
+    assert_eq!(origin.asked("gone").len(), 1, "no is no");
+    assert_eq!(origin.ranges_asked("cut"), [0, 100_000]);
+    assert_eq!(node.counter("/prefetch/failures"), 2 + 3 + 1 + 1);
+}
+
+#[test]
+fn an_origin_that_is_not_there_is_called_unreachable() {
+    let origin = origin().start();
+    let flag = origin.flag();
+    drop(origin);
+    let node = node()
+        .arg("--origin")
+        .arg(&flag)
+        .set("LIMITS__ORIGIN_RETRIES", "0")
+        .set("LIMITS__PREFETCH_RETRIES", "0")
+        .start();
+    let told = node.wait_for_end(&node.prefetch(r#"{"src": "origin:song"}"#), "failed");
+    assert_eq!(told["unreachable"], true, "{told}");
+}
+
+#[test]
+fn what_is_cancelled_stops_and_stays_cancelled() {
+    let (bytes, dir) = (song(16 * MIB), scratch());
+    let origin = origin().file("song", &bytes).at_rate(2 * MIB as u64).start();
+    let first = node().shards(2).origin(&origin).cache(dir.path()).start();
+    let prefetch = first.prefetch(r#"{"src": ["origin:song", "origin:other"]}"#);
+    first.wait_until(&prefetch, |told| told["bytes_done"].as_u64().unwrap() > MIB as u64 / 2);
+    let delete = |node: &Node, path: &str| client::request(node.admin, "DELETE", path, "").status;
+    assert_eq!(delete(&first, &prefetch), 204);
+    let told = first.told(&prefetch);
+    assert_eq!(told["state"], "cancelled");
+    assert!(told["bytes_done"].as_u64().unwrap() > MIB as u64 / 2, "{told}");
+    // No fetch goes on for what nobody wants.
+    assert!(origin.sent_bytes("song") < 8 * MIB as u64);
+    assert_eq!(delete(&first, &prefetch), 204, "twice is no error");
+    assert_eq!(delete(&first, "/v1/prefetch/99"), 404);
+    first.wait_for("/sessions_now", 0);
+    let asked = origin.asked("song").len();
+    first.signal("-KILL");
+    first.ended(Duration::from_secs(10));
+    let second = node().origin(&origin).cache(dir.path()).start();
+    assert_eq!(second.told(&prefetch)["state"], "cancelled");
+    assert_eq!(origin.asked("song").len(), asked);
+}
+
+#[test]
+fn the_more_urgent_goes_first_and_then_the_older() {
+    let origin = album();
+    let node = node().origin(&origin).set("LIMITS__PREFETCH_CONNECTIONS", "1").start();
+    let held = origin.hold();
+    let ask = |song: u32, priority: u32| {
+        node.prefetch(&format!(r#"{{"src": "origin:song-{song}", "priority": {priority}}}"#))
+    };
+    let all = [ask(0, 0), ask(1, 1), ask(2, 5), ask(3, 9), ask(4, 5)];
+    drop(held);
+    all.iter().for_each(|prefetch| drop(node.wait_for_end(prefetch, "done")));
+    assert_eq!(origin.order(), ["song-0", "song-3", "song-2", "song-4", "song-1"]);
+}
+
+#[test]
+fn a_client_that_wants_the_same_overtakes_and_shares() {
+    let bytes = song(4 * MIB);
+    let origin = origin().file("song", &bytes).start();
+    let node = node().shards(2).origin(&origin).set("LIMITS__PREFETCH_RATE", "128KiB/s").start();
+    let prefetch = node.prefetch(r#"{"src": "origin:song"}"#);
+    node.wait_until(&prefetch, |told| told["bytes_done"].as_u64().unwrap() > 0);
+    let began = Instant::now();
+    assert!(node.get("/o/origin/song").ok().body == bytes);
+    // By itself it would take half a minute.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert_eq!(origin.ranges_asked("song"), [0], "one fetch for both");
+    node.wait_for_end(&prefetch, "done");
+    assert!(node.counter("/prefetch/bytes") < MIB as u64, "the client's bytes are not counted");
+}
+
+#[test]
+fn what_is_prefetched_keeps_to_the_rate_of_its_origin() {
+    let bytes = song(MIB);
+    let origin = origin().file("a", &bytes).file("b", &bytes).start();
+    let node = node().shards(2).origin(&origin).set("LIMITS__PREFETCH_RATE", "1MiB/s").start();
+    let began = Instant::now();
+    node.wait_for_end(&node.prefetch(r#"{"src": ["origin:a", "origin:b"]}"#), "done");
+    // The first steps of both are free: half a mebibyte each.
+    assert!(began.elapsed() > Duration::from_millis(900), "{:?}", began.elapsed());
+}
+
+#[test]
+fn of_one_origin_only_so_many_are_fetched_at_a_time() {
+    let songs = (0..12).map(|number| format!("song-{number}"));
+    let origin = songs
+        .clone()
+        .fold(origin(), |origin, name| origin.file(&name, &song(200_000)).at_rate(2 * MIB as u64));
+    let origin = origin.start();
+    let node = node().origin(&origin).set("LIMITS__PREFETCH_CONNECTIONS", "3").start();
+    let sources: Vec<_> = songs.map(|name| format!("\"origin:{name}\"")).collect();
+    let prefetch = node.prefetch(&format!(r#"{{"src": [{}]}}"#, sources.join(",")));
+    node.wait_for_end(&prefetch, "done");
+    assert_eq!(origin.most_bodies(), 3);
+}
+
+#[test]
+fn a_full_queue_is_busy_and_takes_more_later() {
+    let origin = album();
+    let node = node().origin(&origin).set("LIMITS__PREFETCH_QUEUE", "2").start();
+    let held = origin.hold();
+    let first = node.prefetch(r#"{"src": "origin:song-0"}"#);
+    let second = node.prefetch(r#"{"src": "origin:song-1"}"#);
+    let full = node.asks_ahead(r#"{"src": "origin:song-2"}"#);
+    assert_eq!((full.status, full.field("retry-after")), (503, Some("10")), "{}", full.text());
+    let never = node.asks_ahead(r#"{"src": ["origin:song-2", "origin:song-3", "origin:song-4"]}"#);
+    assert_eq!(never.status, 400, "{}", never.text());
+    drop(held);
+    node.wait_for_end(&first, "done");
+    node.wait_for_end(&second, "done");
+    node.wait_for_end(&node.prefetch(r#"{"src": ["origin:song-2", "origin:song-3"]}"#), "done");
+}
+
+#[test]
+fn of_a_large_object_only_the_ranges_are_fetched() {
+    let bytes = song(20 * MIB);
+    let origin = origin().file("song", &bytes).at_rate(64 * MIB as u64).start();
+    let node = node().origin(&origin).start();
+    let spec = r#"{"src": "origin:song", "ranges": [[15000000, 15100000], [1000, 2000]]}"#;
+    let told = node.wait_for_end(&node.prefetch(spec), "done");
+    assert_eq!((&told["bytes_done"], &told["bytes_total"]), (&101_000.into(), &101_000.into()));
+    let asked = origin.asked("song").len();
+    assert!(origin.sent_bytes("song") < 8 * MIB as u64, "{}", origin.sent_bytes("song"));
+    let part = node.get_with("/o/origin/song", "Range: bytes=15000000-15099999\r\n");
+    assert!(part.status == 206 && part.body == bytes[15_000_000..15_100_000]);
+    // A client reads ahead of what it asks for: that lies behind the range.
+    let later = &origin.ranges_asked("song")[asked..];
+    assert!(later.iter().all(|from| *from >= 15_100_000), "{later:?}");
+    let outside = r#"{"src": "origin:song", "ranges": [[40000000, 40000001]]}"#;
+    let told = node.wait_for_end(&node.prefetch(outside), "failed");
+    assert!(told["error"].as_str().unwrap().contains("20971520 bytes"), "{told}");
+}
+
+#[test]
+fn a_check_decodes_what_was_fetched_and_says_what_it_found() {
+    let file = demo::FILES.iter().find(|file| file.name.ends_with("strings.flac")).unwrap();
+    let damaged = |ending: &str| {
+        let file = demo::FILES.iter().find(|file| file.name.ends_with(ending)).unwrap();
+        let (mut bytes, middle) = (file.bytes.to_vec(), file.bytes.len() / 2);
+        bytes[middle..middle + 5000].fill(0x55);
+        bytes
+    };
+    let half = &file.bytes[..file.bytes.len() / 2];
+    let origin = origin()
+        .file("song.flac", file.bytes)
+        .file("song.m4a", demo::FILES.iter().find(|file| file.name == "strings.m4a").unwrap().bytes)
+        .file("half.flac", half)
+        .file("damaged.m4a", &damaged("strings.m4a"))
+        .file("page", b"<!doctype html><title>Sign in</title>")
+        .start();
+    let node = node().shards(2).origin(&origin).start();
+    let told = node.prefetch(r#"{"src": "origin:song.flac", "decode": true}"#);
+    let told = node.wait_for_end(&told, "done");
+    assert_eq!(told["frames"], file.frames);
+    assert_eq!((&told["undecoded_packets"], &told["missing_frames"]), (&0.into(), &0.into()));
+    let lossy = node.prefetch(r#"{"src": "origin:song.m4a", "decode": true}"#);
+    assert_eq!(node.wait_for_end(&lossy, "done")["missing_frames"], 0);
+    let told = node.prefetch(r#"{"src": "origin:half.flac", "decode": true}"#);
+    let told = node.wait_for_end(&told, "done");
+    // Each packet there is decodes, and only the length tells.
+    assert!(told["missing_frames"].as_u64().unwrap() > 0, "{told}");
+    let told = node.prefetch(r#"{"src": "origin:damaged.m4a", "decode": true}"#);
+    let told = node.wait_for_end(&told, "done");
+    assert!(told["undecoded_packets"].as_u64().unwrap() > 0, "{told}");
+    let told = node.prefetch(r#"{"src": "origin:page", "decode": true}"#);
+    let told = node.wait_for_end(&told, "failed");
+    assert!(told["error"].as_str().unwrap().contains("container"), "{told}");
+    assert_eq!(origin.asked("page").len(), 1, "it is not fetched again for that");
+}
+
+#[test]
+fn a_list_of_sources_is_each_of_them_and_hls_is_refused_by_name() {
+    let list = "#EXTM3U\r\n#EXTINF:3,One\r\none.mp3\r\n\r\norigin:other/two.mp3\r\nlocal:three";
+    let hls = "#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\nsegment-0.ts\n";
+    let origin = origin()
+        .file("lists/all.m3u", list.as_bytes())
+        .file("lists/one.mp3", &song(1000))
+        .file("other/two.mp3", &song(2000))
+        .file("hls.m3u8", hls.as_bytes())
+        .file("bad.m3u", b"https://elsewhere.example/song.mp3")
+        .start();
+    let dir = scratch();
+    std::fs::write(dir.path().join("three"), song(4000)).unwrap();
+    let node = node().origin(&origin).library("local", dir.path()).start();
+    let told = node.prefetch(r#"{"src": "origin:lists/all.m3u"}"#);
+    let told = node.wait_for_end(&told, "done");
+    // A library's file is read where it lies: there is nothing to bring.
+    assert_eq!((&told["sources"]["done"], &told["bytes_total"]), (&3.into(), &3000.into()));
+    let refused = node.asks_ahead(r#"{"src": "origin:hls.m3u8"}"#);
+    assert_eq!(refused.status, 415);
+    assert!(refused.text().contains("HLS"), "{}", refused.text());
+    let refused = node.asks_ahead(r#"{"src": "origin:bad.m3u"}"#);
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("line 1"), "{}", refused.text());
+    assert_eq!(node.asks_ahead(r#"{"src": "origin:nothing.m3u"}"#).status, 404);
+}
+
+#[test]
+fn a_bad_request_names_what_is_wrong_with_it() {
+    let node = node().arg("--demo").start();
+    for (spec, status, named) in [
+        ("", 400, "JSON"),
+        ("{}", 400, "`src` is missing"),
+        (r#"{"src": "demo:strings.mp3", "priorty": 1}"#, 400, "did you mean `priority`"),
+        (r#"{"src": "demo:strings.mp3", "priority": 10}"#, 400, "from 0 to 9"),
+        (r#"{"src": "demo:strings.mp3", "ranges": [[5, 5]]}"#, 400, "`ranges[0]`"),
+        (r#"{"src": ["demo:strings.mp3", "nowhere:a"]}"#, 404, "nowhere"),
+        (r#"{"src": "demo:a/../b"}"#, 400, "no path inside"),
+        (r#"{"src": "https://example.com/a.mp3"}"#, 403, "URL"),
+    ] {
+        let answer = node.asks_ahead(spec);
+        assert_eq!(answer.status, status, "{spec}: {}", answer.text());
+        assert_eq!(answer.field("content-type"), Some("application/problem+json"));
+        assert!(answer.text().contains(named), "{spec}: {}", answer.text());
+    }
+    assert_eq!(node.asks_ahead(&" ".repeat(MIB + 1)).status, 413);
+    for path in ["/v1/prefetch/1", "/v1/prefetch/01", "/v1/prefetch/x", "/v1/prefetch/"] {
+        assert_eq!(client::get(node.admin, path, "").status, 404, "{path}");
+    }
+    assert_eq!(client::request(node.admin, "PUT", "/v1/prefetch", "").status, 405);
+    assert_eq!(client::get(node.listen, "/v1/prefetch", "").status, 404);
+    assert_eq!(client::request(node.listen, "POST", "/v1/prefetch", "").status, 404);
+}
+
+#[test]
+fn a_prefetch_is_told_of_from_its_beginning_to_its_end() {
+    let origin = origin().file("song", &song(300_000)).file("gone", b"").status(404).start();
+    let node = node().shards(2).origin(&origin).start();
+    let mut events = Events::of(&node);
+    node.prefetch(r#"{"src": "origin:song"}"#);
+    let begun = events.wait("prefetch_begun", |begun| begun["id"] == 1);
+    assert_eq!((&begun["source"], &begun["sources"]), (&"origin:song".into(), &1.into()));
+    let ended = events.wait("prefetch_ended", |ended| ended["id"] == 1);
+    assert_eq!((&ended["status"], &ended["bytes"]), (&"complete".into(), &300_000.into()));
+    node.prefetch(r#"{"src": ["origin:gone?token=1", "origin:song"]}"#);
+    let failed = events.wait("prefetch_failed", |failed| failed["id"] == 2);
+    assert_eq!(
+        (&failed["sources"], &failed["why"]),
+        (&1.into(), &"origin:gone: origin answered 404".into())
+    );
+    let held = origin.hold();
+    let prefetch = node.prefetch(r#"{"src": "origin:other"}"#);
+    assert_eq!(client::request(node.admin, "DELETE", &prefetch, "").status, 204);
+    assert_eq!(events.wait("prefetch_ended", |_| true)["status"], "cancelled");
+    drop(held);
+}
+
+#[test]
+fn without_a_cache_there_is_nothing_to_prefetch_into() {
+    let node = node().arg("--demo").cache_size("0B").start();
+    let answer = node.asks_ahead(r#"{"src": "demo:strings.mp3"}"#);
+    assert_eq!(answer.status, 409, "{}", answer.text());
+}
+
+#[test]
+fn a_journal_of_another_version_is_left_alone() {
+    let dir = scratch();
+    let journal = dir.path().join("prefetch");
+    std::fs::write(&journal, "kithara-prefetch 2\nwhatever").unwrap();
+    let node = node().arg("--demo").cache(dir.path()).start();
+    let answer = node.asks_ahead(r#"{"src": "demo:strings.mp3"}"#);
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    node.wav("demo:strings.mp3", "");
+    node.signal("-TERM");
+    assert!(node.ended(Duration::from_secs(10)).0.success());
+    assert_eq!(std::fs::read_to_string(&journal).unwrap(), "kithara-prefetch 2\nwhatever");
+}
