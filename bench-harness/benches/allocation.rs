@@ -21,10 +21,10 @@ use std::{
 
 use kithara::{
     bufpool::{self, BufPool, Class},
-    decode::{Ask, Decoder, Dither, Encoding, Pipeline, Quality, Spec, StackOptions, Stacks, Step},
+    decode::{Ask, Decoder, Pipeline, StackOptions, Stacks, Step},
     stream::Resident,
 };
-use kithara_bench::{CODINGS, Node, Scratch, Stream, Table, music};
+use kithara_bench::{CODINGS, Node, Scratch, Stream, Table, music, play};
 
 /// Counts what is allocated and not yet freed.
 struct Counting;
@@ -95,11 +95,11 @@ fn parts(file: &Path) -> Parts {
     let bytes = fs::read(file).expect("the file was just made");
     let pool = BufPool::new(bufpool::Options { budget_bytes: 64 << 20 });
     // One before that which is measured: what is made once a process or a core is nobody's.
-    let _ = play(&bytes, &pool);
-    play(&bytes, &pool).0
+    let _ = measured(&bytes, &pool);
+    measured(&bytes, &pool).0
 }
 
-fn play(bytes: &[u8], pool: &BufPool) -> (Parts, Option<Pipeline>) {
+fn measured(bytes: &[u8], pool: &BufPool) -> (Parts, Option<Pipeline>) {
     let stacks = Stacks::new(StackOptions { stack_bytes: STACK_BYTES, keep: 0 });
     let resident = Resident::new(Some(bytes.len() as u64));
     let mut block = vec![0; 64 << 10];
@@ -126,8 +126,7 @@ fn play(bytes: &[u8], pool: &BufPool) -> (Parts, Option<Pipeline>) {
             }
             Step::Opened => {
                 let before = LIVE.load(Ordering::Relaxed);
-                let made = Pipeline::new(decoder.info().expect("opened"), SPEC, 0, None);
-                pipeline = Some(made.expect("44.1 to 48 kHz"));
+                pipeline = Some(play::pipeline(&decoder));
                 pipeline_bytes = LIVE.load(Ordering::Relaxed) - before;
             }
             Step::Frames => {
@@ -135,10 +134,9 @@ fn play(bytes: &[u8], pool: &BufPool) -> (Parts, Option<Pipeline>) {
                 parts.decoder = parts.decoder.max(held);
                 let before = LIVE.load(Ordering::Relaxed);
                 let pipeline = pipeline.as_mut().expect("opened before");
-                pipeline.push(decoder.position(), decoder.frames());
+                play::feed(pipeline, &decoder, &mut block);
                 let grown = LIVE.load(Ordering::Relaxed).wrapping_sub(before) as isize;
                 pipeline_bytes = pipeline_bytes.saturating_add_signed(grown);
-                while pipeline.pull(&mut block) > 0 {}
                 parts.resampler = parts.resampler.max(pipeline_bytes);
             }
             Step::Slice => {}
@@ -151,14 +149,6 @@ fn play(bytes: &[u8], pool: &BufPool) -> (Parts, Option<Pipeline>) {
     parts.stack = touched(stack);
     (parts, pipeline)
 }
-
-const SPEC: Spec = Spec {
-    rate_hz: 48_000,
-    channels: 2,
-    encoding: Encoding::S16le,
-    dither: Dither::None,
-    quality: Quality::Good,
-};
 
 /// Where mappings begin that have a guard page below them, as stacks do.
 fn guarded() -> Vec<usize> {

@@ -2,23 +2,24 @@
 //!
 //! `cargo bench --bench decode_speed [-- SECONDS REPEATS]`. Music of that length is synthesised and
 //! encoded by ffmpeg. All take turns, so that a busy machine hurts all; the ratios are those of the
-//! medians of CPU time: ffmpeg's user time to that of the decoding thread, and to the user time of
-//! a whole `kithara pcm`, start and output included.
+//! medians of CPU time. Like stands beside like: a whole `kithara pcm` beside a whole `ffmpeg`, by the
+//! user time that the shell says of either; and the decoding thread alone, without start and output,
+//! beside what ffmpeg's `-benchmark` counts, which begins once its input is open. `strict` sets our
+//! whole process against that count.
 #![allow(clippy::print_stdout)]
 
 use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
-use kithara::{
-    bufpool::{self, BufPool, Class},
-    decode::{Ask, Decoder, Dither, Encoding, Pipeline, Quality, Spec, StackOptions, Stacks, Step},
-    stream::Resident,
+use kithara::decode::{StackOptions, Stacks};
+use kithara_bench::{
+    CODINGS, Scratch, Table, binary, median, music,
+    play::{play, resident},
+    thread_cpu,
 };
-use kithara_bench::{CODINGS, Scratch, Table, binary, median, music, thread_cpu};
 
 /// The ratios that have to be reached, in the order of the codings; of Vorbis none is asked.
 const NEEDED: [&str; 4] = ["1.05", "1.05", "1.20", "-"];
@@ -30,106 +31,75 @@ fn main() {
     let files = music(scratch.path(), seconds);
     let program = binary();
     println!("{seconds} s of stereo at 44.1 kHz, medians of {repeats}, CPU seconds");
-    let heads = ["file", "thread", "process", "ffmpeg", "of thread", "of process", "needed"];
+    let heads =
+        ["file", "process", "ffmpeg", "ratio", "thread", "its work", "ratio", "strict", "needed"];
     let table = Table::new(12, heads);
     for ((file, (name, _)), needed) in files.iter().zip(CODINGS).zip(NEEDED) {
-        let (mut ours, mut whole, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+        let [mut thread, mut process, mut work, mut ffmpeg] = [const { Vec::new() }; 4];
         for _ in 0..repeats {
-            ours.push(kithara_seconds(file, seconds));
-            theirs.push(ffmpeg_seconds(file));
-            whole.push(process_seconds(&program, file));
+            thread.push(thread_seconds(file, seconds));
+            process.push(process_seconds(&program, file));
+            let (in_work, in_all) = ffmpeg_seconds(file);
+            work.push(in_work);
+            ffmpeg.push(in_all);
         }
-        let [ours, whole, theirs] = [ours, whole, theirs].map(median);
-        let seconds = [ours, whole, theirs].map(|seconds| format!("{seconds:.3}"));
-        let ratios = [ours, whole].map(|seconds| format!("{:.2}", theirs / seconds));
-        let ([ours, whole, theirs], [of_thread, of_process]) = (seconds, ratios);
-        let (name, needed) = (name.to_owned(), needed.to_owned());
-        table.row([name, ours, whole, theirs, of_thread, of_process, needed]);
+        let [thread, process, work, ffmpeg] = [thread, process, work, ffmpeg].map(median);
+        let number = |seconds: f64| format!("{seconds:.3}");
+        let ratio = |theirs: f64, ours: f64| format!("{:.2}", theirs / ours);
+        table.row([
+            name.to_owned(),
+            number(process),
+            number(ffmpeg),
+            ratio(ffmpeg, process),
+            number(thread),
+            number(work),
+            ratio(work, thread),
+            ratio(work, process),
+            needed.to_owned(),
+        ]);
     }
 }
 
-/// User time of a whole process of ours that does the same, as the shell that starts it says.
+/// User time of a whole process of ours.
 fn process_seconds(program: &Path, file: &Path) -> f64 {
+    timed(&["\"$0\" pcm \"$1\" -o - --rate 48000 --format s16le"], program, file).0
+}
+
+/// User time of ffmpeg with one thread: as it says itself, of its work, and of the whole process.
+fn ffmpeg_seconds(file: &Path) -> (f64, f64) {
+    let command = [
+        "\"$0\" -hide_banner -benchmark -threads 1 -i \"$1\" -threads 1",
+        "-af aresample=48000:resampler=soxr -f s16le -y /dev/null",
+    ];
+    let (whole, log) = timed(&command, Path::new("ffmpeg"), file);
+    let after = log.split("utime=").nth(1).expect("a benchmark line");
+    let work = after.split('s').next().and_then(|text| text.parse().ok());
+    (work.expect("seconds"), whole)
+}
+
+/// User time of a command, as the shell that starts it says, and what it wrote to stderr.
+fn timed(command: &[&str], program: &Path, file: &Path) -> (f64, String) {
+    let script = format!("TIMEFORMAT=%3U; time {}", command.join(" "));
     let output = Command::new("bash")
-        .args(["-c", "TIMEFORMAT=%3U; time \"$0\" pcm \"$1\" -o - --rate 48000 --format s16le"])
+        .args(["-c", &script])
         .args([program, file])
         .stdout(Stdio::null())
         .output()
         .expect("bash is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    said.lines().last().and_then(|line| line.trim().parse().ok()).expect("seconds")
-}
-
-/// User time as ffmpeg itself reports it, of one thread.
-fn ffmpeg_seconds(file: &Path) -> f64 {
-    let output = Command::new("ffmpeg")
-        .args(["-hide_banner", "-benchmark", "-threads", "1", "-i"])
-        .arg(file)
-        .args(["-threads", "1", "-af", "aresample=48000:resampler=soxr", "-f", "s16le"])
-        .args(["-y", "/dev/null"])
-        .output()
-        .expect("ffmpeg is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    let after = log.split("utime=").nth(1).expect("a benchmark line");
-    after.split('s').next().and_then(|text| text.parse().ok()).expect("seconds")
+    assert!(output.status.success(), "{said}");
+    let seconds = said.lines().last().and_then(|line| line.trim().parse().ok());
+    (seconds.expect("the shell says it last"), said)
 }
 
 /// CPU time of this thread for the same work, from bytes in pool blocks to bytes of a response.
-fn kithara_seconds(file: &Path, seconds: usize) -> f64 {
-    let bytes = fs::read(file).expect("the file was just made");
-    let pool = BufPool::new(bufpool::Options { budget_bytes: 256 << 20 });
-    let resident = Resident::new(Some(bytes.len() as u64));
-    for (index, part) in bytes.chunks(64 << 10).enumerate() {
-        let mut block = pool.take(Class::Large).expect("within the budget");
-        block[..part.len()].copy_from_slice(part);
-        resident.insert(index as u64 * (64 << 10), block.freeze(part.len()));
-    }
+fn thread_seconds(file: &Path, seconds: usize) -> f64 {
+    let resident = resident(&fs::read(file).expect("the file was just made"));
     let stacks = Stacks::new(StackOptions::default());
     let before = thread_cpu();
-    let written = decode(&stacks, resident);
+    let written = play(&stacks, resident);
     let spent = thread_cpu() - before;
     let frames = written / 4;
     assert!(frames.abs_diff(seconds * 48000) < 48000, "{frames} frames of {seconds} s");
     spent.as_secs_f64()
-}
-
-fn decode(stacks: &Stacks, resident: Resident) -> usize {
-    let mut decoder = Decoder::new(stacks, resident, Ask::default()).expect("a stack");
-    let mut pipeline = None;
-    let (mut block, mut written) = (vec![0; 64 << 10], 0);
-    loop {
-        let step = decoder.step(Instant::now() + Duration::from_micros(200)).expect("sound");
-        match step {
-            Step::Opened => {
-                let made = Pipeline::new(decoder.info().expect("opened"), SPEC, 0, None);
-                pipeline = Some(made.expect("44.1 to 48 kHz"));
-            }
-            Step::Frames => {
-                let pipeline = pipeline.as_mut().expect("opened before");
-                pipeline.push(decoder.position(), decoder.frames());
-                written += drain(pipeline, &mut block);
-            }
-            Step::Slice => {}
-            Step::End => {
-                let pipeline = pipeline.as_mut().expect("opened before");
-                pipeline.finish();
-                return written + drain(pipeline, &mut block);
-            }
-            Step::Need { position, .. } => panic!("all is resident, {position} is not"),
-        }
-    }
-}
-
-const SPEC: Spec = Spec {
-    rate_hz: 48_000,
-    channels: 2,
-    encoding: Encoding::S16le,
-    dither: Dither::None,
-    quality: Quality::Good,
-};
-
-fn drain(pipeline: &mut Pipeline, block: &mut [u8]) -> usize {
-    std::iter::from_fn(|| Some(pipeline.pull(block)).filter(|count| *count > 0)).sum()
 }

@@ -99,9 +99,10 @@ fn resample_all(frames: &Frames, from_hz: u32, to_hz: u32, quality: Quality) {
         for (into, from) in packet.planes.iter_mut().zip(&frames.planes) {
             into.extend_from_slice(&from[position..end]);
         }
-        pipeline.push(position as u64, &packet);
-        while pipeline.pull(&mut block) > 0 {
-            std::hint::black_box(&block);
+        while !pipeline.push(position as u64, &packet) {
+            while pipeline.pull(&mut block) > 0 {
+                std::hint::black_box(&block);
+            }
         }
         position = end;
     }

@@ -5,26 +5,15 @@
 //! allocated, and so are not in it.
 #![allow(clippy::print_stdout)]
 
-use std::time::{Duration, Instant};
-
 use kithara::{
-    bufpool::{self, BufPool, Class},
-    decode::{Ask, Decoder, Dither, Encoding, Pipeline, Quality, Spec, StackOptions, Stacks, Step},
+    decode::{StackOptions, Stacks},
     demo,
-    stream::Resident,
 };
+use kithara_bench::play::{play, resident};
 
 #[cfg(feature = "dhat")]
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
-
-const SPEC: Spec = Spec {
-    rate_hz: 48_000,
-    channels: 2,
-    encoding: Encoding::S16le,
-    dither: Dither::None,
-    quality: Quality::Good,
-};
 
 fn main() {
     if cfg!(not(feature = "dhat")) {
@@ -34,8 +23,10 @@ fn main() {
     for file in demo::FILES {
         let resident = resident(file.bytes);
         // A codec's tables are made once in a process, for all its streams.
-        decode(&stacks, resident.clone());
-        let peak_bytes = peak_of(|| decode(&stacks, resident));
+        play(&stacks, resident.clone());
+        let peak_bytes = peak_of(|| {
+            play(&stacks, resident);
+        });
         match peak_bytes {
             Some(bytes) => println!("{:<24} {:>6} KiB", file.name, bytes >> 10),
             None => println!("{:<24} decoded", file.name),
@@ -56,44 +47,4 @@ fn peak_of(work: impl FnOnce()) -> Option<usize> {
 fn peak_of(work: impl FnOnce()) -> Option<usize> {
     work();
     None
-}
-
-/// The whole file in memory, as a finished fill leaves it.
-fn resident(bytes: &[u8]) -> Resident {
-    let pool = BufPool::new(bufpool::Options { budget_bytes: 64 << 20 });
-    let resident = Resident::new(Some(bytes.len() as u64));
-    let mut position = 0;
-    for part in bytes.chunks(Class::Large.bytes()) {
-        let mut block = pool.take(Class::Large).expect("within the budget");
-        block[..part.len()].copy_from_slice(part);
-        resident.insert(position, block.freeze(part.len()));
-        position += part.len() as u64;
-    }
-    resident
-}
-
-fn decode(stacks: &Stacks, resident: Resident) {
-    let mut decoder = Decoder::new(stacks, resident, Ask::default()).expect("a stack");
-    let mut pipeline = None;
-    loop {
-        match decoder.step(Instant::now() + Duration::from_millis(1)).expect("sound") {
-            Step::Opened => {
-                let info = decoder.info().expect("opened");
-                pipeline = Some(Pipeline::new(info, SPEC, 0, None).expect("to 48 kHz"));
-            }
-            Step::Frames => {
-                let pipeline = pipeline.as_mut().expect("opened before");
-                pipeline.push(decoder.position(), decoder.frames());
-                drain(pipeline);
-            }
-            Step::Slice => {}
-            Step::End => return,
-            Step::Need { position, .. } => panic!("all is resident, {position} is not"),
-        }
-    }
-}
-
-fn drain(pipeline: &mut Pipeline) {
-    let mut block = [0; 4096];
-    while pipeline.pull(&mut block) > 0 {}
 }

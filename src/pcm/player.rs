@@ -151,13 +151,8 @@ impl Player {
     /// is as it was: it may be called again.
     pub fn work(&mut self, until: Instant) -> Result<Work, Error> {
         loop {
-            if let Some(output) = &mut self.output {
-                if let Some(block) = output.drain(&self.pool)? {
-                    return Ok(Work::Block(block));
-                }
-                if output.is_done() {
-                    return Ok(Work::End);
-                }
+            if let Some(work) = self.put_out()? {
+                return Ok(work);
             }
             match self.decoder.step(until)? {
                 Step::Need { position, length } => {
@@ -167,7 +162,7 @@ impl Player {
                 Step::Opened if self.output.is_none() => return Ok(Work::Opened),
                 Step::Opened => {}
                 Step::Slice => return Ok(Work::Slice),
-                Step::Frames => self.push(),
+                Step::Frames => assert!(self.output.is_some(), "frames come after the start"),
                 Step::End => self.finish()?,
             }
         }
@@ -181,9 +176,21 @@ impl Player {
         Ok(self.reader.fetch(self.need.clone()).await?)
     }
 
-    fn push(&mut self) {
-        let output = self.output.as_mut().expect("frames come after the start");
-        output.pipeline.push(self.decoder.position(), self.decoder.frames());
+    /// Makes of the decoder's last frames what can be made. `None`: it may step on.
+    fn put_out(&mut self) -> Result<Option<Work>, Error> {
+        let Some(output) = &mut self.output else { return Ok(None) };
+        loop {
+            let is_taken = output.pipeline.push(self.decoder.position(), self.decoder.frames());
+            if let Some(block) = output.drain(&self.pool)? {
+                return Ok(Some(Work::Block(block)));
+            }
+            if output.is_done() {
+                return Ok(Some(Work::End));
+            }
+            if is_taken {
+                return Ok(None);
+            }
+        }
     }
 
     /// The source has ended. Where its length was not known, it may have ended before the start of

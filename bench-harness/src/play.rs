@@ -1,0 +1,89 @@
+//! A source in memory, decoded to 48 kHz in 16 bit: what the measurements of decoding share.
+
+use std::time::{Duration, Instant};
+
+use kithara::{
+    bufpool::{self, BufPool, Class},
+    decode::{Ask, Decoder, Dither, Encoding, Pipeline, Quality, Spec, Stacks, Step},
+    stream::Resident,
+};
+
+/// What is made of every source.
+pub const SPEC: Spec = Spec {
+    rate_hz: 48_000,
+    channels: 2,
+    encoding: Encoding::S16le,
+    dither: Dither::None,
+    quality: Quality::Good,
+};
+
+/// A slice of work, as long as a shard's.
+const SLICE: Duration = Duration::from_micros(200);
+
+/// The whole file in pool blocks, as a finished fill leaves it.
+///
+/// # Panics
+/// When it is larger than 256 MiB.
+pub fn resident(bytes: &[u8]) -> Resident {
+    let pool = BufPool::new(bufpool::Options { budget_bytes: 256 << 20 });
+    let resident = Resident::new(Some(bytes.len() as u64));
+    let mut position = 0;
+    for part in bytes.chunks(Class::Large.bytes()) {
+        let mut block = pool.take(Class::Large).expect("within the budget");
+        block[..part.len()].copy_from_slice(part);
+        resident.insert(position, block.freeze(part.len()));
+        position += part.len() as u64;
+    }
+    resident
+}
+
+/// The pipeline to [`SPEC`] for a decoder that knows what its track is.
+///
+/// # Panics
+/// When it does not.
+pub fn pipeline(decoder: &Decoder) -> Pipeline {
+    let info = decoder.info().expect("opened");
+    Pipeline::new(info, SPEC, 0, None).expect("it becomes 48 kHz")
+}
+
+/// Makes all it can of the decoder's last frames, by way of `block`, and says how many bytes.
+pub fn feed(pipeline: &mut Pipeline, decoder: &Decoder, block: &mut [u8]) -> usize {
+    let mut written = 0;
+    loop {
+        let is_taken = pipeline.push(decoder.position(), decoder.frames());
+        written += drain(pipeline, block);
+        if is_taken {
+            return written;
+        }
+    }
+}
+
+/// Decodes all of a source, and says how many bytes it became.
+///
+/// # Panics
+/// When it is not sound, or not resident to its end.
+pub fn play(stacks: &Stacks, resident: Resident) -> usize {
+    let mut decoder = Decoder::new(stacks, resident, Ask::default()).expect("a stack");
+    let mut made = None;
+    let (mut block, mut written) = (vec![0; 64 << 10], 0);
+    loop {
+        match decoder.step(Instant::now() + SLICE).expect("sound") {
+            Step::Opened => made = Some(pipeline(&decoder)),
+            Step::Frames => {
+                let pipeline = made.as_mut().expect("opened before");
+                written += feed(pipeline, &decoder, &mut block);
+            }
+            Step::Slice => {}
+            Step::End => {
+                let pipeline = made.as_mut().expect("opened before");
+                pipeline.finish();
+                return written + drain(pipeline, &mut block);
+            }
+            Step::Need { position, .. } => panic!("all is resident, {position} is not"),
+        }
+    }
+}
+
+fn drain(pipeline: &mut Pipeline, block: &mut [u8]) -> usize {
+    std::iter::from_fn(|| Some(pipeline.pull(block)).filter(|count| *count > 0)).sum()
+}
