@@ -38,6 +38,18 @@ impl Head {
         })
     }
 
+    /// What tells this version from others, for people: its `ETag`, or its `Last-Modified`.
+    pub(super) fn validator(&self) -> Option<String> {
+        let validator = self.fields.get(ETAG).or_else(|| self.fields.get(LAST_MODIFIED));
+        validator.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    }
+
+    /// The URL that such bytes are about.
+    pub(super) fn url_of(bytes: &[u8]) -> Option<String> {
+        let line = bytes.split(|byte| *byte == b'\n').next()?;
+        String::from_utf8(line.to_vec()).ok()
+    }
+
     /// As bytes, with the URL it is about.
     pub fn encode(&self, url: &str) -> Vec<u8> {
         let mut bytes = [url.as_bytes(), b"\n"].concat();

@@ -5,6 +5,9 @@
 //! incomplete resource also gets the [`FillPermit`], and everyone else waits on the same bytes.
 //! Because only the owning shard opens a key, single-flight needs no lock.
 //!
+//! An operator lists, purges, invalidates, pins and checks what is held, without opening any of it:
+//! `store/tending`.
+//!
 //! A generation never changes under its readers. When the origin turns out to have another
 //! version, the old one is [forgotten](AssetStore::forget): the next open begins a new generation,
 //! and who still holds a lease on the old one reads it to its end or its error.
@@ -19,4 +22,7 @@ mod store;
 pub use head::Head;
 pub use key::Key;
 pub use pace::Pace;
-pub use store::{Asset, AssetStore, FillPermit, Lease, News, Options, Stats};
+pub use store::{
+    Asset, AssetStore, FillPermit, Lease, News, Options, Stats,
+    tending::{Act, Filter, Listed, NotPinned, Report, Spot, Walk, Walked},
+};

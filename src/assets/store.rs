@@ -4,6 +4,8 @@
 //! resource; at rest it is an entry in the catalog of its volume, which outlives the process. The
 //! last holder that lets go puts it to rest, and what no disk holds is gone with it.
 
+pub(super) mod tending;
+
 use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::{BTreeMap, HashMap},
@@ -261,6 +263,11 @@ impl AssetStore {
     /// The longest resource, in bytes.
     pub fn object_bytes(&self) -> u64 {
         self.options.object_bytes
+    }
+
+    /// What leaves a full volume.
+    pub fn policy(&self) -> Kind {
+        self.options.policy
     }
 
     /// The volumes under this store.

@@ -11,8 +11,10 @@
 //! A generation that was dropped while it is in use stays under its slot until its user lets go, and
 //! is no longer found by its object's name.
 
+mod walk;
+
 use std::{
-    collections::{HashMap, HashSet, hash_map},
+    collections::{BTreeSet, HashMap, hash_map},
     hash::{BuildHasherDefault, Hasher},
     ops::Range,
 };
@@ -37,7 +39,7 @@ pub(super) type Run = Range<u64>;
 pub(super) struct Catalog {
     entries: Slab<Entry>,
     by_object: HashMap<ObjectId, u32, BuildHasherDefault<Hashed>>,
-    pinned: HashSet<ObjectId>,
+    pinned: BTreeSet<ObjectId>,
     chunks: u64,
     /// Of the volume.
     blocks: u64,

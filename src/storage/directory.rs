@@ -32,23 +32,28 @@ impl Directory {
     /// [`Error::Directory`]: another process holds it, it cannot be written, or its format is newer
     /// or damaged. Nothing in it is touched then.
     pub fn lock(dir: &Path, size_bytes: u64) -> Result<Self, Error> {
-        let problem = |problem: String| Error::Directory { path: dir.to_owned(), problem };
-        let lock = open_lock(dir).map_err(|error| {
-            problem(format!("cannot be written: {error}; choose another with --cache"))
-        })?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-            rustix::io::Errno::WOULDBLOCK => {
-                problem("in use by another process; stop it or choose another with --cache".into())
-            }
-            other => problem(format!("cannot be locked: {other}")),
-        })?;
-        let found = read_format(dir).map_err(problem)?;
+        let lock = take_lock(dir)?;
+        let found = read_format(dir).map_err(|problem| unusable(dir, problem))?;
         let format = match found {
             Some(format) => format,
             None => begin(dir, size_bytes)
-                .map_err(|error| problem(format!("cannot be written: {error}")))?,
+                .map_err(|error| unusable(dir, format!("cannot be written: {error}")))?,
         };
         Ok(Self { format, _lock: lock })
+    }
+
+    /// The same for a directory that is a cache already: a look at it makes none.
+    ///
+    /// # Errors
+    /// As of [`lock`](Self::lock), and where there is no cache.
+    pub fn lock_existing(dir: &Path) -> Result<Self, Error> {
+        let none = || unusable(dir, "holds no cache; name it with --cache".into());
+        if !dir.join("FORMAT").exists() {
+            return Err(none());
+        }
+        let lock = take_lock(dir)?;
+        let format = read_format(dir).map_err(|problem| unusable(dir, problem))?;
+        Ok(Self { format: format.ok_or_else(none)?, _lock: lock })
     }
 
     /// Which cache it is.
@@ -69,6 +74,21 @@ impl VolumeFiles {
         let dir = dir.join(format!("volume.{number}"));
         let journals = [dir.join("journal.0"), dir.join("journal.1")];
         Self { data: dir.join("data"), superblock: dir.join("super"), journals }
+    }
+}
+
+fn unusable(dir: &Path, problem: String) -> Error {
+    Error::Directory { path: dir.to_owned(), problem }
+}
+
+fn take_lock(dir: &Path) -> Result<File, Error> {
+    let lock = open_lock(dir).map_err(|error| {
+        unusable(dir, format!("cannot be written: {error}; choose another with --cache"))
+    })?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse { path: dir.to_owned() }),
+        Err(other) => Err(unusable(dir, format!("cannot be locked: {other}"))),
     }
 }
 
@@ -125,6 +145,22 @@ mod tests {
         assert!(refused.contains(dir.to_str().unwrap()), "{refused}");
         drop(first);
         Directory::lock(&dir, SIZE).unwrap();
+    }
+
+    #[test]
+    fn a_look_makes_no_cache_where_there_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("cache");
+        for dir in [dir.path(), &missing] {
+            let refused = Directory::lock_existing(dir).unwrap_err().to_string();
+            assert!(refused.contains("holds no cache"), "{refused}");
+        }
+        assert!(!missing.exists() && fs::read_dir(dir.path()).unwrap().next().is_none());
+        let format = Directory::lock(dir.path(), SIZE).unwrap().format();
+        let locked = Directory::lock_existing(dir.path()).unwrap();
+        assert_eq!(locked.format(), format);
+        let second = Directory::lock_existing(dir.path());
+        assert!(matches!(second, Err(Error::InUse { .. })));
     }
 
     #[test]

@@ -40,6 +40,14 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// Another process has the cache directory. Ask that one, or exit.
+    #[error(
+        "cache directory {path}: in use by another process; stop it or choose another with --cache"
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The device failed.
     #[error("disk: {0}")]
     Io(#[from] io::Error),

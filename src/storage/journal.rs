@@ -130,6 +130,11 @@ impl Journal {
         self.current.borrow().len()
     }
 
+    /// How long it is, in bytes, with what waits.
+    pub(super) fn length(&self) -> u64 {
+        self.current.borrow().end()
+    }
+
     pub(super) fn is_broken(&self) -> bool {
         self.broken.get()
     }

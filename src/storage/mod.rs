@@ -105,7 +105,12 @@ pub use range_set::RangeSet;
 pub use sim::{Crash, Sim};
 pub use stats::{Stats, TierStats};
 pub use streaming::{DemandGuard, KEEP_BYTES, Said, StreamingResource, WRITES_IN_FLIGHT, Wait};
-pub use volumes::{Object, Options, VolumeIndex, Volumes, volumes_for};
+pub use volume::look::{Resident, State};
+pub use volumes::{
+    Object, Options, VolumeIndex, Volumes,
+    look::{Checked, Fault},
+    volumes_for,
+};
 
 /// The unit of a checksum and of a transfer, in bytes.
 pub const CHUNK_BYTES: u64 = 64 << 10;

@@ -1,5 +1,7 @@
 //! A shard's share of the cache directory.
 
+pub(super) mod look;
+
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -74,6 +76,8 @@ struct Inner {
     stirred: Rc<Stirred>,
     /// What the eviction policy had said before this start, by volume, until it takes it.
     snapshots: RefCell<BTreeMap<VolumeIndex, Vec<Vec<u8>>>>,
+    /// Which cache it is, where there is one.
+    format: Option<Format>,
 }
 
 /// A cached object as the eviction policy sees it.
@@ -97,6 +101,7 @@ impl Volumes {
     pub async fn open(options: &Options, pool: BufPool) -> Result<Self, Error> {
         let Options { dir, format, size_bytes, shard, shards } = options;
         let mut new = Inner::empty(format.volumes, *shards, pool);
+        new.format = Some(*format);
         let own = (u32::from(*shard)..format.volumes).step_by(usize::from(*shards));
         if *shard == 0 || own.len() > 0 {
             Dma::probe(dir).await?;
@@ -146,6 +151,11 @@ impl Volumes {
     /// How many volumes the cache has, those of other shards included.
     pub fn count(&self) -> u32 {
         self.inner.volumes.len() as u32
+    }
+
+    /// Which cache it is; `None` where the cache is off.
+    pub fn format(&self) -> Option<Format> {
+        self.inner.format
     }
 
     /// The volume that an object lives in.
@@ -319,9 +329,9 @@ impl Inner {
     fn empty(volumes: u32, shards: u16, pool: BufPool) -> Self {
         assert!(volumes > 0 && shards > 0, "a cache has a volume and an owner");
         let (counters, stirred, snapshots) = Default::default();
-        let volumes = vec![None; volumes as usize];
+        let (volumes, format) = (vec![None; volumes as usize], None);
         let tier = Tier::new(&pool, Rc::clone(&counters));
-        Self { volumes, shards, pool, counters, tier, stirred, snapshots }
+        Self { volumes, shards, pool, counters, tier, stirred, snapshots, format }
     }
 
     async fn add(&mut self, name: Name, disks: Disks, share: Share) -> Result<(), Error> {

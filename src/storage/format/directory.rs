@@ -48,6 +48,9 @@ pub enum FormatError {
 }
 
 impl Format {
+    /// The version of the format.
+    pub const VERSION: u32 = VERSION;
+
     /// The text of the file.
     pub fn encode(&self) -> String {
         let Self { uuid, volumes } = self;

@@ -76,6 +76,16 @@ pub enum Kind {
     Lru,
 }
 
+impl Kind {
+    /// Its name, as the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::S3Fifo => "s3-fifo",
+            Self::Lru => "lru",
+        }
+    }
+}
+
 /// What tells the objects of one store apart.
 pub trait Name: Copy + Eq {
     /// 32 bits that stand for an object: in the index, among the ghosts, in a snapshot. Two objects

@@ -154,6 +154,11 @@ impl StreamingResource {
         self.state.borrow().present.present_from(position)
     }
 
+    /// The first `most` ranges of bytes that are present, in order.
+    pub fn ranges(&self, most: usize) -> Vec<Range<u64>> {
+        self.state.borrow().present.iter().take(most).cloned().collect()
+    }
+
     /// The first missing range inside `within`: what to fetch next.
     pub fn next_gap(&self, within: Range<u64>) -> Option<Range<u64>> {
         self.state.borrow().present.next_gap(within)

@@ -10,6 +10,7 @@
 
 mod due;
 mod home;
+pub(super) mod look;
 
 use std::{
     cell::{Cell, RefCell},

@@ -1,0 +1,606 @@
+//! What an operator sees of a store, and does to it.
+//!
+//! Three words: what is *purged* is gone for who opens it next, and who reads it reads on; what is
+//! *invalidated* is asked for at its origin before it is served again; what is *pinned* is not
+//! evicted, until it is unpinned. A pin is on the name: it outlives a purge, and may come before there
+//! is anything to keep.
+//!
+//! The URL of an object at rest lies in its response head on disk, so a list reads a head for each
+//! line of it. What one call looks at is bounded; [`Walked`] says where to go on.
+
+use std::{io, ops::Range};
+
+use super::{Asset, AssetStore, unix_seconds};
+use crate::{
+    assets::Head,
+    bufpool::Exhausted,
+    runtime,
+    storage::{Error, Fault, Generation, ObjectId, Resident, Said, VolumeIndex},
+};
+
+/// Objects that one walk looks at.
+const LOOKED_AT: u32 = 1024;
+
+/// Bytes that one check reads, about.
+const CHECKED_BYTES: u64 = 64 << 20;
+
+/// Names that are pinned in one volume: an operator's script is bounded too. 16 bytes each.
+const PINS_PER_VOLUME: u64 = 1 << 16;
+
+/// Ranges that are told of one object.
+const RANGES: usize = 256;
+
+/// One object of the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub id: ObjectId,
+    /// What it is the resource of; `None` where only its name is known.
+    pub url: Option<String>,
+    /// Which of its contents over time; `None` of a name that is pinned and of which nothing is here.
+    pub generation: Option<Generation>,
+    /// Length in bytes, where it is known.
+    pub length: Option<u64>,
+    /// Bytes of the disk that it holds, in whole blocks.
+    pub stored_bytes: u64,
+    /// Bytes of it that are here.
+    pub present_bytes: u64,
+    /// Whether it is not to be evicted.
+    pub is_pinned: bool,
+    /// Whether it is being fetched now.
+    pub is_filling: bool,
+    /// How many read it now.
+    pub readers: usize,
+    /// When this generation began, in seconds of Unix time.
+    pub born: u64,
+    /// Until when it is fresh, in seconds of Unix time.
+    pub expires: u64,
+    /// What tells it from other versions: its `ETag`, or its `Last-Modified`.
+    pub validator: Option<String>,
+    /// The bytes of it that are here; in a list, where their number is all that is told, none.
+    pub present: Vec<Range<u64>>,
+}
+
+impl Listed {
+    /// Whether all of it is here.
+    pub fn is_complete(&self) -> bool {
+        self.length == Some(self.present_bytes)
+    }
+}
+
+/// Where a walk through a volume stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spot {
+    /// Before the object of this number.
+    Entry(u32),
+    /// Before this name, among those that are pinned.
+    Pin(ObjectId),
+}
+
+/// Which objects a walk is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Those whose URL begins so.
+    pub prefix: Option<String>,
+    /// Those that are pinned, or those that are not.
+    pub pinned: Option<bool>,
+    /// Those of which all is here, or those of which something is missing.
+    pub complete: Option<bool>,
+}
+
+/// What a walk does to the objects it is about, besides telling them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Nothing.
+    List,
+    /// See [`AssetStore::purge`].
+    Purge,
+    /// See [`AssetStore::invalidate`].
+    Invalidate,
+}
+
+/// A walk through a part of a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walk {
+    /// Which one.
+    pub volume: VolumeIndex,
+    /// Where to begin.
+    pub from: Spot,
+    /// How many objects are told at most.
+    pub most: usize,
+    /// Which.
+    pub filter: Filter,
+    /// What is done to them.
+    pub act: Act,
+}
+
+/// What a walk met.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Walked {
+    /// The objects, as they were before anything was done to them.
+    pub assets: Vec<Listed>,
+    /// How many were looked at, those that it was not about among them.
+    pub looked_at: usize,
+    /// Where to go on; `None` at the end of the volume.
+    pub next: Option<Spot>,
+}
+
+/// What a check of a part of a volume found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Objects that were gone through to their end.
+    pub objects: u64,
+    /// Chunks that were read.
+    pub chunks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What is not as it was written, and of which object: its name, and its URL where it is known.
+    pub faults: Vec<(ObjectId, Option<String>, Fault)>,
+    /// The number of the object and of the chunk to go on with; `None` at the end of the volume.
+    pub next: Option<(u32, u32)>,
+}
+
+/// Why a pin was not set, or lifted, durably.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotPinned {
+    /// There is no cache to keep anything in.
+    #[error("the cache is off")]
+    Off,
+    /// As many names are pinned as may be.
+    #[error("{PINS_PER_VOLUME} names are pinned in its volume, which is as many as may be")]
+    TooMany,
+    /// The device fails: it is so for now, and may not outlive a crash.
+    #[error("the cache's device fails: {0}")]
+    Device(io::ErrorKind),
+}
+
+impl AssetStore {
+    /// One object, with the bytes of it that are here.
+    ///
+    /// # Errors
+    /// [`Exhausted`] where there is no memory to read what was said of it.
+    pub async fn look(&self, id: ObjectId) -> Result<Option<Listed>, Exhausted> {
+        let mut listed = self.listed(id).await?;
+        if let Some(listed) = &mut listed {
+            listed.present = self.volumes().ranges(id);
+            if let Some(asset) = self.held.present(id.0) {
+                listed.present = asset.resource.ranges(RANGES);
+            }
+            listed.present.truncate(RANGES);
+        }
+        Ok(listed)
+    }
+
+    /// Walks through a part of a volume: [`Walk::most`] objects are told, and about a thousand are
+    /// looked at. An object that is there all the while is met by one of the walks that follow each
+    /// other, and by no second; one that begins anew meanwhile may be met twice or not.
+    ///
+    /// # Errors
+    /// [`Exhausted`] where there is no memory to read into; nothing may have been done.
+    ///
+    /// # Cancellation
+    /// What was met so far is purged, where that was asked for.
+    pub async fn walk(&self, walk: &Walk) -> Result<Walked, Exhausted> {
+        let (spots, end) = self.spots(walk);
+        let mut walked = Walked { next: end, ..Walked::default() };
+        for (spot, id) in spots {
+            if walked.assets.len() == walk.most {
+                walked.next = Some(spot);
+                return Ok(walked);
+            }
+            // The read of a head gives way to others; what is in use is known without.
+            walked.looked_at += 1;
+            let Some(listed) = self.listed(id).await? else { continue };
+            if !walk.filter.takes(&listed) {
+                continue;
+            }
+            match walk.act {
+                Act::List => true,
+                Act::Purge => self.purge(id),
+                Act::Invalidate => self.invalidate(id),
+            };
+            walked.assets.push(listed);
+        }
+        Ok(walked)
+    }
+
+    fn spots(&self, walk: &Walk) -> (Vec<(Spot, ObjectId)>, Option<Spot>) {
+        let volumes = self.volumes();
+        match walk.from {
+            Spot::Entry(from) => {
+                let (entries, end) = volumes.walk(walk.volume, from, LOOKED_AT);
+                let spot = |(number, id)| (Spot::Entry(number), id);
+                (entries.into_iter().map(spot).collect(), end.map(Spot::Entry))
+            }
+            Spot::Pin(from) => {
+                let mut pins = volumes.pins(walk.volume, from, LOOKED_AT as usize + 1);
+                let end = pins.get(LOOKED_AT as usize).copied().map(Spot::Pin);
+                pins.truncate(LOOKED_AT as usize);
+                (pins.into_iter().map(|id| (Spot::Pin(id), id)).collect(), end)
+            }
+        }
+    }
+
+    /// Takes an object out of the cache, as an eviction does. Who reads it reads on. False where
+    /// there is none.
+    pub fn purge(&self, id: ObjectId) -> bool {
+        if let Some(asset) = self.held.present(id.0) {
+            self.forget(&asset);
+            return true;
+        }
+        let volumes = self.volumes();
+        if volumes.resident(id).is_none() {
+            return false;
+        }
+        volumes.forget(id);
+        let mut policies = self.held.policies.borrow_mut();
+        policies.get_mut(&volumes.of(id)).into_iter().for_each(|policy| policy.remove(id));
+        true
+    }
+
+    /// Has an object asked for at its origin before it is served again. False where there is none.
+    pub fn invalidate(&self, id: ObjectId) -> bool {
+        let now = unix_seconds(runtime::wall_clock());
+        let asset = self.held.present(id.0);
+        if let Some(asset) = &asset {
+            asset.said.set(Said { expires: now, ..asset.said.get() });
+        }
+        if self.volumes().resident(id).is_none() {
+            return asset.is_some();
+        }
+        self.volumes().expire(id, now);
+        true
+    }
+
+    /// Pins a name, or lets go of it. When this returns, it outlives a crash.
+    ///
+    /// # Errors
+    /// [`NotPinned`]. After [`NotPinned::Device`] it is so all the same, until the node ends.
+    ///
+    /// # Cancellation
+    /// It is so all the same.
+    pub async fn pin(&self, id: ObjectId, pinned: bool) -> Result<(), NotPinned> {
+        let volumes = self.volumes();
+        let state = volumes.state(volumes.of(id)).ok_or(NotPinned::Off)?;
+        if pinned && !volumes.is_pinned(id) && state.pins >= PINS_PER_VOLUME {
+            return Err(NotPinned::TooMany);
+        }
+        volumes.pin(id, pinned);
+        volumes.durable(id).await.map_err(|error| NotPinned::Device(error.kind()))
+    }
+
+    /// Reads what lies in a volume from a chunk of an object on, and checks that it is what was
+    /// written: some 64 MiB, or a thousand objects. With `repair`, what is not is taken out of the cache.
+    ///
+    /// # Errors
+    /// [`Exhausted`] where there is no memory to read into.
+    pub async fn check(
+        &self,
+        volume: VolumeIndex,
+        (entry, chunk): (u32, u32),
+        repair: bool,
+    ) -> Result<Report, Exhausted> {
+        let volumes = self.volumes();
+        let (entries, end) = volumes.walk(volume, entry, LOOKED_AT);
+        let mut report = Report { next: end.map(|entry| (entry, 0)), ..Report::default() };
+        for (number, id) in entries {
+            let from = if number == entry { chunk } else { 0 };
+            let Some(left) = CHECKED_BYTES.checked_sub(report.bytes).filter(|left| *left > 0)
+            else {
+                report.next = Some((number, from));
+                return Ok(report);
+            };
+            let checked = volumes.check(id, from, left, repair).await.map_err(no_memory)?;
+            report.chunks += checked.chunks;
+            report.bytes += checked.bytes;
+            if !checked.faults.is_empty() {
+                let url = self.listed(id).await?.and_then(|listed| listed.url);
+                let faults = checked.faults.into_iter();
+                report.faults.extend(faults.map(|fault| (id, url.clone(), fault)));
+            }
+            if let Some(chunk) = checked.next {
+                report.next = Some((number, chunk));
+                return Ok(report);
+            }
+            self.drop_from_policy_if_gone(id);
+            report.objects += 1;
+        }
+        Ok(report)
+    }
+
+    /// An object whose head was not sound has been taken out below this store.
+    fn drop_from_policy_if_gone(&self, id: ObjectId) {
+        let volumes = self.volumes();
+        if volumes.resident(id).is_none() && self.held.present(id.0).is_none() {
+            let mut policies = self.held.policies.borrow_mut();
+            policies.get_mut(&volumes.of(id)).into_iter().for_each(|policy| policy.remove(id));
+        }
+    }
+
+    async fn listed(&self, id: ObjectId) -> Result<Option<Listed>, Exhausted> {
+        let is_pinned = self.volumes().is_pinned(id);
+        if let Some(asset) = self.held.present(id.0) {
+            return Ok(Some(of_asset(&asset, is_pinned)));
+        }
+        let Some(resident) = self.volumes().resident(id) else {
+            return Ok(is_pinned.then(|| of_name(id)));
+        };
+        let head = self.volumes().head(id).await.map_err(no_memory)?;
+        // It may be dropped by now: it was there a moment ago.
+        Ok(Some(of_resident(resident, is_pinned, head.as_deref())))
+    }
+}
+
+/// All else that can go wrong with a read is told as what was found.
+fn no_memory(error: Error) -> Exhausted {
+    match error {
+        Error::Exhausted(exhausted) => exhausted,
+        _ => Exhausted,
+    }
+}
+
+impl Filter {
+    fn takes(&self, listed: &Listed) -> bool {
+        let url = listed.url.as_deref().unwrap_or_default();
+        self.prefix.as_ref().is_none_or(|prefix| url.starts_with(prefix.as_str()))
+            && self.pinned.is_none_or(|pinned| listed.is_pinned == pinned)
+            && self.complete.is_none_or(|complete| listed.is_complete() == complete)
+    }
+}
+
+fn of_name(id: ObjectId) -> Listed {
+    Listed {
+        id,
+        url: None,
+        generation: None,
+        length: None,
+        stored_bytes: 0,
+        present_bytes: 0,
+        is_pinned: true,
+        is_filling: false,
+        readers: 0,
+        born: 0,
+        expires: 0,
+        validator: None,
+        present: Vec::new(),
+    }
+}
+
+fn of_resident(resident: Resident, is_pinned: bool, head: Option<&[u8]>) -> Listed {
+    let url = head.and_then(Head::url_of);
+    let head = head.zip(url.as_ref()).and_then(|(bytes, url)| Head::decode(bytes, url));
+    Listed {
+        url,
+        generation: Some(resident.generation),
+        length: resident.length,
+        stored_bytes: resident.stored_bytes,
+        present_bytes: resident.present_bytes,
+        is_pinned,
+        born: resident.said.born,
+        expires: resident.said.expires,
+        validator: head.as_ref().and_then(Head::validator),
+        ..of_name(resident.id)
+    }
+}
+
+fn of_asset(asset: &Asset, is_pinned: bool) -> Listed {
+    let (resource, said) = (&asset.resource, asset.said.get());
+    Listed {
+        url: Some(asset.key.url.to_string()),
+        generation: Some(asset.generation),
+        length: resource.length(),
+        stored_bytes: resource.stored_bytes(),
+        present_bytes: resource.present_bytes(),
+        is_pinned,
+        is_filling: asset.filling.get(),
+        readers: asset.leases.get(),
+        born: said.born,
+        expires: said.expires,
+        validator: asset.head().and_then(Head::validator),
+        ..of_name(asset.key.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc, time::Instant};
+
+    use futures_lite::future::block_on;
+
+    use super::*;
+    use crate::{
+        assets::{FillPermit, Key, Lease, Options},
+        bufpool::{self, BufPool},
+        storage::{CHUNK_BYTES, Disk, Sim, Volumes, turns::Turns},
+    };
+
+    const CHUNKS: u64 = 3;
+
+    fn store_on(disk: Sim) -> AssetStore {
+        let pool = BufPool::new(bufpool::Options { budget_bytes: 8 << 20 });
+        AssetStore::new(Options::default(), Volumes::on(vec![Disk::Sim(disk)], 4 << 20, pool))
+    }
+
+    fn key(number: u32) -> Key {
+        Key::of_library("music", &format!("{number}.flac"))
+    }
+
+    fn open(store: &AssetStore, number: u32) -> (Lease, Option<FillPermit>) {
+        block_on(store.open(&key(number))).unwrap()
+    }
+
+    /// Caches the objects of these numbers, whole.
+    fn cache(store: &AssetStore, numbers: std::ops::Range<u32>) {
+        for number in numbers {
+            let (lease, _permit) = open(store, number);
+            let mut head = Head::default();
+            head.fields.insert("etag", http::HeaderValue::from_static("\"v\""));
+            lease.set_head(head);
+            let resource = Rc::clone(&lease.resource);
+            let mut turns = Turns::default();
+            turns.spawn(async move {
+                resource.set_length(CHUNKS * CHUNK_BYTES).unwrap();
+                let bytes = vec![number as u8; (CHUNKS * CHUNK_BYTES) as usize];
+                resource.write_at(0, &bytes).await.unwrap();
+                resource.flush().await;
+                resource.commit().unwrap();
+            });
+            turns.run();
+        }
+    }
+
+    fn walk(from: Spot, most: usize, act: Act, prefix: Option<&str>) -> Walk {
+        let filter = Filter { prefix: prefix.map(str::to_owned), ..Filter::default() };
+        Walk { volume: VolumeIndex(0), from, most, filter, act }
+    }
+
+    /// All that a list tells, by pages of `most`.
+    fn list(store: &AssetStore, most: usize, prefix: Option<&str>) -> Vec<Listed> {
+        let (mut all, mut from) = (Vec::new(), Some(Spot::Entry(0)));
+        while let Some(spot) = from {
+            let met = block_on(store.walk(&walk(spot, most, Act::List, prefix))).unwrap();
+            assert!(met.assets.len() <= most);
+            all.extend(met.assets);
+            from = met.next;
+        }
+        all
+    }
+
+    #[test]
+    fn a_list_tells_what_rests_and_what_is_in_use_and_opens_nothing() {
+        let store = store_on(Sim::default());
+        cache(&store, 0..5);
+        let (reader, _) = open(&store, 4);
+        for most in [1, 2, 100] {
+            let listed = list(&store, most, None);
+            assert_eq!(listed.len(), 5, "pages of {most}");
+            for asset in &listed {
+                assert!(asset.is_complete() && !asset.is_filling && !asset.is_pinned);
+                let is_read = asset.id == key(4).id;
+                assert_eq!(asset.readers, usize::from(is_read));
+                assert_eq!(asset.validator.as_deref(), Some("\"v\""));
+                assert!(asset.expires > asset.born && asset.stored_bytes > CHUNKS * CHUNK_BYTES);
+            }
+        }
+        let some = list(&store, 100, Some("library:music/3"));
+        assert_eq!(some.iter().map(|asset| asset.id).collect::<Vec<_>>(), [key(3).id]);
+        assert_eq!(store.len(), 1, "a look opened something");
+        let one = block_on(store.look(key(3).id)).unwrap().unwrap();
+        assert_eq!(one.present, vec![0..CHUNKS * CHUNK_BYTES]);
+        assert_eq!(block_on(store.look(key(9).id)).unwrap(), None);
+        drop(reader);
+    }
+
+    #[test]
+    fn what_is_purged_is_gone_and_who_reads_it_reads_on() {
+        let store = store_on(Sim::default());
+        cache(&store, 0..3);
+        let (reader, _) = open(&store, 0);
+        assert!(store.purge(key(0).id) && store.purge(key(1).id));
+        assert!(!store.purge(key(0).id) && !store.purge(key(9).id));
+        assert_eq!(list(&store, 10, None).len(), 1);
+        assert_eq!(reader.resource.present_bytes(), CHUNKS * CHUNK_BYTES);
+        assert!(block_on(reader.resource.read_at(70_000, 5)).unwrap().is_some());
+        assert_ne!(open(&store, 0).0.generation, reader.generation);
+        let used = store.volumes().used_bytes();
+        drop(reader);
+        assert!(store.volumes().used_bytes() < used, "its blocks are free with its last reader");
+    }
+
+    #[test]
+    fn a_walk_purges_what_it_is_about_and_no_more_than_it_was_told() {
+        let store = store_on(Sim::default());
+        cache(&store, 0..12);
+        let purge = |from, most| {
+            block_on(store.walk(&walk(from, most, Act::Purge, Some("library:music/1")))).unwrap()
+        };
+        let first = purge(Spot::Entry(0), 2);
+        assert_eq!(first.assets.len(), 2);
+        assert_eq!(list(&store, 100, None).len(), 10);
+        let rest = purge(first.next.unwrap(), 100);
+        assert_eq!((rest.assets.len(), rest.next), (1, None));
+        let left = list(&store, 100, None);
+        assert!(left.len() == 9 && left.iter().all(|a| !a.url.as_ref().unwrap().contains("/1")));
+    }
+
+    #[test]
+    fn what_is_invalidated_is_not_fresh_whether_it_is_in_use_or_not() {
+        let store = store_on(Sim::default());
+        cache(&store, 0..2);
+        let (reader, _) = open(&store, 0);
+        assert!(store.invalidate(key(0).id) && store.invalidate(key(1).id));
+        assert!(!store.invalidate(key(9).id));
+        let now = unix_seconds(runtime::wall_clock());
+        for asset in list(&store, 10, None) {
+            assert!(asset.expires <= now && asset.is_complete(), "{asset:?}");
+        }
+        drop(reader);
+        assert!(list(&store, 10, None).iter().all(|asset| asset.expires <= now));
+    }
+
+    #[test]
+    fn a_pin_returns_when_it_is_durable_and_may_come_before_there_is_anything() {
+        let disk = Sim::default();
+        let store = Rc::new(store_on(disk));
+        let done = Rc::new(RefCell::new(None));
+        let mut turns = Turns::default();
+        let (pinning, its_done) = (Rc::clone(&store), Rc::clone(&done));
+        turns.spawn(async move {
+            *its_done.borrow_mut() = Some(pinning.pin(key(7).id, true).await);
+        });
+        turns.run();
+        assert!(done.borrow().is_none(), "nobody has synced yet");
+        let ticking = Rc::clone(&store);
+        turns.spawn(async move {
+            ticking.volumes().tick(Instant::now(), std::time::Duration::from_secs(5)).await;
+        });
+        turns.run();
+        assert_eq!(*done.borrow(), Some(Ok(())));
+        let pins = walk(Spot::Pin(ObjectId(0)), 10, Act::List, None);
+        let pinned = block_on(store.walk(&pins)).unwrap().assets;
+        assert_eq!((pinned.len(), pinned[0].id, &pinned[0].url), (1, key(7).id, &None));
+        cache(&store, 7..8);
+        assert!(store.purge(key(7).id));
+        assert!(store.volumes().is_pinned(key(7).id), "a pin is on the name");
+    }
+
+    #[test]
+    fn without_a_cache_nothing_is_pinned() {
+        let pool = BufPool::new(bufpool::Options { budget_bytes: 8 << 20 });
+        let store = AssetStore::new(Options::default(), Volumes::off(4, 1, pool));
+        assert_eq!(block_on(store.pin(key(1).id, true)), Err(NotPinned::Off));
+        assert!(list(&store, 10, None).is_empty());
+    }
+
+    #[test]
+    fn a_check_finds_every_flipped_bit_and_takes_it_out_only_where_it_may() {
+        let disk = Sim::default();
+        let store = store_on(disk.clone());
+        cache(&store, 0..4);
+        let check = |repair| block_on(store.check(VolumeIndex(0), (0, 0), repair)).unwrap();
+        let sound = check(false);
+        assert_eq!((sound.objects, sound.chunks), (4, 4 * (CHUNKS + 1)));
+        assert!(sound.faults.is_empty() && sound.next.is_none());
+        // A chunk of one that rests, one of one that is read, and a head.
+        let (reader, _) = open(&store, 1);
+        for (number, chunk) in [(0, Some(1)), (1, Some(2)), (2, None)] {
+            disk.flip(store.volumes().place_of(key(number).id, chunk) + 9, 4);
+        }
+        for repair in [false, false, true] {
+            let report = check(repair);
+            let mut faults: Vec<_> = report.faults.iter().collect();
+            faults.sort_by_key(|(id, ..)| (0..4).position(|number| key(number).id == *id));
+            let dropped: Vec<_> = faults.iter().map(|(.., fault)| fault.is_dropped).collect();
+            assert_eq!(dropped, [repair, false, repair]);
+            let bytes: Vec<_> = faults.iter().map(|(.., fault)| fault.bytes.clone()).collect();
+            let chunk = |number: u64| Some(number * CHUNK_BYTES..(number + 1) * CHUNK_BYTES);
+            assert_eq!(bytes, [chunk(1), chunk(2), None]);
+        }
+        assert_eq!(list(&store, 10, None).len(), 3, "without its head an object is of no use");
+        let one = block_on(store.look(key(0).id)).unwrap().unwrap();
+        assert_eq!(one.present, [0..CHUNK_BYTES, 2 * CHUNK_BYTES..3 * CHUNK_BYTES]);
+        assert_eq!(check(false).faults.len(), 1);
+        drop(reader);
+        assert!(check(true).faults[0].2.is_dropped && check(false).faults.is_empty());
+    }
+}

@@ -1,0 +1,207 @@
+//! What lies in a shard's volumes, for who tends the cache.
+
+use std::{fs, ops::Range, path::Path, rc::Rc};
+
+use super::{Disks, Inner, JOURNAL_BYTES, Share, VolumeIndex, Volumes};
+use crate::{
+    bufpool::{Block, BufPool},
+    storage::{
+        CHUNK_BYTES, Dma, Error, Format, ObjectId,
+        directory::VolumeFiles,
+        format::{Filled, HEAD_CHUNK},
+        journal::Name,
+        volume::look::{Found, Resident, State},
+    },
+};
+
+/// What a check of an object found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Chunks that were read, the response head among them.
+    pub chunks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Those that are not what was written.
+    pub faults: Vec<Fault>,
+    /// The chunk to go on with; `None` behind the last.
+    pub next: Option<u32>,
+}
+
+/// A chunk that is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Bytes of the object that are lost with it; `None` where it is the response head, without
+    /// which the object is of no use.
+    pub bytes: Option<Range<u64>>,
+    /// The device gives nothing at all, rather than something else.
+    pub is_unreadable: bool,
+    /// It was taken out of the cache.
+    pub is_dropped: bool,
+}
+
+impl Volumes {
+    /// Opens all volumes of a cache as large as they are, for who tends it while no node runs. What
+    /// is configured may differ from what they were written with, and a look must not cut them.
+    ///
+    /// # Errors
+    /// [`Error::Directory`] with what to do.
+    pub async fn open_as_they_are(
+        dir: &Path,
+        format: Format,
+        pool: BufPool,
+    ) -> Result<Self, Error> {
+        let mut new = Inner::empty(format.volumes, 1, pool);
+        new.format = Some(format);
+        Dma::probe(dir).await?;
+        for volume in 0..format.volumes {
+            let files = VolumeFiles::of(dir, volume);
+            // A first start that was cut short may have left no more than the directory.
+            if !files.superblock.exists() {
+                continue;
+            }
+            let share = Share::of_files(&files);
+            let disks = Disks::open(&files, share).await?;
+            let name = Name { uuid: format.uuid, volume };
+            new.add(name, disks, share).await.map_err(|error| {
+                let problem = format!("{error}; use the version that wrote it, or another --cache");
+                Error::Directory { path: files.superblock, problem }
+            })?;
+        }
+        Ok(Self { inner: Rc::new(new) })
+    }
+
+    /// Whether what is said of an object is kept: not where the cache is off.
+    pub fn keeps(&self, object: ObjectId) -> bool {
+        self.volume(object).is_some()
+    }
+
+    /// The objects of a volume with their numbers, of `most` numbers from `from` on, and the number
+    /// to go on with; `None` behind the last. Each object that is there all the while is met once.
+    pub fn walk(
+        &self,
+        volume: VolumeIndex,
+        from: u32,
+        most: u32,
+    ) -> (Vec<(u32, ObjectId)>, Option<u32>) {
+        let volume = self.inner.volumes.get(volume.0 as usize).and_then(Option::as_ref);
+        volume.map_or_else(Default::default, |volume| volume.catalog().walk(from, most))
+    }
+
+    /// The first `most` pinned names of a volume from `from` on, in order.
+    pub fn pins(&self, volume: VolumeIndex, from: ObjectId, most: usize) -> Vec<ObjectId> {
+        let volume = self.inner.volumes.get(volume.0 as usize).and_then(Option::as_ref);
+        volume.map_or_else(Vec::new, |volume| volume.catalog().pins(from, most))
+    }
+
+    /// An object as it lies on disk.
+    pub fn resident(&self, object: ObjectId) -> Option<Resident> {
+        self.volume(object)?.resident(object)
+    }
+
+    /// The bytes of an object that are on disk, in order, as few ranges as that are.
+    pub fn ranges(&self, object: ObjectId) -> Vec<Range<u64>> {
+        let chunks = self.volume(object).map(|volume| volume.chunks_of(object, 0));
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for part in chunks.unwrap_or_default().iter().map(bytes_of) {
+            match ranges.last_mut() {
+                Some(last) if last.end == part.start => last.end = part.end,
+                _ => ranges.push(part),
+            }
+        }
+        ranges
+    }
+
+    /// The response head of an object, whether a resource is open on it or not; `None` where it is
+    /// not there or not sound.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] where the pool has no block to read into.
+    pub async fn head(&self, object: ObjectId) -> Result<Option<Block>, Error> {
+        let Some(volume) = self.volume(object) else { return Ok(None) };
+        let Some((generation, filled)) = volume.head_of(object) else { return Ok(None) };
+        match volume.examine((object, generation), &filled).await? {
+            Found::Sound(bytes) => Ok(Some(bytes)),
+            Found::Rotten | Found::Unreadable | Found::Gone => Ok(None),
+        }
+    }
+
+    /// The object is fresh until `at`, in seconds of Unix time, and no longer.
+    pub fn expire(&self, object: ObjectId, at: u64) {
+        self.volume(object).into_iter().for_each(|volume| volume.expire(object, at));
+    }
+
+    /// Reads chunks of an object from number `from` on, at least one and about `most_bytes` of them,
+    /// and checks that they are what was written. Those that are not are taken out where `repair`
+    /// says so and nobody uses the object: who does finds out for itself.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] where the pool has no block to read into.
+    pub async fn check(
+        &self,
+        object: ObjectId,
+        from: u32,
+        most_bytes: u64,
+        repair: bool,
+    ) -> Result<Checked, Error> {
+        let mut checked = Checked::default();
+        let Some(volume) = self.volume(object) else { return Ok(checked) };
+        let Some(Resident { generation, .. }) = volume.resident(object) else { return Ok(checked) };
+        let head = volume.head_of(object).filter(|_| from == 0).map(|(_, head)| head);
+        for filled in head.into_iter().chain(volume.chunks_of(object, from)) {
+            if checked.bytes >= most_bytes && checked.chunks > 0 {
+                checked.next = Some(filled.chunk);
+                return Ok(checked);
+            }
+            let found = volume.examine((object, generation), &filled).await?;
+            let is_unreadable = match found {
+                Found::Gone => continue,
+                Found::Sound(_) => None,
+                Found::Rotten => Some(false),
+                Found::Unreadable => Some(true),
+            };
+            checked.chunks += 1;
+            checked.bytes += u64::from(filled.part.end - filled.part.start);
+            let Some(is_unreadable) = is_unreadable else { continue };
+            let is_dropped = repair && volume.take_out((object, generation), &filled);
+            let bytes = (filled.chunk != HEAD_CHUNK).then(|| bytes_of(&filled));
+            checked.faults.push(Fault { bytes, is_unreadable, is_dropped });
+            if filled.chunk == HEAD_CHUNK && is_dropped {
+                return Ok(checked);
+            }
+        }
+        Ok(checked)
+    }
+
+    /// Where a chunk of an object lies on its device, in bytes; or its response head.
+    #[cfg(test)]
+    pub(crate) fn place_of(&self, object: ObjectId, chunk: Option<u32>) -> u64 {
+        let volume = self.volume(object).unwrap();
+        let filled = match chunk {
+            Some(chunk) => volume.chunks_of(object, chunk).remove(0),
+            None => volume.head_of(object).unwrap().1,
+        };
+        u64::from(filled.block) * crate::storage::BLOCK_BYTES
+    }
+
+    /// How a volume is; `None` where this shard does not own it.
+    pub fn state(&self, volume: VolumeIndex) -> Option<State> {
+        Some(self.inner.volumes.get(volume.0 as usize)?.as_ref()?.state())
+    }
+}
+
+impl Share {
+    /// What a volume has that is neither to be cut nor to grow: journals of twice their length, so
+    /// that what is written now has room.
+    fn of_files(files: &VolumeFiles) -> Self {
+        let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+        let [first, second] = &files.journals;
+        let journal_bytes = 2 * length(first).max(length(second)) + JOURNAL_BYTES;
+        Self { data_bytes: length(&files.data).next_multiple_of(CHUNK_BYTES), journal_bytes }
+    }
+}
+
+/// The valid part of a chunk, as bytes of its object.
+fn bytes_of(filled: &Filled) -> Range<u64> {
+    let start = u64::from(filled.chunk) * CHUNK_BYTES;
+    start + u64::from(filled.part.start)..start + u64::from(filled.part.end)
+}
