@@ -138,6 +138,24 @@ impl Files {
         })
     }
 
+    /// The key of a resource by its URL, as if a path of an origin had led there.
+    pub fn key_of_url(&self, url: &Url) -> Key {
+        let mut origins = self.origins.values();
+        let origin = origins.find(|origin| url.as_str().starts_with(origin.base.as_str()));
+        Key::of_url(url, origin.map_or(&[], |origin| &origin.key_ignore))
+    }
+
+    /// How the URLs begin of what lies below a path of an origin; of all that it has, where that is
+    /// empty.
+    ///
+    /// # Errors
+    /// A name that is not an origin's, or a path that leads out of it.
+    pub fn url_prefix(&self, name: &str, path: &str) -> Result<String, Error> {
+        let origin = self.origins.get(name).ok_or(Error::UnknownSource(name.to_owned()))?;
+        let url = origin.url(path).map_err(|_| Error::BadPath(path.to_owned()))?;
+        Ok(url.into())
+    }
+
     /// Opens a source, on the shard that owns it: from the origin this waits until it answered.
     ///
     /// # Errors

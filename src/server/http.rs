@@ -12,11 +12,12 @@ use http::{
 use hyper::body::Incoming;
 
 use super::{
+    assets::Errand,
     explain::{problem_of, problem_of_object},
     prefetch, probe,
     problem::Problem,
     request::{self, Door, ObjectRequest, Route, parse_pcm, parse_probe},
-    shards, streams,
+    shards, streams, tending,
     wire::{Abort, Body, Undrained, collect, drain, problem_response},
 };
 use crate::{
@@ -126,6 +127,11 @@ async fn respond(
         request::check_admin_host(host)?;
         let origin = head.headers.get(ORIGIN).map(HeaderValue::as_bytes);
         request::check_admin_origin(&head.method, host, origin)?;
+    }
+    if door == Door::Admin
+        && let Some(errand) = Errand::of(&head.method, head.uri.path(), query)?
+    {
+        return tend(shard, errand).await;
     }
     match request::route(door, &head.method, head.uri.path())? {
         Route::Shards => Ok(json(shards::json(&shard.survey().await))),
@@ -256,6 +262,14 @@ async fn cancel(shard: &Shard, id: &str) -> Result<Response<Body>, Problem> {
         Err(NoSessionId) => Err(Unheard::NoSession),
     };
     heard.map(|()| no_content()).map_err(|why| Problem::unheard(id, why))
+}
+
+async fn tend(shard: &Rc<Shard>, errand: Errand) -> Result<Response<Body>, Problem> {
+    if let Errand::Options(allow) = errand {
+        return Ok(options(allow));
+    }
+    let document = tending::carry_out(shard, errand).await?;
+    Ok(document.map_or_else(no_content, |document| json(format!("{document:#}\n"))))
 }
 
 fn events(shard: &Shard) -> Result<Response<Body>, Problem> {

@@ -4,7 +4,8 @@
 //! ask for, purely. What is answered: `http` chooses the job and the fields, `wire` is the body of a
 //! response, `problem` every error and `explain` which error becomes which. `connection` drives one
 //! connection from its first byte to its last. For the operator, `shards`, `streams` and `events`
-//! are what the shards say, as JSON, and `prefetch` is how sources are asked for ahead. `node` puts shards and listeners together.
+//! are what the shards say, as JSON; `prefetch` is how sources are asked for ahead; `assets` (P) reads
+//! what is asked of the cache, and `tending` has it done. `node` puts shards and listeners together.
 //!
 //! # Threat model
 //!
@@ -20,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accept;
+pub mod assets;
 pub mod connection;
 mod demo_origin;
 mod events;
@@ -33,7 +35,9 @@ pub mod problem;
 pub mod request;
 mod shards;
 mod streams;
+mod tending;
 pub mod wire;
 
 pub use node::{Error, Options, Ready, Tell, run};
 pub use probe::json as probe_json;
+pub use tending::tend;

@@ -260,7 +260,7 @@ const TRACKS: &str = "a track number from 0";
 const VARIANTS: &str = "auto, a number from 0, or max:BITS_PER_SECOND";
 
 /// Digits only: Rust's own parsers would take a plus sign.
-fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
+pub(super) fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
@@ -307,12 +307,12 @@ fn parse_variant(text: &str) -> Option<()> {
 }
 
 /// A query, decoded once, in which each name is known and stands once.
-struct Query {
+pub(super) struct Query {
     pairs: Vec<(&'static str, String)>,
 }
 
 impl Query {
-    fn parse(raw: &str, known: &[&'static str]) -> Result<Self, Problem> {
+    pub(super) fn parse(raw: &str, known: &[&'static str]) -> Result<Self, Problem> {
         let mut pairs: Vec<(&'static str, String)> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -332,7 +332,7 @@ impl Query {
         self.pairs.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         name: &str,
         allowed: &str,

@@ -243,6 +243,8 @@ impl Shard {
                     let outcome = self.register.command(number, command);
                     self.post(peer, Mail::Commanded(place, outcome));
                 }
+                Mail::Chore(place, chore) => self.do_chore(peer, place, *chore),
+                Mail::ChoreDone(place, outcome) => self.chores.end(peer, place, *outcome),
                 Mail::Pull { fresh } => self.feed.pulled(peer, fresh),
                 Mail::Notices(notices) => self.feed.take_in(peer, notices),
                 Mail::Commanded(place, outcome) => self.commands.end(peer, place, outcome),

@@ -5,7 +5,8 @@
 //! that comes late for a slot used again is recognised and dropped.
 
 use super::{
-    Abort, Answer, Command, Job, Notice, Progress, Refusal, Report,
+    Abort, Answer, Chore, Command, Job, Notice, Progress, Refusal, Report,
+    chore::{self, CHORES_PER_PAIR},
     command::{COMMANDS_PER_PAIR, Outcome},
 };
 use crate::bufpool::Block;
@@ -29,8 +30,9 @@ pub(super) const PREFETCH_CREDITS: usize = 2;
 const MAIL_PER_SESSION: usize = BYTE_CREDITS + 3;
 
 /// Messages of one direction that concern no session's body: a look, a report, the last word; the
-/// commands of this shard and its answers to the other's; a pull and the notices for the other's.
-const MAIL_BESIDES: usize = 5 + 2 * COMMANDS_PER_PAIR;
+/// commands and chores of this shard and its answers to the other's; a pull and the notices for the
+/// other's.
+const MAIL_BESIDES: usize = 5 + 2 * COMMANDS_PER_PAIR + 2 * CHORES_PER_PAIR;
 
 /// Room of the mailbox between one pair of shards, for both roles of each.
 pub const MAILBOX: usize = 2 * SESSIONS_PER_PAIR * MAIL_PER_SESSION + MAIL_BESIDES;
@@ -73,6 +75,10 @@ pub enum Mail {
     Command(u16, u64, Command),
     /// The answer to a command.
     Commanded(u16, Outcome),
+    /// To the shard that owns a volume: do this in it. The first is the sender's own name for it.
+    Chore(u16, Box<Chore>),
+    /// What became of a chore.
+    ChoreDone(u16, Box<chore::Outcome>),
     /// To anybody: say what happens as soon as something does; if this is fresh, nothing older. One
     /// at a time.
     Pull {

@@ -8,7 +8,8 @@
 //! the credit of each returns when the rate of the origin allows the next one (`prefetch`).
 //!
 //! Each shard keeps the sessions that it serves in a `register`, where the operator finds them and
-//! commands reach them, and tells what happens by its `feed` to whoever listens on any shard.
+//! commands reach them, and tells what happens by its `feed` to whoever listens on any shard. What the
+//! operator wants of the cache is a `chore` for the shard that owns the volume.
 //!
 //! ```text
 //! server -> Shard::request -+- owner is this shard ---------> serve -> Way::Local
@@ -17,6 +18,8 @@
 
 #![forbid(unsafe_code)]
 
+mod asked;
+mod chore;
 mod command;
 mod cut;
 mod desk;
@@ -41,7 +44,10 @@ mod upkeep;
 
 use std::{cell::RefCell, rc::Rc};
 
-use command::Commands;
+use asked::Asked;
+use chore::CHORES_PER_PAIR;
+pub use chore::{Chore, Done, Undone};
+use command::COMMANDS_PER_PAIR;
 pub use cut::{Cut, Watch};
 pub use desk::{Desk, Prefetching, Response, Session};
 use feed::Feed;
@@ -103,7 +109,9 @@ pub struct Shard {
     /// The sessions that this shard serves.
     register: Register,
     /// Commands to the sessions of others.
-    commands: Commands,
+    commands: Asked<command::Outcome>,
+    /// Chores of this shard's operator on the cache.
+    chores: Asked<chore::Outcome>,
     /// What happens, for who listens.
     feed: Feed,
     /// Turns of sessions that have not yet sent a block.
@@ -176,7 +184,8 @@ impl Shard {
             stats: RefCell::default(),
             survey: Survey::new(usize::from(route.shards)),
             register: Register::new(mailbox.shard()),
-            commands: Commands::new(usize::from(route.shards)),
+            commands: Asked::new(usize::from(route.shards), COMMANDS_PER_PAIR),
+            chores: Asked::new(usize::from(route.shards), CHORES_PER_PAIR),
             first: Turns::default(),
             decode: Turns::default(),
             feed,
