@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use super::failure::Failure;
+use super::{cache::CacheArgs, failure::Failure};
 use crate::{
     config::{self, Flag, Merged, Size},
     pcm::timeline::{self, Seconds},
@@ -62,6 +62,8 @@ pub enum Command {
     Pcm(PcmArgs),
     /// Says what a source is: container, codec, rate, channels, frames, duration, tags.
     Probe(ProbeArgs),
+    /// Looks at a cache and tends it, a closed one or a running node's.
+    Cache(CacheArgs),
     /// Prints the merged configuration and where each value came from.
     Config(ConfigArgs),
     /// Checks this machine: kernel, io_uring, limits, disk, ports; each with its remedy.
@@ -177,7 +179,7 @@ pub struct NodeArgs {
 }
 
 /// Flags of everything that reads a source.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct SourceArgs {
     /// The configuration file [env: KITHARA_CONFIG] [default: kithara.toml, if there].
     #[arg(long, value_name = "FILE")]
@@ -236,6 +238,16 @@ impl SourceArgs {
     /// A bad configuration, with its place.
     pub fn load(&self) -> Result<Merged, Failure> {
         Ok(config::load(self.config.as_deref(), self.flags())?)
+    }
+
+    /// The same, of a cache that is named apart.
+    ///
+    /// # Errors
+    /// A bad configuration, with its place.
+    pub(super) fn load_with_cache(&self, dir: Option<&str>) -> Result<Merged, Failure> {
+        let dir = dir.map(|dir| flag("--cache", "cache.dir", dir.to_owned()));
+        let flags = dir.into_iter().chain(self.flags()).collect();
+        Ok(config::load(self.config.as_deref(), flags)?)
     }
 
     fn flags(&self) -> Vec<Flag> {

@@ -2,6 +2,7 @@
 //!
 //! - `args`: commands and flags, and the keys they set;
 //! - `failure`: exit codes, and errors as what, where, hint;
+//! - `cache`: a look at a cache, open or closed, and what keeps it in order;
 //! - `logging`: the log of a process;
 //! - `doctor`: what this machine is like, judged by `checks` (P) from what `machine` sees.
 //!
@@ -10,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+pub mod cache;
 mod checks;
 mod doctor;
 mod failure;
@@ -54,6 +56,7 @@ pub fn main() -> ExitCode {
 /// Whatever the command failed by; its code is how the process ends.
 pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
+        Command::Cache(args) => cache::run(args),
         Command::Config(args) => show_config(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Pcm(args) => pcm::run(args),

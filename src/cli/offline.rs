@@ -1,6 +1,6 @@
 //! A shard without a server: for commands that decode one source.
 
-use std::{path::Path, rc::Rc, sync::mpsc};
+use std::{io, path::Path, rc::Rc, sync::mpsc, time::Duration};
 
 use url::Url;
 
@@ -13,10 +13,10 @@ use crate::{
     file::{self, Files, Library},
     net::{self, Client, Origin, Resolver},
     pcm::{self, SourceName},
-    runtime::{self, Queue, ShardId, mailbox::Mesh},
+    runtime::{self, Queue, ShardId, event::Event, mailbox::Mesh},
     server,
-    shard::{MAILBOX, Refusal, Route, Shard},
-    storage::{Failure as Cause, Volumes},
+    shard::{MAILBOX, Refusal, Route, Shard, upkeep},
+    storage::{self, Failure as Cause, Format, Volumes},
 };
 
 /// What a local file's directory, or a free URL's host, is called among the sources.
@@ -72,47 +72,117 @@ impl Found {
         Fut: Future<Output = Result<T, Failure>> + 'static,
     {
         let Self { source, options, .. } = self;
-        // Reading the machine's certificates takes longer than a second of audio.
-        let roots = match options.origins.is_empty() {
-            true => net::Roots::only([]).expect("nothing is readable"),
-            false => net::Roots::load(),
-        };
-        let mesh = Mesh::new(1, MAILBOX);
-        let (result, outcome) = mpsc::channel();
-        let one = runtime::Options { shards: 1, ..runtime::Options::default() };
-        runtime::run(one, move |id| {
-            let (work, result, source) = (work.clone(), result.clone(), source.clone());
-            let shard = shard(id, options.clone(), roots.clone(), mesh.clone());
-            async move {
-                let shard = shard.await;
-                let worked = work(Rc::clone(&shard), source).await;
-                shard.files.close();
-                shard.gate.empty().await;
-                // The receiver lives until all shards have ended.
-                let _ = result.send(worked);
-            }
-        })
-        .map_err(server::Error::from)?;
-        outcome.recv().unwrap_or_else(|_| Err(Failure::new(ExitCode::Runtime, "the shard ended")))
+        on_a_shard(options, None, move |shard| work(shard, source))
     }
+}
+
+/// A cache directory that this process has locked.
+#[derive(Clone, Copy)]
+pub(super) struct Locked {
+    /// Which cache it is.
+    pub format: Format,
+    /// What happens to it is made durable; else nothing is written.
+    pub changes: bool,
+}
+
+/// Runs `work` on a shard that has these options, and as its cache all of what lies in their
+/// directory, or none.
+///
+/// # Errors
+/// What `work` failed by, or what kept the shard from starting.
+pub(super) fn on_a_shard<T, F, Fut>(
+    options: server::Options,
+    cache: Option<Locked>,
+    work: F,
+) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    F: FnOnce(Rc<Shard>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Result<T, Failure>> + 'static,
+{
+    // Reading the machine's certificates takes longer than a second of audio.
+    let roots = match options.origins.is_empty() {
+        true => net::Roots::only([]).expect("nothing is readable"),
+        false => net::Roots::load(),
+    };
+    let mesh = Mesh::new(1, MAILBOX);
+    let (result, outcome) = mpsc::channel();
+    let one = runtime::Options { shards: 1, ..runtime::Options::default() };
+    runtime::run(one, move |id| {
+        let (work, result) = (work.clone(), result.clone());
+        let shard = shard(id, options.clone(), cache, roots.clone(), mesh.clone());
+        async move {
+            let worked = match shard.await {
+                Ok((shard, store)) => {
+                    let changes = cache.is_some_and(|cache| cache.changes);
+                    let keeper = changes.then(|| Keeper::of(store));
+                    let worked = work(Rc::clone(&shard)).await;
+                    shard.files.close();
+                    shard.gate.empty().await;
+                    match keeper {
+                        Some(keeper) => {
+                            let kept = keeper.end().await;
+                            worked.and_then(|done| kept.map(|()| done))
+                        }
+                        None => worked,
+                    }
+                }
+                Err(error) => Err(server::Error::from(error).into()),
+            };
+            // The receiver lives until all shards have ended.
+            let _ = result.send(worked);
+        }
+    })
+    .map_err(server::Error::from)?;
+    outcome.recv().unwrap_or_else(|_| Err(Failure::new(ExitCode::Runtime, "the shard ended")))
 }
 
 async fn shard(
     id: ShardId,
     options: server::Options,
+    cache: Option<Locked>,
     roots: net::Roots,
     mesh: Mesh<crate::shard::Mail>,
-) -> Rc<Shard> {
+) -> Result<(Rc<Shard>, Rc<AssetStore>), storage::Error> {
     let pool = BufPool::new(bufpool::Options { budget_bytes: options.memory_bytes });
-    let store = AssetStore::new(options.assets, Volumes::off(1, 1, pool.clone()));
+    let volumes = match cache {
+        Some(Locked { format, .. }) => {
+            Volumes::open_as_they_are(&options.cache_dir, format, pool.clone()).await?
+        }
+        None => Volumes::off(1, 1, pool.clone()),
+    };
+    let route = Route { volumes: volumes.count(), shards: 1 };
+    let store = Rc::new(AssetStore::new(options.assets, volumes));
     let client = Client::new(options.net, &roots, Resolver::system());
-    let files = Files::new(Rc::new(store), client, options.origins, options.libraries);
+    let files = Files::new(Rc::clone(&store), client, options.origins, options.libraries);
     let stacks = Stacks::new(options.stacks);
-    let route = Route { volumes: 1, shards: 1 };
     let mailbox = mesh.join(id).await;
     let shard = Shard::new(route, pool, files, stacks, options.read_ahead_bytes, mailbox);
     runtime::spawn(Queue::Io, "mail", Rc::clone(&shard).attend()).detach();
-    shard
+    Ok((shard, store))
+}
+
+/// Makes durable what happens to a cache.
+struct Keeper {
+    stop: Event,
+    task: runtime::Task<io::Result<()>>,
+}
+
+impl Keeper {
+    fn of(store: Rc<AssetStore>) -> Self {
+        let stop = Event::new();
+        let upkeep = upkeep(store, Duration::from_secs(5), stop.listen());
+        Self { stop, task: runtime::spawn(Queue::Background, "upkeep", upkeep) }
+    }
+
+    /// Once nothing more happens.
+    async fn end(self) -> Result<(), Failure> {
+        self.stop.notify_all();
+        let ended = self.task.await.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+        ended.map_err(|error| {
+            Failure::new(ExitCode::Io, format!("the cache cannot be made durable: {error}"))
+        })
+    }
 }
 
 /// The host of a URL as an origin, and the rest as a path of it. Who types a URL means its address,

@@ -20,4 +20,5 @@ mod operating;
 mod prefetching;
 mod process;
 mod restarting;
+mod tending;
 mod waiting;
