@@ -60,7 +60,7 @@ const DIFFERS: &[Differs] = &[
     differs("media3_sample_alac.mp4", 48_010, Some(2954), SILENCE),
     differs("media3_sample_twos_pcm.mp4", 48_010, Some(2954), SILENCE),
     differs("lofty_odd_zero.wav", 0, None, EMPTY),
-    differs("media3_sample_fragmented_uuid.mp4", 47_104, None, VIDEO),
+    differs("media3_sample_fragmented_uuid.mp4", 47_104, None, MOVED),
 ];
 
 const TOP: &str =
@@ -75,7 +75,8 @@ const GARBAGE: &str = "ffmpeg takes the garbage for AMR";
 const COMMENT: &str = "ffmpeg drops a first frame that holds only the encoder's name";
 const SILENCE: &str = "ffmpeg leaves out the silence of the empty edit";
 const EMPTY: &str = "its data chunk is empty; ffmpeg plays the tags behind it";
-const VIDEO: &str = "ffmpeg fails at the video track";
+const MOVED: &str = "the offsets of its fragment miss the audio by a box of 8 KiB that was put before \
+                     it: ffmpeg decodes nothing of what lies there, we ten packets of noise";
 
 /// Files that ffmpeg plays as silence, for it cannot decode one frame of them.
 const SILENT: &[&str] =
@@ -362,6 +363,22 @@ fn verdict(
     }
 }
 
+/// What ffmpeg gives for a listed MP3 from the frame with its tag on, without the junk before it.
+fn mended(bytes: &[u8]) -> Option<Vec<f32>> {
+    let find =
+        |name: &'static [u8]| (0..bytes.len()).filter(move |at| bytes[*at..].starts_with(name));
+    // The tag stands behind the header and the side information.
+    let starts = [&b"Info"[..], b"Xing"]
+        .into_iter()
+        .flat_map(find)
+        .flat_map(|tag| [36, 21, 13].into_iter().filter_map(move |side| tag.checked_sub(side)));
+    let is_sync = |at: &usize| bytes[*at] == 0xFF && bytes[*at + 1] & 0xE0 == 0xE0;
+    let start = starts.into_iter().find(is_sync)?;
+    let whole = tempfile::Builder::new().suffix(".mp3").tempfile().unwrap();
+    fs::write(whole.path(), &bytes[start..]).unwrap();
+    ffmpeg(whole.path())
+}
+
 /// A listed file must differ, and as it is listed.
 fn differs_as_listed(listed: &Differs, path: &Path, heard: &Heard) -> Result<String, String> {
     let frames = heard.planes.first().map_or(0, Vec::len);
@@ -383,7 +400,13 @@ fn differs_as_listed(listed: &Differs, path: &Path, heard: &Heard) -> Result<Str
     if theirs.is_some_and(|theirs| compare(heard, &theirs, 0).is_ok()) {
         return Err("listed, yet agrees".to_owned());
     }
-    Ok(format!("{} ({frames} frames, worst {difference:.2e} from {:?})", listed.why, listed.lead))
+    let mut seen = format!("worst {difference:.2e} from {:?}", listed.lead);
+    // Of the shortest one ffmpeg plays the padding as well.
+    if [GARBAGE, HIDDEN].contains(&listed.why) && frames > 1152 {
+        let theirs = mended(&fs::read(path).unwrap()).ok_or("it cannot be mended")?;
+        seen = format!("mended: {}", compare(heard, &theirs, 0)?);
+    }
+    Ok(format!("{} ({frames} frames, {seen})", listed.why))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! From bytes to a track: finds the container, opens its reader, chooses the track.
 
-use std::{collections::VecDeque, rc::Rc};
+use std::{cell::Cell, collections::VecDeque, rc::Rc};
 
 use symphonia::{
     core::{
@@ -556,19 +556,27 @@ fn make_reader<'y>(
         Container::Matroska => matroska::without_chapters(&mut reads(inside, found.start)),
         _ => None,
     };
-    let view = View { in_order: false, least_bytes, patch };
-    let stream = |view| {
+    let reader = |is_in_order: &Rc<Cell<bool>>| {
+        let in_order = Rc::clone(is_in_order);
+        let view = View { in_order, least_bytes, patch: patch.clone() };
         let source = Source::new(Rc::clone(inside), found.start, view);
         let options = MediaSourceStreamOptions { buffer_len: RING_BYTES };
-        MediaSourceStream::new(Box::new(source), options)
+        new_reader(found.container, MediaSourceStream::new(Box::new(source), options))
     };
-    let first = new_reader(found.container, stream(view.clone()));
-    match (&first, found.container) {
-        // These look behind the audio first, and a file that was cut ends before that.
-        (Err(_), Container::Aiff | Container::Matroska | Container::Ogg) => {
-            new_reader(found.container, stream(View { in_order: true, ..view })).or(first)
+    match found.container {
+        // It would look behind the audio first, where seldom anything is, and reads 64 KiB before
+        // that to get there. From then on any frame is found by arithmetic.
+        Container::Aiff => {
+            let in_order = Rc::new(Cell::new(true));
+            let first = reader(&in_order);
+            in_order.set(false);
+            first.or_else(|error| reader(&in_order).map_err(|_| error))
         }
-        _ => first,
+        // These look there too, and a file that was cut ends before that.
+        Container::Matroska | Container::Ogg => {
+            reader(&Rc::default()).or_else(|error| reader(&Rc::new(true.into())).map_err(|_| error))
+        }
+        _ => reader(&Rc::default()),
     }
 }
 

@@ -107,15 +107,15 @@ pub(super) struct Source<'y> {
     inside: SendWrapper<Rc<Inside<'y>>>,
     start: u64,
     position: u64,
-    view: View,
+    view: SendWrapper<View>,
 }
 
 /// What a reader of symphonia's is shown of the object, so that it reads what it would refuse.
 #[derive(Debug, Clone, Default)]
 pub(super) struct View {
-    /// Its length is not shown: the reader goes through it in order and looks nothing up behind the
-    /// audio.
-    pub(super) in_order: bool,
+    /// While set, its length is not shown: the reader goes through it in order and looks nothing up
+    /// behind the audio.
+    pub(super) in_order: Rc<Cell<bool>>,
     /// The object is at least as long as this: a file that was cut ends where it was to end.
     pub(super) least_bytes: u64,
     /// Bytes that stand in the place of others, and where.
@@ -124,7 +124,8 @@ pub(super) struct View {
 
 impl<'y> Source<'y> {
     pub(super) fn new(inside: Rc<Inside<'y>>, start: u64, view: View) -> Self {
-        Self { inside: SendWrapper::new(inside), start, position: start, view }
+        let (inside, view) = (SendWrapper::new(inside), SendWrapper::new(view));
+        Self { inside, start, position: start, view }
     }
 }
 
@@ -175,7 +176,7 @@ impl MediaSource for Source<'_> {
     }
 
     fn byte_len(&self) -> Option<u64> {
-        let length = self.inside.resident.length().filter(|_| !self.view.in_order)?;
+        let length = self.inside.resident.length().filter(|_| !self.view.in_order.get())?;
         Some(length.saturating_sub(self.start).max(self.view.least_bytes))
     }
 }

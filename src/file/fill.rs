@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{
     Error,
-    plan::{Running, Way, goes_on_alone, is_paced, lost, plan, within},
+    plan::{JOIN_TIME, Running, Way, goes_on_alone, is_paced, lost, plan, within},
 };
 use crate::{
     assets::{Asset, AssetStore, FillPermit, Head, News},
@@ -65,12 +65,34 @@ struct Course {
     running: Cell<Running>,
     /// Nobody but prefetches wants its bytes.
     is_paced: Cell<bool>,
+    /// When its head came, and where the first byte belongs.
+    begun: Cell<Option<(Instant, u64)>>,
     outcome: OnceCell<Result<(), Failure>>,
 }
 
 impl Course {
     fn position(&self) -> u64 {
         self.running.get().position
+    }
+
+    /// What it will bring, judged by what it has brought.
+    fn running(&self) -> Running {
+        let running = self.running.get();
+        // What is held back on purpose says nothing of the origin.
+        let begun = self.begun.get().filter(|_| !self.is_paced.get());
+        let Some((since, from)) = begun else { return running };
+        running.judged(running.position - from, runtime::now() - since)
+    }
+
+    fn set_paced(&self, is_paced: bool) {
+        if self.is_paced.replace(is_paced) && !is_paced && self.begun.get().is_some() {
+            self.begins();
+        }
+    }
+
+    /// From here on it is judged.
+    fn begins(&self) {
+        self.begun.set(Some((runtime::now(), self.position())));
     }
 
     fn move_to(&self, position: u64) {
@@ -142,7 +164,13 @@ async fn follow_demands(
             fill.leave();
             return Ok(fill.fetched_bytes.get());
         }
-        future::or(future::or(progress, deserted), demands_changed).await;
+        let late = async {
+            match fill.may_be_late(&fetches) {
+                true => runtime::sleep(JOIN_TIME).await,
+                false => future::pending().await,
+            }
+        };
+        future::or(future::or(progress, deserted), future::or(demands_changed, late)).await;
     }
 }
 
@@ -190,7 +218,7 @@ impl Fill {
         if !may_pass(failure) || self.known().validator.is_none() {
             self.store.forget(self.asset());
         }
-        let others: Vec<_> = others.iter().map(|fetch| fetch.course.running.get()).collect();
+        let others: Vec<_> = others.iter().map(|fetch| fetch.course.running()).collect();
         if let Some(range) = lost(failed, &others) {
             self.asset().resource.fail_range(range, failure.clone());
         }
@@ -205,16 +233,25 @@ impl Fill {
             return;
         }
         let ways: Vec<_> = demands.iter().filter_map(|demand| self.way(demand)).collect();
-        let running: Vec<_> = fetches.iter().map(|fetch| fetch.course.running.get()).collect();
+        let running: Vec<_> = fetches.iter().map(|fetch| fetch.course.running()).collect();
         let plan = plan(&ways, &running);
         for index in plan.cancel.into_iter().rev() {
             fetches.swap_remove(index);
         }
         fetches.extend(plan.start.into_iter().map(|gap| self.start(gap)));
         for Fetch { course, .. } in fetches {
-            course.is_paced.set(is_paced(&ways, course.running.get()));
+            course.set_paced(is_paced(&ways, course.running()));
         }
         self.asset().pace.look_again();
+    }
+
+    /// Whether somebody waits for what a fetch is still far from, so that its pace decides.
+    fn may_be_late(&self, fetches: &[Fetch]) -> bool {
+        let demands = self.asset().resource.demands();
+        let mut wanted =
+            demands.iter().filter_map(|demand| self.way(demand)).filter(|way| way.is_wanted);
+        wanted
+            .any(|way| fetches.iter().any(|fetch| fetch.course.running().may_be_late_for(way.gap)))
     }
 
     /// What a reader that wants `demand` lacks first; `None` if nothing, up to the end, and if that
@@ -236,8 +273,8 @@ impl Fill {
             None => chunk,
         };
         let running = Cell::new(Running::at(from));
-        let (is_paced, outcome) = Default::default();
-        let course = Rc::new(Course { running, is_paced, outcome });
+        let (is_paced, begun, outcome) = Default::default();
+        let course = Rc::new(Course { running, is_paced, begun, outcome });
         let ending = Ending { fill: Rc::clone(self), course: Rc::clone(&course) };
         let task = runtime::spawn(Queue::Io, "fetch", async move {
             let outcome = ending.fill.fetch(&ending.course).await;
@@ -255,6 +292,7 @@ impl Fill {
             // An origin that knows no ranges sends all, over what is here already.
             course.running.set(Running { position: download.position(), reach_bytes: u64::MAX });
         }
+        course.begins();
         self.learn(head)?;
         let resource = &self.asset().resource;
         let mut partial = None;

@@ -549,20 +549,28 @@ fn who_opens_while_a_deserted_fill_is_still_written_gets_its_bytes() {
     story(&origin, move |world| {
         let state = Arc::clone(&state);
         async move {
-            let mut reader = world.open().await.unwrap();
-            let mut at = 0;
-            while at < 1_200 * KIB {
-                at += read(&mut reader, at..at + 64 * KIB, 1).await.unwrap();
+            loop {
+                let mut reader = world.open().await.unwrap();
+                let mut at = 0;
+                while at < 1_200 * KIB {
+                    at += read(&mut reader, at..at + 64 * KIB, 1).await.unwrap();
+                }
+                state.held.store(true, Ordering::SeqCst);
+                world.rests().await;
+                world.disk.hold();
+                drop(reader);
+                state.held.store(false, Ordering::SeqCst);
+                settle(&state, |bodies| bodies == 0).await;
+                if world.disk.held() > 0 {
+                    break;
+                }
+                // The machine was so busy that the last chunk was written before, being slow.
+                world.disk.release_all();
+                let opened = world.files.open("origin", "song").await.unwrap();
+                world.files.store().forget(opened.lease().unwrap());
             }
-            state.held.store(true, Ordering::SeqCst);
-            world.rests().await;
-            world.disk.hold();
-            drop(reader);
-            state.held.store(false, Ordering::SeqCst);
-            settle(&state, |bodies| bodies == 0).await;
             let mut late = world.open().await.unwrap();
             read(&mut late, 4 * MIB..4 * MIB + 9, 1).await.unwrap();
-            assert!(world.disk.release_one(), "nothing was written");
             world.disk.release_all();
         }
     });

@@ -6,13 +6,18 @@
 //! wants bytes a little ahead of a running fetch waits for it; one who wants bytes far ahead, or
 //! behind, gets a fetch of its own. A fetch that no reader's path leads to is cancelled.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use crate::storage::CHUNK_BYTES;
 
 /// A wanted position this far ahead of a running fetch is still left to it. Beyond, a request of
 /// its own is sooner there than the fetch (1 MiB at 100 Mbit/s takes 80 ms, one round trip).
 pub(super) const JOIN_BYTES: u64 = 1 << 20;
+
+/// And so is one that a running fetch will have come to in this time, going on as it did until now:
+/// about two round trips around the world. An origin that sends as fast as it plays comes to the end of
+/// a song at its end, and readers look there for tags, lengths and indices before they begin.
+pub(super) const JOIN_TIME: Duration = Duration::from_millis(250);
 
 /// Fetches of one resource at a time; more would only divide the origin's bandwidth.
 pub(super) const FETCHES: usize = 4;
@@ -33,8 +38,28 @@ impl Running {
         Self { position, reach_bytes: JOIN_BYTES }
     }
 
+    /// The same, judged by the bytes that it has brought in the time since its head came.
+    pub(super) fn judged(self, brought_bytes: u64, ran: Duration) -> Self {
+        if self.reach_bytes == u64::MAX || ran < JOIN_TIME {
+            return self;
+        }
+        let reach = u128::from(brought_bytes) * JOIN_TIME.as_nanos() / ran.as_nanos();
+        Self { reach_bytes: reach.min(u128::from(JOIN_BYTES)) as u64, ..self }
+    }
+
+    /// Never two in one chunk: what lies in the chunk that it writes is left to it.
     fn leads_to(self, gap: u64) -> bool {
-        (self.position..=self.position.saturating_add(self.reach_bytes)).contains(&gap)
+        let reach = self.position.saturating_add(self.reach_bytes);
+        (self.position..=reach.max(self.chunk_end() - 1)).contains(&gap)
+    }
+
+    /// Whether who waits for `gap` may get a fetch of its own, should this one turn out to be slow.
+    pub(super) fn may_be_late_for(self, gap: u64) -> bool {
+        self.reach_bytes < u64::MAX && gap >= self.chunk_end() && self.leads_to(gap)
+    }
+
+    fn chunk_end(self) -> u64 {
+        (self.position / CHUNK_BYTES + 1).saturating_mul(CHUNK_BYTES)
     }
 }
 
@@ -138,6 +163,30 @@ mod tests {
     fn a_reader_just_ahead_waits_for_the_running_fetch() {
         assert_eq!(plan_of(&[MIB], &[0]), Plan::default());
         assert_eq!(plan_of(&[0], &[0]), Plan::default());
+    }
+
+    #[test]
+    fn a_reader_ahead_of_a_slow_fetch_gets_its_own() {
+        let far = 300 * 1024;
+        let after =
+            |brought_bytes, ms| Running::at(9).judged(brought_bytes, Duration::from_millis(ms));
+        assert_eq!(
+            plan(&wanted(&[far]), &[after(0, 249)]),
+            Plan::default(),
+            "nothing is known yet"
+        );
+        assert!(after(0, 249).may_be_late_for(far));
+        // As fast as it plays, at 128 kbit/s.
+        let own = Plan { cancel: vec![0], start: vec![far] };
+        assert_eq!(plan(&wanted(&[far]), &[after(4_000, 250)]), own);
+        assert_eq!(plan(&wanted(&[far]), &[after(0, 400)]), own, "one that stands still");
+        assert_eq!(plan(&wanted(&[far]), &[after(4 * MIB, 1_000)]), Plan::default());
+        assert_eq!(after(400 * MIB, 1_000).reach_bytes, JOIN_BYTES);
+        let near = CHUNK_BYTES - 1;
+        assert_eq!(plan(&wanted(&[near]), &[after(0, 9_000)]), Plan::default(), "of its own chunk");
+        assert!(!after(0, 0).may_be_late_for(near));
+        let whole = Running { position: 0, reach_bytes: u64::MAX };
+        assert_eq!(whole.judged(0, Duration::from_secs(9)), whole);
     }
 
     #[test]

@@ -80,6 +80,11 @@ impl Sim {
         self.state.borrow_mut().holding = true;
     }
 
+    /// Operations that are held now.
+    pub fn held(&self) -> usize {
+        self.state.borrow().held.len()
+    }
+
     /// Lets the oldest held operation go on; false where none is held.
     pub fn release_one(&self) -> bool {
         let next = self.state.borrow_mut().held.pop_front();

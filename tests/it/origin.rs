@@ -183,6 +183,11 @@ impl Origin {
             assert!(began.elapsed() < Duration::from_secs(20), "a body is still being sent");
             thread::sleep(Duration::from_millis(5));
         }
+        self.sent_bytes_by_now(name)
+    }
+
+    /// The same, while more may be under way.
+    pub fn sent_bytes_by_now(&self, name: &str) -> u64 {
         self.shared.sent_bytes.lock().unwrap().get(name).copied().unwrap_or(0)
     }
 
