@@ -83,6 +83,8 @@ pub struct Stats {
     pub idle_bytes: usize,
     /// The most that was ever in use: `used_bytes` without `idle_bytes`.
     pub high_water_bytes: usize,
+    /// The same since [`release_free`](BufPool::release_free) was called last.
+    pub peak_bytes: usize,
     /// Bytes allocated for blocks, on loan or free.
     pub allocated_bytes: usize,
     /// The bound of all of it.
@@ -187,6 +189,13 @@ impl BufPool {
         })
     }
 
+    /// Gives the memory of blocks that are not on loan back to the allocator, and says how many bytes.
+    pub fn release_free(&self) -> usize {
+        let free = self.home.lock().take_free();
+        // Freed out of the lock.
+        bytes_of(&free)
+    }
+
     /// The counters as they are now.
     pub fn stats(&self) -> Stats {
         self.home.lock().stats()
@@ -278,10 +287,15 @@ impl Home {
 /// Why a loan was not given: so many bytes are in the way.
 struct Lacks(usize);
 
-// Boxed, since a block on loan points at its slot, which must not move.
-#[expect(clippy::vec_box)]
+/// Free blocks by class. Boxed, since a block on loan points at its slot, which must not move.
+type Free = [Vec<Box<Slot>>; 3];
+
+fn bytes_of(free: &Free) -> usize {
+    free.iter().flatten().map(|slot| slot.class().bytes()).sum()
+}
+
 pub(super) struct State {
-    free: [Vec<Box<Slot>>; 3],
+    free: Free,
     /// But for the idle bytes.
     stats: Stats,
     /// Below zero for a moment, where two cores that pass a block to and fro come to say so in the
@@ -318,6 +332,14 @@ impl State {
         Ok(())
     }
 
+    /// Takes out all free blocks, to be freed; a new peak begins.
+    fn take_free(&mut self) -> Free {
+        let free = std::mem::take(&mut self.free);
+        self.stats.allocated_bytes -= bytes_of(&free);
+        self.stats.peak_bytes = self.stats().in_use_bytes();
+        free
+    }
+
     /// What is on loan or charged, and what lies free.
     fn held_bytes(&self) -> usize {
         let free = |class: Class| self.free[class as usize].len() * class.bytes();
@@ -336,6 +358,7 @@ impl State {
     fn note_high_water(&mut self) {
         let in_use_bytes = self.stats().in_use_bytes();
         self.stats.high_water_bytes = self.stats.high_water_bytes.max(in_use_bytes);
+        self.stats.peak_bytes = self.stats.peak_bytes.max(in_use_bytes);
     }
 
     /// What can be lent, of what is free and what is idle.
@@ -380,6 +403,19 @@ mod tests {
         drop(small);
         assert_eq!(pool.stats().used_bytes, 0);
         assert_eq!(pool.stats().refused, 3);
+    }
+
+    #[test]
+    fn what_is_not_on_loan_is_released_and_what_is_comes_home_later() {
+        let pool = pool(1 << 20);
+        let held = pool.take(Class::Large).unwrap();
+        drop([Class::Small, Class::Medium, Class::Large].map(|class| pool.take(class).unwrap()));
+        assert_eq!((pool.release_free(), pool.release_free()), (84 << 10, 0));
+        assert_eq!(pool.stats().allocated_bytes, 64 << 10);
+        assert_eq!((pool.stats().peak_bytes, pool.stats().high_water_bytes), (64 << 10, 148 << 10));
+        drop(held);
+        assert_eq!(pool.release_free(), 64 << 10);
+        pool.take(Class::Large).unwrap();
     }
 
     #[test]

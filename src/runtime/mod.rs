@@ -32,6 +32,7 @@ mod doorbell;
 mod error;
 pub mod event;
 mod executor;
+mod heap;
 mod lent;
 mod listener;
 pub mod mailbox;
@@ -52,6 +53,7 @@ pub use clock::{
 pub use doorbell::{Doorbell, Ringer, doorbell};
 pub use error::Error;
 pub use executor::{Options, ShardId, locked_bytes, probe, run};
+pub use heap::give_back_heap;
 pub use lent::lend;
 pub use listener::{Bound, Closer, TcpListener};
 pub use panics::Panicked;

@@ -36,7 +36,7 @@ use crate::{
         mailbox::Mesh,
         signals::{Signal, Signals},
     },
-    shard::{Cut, Gate, MAILBOX, Mail, Pass, Reason, Route, Shard, returns, upkeep},
+    shard::{Cut, Gate, MAILBOX, Mail, Pass, Reason, Route, Shard, reclaim, returns, upkeep},
     storage::{self, Directory, Format, Volumes},
 };
 
@@ -231,6 +231,7 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
     let prefetching = prefetches.clone().ok().map(|prefetches| {
         runtime::spawn(Queue::Background, "prefetches", prefetches.run(Rc::clone(&shard)))
     });
+    let reclaiming = runtime::spawn(Queue::Background, "reclaim", reclaim(Rc::clone(&shard)));
     let mut listeners = start.sockets.of(id)?;
     let desk = Desk { shard: Rc::clone(&shard), prefetches, lists: options.lists };
     let house = House::new(&start, Rc::new(desk));
@@ -263,7 +264,7 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
         let _ = task.await;
     }
     shard.files.close();
-    drop((demo, attending));
+    drop((demo, attending, reclaiming));
     at_end.notify_all();
     if let Ok(Err(error)) = upkeep.await {
         tracing::warn!(%error, "the cache cannot be made durable");

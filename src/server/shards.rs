@@ -44,6 +44,7 @@ fn shard(report: &Report) -> Value {
             "allocated_bytes": memory.allocated_bytes,
             "budget_bytes": memory.budget_bytes,
             "refused": memory.refused,
+            "trims": stats.trims,
         },
         "cache": {
             "hits": assets.hits,

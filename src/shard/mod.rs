@@ -31,6 +31,7 @@ mod notice;
 mod outlet;
 mod prefetch;
 mod promises;
+mod reclaim;
 mod register;
 mod returns;
 mod route;
@@ -39,6 +40,7 @@ mod serve;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod thrift;
 mod turns;
 mod upkeep;
 
@@ -62,6 +64,7 @@ pub use notice::{End, Notice, Reason, What, shown};
 pub use outlet::{Sent, Step};
 pub use prefetch::STEP_BYTES;
 use promises::Promises;
+pub use reclaim::reclaim;
 use register::Register;
 pub use register::{Command, Listed, NoSessionId, SessionId, Unheard};
 pub use returns::returns;
@@ -75,7 +78,7 @@ use crate::{
     bufpool::BufPool,
     decode::Stacks,
     file::Files,
-    runtime::{ShardId, mailbox::Mailbox},
+    runtime::{ShardId, event::Event, mailbox::Mailbox},
 };
 
 /// Everything one core owns. Nothing in here is `Send`; other shards reach it by mailbox only.
@@ -114,6 +117,8 @@ pub struct Shard {
     chores: Asked<chore::Outcome>,
     /// What happens, for who listens.
     feed: Feed,
+    /// A session ended.
+    ended: Event,
     /// Turns of sessions that have not yet sent a block.
     first: Turns,
     /// Turns of all others.
@@ -139,6 +144,8 @@ pub struct Stats {
     pub prefetch_failures: u64,
     /// Sessions that the operator ended.
     pub cancelled: u64,
+    /// Times that memory went back to the system.
+    pub trims: u64,
     /// What was refused.
     pub refused: Refused,
 }
@@ -188,6 +195,7 @@ impl Shard {
             chores: Asked::new(usize::from(route.shards), CHORES_PER_PAIR),
             first: Turns::default(),
             decode: Turns::default(),
+            ended: Event::new(),
             feed,
             mailbox,
         })

@@ -56,6 +56,7 @@ pub(super) async fn serve(
     outlet: Outlet,
     mut commands: channel::Receiver<Command>,
 ) {
+    let _ends = Ends(Rc::clone(&shard));
     shard.stats.borrow_mut().sessions[kind(&job)] += 1;
     let outlet = Rc::new(outlet);
     let work = async { Some(work(&shard, job, &outlet).await) };
@@ -75,6 +76,15 @@ pub(super) async fn serve(
             shard.stats.borrow_mut().cancelled += 1;
             outlet.cancel();
         }
+    }
+}
+
+/// Told however a session ends: most are dropped, because their client went away.
+struct Ends(Rc<Shard>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.ended.notify_all();
     }
 }
 

@@ -61,6 +61,34 @@ fn no_stream_has_a_thread() {
     drop(streams);
 }
 
+/// Memory of its own, in MiB.
+fn own_mebibytes(pid: u32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    field(&rollup, "Anonymous").trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+}
+
+#[test]
+fn the_memory_of_a_crowd_goes_back_to_the_system() {
+    let node = node().arg("--demo").start();
+    let streams: Vec<_> = (0..80)
+        .map(|_| {
+            use std::io::{Read, Write};
+            let mut stream = client::connect(node.listen);
+            let target = "/v1/pcm?src=demo:strings.flac&rate=48000";
+            let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", node.listen);
+            stream.write_all(request.as_bytes()).unwrap();
+            stream.read_exact(&mut [0; 64 << 10]).unwrap();
+            stream
+        })
+        .collect();
+    let during = own_mebibytes(node.pid());
+    assert!(during >= 32, "{during} MiB are no crowd");
+    drop(streams);
+    node.wait_for("/memory/trims", 1);
+    let after = own_mebibytes(node.pid());
+    assert!(after < during / 2, "of {during} MiB {after} stay");
+}
+
 #[test]
 fn data_files_are_open_for_direct_io() {
     const O_DIRECT: u32 = 0o40_000;
