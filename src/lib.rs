@@ -34,8 +34,9 @@
 //! ```text
 //! server/http - server/request(P) - shard/route(P) -[runtime/mailbox, only if another core owns it]
 //!   shard/serve       takes turns to decode by lead: shard/schedule(P)
-//!     file/open         a name becomes a source
-//!       assets/store      miss -> FillPermit <- file/fill - file/plan(P)   one fill, all others wait
+//!     file/open         a name becomes a source: assets/store, assets/freshness(P)
+//!       file/inquiry      not here, or stale: the origin is asked once for all who wait
+//!       file/fill         FillPermit - file/plan(P)   one fill, all others wait on its bytes
 //!       net/download      net/client - net/retry(P), net/redirect(P)
 //!         body -> pool block -> storage volume (DMA) -> catalog(P), journal, range set(P)
 //!     stream/reader     the one place that waits for bytes

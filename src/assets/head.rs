@@ -2,13 +2,19 @@
 //!
 //! Pure: no I/O, no clock, no executor.
 //!
-//! On disk it looks as it came: the URL on a line, then a line for each field.
+//! On disk it looks as it came: the URL on a line; the status and, in seconds of Unix time, when it
+//! was asked for and when it came; a line with `?` for each field of the request that chose it
+//! (`Vary`); a line for each field.
 //!
 //! ```text
 //! http://cdn.example.com/audio/song.mp3
+//! 200 1764201600 1764201601
+//! ?accept-language: de
 //! content-type: audio/mpeg
 //! etag: "5f1c"
 //! ```
+//!
+//! `redirected` behind the times says that it came from where the origin pointed to.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -16,11 +22,28 @@ use http::{
 };
 use ring::digest::{SHA256, digest};
 
-/// What the origin said about a resource when its generation began.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What the origin said about a resource, when its generation began or was last validated.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// The end-to-end fields of the answer.
+    /// The status of the answer: 200 also where parts of it came.
+    pub status: u16,
+    /// Its end-to-end fields.
     pub fields: HeaderMap,
+    /// When it was asked for, in seconds of Unix time.
+    pub asked: u64,
+    /// When it came.
+    pub answered: u64,
+    /// It came from where the origin pointed to.
+    pub redirected: bool,
+    /// The fields of the request that `Vary` names.
+    pub selecting: HeaderMap,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        let (fields, asked, answered, redirected, selecting) = Default::default();
+        Self { status: 200, fields, asked, answered, redirected, selecting }
+    }
 }
 
 impl Head {
@@ -52,10 +75,14 @@ impl Head {
 
     /// As bytes, with the URL it is about.
     pub fn encode(&self, url: &str) -> Vec<u8> {
-        let mut bytes = [url.as_bytes(), b"\n"].concat();
-        for (name, value) in &self.fields {
-            bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
-        }
+        let Self { status, asked, answered, .. } = self;
+        let redirected = if self.redirected { REDIRECTED } else { "" };
+        let mut bytes = format!("{url}\n{status} {asked} {answered}{redirected}\n").into_bytes();
+        let mut line = |mark: &[u8], name: &HeaderName, value: &HeaderValue| {
+            bytes.extend([mark, name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
+        };
+        self.selecting.iter().for_each(|(name, value)| line(b"?", name, value));
+        self.fields.iter().for_each(|(name, value)| line(b"", name, value));
         bytes
     }
 
@@ -65,16 +92,42 @@ impl Head {
         if lines.next()? != url.as_bytes() {
             return None;
         }
-        let mut fields = HeaderMap::new();
+        let mut head = Self::decode_start(lines.next()?)?;
         for line in lines {
+            let (fields, line) = match line.strip_prefix(b"?") {
+                Some(line) => (&mut head.selecting, line),
+                None => (&mut head.fields, line),
+            };
             let colon = line.iter().position(|byte| *byte == b':')?;
             let name = HeaderName::from_bytes(&line[..colon]).ok()?;
             let value = HeaderValue::from_bytes(line[colon + 1..].strip_prefix(b" ")?).ok()?;
             fields.try_append(name, value).ok()?;
         }
-        Some(Self { fields })
+        Some(head)
+    }
+
+    fn decode_start(line: &[u8]) -> Option<Self> {
+        let line = std::str::from_utf8(line).ok()?;
+        let (line, redirected) = match line.strip_suffix(REDIRECTED) {
+            Some(line) => (line, true),
+            None => (line, false),
+        };
+        let mut numbers = line.split(' ').map(str::parse::<u64>);
+        let mut next = || numbers.next()?.ok();
+        let (status, asked, answered) = (next()?, next()?, next()?);
+        let status = u16::try_from(status).ok()?;
+        numbers.next().is_none().then_some(Self {
+            status,
+            asked,
+            answered,
+            redirected,
+            ..Self::default()
+        })
     }
 }
+
+/// What follows the times of an answer from elsewhere.
+const REDIRECTED: &str = " redirected";
 
 #[cfg(test)]
 mod tests {
@@ -86,7 +139,9 @@ mod tests {
         fields.append("etag", HeaderValue::from_static("\"a: b\""));
         fields.append("x-twice", HeaderValue::from_static("1"));
         fields.append("x-twice", HeaderValue::from_static(""));
-        Head { fields }
+        let mut selecting = HeaderMap::new();
+        selecting.append("accept-language", HeaderValue::from_static("de"));
+        Head { fields, selecting, asked: 17, answered: 18, ..Head::default() }
     }
 
     #[test]
@@ -94,6 +149,8 @@ mod tests {
         let bytes = head().encode("http://a/b");
         assert_eq!(Head::decode(&bytes, "http://a/b"), Some(head()));
         assert_eq!(Head::decode(&Head::default().encode("x"), "x"), Some(Head::default()));
+        let moved = Head { status: 404, redirected: true, ..head() };
+        assert_eq!(Head::decode(&moved.encode("x"), "x"), Some(moved));
     }
 
     #[test]
@@ -101,7 +158,11 @@ mod tests {
         assert_eq!(Head::decode(&head().encode("http://a/b"), "http://a/c"), None);
         let bytes = head().encode("u");
         assert!((0..bytes.len()).all(|end| Head::decode(&bytes[..end], "u") != Some(head())));
-        assert_eq!(Head::decode(b"u\nno field\n", "u"), None);
+        for damaged in
+            ["u\n", "u\n200 1\n", "u\n200 1 2 3\n", "u\n200 1 2\nno field\n", "u\n-1 1 2\n"]
+        {
+            assert_eq!(Head::decode(damaged.as_bytes(), "u"), None, "{damaged}");
+        }
     }
 
     #[test]

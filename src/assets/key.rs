@@ -32,6 +32,14 @@ impl Key {
         Self::of_text(&format!("library:{library}/{path}"))
     }
 
+    /// The key of another answer to the same URL, told from this one by `text`. It lies in the same
+    /// volume, whose number is in the id's low byte (RULES 1: at most 256 volumes, a power of two).
+    pub fn secondary(&self, text: &str) -> Key {
+        let hashed = Self::of_text(&format!("{}\n{text}", self.id)).id.0;
+        let id = ObjectId(hashed & !0xFF | self.id.0 & 0xFF);
+        Key { id, url: Rc::clone(&self.url) }
+    }
+
     /// SHA-256 and not a faster hash: whoever could find two URLs with one id could have the cache
     /// serve the one under the name of the other.
     fn of_text(text: &str) -> Key {
@@ -101,6 +109,17 @@ mod tests {
             key("http://example.com/a?token=x", &["token"]),
             key("http://example.com/a", &[])
         );
+    }
+
+    #[test]
+    fn another_answer_to_a_url_lies_in_the_same_volume() {
+        let plain = key("http://example.com/a", &[]);
+        let (german, french) = (plain.secondary("de"), plain.secondary("fr"));
+        assert!(plain.id != german.id && german.id != french.id);
+        assert_eq!(plain.secondary("de"), german);
+        for volumes in [1, 4, 32, 256] {
+            assert_eq!(plain.id.volume(volumes), german.id.volume(volumes));
+        }
     }
 
     #[test]

@@ -14,12 +14,16 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{Head, Key, Pace};
+use super::{
+    Head, Key, Pace,
+    freshness::{self, Use},
+};
 use crate::{
     bufpool::Exhausted,
     runtime::{self, event::Event},
     storage::{
-        Error, Failure, Generation, ObjectId, Said, StreamingResource, VolumeIndex, Volumes,
+        Error, Failure, Generation, KEEP_BYTES, ObjectId, Said, StreamingResource, VolumeIndex,
+        Volumes,
         policy::{Kind, Policy},
     },
 };
@@ -27,7 +31,7 @@ use crate::{
 /// What a store is told by the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// How long a resource is taken for unchanged at its origin.
+    /// How long a resource is taken for unchanged at its origin, which says nothing of that.
     pub media_ttl: Duration,
     /// The longest resource, in bytes: what is longer, or does not end, is no file.
     pub object_bytes: u64,
@@ -49,9 +53,9 @@ impl Default for Options {
 pub struct Stats {
     /// Opens of a resource that was complete.
     pub hits: u64,
-    /// Opens of one that was not, but for which a fill ran or bytes were there.
+    /// Opens of one that was not, but that was begun.
     pub partial_hits: u64,
-    /// Opens of one of which nothing was there.
+    /// Generations begun, shared or not.
     pub misses: u64,
     /// Resources evicted to make room.
     pub evicted: u64,
@@ -88,9 +92,8 @@ pub struct Asset {
     pub deserted: Event,
     /// What prefetches allow its fetches.
     pub pace: Pace,
-    head: OnceCell<Head>,
-    /// It was at rest before: its head, like its bytes, is on disk.
-    rested: bool,
+    /// `None` for one that was at rest, until it was read from disk.
+    head: RefCell<Option<Rc<Head>>>,
     said: Cell<Said>,
     leases: Cell<usize>,
     filling: Cell<bool>,
@@ -105,19 +108,22 @@ struct Held {
 }
 
 impl Asset {
-    /// What the origin said, once it said something.
-    pub fn head(&self) -> Option<&Head> {
-        self.head.get()
+    /// What the origin said.
+    pub fn head(&self) -> Rc<Head> {
+        self.head.borrow().clone().unwrap_or_default()
     }
 
-    /// Notes what the origin said. The first word of a generation counts.
-    pub fn set_head(&self, head: Head) {
-        if self.head.get().is_none() {
-            let said = Said { validator: head.validator_hash(), ..self.said.get() };
-            self.said.set(said);
-            self.resource.set_head(&head.encode(&self.key.url), said);
-            let _ = self.head.set(head);
-        }
+    /// Notes what the origin says now of this same generation.
+    fn set_head(&self, head: Head, expires: u64) {
+        let said = Said { expires, validator: head.validator_hash(), ..self.said.get() };
+        self.said.set(said);
+        self.resource.set_head(&head.encode(&self.key.url), said);
+        self.head.replace(Some(Rc::new(head)));
+    }
+
+    /// Whether others may have it too: it is in the store, or was.
+    pub fn is_shared(&self) -> bool {
+        self.held.strong_count() > 0
     }
 
     /// Whether somebody reads it now.
@@ -128,7 +134,7 @@ impl Asset {
     /// Reads what the origin said before from disk; false where that is not there, or is of another
     /// URL. Such bytes are of no use.
     async fn recall(&self) -> Result<bool, Exhausted> {
-        if !self.rested || self.head.get().is_some() {
+        if self.head.borrow().is_some() {
             return Ok(true);
         }
         let bytes = match self.resource.head().await {
@@ -137,8 +143,8 @@ impl Asset {
             Ok(None) | Err(_) => return Ok(false),
         };
         let Some(head) = Head::decode(&bytes, &self.key.url) else { return Ok(false) };
-        // Somebody else may have read it meanwhile: it is the same.
-        let _ = self.head.set(head);
+        // Somebody else may have read it meanwhile, or learnt something newer.
+        self.head.borrow_mut().get_or_insert_with(|| Rc::new(head));
         Ok(true)
     }
 
@@ -287,25 +293,70 @@ impl AssetStore {
         }
     }
 
-    /// Opens the present generation of `key`, or begins one.
-    ///
-    /// The permit comes with it when the resource is not complete and nobody fills it: whoever gets
-    /// it must fetch what readers demand, or fail the resource and [`forget`](Self::forget) it.
+    /// How long a resource is fresh whose origin says nothing of it, in seconds.
+    pub fn media_ttl(&self) -> u64 {
+        self.options.media_ttl.as_secs()
+    }
+
+    /// Opens the present generation of `key`, whether it is fresh or not.
     ///
     /// # Errors
     /// [`Exhausted`] where there is no memory to read what was said of it.
-    pub async fn open(&self, key: &Key) -> Result<(Lease, Option<FillPermit>), Exhausted> {
+    pub async fn find(&self, key: &Key) -> Result<Option<Lease>, Exhausted> {
         loop {
-            let asset = self.current(key);
+            let Some(asset) = self.held.present(key.id.0).or_else(|| self.wake(key)) else {
+                return Ok(None);
+            };
             let lease = Lease::new(&asset);
-            if !asset.recall().await? {
-                self.forget(&asset);
-                continue;
+            if asset.recall().await? {
+                self.touch(key);
+                self.count(&asset);
+                return Ok(Some(lease));
             }
-            self.count(&asset);
-            let wants_fill = !asset.resource.is_complete() && !asset.filling.replace(true);
-            return Ok((lease, wants_fill.then(|| FillPermit(asset))));
+            self.forget(&asset);
         }
+    }
+
+    /// Begins a generation of `key` of which the origin said `head`, in place of an older one. It
+    /// is to be filled: ask for its [`permit`](Self::permit).
+    pub fn begin(&self, key: &Key, head: Head, use_: Use) -> Lease {
+        self.held.present(key.id.0).into_iter().for_each(|old| self.forget(&old));
+        let resource = self.held.volumes.create(key.id, Generation::random());
+        self.held.policy(key, |policy| {
+            policy.remove(key.id);
+            policy.insert(key.id, 0);
+        });
+        let asset = self.asset(key, resource, Rc::downgrade(&self.held));
+        self.held.assets.borrow_mut().insert(key.id.0, Rc::downgrade(&asset));
+        let born = unix_seconds(runtime::wall_clock());
+        asset.said.set(Said { born, ..Said::default() });
+        self.refresh(&asset, head, use_);
+        self.touch(key);
+        self.update(|stats| stats.misses += 1);
+        Lease::new(&asset)
+    }
+
+    /// The same for who must not share it: nothing of it comes to the disk, and nobody finds it.
+    pub fn begin_alone(&self, key: &Key, head: Head) -> Lease {
+        let resource = StreamingResource::in_memory(self.held.volumes.pool().clone(), KEEP_BYTES);
+        let asset = self.asset(key, resource, Weak::new());
+        asset.head.replace(Some(Rc::new(head)));
+        self.update(|stats| stats.misses += 1);
+        Lease::new(&asset)
+    }
+
+    /// The origin says `head` of what is here: it is the same, and fresh again.
+    pub fn refresh(&self, asset: &Asset, head: Head, use_: Use) {
+        let lifetime = freshness::lifetime(&head, use_, self.media_ttl());
+        let expires = (head.answered + lifetime).saturating_sub(head.age(head.answered));
+        asset.set_head(head, expires);
+    }
+
+    /// The right to fill a generation that is not complete and that nobody fills: whoever gets it
+    /// must fetch what readers demand, or fail the resource and [`forget`](Self::forget) it.
+    pub fn permit(&self, lease: &Lease) -> Option<FillPermit> {
+        let wants_fill = !lease.resource.is_complete() && !lease.filling.replace(true);
+        wants_fill.then(|| FillPermit(Rc::clone(&lease.0)))
     }
 
     /// Takes a generation out of the store: its next open begins a new one. Its readers keep it.
@@ -375,53 +426,38 @@ impl AssetStore {
         self.stats.get()
     }
 
-    fn current(&self, key: &Key) -> Rc<Asset> {
-        let now = unix_seconds(runtime::wall_clock());
-        let is_fresh = |asset: &Rc<Asset>| asset.filling.get() || now < asset.said.get().expires;
-        let held = &self.held;
-        let asset = held.present(key.id.0).or_else(|| self.wake(key));
-        let asset = asset.filter(is_fresh).unwrap_or_else(|| self.begin(key, now));
-        held.assets.borrow_mut().insert(key.id.0, Rc::downgrade(&asset));
-        held.policy(key, |policy| policy.touch(key.id));
+    fn touch(&self, key: &Key) {
+        self.held.policy(key, |policy| policy.touch(key.id));
         if !self.is_touched.replace(true) {
-            held.volumes.stir();
+            self.held.volumes.stir();
         }
-        asset
     }
 
     /// A generation that rests.
     fn wake(&self, key: &Key) -> Option<Rc<Asset>> {
         let resource = self.held.volumes.find(key.id)?;
         let said = resource.said().unwrap_or_default();
-        Some(self.asset(key, resource, true, said))
+        let asset = self.asset(key, resource, Rc::downgrade(&self.held));
+        asset.said.set(said);
+        self.held.assets.borrow_mut().insert(key.id.0, Rc::downgrade(&asset));
+        Some(asset)
     }
 
-    fn begin(&self, key: &Key, now: u64) -> Rc<Asset> {
-        let expires = now + self.options.media_ttl.as_secs();
-        let resource = self.held.volumes.create(key.id, Generation::random());
-        self.held.policy(key, |policy| policy.insert(key.id, 0));
-        self.asset(key, resource, false, Said { born: now, expires, validator: 0 })
-    }
-
-    fn asset(
-        &self,
-        key: &Key,
-        resource: Rc<StreamingResource>,
-        rested: bool,
-        said: Said,
-    ) -> Rc<Asset> {
+    fn asset(&self, key: &Key, resource: Rc<StreamingResource>, held: Weak<Held>) -> Rc<Asset> {
         Rc::new(Asset {
             key: key.clone(),
-            generation: resource.generation(),
+            generation: match held.strong_count() {
+                0 => Generation::random(),
+                _ => resource.generation(),
+            },
             resource,
             deserted: Event::new(),
             pace: Pace::default(),
-            head: OnceCell::new(),
-            rested,
-            said: Cell::new(said),
+            head: RefCell::default(),
+            said: Cell::default(),
             leases: Cell::new(0),
             filling: Cell::new(false),
-            held: Rc::downgrade(&self.held),
+            held,
         })
     }
 
@@ -429,10 +465,8 @@ impl AssetStore {
         self.update(|stats| {
             if asset.resource.is_complete() {
                 stats.hits += 1;
-            } else if asset.filling.get() || asset.head().is_some() {
-                stats.partial_hits += 1;
             } else {
-                stats.misses += 1;
+                stats.partial_hits += 1;
             }
         });
     }
@@ -473,8 +507,16 @@ mod tests {
         AssetStore::new(Options::default(), volumes)
     }
 
+    fn find(store: &AssetStore, key: &Key) -> Option<Lease> {
+        futures_lite::future::block_on(store.find(key)).unwrap()
+    }
+
+    /// As who serves does it: finds or begins, and fills where nobody does.
     fn open(store: &AssetStore, key: &Key) -> (Lease, Option<FillPermit>) {
-        futures_lite::future::block_on(store.open(key)).unwrap()
+        let begin = || store.begin(key, Head::default(), Use::Media);
+        let lease = find(store, key).unwrap_or_else(begin);
+        let permit = store.permit(&lease);
+        (lease, permit)
     }
 
     fn key(number: u32) -> Key {
@@ -483,7 +525,6 @@ mod tests {
 
     /// Fills a resource with `chunks` chunks, all it has.
     fn fill(lease: &Lease, chunks: u64) {
-        lease.set_head(Head::default());
         let resource = Rc::clone(&lease.resource);
         let mut turns = Turns::default();
         turns.spawn(async move {
@@ -511,7 +552,7 @@ mod tests {
         drop(again);
         assert!(open(&store, &key(1)).1.is_none(), "nothing is left to fill");
         let Stats { hits, partial_hits, misses, .. } = store.stats();
-        assert_eq!((hits, partial_hits, misses), (1, 1, 2));
+        assert_eq!((hits, partial_hits, misses), (1, 2, 1));
     }
 
     #[test]
@@ -560,7 +601,8 @@ mod tests {
         assert_eq!([0, 1, 2, 3, 4].map(held), [true, true, false, false, true]);
         let free = store.volumes().free_bytes();
         let object_bytes = 6 * CHUNK_BYTES + BLOCK_BYTES;
-        assert_eq!(free, CAPACITY - 3 * object_bytes, "evicted blocks are free at once");
+        let taken = 3 * object_bytes + BLOCK_BYTES;
+        assert_eq!(free, CAPACITY - taken, "evicted blocks are free at once");
         assert_eq!(read.resource.present_bytes(), 6 * CHUNK_BYTES);
         let mut told = told.take();
         told.sort_unstable();
@@ -572,17 +614,17 @@ mod tests {
     #[test]
     fn what_rests_is_opened_again_with_its_head_and_its_bytes() {
         let store = store();
-        let (lease, permit) = open(&store, &key(1));
         let mut head = Head::default();
         head.fields.insert("etag", HeaderValue::from_static("\"v\""));
-        lease.set_head(head.clone());
+        let lease = store.begin(&key(1), head.clone(), Use::Media);
+        let permit = store.permit(&lease);
         fill(&lease, 3);
         let generation = lease.generation;
         drop((lease, permit));
         assert!(store.is_empty());
         let (again, permit) = open(&store, &key(1));
         assert!(permit.is_none() && again.generation == generation);
-        assert_eq!(again.head(), Some(&head));
+        assert_eq!(*again.head(), head);
         assert_eq!(again.resource.present_bytes(), 3 * CHUNK_BYTES);
         assert!(again.resource.is_committed());
     }
@@ -596,7 +638,37 @@ mod tests {
         drop((lease, permit));
         let forged = Key { id: key(1).id, url: "http://elsewhere/".into() };
         let (other, permit) = open(&store, &forged);
-        assert!(other.generation != generation && permit.is_some() && other.head().is_none());
+        assert!(other.generation != generation && permit.is_some());
+        assert_eq!(other.resource.present_bytes(), 0);
+    }
+
+    #[test]
+    fn what_the_origin_says_anew_is_kept_and_the_generation_with_its_bytes_stays() {
+        let store = store();
+        let (lease, permit) = open(&store, &key(1));
+        fill(&lease, 2);
+        let generation = lease.generation;
+        let new = Head { answered: 1_000, asked: 1_000, ..Head::default() };
+        let mut turns = Turns::default();
+        store.refresh(&lease, new.clone(), Use::Media);
+        turns.run();
+        assert_eq!(lease.resource.said().unwrap().expires, 1_600);
+        drop((lease, permit));
+        let again = find(&store, &key(1)).unwrap();
+        assert_eq!((again.generation, &*again.head()), (generation, &new));
+        assert_eq!(again.resource.present_bytes(), 2 * CHUNK_BYTES);
+    }
+
+    #[test]
+    fn what_is_for_one_is_found_by_nobody_and_leaves_nothing() {
+        let store = store();
+        let free = store.volumes().free_bytes();
+        let lease = store.begin_alone(&key(1), Head::default());
+        let permit = store.permit(&lease);
+        assert!(permit.is_some() && !lease.is_shared());
+        fill(&lease, 2);
+        assert!(find(&store, &key(1)).is_none() && store.is_empty());
+        assert_eq!(store.volumes().free_bytes(), free);
     }
 
     #[test]

@@ -49,10 +49,6 @@ fn refuse_unenforced(config: &Config) -> Result<(), Failure> {
     let locks = [
         ("signing.keys", !config.signing.keys.is_empty()),
         ("admin.token", config.admin.token.is_some()),
-        (
-            "origin.NAME.forward_credentials",
-            config.origin.values().any(|origin| origin.forward_credentials),
-        ),
         ("origin.NAME.methods", config.origin.values().any(|origin| !origin.methods.is_empty())),
     ];
     match locks.iter().find(|(_, is_set)| *is_set) {
@@ -252,6 +248,7 @@ fn origins(config: &Config) -> Result<Vec<Origin>, Failure> {
         let mut origin = origin.map_err(|error| bad(name, error.to_string()))?;
         origin.allow_private = told.allow_private.clone();
         origin.key_ignore = told.key_ignore.clone();
+        origin.forward_credentials = told.forward_credentials;
         for (field, value) in &told.headers {
             let field_name = HeaderName::try_from(field.as_str());
             let value = HeaderValue::try_from(value.expose());

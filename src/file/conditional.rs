@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::{
     HeaderMap, HeaderName,
     header::{
-        ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
+        DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
     },
 };
 
@@ -18,15 +18,16 @@ pub struct Current<'a> {
     pub etag: Option<&'a str>,
     /// When it was last modified, in whole seconds.
     pub last_modified: Option<SystemTime>,
+    /// When it was made, which is no earlier.
+    pub made: Option<SystemTime>,
 }
 
 impl<'a> Current<'a> {
     /// What the fields of a representation say of it.
     pub fn of(fields: &'a HeaderMap) -> Self {
         let text = |name: HeaderName| fields.get(name).and_then(|value| value.to_str().ok());
-        let last_modified =
-            text(LAST_MODIFIED).and_then(|text| httpdate::parse_http_date(text).ok());
-        Self { etag: text(ETAG), last_modified }
+        let date = |name| text(name).and_then(|text| httpdate::parse_http_date(text).ok());
+        Self { etag: text(ETAG), last_modified: date(LAST_MODIFIED), made: date(DATE) }
     }
 }
 
@@ -87,7 +88,8 @@ pub fn evaluate(conditions: &Conditions, current: Current<'_>) -> Verdict {
             return Verdict::NotModified;
         }
     } else if let Some(since) = date(conditions.if_modified_since.as_deref())
-        && current.last_modified.is_some_and(|modified| modified <= since)
+        // Without a time of modification that of the answer counts (RFC 9111 section 4.3.2).
+        && current.last_modified.or(current.made).is_some_and(|modified| modified <= since)
     {
         return Verdict::NotModified;
     }
@@ -161,7 +163,7 @@ mod tests {
     }
 
     fn tagged(etag: &str) -> Current<'_> {
-        Current { etag: Some(etag), last_modified: None }
+        Current { etag: Some(etag), ..Current::default() }
     }
 
     fn none_match(list: &str, etag: &str) -> Verdict {
@@ -209,7 +211,8 @@ mod tests {
     #[test]
     fn dates_count_where_no_tags_are_given() {
         let date = || Some("Thu, 01 Jan 1970 00:01:40 GMT".to_owned());
-        let modified = |seconds| Current { etag: Some(TAG), last_modified: Some(at(seconds)) };
+        let modified =
+            |seconds| Current { etag: Some(TAG), last_modified: Some(at(seconds)), made: None };
         let since = Conditions { if_modified_since: date(), ..Conditions::default() };
         assert_eq!(evaluate(&since, modified(100)), Verdict::NotModified);
         assert_eq!(evaluate(&since, modified(101)), Verdict::Proceed);
@@ -221,6 +224,19 @@ mod tests {
         let garbage =
             Conditions { if_modified_since: Some("yesterday".to_owned()), ..Conditions::default() };
         assert_eq!(evaluate(&garbage, modified(100)), Verdict::Proceed);
+    }
+
+    #[test]
+    fn without_a_time_of_modification_that_of_the_answer_counts_for_what_is_newer() {
+        let since = |text: &str| Conditions {
+            if_modified_since: Some(text.to_owned()),
+            if_unmodified_since: Some("Thu, 01 Jan 1970 00:00:01 GMT".to_owned()),
+            ..Conditions::default()
+        };
+        let current = Current { made: Some(at(100)), ..Current::default() };
+        let verdict = |text| evaluate(&since(text), current);
+        assert_eq!(verdict("Thu, 01 Jan 1970 00:01:40 GMT"), Verdict::NotModified);
+        assert_eq!(verdict("Thu, 01 Jan 1970 00:01:39 GMT"), Verdict::Proceed);
     }
 
     #[test]
@@ -238,7 +254,8 @@ mod tests {
     #[test]
     fn a_date_in_if_range_must_be_exact_and_old_enough() {
         let date = Some("Thu, 01 Jan 1970 00:01:40 GMT");
-        let modified = |seconds| Current { etag: None, last_modified: Some(at(seconds)) };
+        let modified =
+            |seconds| Current { etag: None, last_modified: Some(at(seconds)), made: None };
         assert!(range_applies(date, modified(100), at(1000)));
         assert!(!range_applies(date, modified(99), at(1000)), "older is another version too");
         assert!(!range_applies(date, modified(101), at(1000)));

@@ -26,6 +26,9 @@ pub enum Error {
         /// The limit, in bytes.
         limit_bytes: u64,
     },
+    /// It is not in the cache, and the client wants it from there only.
+    #[error("it is not in the cache, and `only-if-cached` forbids to fetch it")]
+    NotCached,
     /// The bytes cannot be had from the origin.
     #[error(transparent)]
     Source(#[from] Failure),

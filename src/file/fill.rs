@@ -10,16 +10,15 @@ use std::{
 
 use bytes::Bytes;
 use futures_lite::future;
-use url::Url;
 
 use super::{
     Error,
-    plan::{JOIN_TIME, Running, Way, goes_on_alone, is_paced, lost, plan, within},
+    plan::{JOIN_BYTES, JOIN_TIME, Running, Way, goes_on_alone, is_paced, lost, plan, within},
 };
 use crate::{
-    assets::{Asset, AssetStore, FillPermit, Head, News},
+    assets::{Asset, AssetStore, FillPermit, News},
     bufpool::Exhausted,
-    net::{self, Client, Download, Known, Origin, Signs, Validator},
+    net::{self, Download, Known, Provenance, Response, Signs, Validator},
     runtime::{self, Panicked, Queue, Task, event::Event},
     storage::{self, CHUNK_BYTES, Demand, Failure},
     stream::Patience,
@@ -34,13 +33,6 @@ const ROOM_BYTES: u64 = 1 << 20;
 /// A chunk that is still partial so long after its first byte is written as it is (RULES 7): what
 /// comes slowly outlives a crash like what comes fast.
 const PARTIAL: Duration = Duration::from_millis(500);
-
-/// Where a resource comes from.
-pub(super) struct Provenance {
-    pub client: Client,
-    pub origin: Rc<Origin>,
-    pub url: Url,
-}
 
 /// Everything the fill and its fetches share.
 struct Fill {
@@ -66,7 +58,7 @@ struct Course {
     /// Nobody but prefetches wants its bytes.
     is_paced: Cell<bool>,
     /// When its head came, and where the first byte belongs.
-    begun: Cell<Option<(Instant, u64)>>,
+    measured: Cell<Option<(Instant, u64)>>,
     outcome: OnceCell<Result<(), Failure>>,
 }
 
@@ -79,20 +71,20 @@ impl Course {
     fn running(&self) -> Running {
         let running = self.running.get();
         // What is held back on purpose says nothing of the origin.
-        let begun = self.begun.get().filter(|_| !self.is_paced.get());
+        let begun = self.measured.get().filter(|_| !self.is_paced.get());
         let Some((since, from)) = begun else { return running };
         running.judged(running.position - from, runtime::now() - since)
     }
 
     fn set_paced(&self, is_paced: bool) {
-        if self.is_paced.replace(is_paced) && !is_paced && self.begun.get().is_some() {
+        if self.is_paced.replace(is_paced) && !is_paced && self.measured.get().is_some() {
             self.begins();
         }
     }
 
     /// From here on it is judged.
     fn begins(&self) {
-        self.begun.set(Some((runtime::now(), self.position())));
+        self.measured.set(Some((runtime::now(), self.position())));
     }
 
     fn move_to(&self, position: u64) {
@@ -114,14 +106,24 @@ impl Drop for Ending {
     }
 }
 
-/// Runs until the resource is complete, has failed, or is wanted by nobody.
+/// Runs until the resource is complete, has failed, or is wanted by nobody. It begins with `first`,
+/// where an answer with its first bytes is here already.
 ///
 /// # Cancellation
 /// Dropping it cancels all fetches and gives up the permit; what was written stays.
-pub(super) async fn fill(permit: FillPermit, store: Rc<AssetStore>, from: Provenance) {
+pub(super) async fn fill(
+    permit: FillPermit,
+    store: Rc<AssetStore>,
+    from: Provenance,
+    first: Option<Response>,
+) {
     let asset = Rc::clone(&permit);
     store.tell(&asset.key.url, News::FillBegun);
-    let followed = follow_demands(Rc::clone(&asset), Rc::clone(&store), from).await;
+    let progress = Event::new();
+    let (its_asset, its_store) = (Rc::clone(&asset), Rc::clone(&store));
+    let fill =
+        Fill { asset: its_asset, store: its_store, from, progress, fetched_bytes: Cell::new(0) };
+    let followed = follow_demands(Rc::new(fill), first).await;
     store.tell(
         &asset.key.url,
         match &followed {
@@ -137,14 +139,8 @@ pub(super) async fn fill(permit: FillPermit, store: Rc<AssetStore>, from: Proven
 }
 
 /// The bytes that were fetched, or why nobody gets any more.
-async fn follow_demands(
-    asset: Rc<Asset>,
-    store: Rc<AssetStore>,
-    from: Provenance,
-) -> Result<u64, Failure> {
-    let fill =
-        Rc::new(Fill { asset, store, from, progress: Event::new(), fetched_bytes: Cell::new(0) });
-    let mut fetches: Vec<Fetch> = Vec::new();
+async fn follow_demands(fill: Rc<Fill>, first: Option<Response>) -> Result<u64, Failure> {
+    let mut fetches: Vec<Fetch> = first.map(|response| fill.adopt(response)).into_iter().collect();
     loop {
         // Made before looking, so that what happens in between is not missed.
         let (progress, deserted) = (fill.progress.listen(), fill.asset().deserted.listen());
@@ -179,11 +175,12 @@ impl Fill {
         &self.asset
     }
 
-    /// Readers, or enough done to finish without them.
+    /// Readers, or enough done to finish without them, for those who may come.
     fn is_wanted(&self, fetches: &[Fetch]) -> bool {
         let resource = &self.asset().resource;
         self.asset().is_leased()
             || (fetches.iter().any(|fetch| !fetch.course.is_paced.get())
+                && self.asset().is_shared()
                 && goes_on_alone(
                     resource.present_bytes(),
                     resource.length(),
@@ -203,7 +200,7 @@ impl Fill {
         let ended: Vec<_> = fetches.extract_if(.., ended).collect();
         for fetch in ended {
             let Some(Err(failure)) = fetch.course.outcome.get() else { continue };
-            if self.asset().head().is_none() || ends_generation(failure) {
+            if ends_generation(failure) {
                 return Err(failure.clone());
             }
             self.lose(fetch.course.position(), fetches, failure);
@@ -272,12 +269,23 @@ impl Fill {
             Some(_) => gap,
             None => chunk,
         };
-        let running = Cell::new(Running::at(from));
-        let (is_paced, begun, outcome) = Default::default();
-        let course = Rc::new(Course { running, is_paced, begun, outcome });
+        self.begin(Running::at(from), None)
+    }
+
+    /// A fetch whose request was made before there was anything to fill.
+    fn adopt(self: &Rc<Self>, response: Response) -> Fetch {
+        let (head, download) =
+            Download::of(response, self.from.clone(), (0, None), Known::default());
+        let reach_bytes = if head.range.is_none() { u64::MAX } else { JOIN_BYTES };
+        self.begin(Running { position: 0, reach_bytes }, Some((head, download)))
+    }
+
+    fn begin(self: &Rc<Self>, running: Running, begun: Option<(net::Head, Download)>) -> Fetch {
+        let (is_paced, measured, outcome) = Default::default();
+        let course = Rc::new(Course { running: Cell::new(running), is_paced, measured, outcome });
         let ending = Ending { fill: Rc::clone(self), course: Rc::clone(&course) };
         let task = runtime::spawn(Queue::Io, "fetch", async move {
-            let outcome = ending.fill.fetch(&ending.course).await;
+            let outcome = ending.fill.fetch(&ending.course, begun).await;
             let _ = ending.course.outcome.set(outcome);
         });
         Fetch { course, _task: task }
@@ -285,15 +293,22 @@ impl Fill {
 
     /// One request: to the end of the resource, to bytes that are present, or to where the origin
     /// ends its answer. What is then still missing is asked for anew when it is wanted.
-    async fn fetch(&self, course: &Course) -> Result<(), Failure> {
-        let (head, mut download) = self.request(course.position()).await?;
-        let is_whole = head.status == 200;
+    async fn fetch(
+        &self,
+        course: &Course,
+        begun: Option<(net::Head, Download)>,
+    ) -> Result<(), Failure> {
+        let (head, mut download) = match begun {
+            Some(begun) => begun,
+            None => self.request(course.position()).await?,
+        };
+        let is_whole = head.range.is_none();
         if is_whole {
             // An origin that knows no ranges sends all, over what is here already.
             course.running.set(Running { position: download.position(), reach_bytes: u64::MAX });
         }
         course.begins();
-        self.learn(head)?;
+        self.learn(&head)?;
         let resource = &self.asset().resource;
         let mut partial = None;
         while let Some(bytes) = self.next(&mut download, course.position(), &mut partial).await? {
@@ -371,10 +386,7 @@ impl Fill {
     }
 
     async fn request(&self, from: u64) -> Result<(net::Head, Download), Failure> {
-        let Provenance { client, origin, url } = &self.from;
-        let (client, origin, url) = (client.clone(), Rc::clone(origin), url.clone());
-        let known = self.known();
-        let started = Download::start(client, origin, url, from, None, known).await;
+        let started = Download::start(self.from.clone(), (from, None), self.known()).await;
         started.map_err(|error| {
             tracing::debug!(url = %self.asset().key.url, from, %error, "fetch failed");
             Failure::new(error)
@@ -397,7 +409,7 @@ impl Fill {
     /// What later ranges must agree with, so that bytes of two versions never mix.
     fn known(&self) -> Known {
         let length = self.asset().resource.length();
-        let Some(head) = self.asset().head() else { return Known { length, ..Known::default() } };
+        let head = self.asset().head();
         let (validator, signs) = (Validator::of(&head.fields), Signs::of(&head.fields));
         Known { length, validator, signs }
     }
@@ -411,13 +423,12 @@ impl Fill {
         }
     }
 
-    fn learn(&self, head: net::Head) -> Result<(), Failure> {
+    fn learn(&self, head: &net::Head) -> Result<(), Failure> {
         if let Some(length) = head.length {
             self.check_length(length)?;
             self.asset().resource.set_length(length).map_err(Failure::new)?;
             self.store.make_room(self.asset(), length);
         }
-        self.asset().set_head(Head { fields: head.headers });
         Ok(())
     }
 

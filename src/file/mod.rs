@@ -1,7 +1,15 @@
 //! A plain file: one resource, fetched from where readers want it.
 //!
 //! [`Files::open`] turns a source into an [`Opened`] file: from an origin through the cache, or
-//! from a library in place. The fill of an origin's file is one task that holds the permit. It
+//! from a library in place. What is not in the cache, or not fresh any more, is asked for by one
+//! `inquiry` for all who wait: the origin says that what is here is still good, or gives another
+//! generation, or an answer for one client alone, which nobody else and no disk gets to see. Whether
+//! what is here may be given is settled once, before the first byte of an answer.
+//!
+//! One URL has one home, and there may be more than one object in it: answers that `Vary`, and a
+//! redirect beside what it leads to, which `/o/` passes on and decoding follows.
+//!
+//! The fill of an origin's file is one task that holds the permit. It
 //! looks at the demands that readers registered with the resource, and keeps just the fetches
 //! running that lead to them (`plan`); one that only prefetches want goes on as they allow it
 //! ([`Pace`](crate::assets::Pace)). A fetch that fails is the failure of those who wait for its
@@ -10,14 +18,19 @@
 
 #![forbid(unsafe_code)]
 
+mod asker;
 pub mod conditional;
 mod error;
 mod fill;
 #[cfg(test)]
 mod fill_tests;
+mod found;
+mod inquiry;
 mod open;
 mod plan;
 pub mod range;
 
+pub use asker::passed_on;
 pub use error::Error;
-pub use open::{Files, Library, Opened, Presence};
+pub use found::{Found, How};
+pub use open::{Files, Library, Opened};

@@ -15,13 +15,17 @@ use http::{
 use url::Url;
 
 use super::{
-    Error,
-    fill::{Provenance, fill},
+    Error, Found, How,
+    asker::{Asker, Fit},
+    inquiry::{Inquiries, Inquiry, Outcome, begin_fill, unix_seconds},
 };
 use crate::{
-    assets::{AssetStore, FillPermit, Head, Key, Lease},
-    net::{Client, Origin},
-    runtime::{self, Queue, ReadFile},
+    assets::{
+        AssetStore, Key, Lease,
+        freshness::{self, Judgement, Verdict},
+    },
+    net::{self, Client, Origin, Provenance},
+    runtime::{self, ReadFile},
     storage::Failure,
     stream::Source,
 };
@@ -41,33 +45,12 @@ pub struct Opened {
     pub source: Source,
     /// What tells this version of it from others, and from other files: part of every ETag.
     pub version: String,
+    /// 200, or what else the origin answered to who wants the original.
+    pub status: u16,
     /// The end-to-end fields that describe it.
     pub fields: HeaderMap,
-    /// What of its bytes was here when it was opened.
-    pub presence: Presence,
-}
-
-/// What of a file was here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
-    /// Every byte.
-    Whole,
-    /// Some.
-    Part,
-    /// None.
-    Nothing,
-    /// It is a library's, read in place.
-    InPlace,
-}
-
-impl Presence {
-    fn of(lease: &Lease) -> Self {
-        match lease.resource.present_bytes() {
-            _ if lease.resource.is_complete() => Self::Whole,
-            0 => Self::Nothing,
-            _ => Self::Part,
-        }
-    }
+    /// How it was found.
+    pub found: Found,
 }
 
 impl Opened {
@@ -92,6 +75,7 @@ pub struct Files {
     client: Client,
     origins: HashMap<String, Rc<Origin>>,
     libraries: HashMap<String, Rc<Library>>,
+    inquiries: Inquiries,
 }
 
 impl Files {
@@ -104,7 +88,7 @@ impl Files {
     ) -> Self {
         let origins = origins.into_iter().map(|o| (o.name.clone(), Rc::new(o))).collect();
         let libraries = libraries.into_iter().map(|l| (l.name.clone(), Rc::new(l))).collect();
-        Self { store, client, origins, libraries }
+        Self { store, client, origins, libraries, inquiries: Inquiries::default() }
     }
 
     /// The cache under these files.
@@ -156,15 +140,73 @@ impl Files {
         Ok(url.into())
     }
 
-    /// Opens a source, on the shard that owns it: from the origin this waits until it answered.
+    /// Opens a source to decode it or to look into it, on the shard that owns it: from the origin
+    /// this waits until it answered.
     ///
     /// # Errors
     /// A source that is not there, or cannot be read.
     pub async fn open(&self, name: &str, path: &str) -> Result<Opened, Error> {
         match self.place(name, path)? {
-            Place::Origin { origin, url } => self.open_origin(origin, url).await,
+            Place::Origin { origin, url } => self.open_origin(origin, url, Asker::media()).await,
             Place::Library { library, path } => open_library(&library, &path).await,
         }
+    }
+
+    /// Opens a source to pass it on as it is, whatever the origin answers, to a client with those
+    /// `fields` that are [passed on](super::passed_on).
+    ///
+    /// # Errors
+    /// A source that is not there, or an origin that does not answer.
+    pub async fn open_original(
+        &self,
+        name: &str,
+        path: &str,
+        fields: &HeaderMap,
+    ) -> Result<Opened, Error> {
+        match self.place(name, path)? {
+            Place::Origin { origin, url } => {
+                let asker = Asker::original(fields, origin.forward_credentials);
+                self.open_origin(origin, url, asker).await
+            }
+            Place::Library { library, path } => open_library(&library, &path).await,
+        }
+    }
+
+    /// The same where only the head is wanted: no byte of the body is fetched for it.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open_head(
+        &self,
+        name: &str,
+        path: &str,
+        fields: &HeaderMap,
+    ) -> Result<Opened, Error> {
+        let (origin, url) = match self.place(name, path)? {
+            Place::Origin { origin, url } => (origin, url),
+            Place::Library { library, path } => return open_library(&library, &path).await,
+        };
+        let asker = Asker::original(fields, origin.forward_credentials);
+        let mut key = Key::of_url(&url, &origin.key_ignore);
+        for _ in 0..OTHERS {
+            match self.stored(&key, &asker).await? {
+                Stored::Elsewhere(other) => key = other,
+                Stored::Good(lease, judgement, how) => return Ok(opened(lease, judgement, how)),
+                Stored::Bad(old) => {
+                    let inquiry = self.inquiry(&key, &origin, &url, &asker, old.clone());
+                    let Some((lease, outcome)) = inquiry.ask_head().await? else { break };
+                    let how = match outcome {
+                        Outcome::Validated(_) => How::Validated,
+                        Outcome::Kept(_, status) => How::Kept { status },
+                        _ if old.is_some() => How::Replaced,
+                        _ => How::Absent,
+                    };
+                    let judgement = self.judge(&lease, &asker);
+                    return Ok(opened(lease, judgement, how));
+                }
+            }
+        }
+        self.open_origin(origin, url, asker).await
     }
 
     fn place(&self, name: &str, path: &str) -> Result<Place, Error> {
@@ -179,28 +221,196 @@ impl Files {
         }
     }
 
-    async fn open_origin(&self, origin: Rc<Origin>, url: Url) -> Result<Opened, Error> {
-        let key = Key::of_url(&url, &origin.key_ignore);
-        let (lease, permit) = self.store.open(&key).await.map_err(Failure::new)?;
-        let presence = Presence::of(&lease);
-        if let Some(permit) = permit {
-            self.begin(permit, origin, url);
+    async fn open_origin(
+        &self,
+        origin: Rc<Origin>,
+        url: Url,
+        asker: Asker,
+    ) -> Result<Opened, Error> {
+        let began = runtime::now();
+        let mut key = Key::of_url(&url, &origin.key_ignore);
+        let mut absent = How::Absent;
+        for _ in 0..OTHERS {
+            let old = match self.stored(&key, &asker).await? {
+                Stored::Elsewhere(other) => {
+                    (key, absent) = (other, How::Unselected);
+                    continue;
+                }
+                Stored::Good(lease, judgement, how) => {
+                    if how == How::Stale {
+                        self.ask_behind(&key, &origin, &url, &asker, &lease);
+                    }
+                    self.fill(&lease, &origin, &url, &asker);
+                    return Ok(opened(lease, judgement, how));
+                }
+                Stored::Bad(old) => old,
+            };
+            if old.is_some() {
+                absent = How::Replaced;
+            }
+            let (inquiry, is_mine) = self.join(&key, &origin, &url, &asker, old);
+            let mut outcome = inquiry.outcome().await;
+            let mut alone = is_mine.then(|| inquiry.take_alone()).flatten();
+            let collapsed = !is_mine;
+            if matches!(outcome, Outcome::Alone) && alone.is_none() {
+                let own = self.inquiry(&key, &origin, &url, &asker, None);
+                own.put_alone();
+                outcome = own.outcome().await;
+                alone = own.take_alone();
+            }
+            let (lease, how) = match outcome {
+                Outcome::Failed(failure) if is_mine || inquiry.use_() == asker.use_ => {
+                    return Err(failure.into());
+                }
+                // What one cannot decode another may pass on.
+                Outcome::Failed(_) => continue,
+                Outcome::Validated(lease) => (lease, How::Validated),
+                Outcome::Kept(lease, status) => (lease, How::Kept { status }),
+                Outcome::Begun(lease) => (lease, absent),
+                Outcome::Alone => match alone {
+                    Some(lease) => (lease, absent),
+                    None => continue,
+                },
+            };
+            match asker.fit(&lease.head(), &key, lease.generation.0) {
+                Fit::Fits => {}
+                Fit::Elsewhere(other) => {
+                    (key, absent) = (other, How::Unselected);
+                    continue;
+                }
+                misfit => return Err(misfit_error(&misfit)),
+            }
+            self.fill(&lease, &origin, &url, &asker);
+            let judgement = self.judge(&lease, &asker);
+            let mut opened = opened(lease, judgement, how);
+            opened.found.collapsed = collapsed;
+            opened.found.origin = Some(began.elapsed());
+            return Ok(opened);
         }
-        await_head(&lease).await?;
-        let etag = lease.head().and_then(Head::strong_etag);
-        let version = match etag.and_then(|etag| etag.to_str().ok()) {
-            Some(etag) => format!("{} {etag}", key.url),
-            None => format!("{} {}", key.url, lease.generation),
-        };
-        let fields = lease.head().map(|head| head.fields.clone()).unwrap_or_default();
-        Ok(Opened { source: Source::Asset(lease), version, fields, presence })
+        // Answers that lead from one to another and back.
+        Err(Failure::new(net::Error::Malformed("its answers vary without end")).into())
     }
 
-    /// The fill belongs to the resource, not to the request that began it.
-    fn begin(&self, permit: FillPermit, origin: Rc<Origin>, url: Url) {
-        let from = Provenance { client: self.client.clone(), origin, url };
-        runtime::spawn(Queue::Io, "fill", fill(permit, Rc::clone(&self.store), from)).detach();
+    /// What is stored under `key`, and what may be done with it for this asker.
+    async fn stored(&self, key: &Key, asker: &Asker) -> Result<Stored, Error> {
+        let lease = self.store.find(key).await.map_err(Failure::new)?;
+        let stored = match lease {
+            None => Stored::Bad(None),
+            Some(lease) => match asker.fit(&lease.head(), key, lease.generation.0) {
+                Fit::Elsewhere(key) => Stored::Elsewhere(key),
+                fit => self.weigh(lease, asker, &fit)?,
+            },
+        };
+        match stored {
+            Stored::Bad(_) if asker.wishes.only_if_cached => Err(Error::NotCached),
+            stored => Ok(stored),
+        }
     }
+
+    fn weigh(&self, lease: Lease, asker: &Asker, fit: &Fit) -> Result<Stored, Error> {
+        let judgement = self.judge(&lease, asker);
+        match judgement.verdict {
+            Verdict::Stale => Ok(Stored::Bad(Some(lease))),
+            _ if *fit != Fit::Fits => Err(misfit_error(fit)),
+            Verdict::Behind => Ok(Stored::Good(lease, judgement, How::Stale)),
+            Verdict::Fresh if lease.resource.is_complete() => {
+                Ok(Stored::Good(lease, judgement, How::Hit))
+            }
+            Verdict::Fresh => Ok(Stored::Good(lease, judgement, How::Partial)),
+        }
+    }
+
+    fn judge(&self, lease: &Lease, asker: &Asker) -> Judgement {
+        let (ttl, now) = (self.store.media_ttl(), unix_seconds());
+        freshness::judge(&lease.head(), asker.use_, &asker.wishes, ttl, now)
+    }
+
+    /// An inquiry about `key`, and whether this is the one who asks.
+    fn join(
+        &self,
+        key: &Key,
+        origin: &Rc<Origin>,
+        url: &Url,
+        asker: &Asker,
+        old: Option<Lease>,
+    ) -> (Rc<Inquiry>, bool) {
+        // A client that wants nothing of its request stored leaves nothing to share.
+        let running = self.inquiries.borrow().get(key).cloned();
+        if let Some(running) = running.filter(|_| !asker.wishes.no_store) {
+            return (running, false);
+        }
+        let inquiry = self.inquiry(key, origin, url, asker, old);
+        match asker.wishes.no_store {
+            true => inquiry.put_alone(),
+            false => inquiry.put(&self.inquiries),
+        }
+        (inquiry, true)
+    }
+
+    /// Asks whether a stale one is still good, for those who come later.
+    fn ask_behind(&self, key: &Key, origin: &Rc<Origin>, url: &Url, asker: &Asker, old: &Lease) {
+        let is_asked = self.inquiries.borrow().contains_key(key);
+        if !is_asked && !asker.wishes.no_store {
+            self.inquiry(key, origin, url, asker, Some(old.clone())).put(&self.inquiries);
+        }
+    }
+
+    fn inquiry(
+        &self,
+        key: &Key,
+        origin: &Rc<Origin>,
+        url: &Url,
+        asker: &Asker,
+        old: Option<Lease>,
+    ) -> Rc<Inquiry> {
+        let from = self.provenance(origin, url, asker);
+        Inquiry::new(Rc::clone(&self.store), from, key.clone(), asker.clone(), old)
+    }
+
+    fn provenance(&self, origin: &Rc<Origin>, url: &Url, asker: &Asker) -> Provenance {
+        let (client, fields) = (self.client.clone(), Rc::clone(&asker.fields));
+        Provenance { client, origin: Rc::clone(origin), url: url.clone(), fields }
+    }
+
+    /// Has what is missing fetched, unless somebody does already.
+    fn fill(&self, lease: &Lease, origin: &Rc<Origin>, url: &Url, asker: &Asker) {
+        if let Some(permit) = self.store.permit(lease) {
+            begin_fill(permit, &self.store, self.provenance(origin, url, asker), None);
+        }
+    }
+}
+
+/// Objects that may lead from one to another for one request: by its use, and by what `Vary` names.
+const OTHERS: usize = 6;
+
+/// What is stored for who asks.
+enum Stored {
+    /// This, and it may be given.
+    Good(Lease, Judgement, How),
+    /// Nothing, or what has to be asked for.
+    Bad(Option<Lease>),
+    /// Another object is.
+    Elsewhere(Key),
+}
+
+fn misfit_error(fit: &Fit) -> Error {
+    let error = match fit {
+        Fit::NoMedia(status) => net::Error::Status(*status),
+        _ => net::Error::Encoded,
+    };
+    Failure::new(error).into()
+}
+
+fn opened(lease: Lease, judgement: Judgement, how: How) -> Opened {
+    let head = lease.head();
+    let etag = head.strong_etag().and_then(|etag| etag.to_str().ok());
+    let version = match etag {
+        Some(etag) => format!("{} {etag}", lease.key.url),
+        None => format!("{} {}", lease.key.url, lease.generation),
+    };
+    let found = Found { age: Some(judgement.age), ttl: Some(judgement.ttl), ..Found::just(how) };
+    let (status, fields) = (head.status, head.fields.clone());
+    Opened { source: Source::Asset(lease), version, status, fields, found }
 }
 
 /// Whether a path within a library is the one spelling of its file: no dot segment, no empty one.
@@ -208,16 +418,6 @@ impl Files {
 fn is_plain(path: &str) -> bool {
     let plain = |segment: &str| !matches!(segment, "" | "." | "..");
     path.split('/').all(plain) && !path.chars().any(char::is_control)
-}
-
-/// Waits until the origin has said what it has: a length, or a first byte.
-async fn await_head(lease: &Lease) -> Result<(), Failure> {
-    let resource = &lease.resource;
-    if lease.head().is_none() {
-        let _demand = resource.demand(0..1, 0);
-        resource.wait_range(0..1).await?;
-    }
-    Ok(())
 }
 
 /// 9999-01-01, near the end of what a date of HTTP can say.
@@ -264,7 +464,8 @@ async fn open_library(library: &Library, path: &str) -> Result<Opened, Error> {
     }
     fields.insert(CONTENT_TYPE, HeaderValue::from_static(media_type(path)));
     let version = format!("library:{}/{path} {}", library.name, file.version());
-    Ok(Opened { source: Source::File(Rc::new(file)), version, fields, presence: Presence::InPlace })
+    let found = Found::just(How::InPlace);
+    Ok(Opened { source: Source::File(Rc::new(file)), version, status: 200, fields, found })
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use std::ops::Range;
 
 use http::{
     HeaderMap, HeaderName,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING},
+    header::{
+        CONTENT_ENCODING, CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH, TRANSFER_ENCODING,
+    },
 };
 
 use super::{content_range::ContentRange, error::Error, validator::Validator};
@@ -21,6 +23,14 @@ pub struct Ask {
     pub range: Option<(u64, Option<u64>)>,
     /// Ask for the range only if the resource is still this one.
     pub if_range: Option<Validator>,
+    /// More fields: those of the client that are passed on, and conditions.
+    pub fields: HeaderMap,
+    /// Only the head is wanted.
+    pub head_only: bool,
+    /// Whatever the origin answers is the answer: redirects, errors and codings too.
+    pub as_it_is: bool,
+    /// There is something to fall back on: one attempt is enough.
+    pub once: bool,
 }
 
 /// A good answer.
@@ -43,12 +53,28 @@ impl Answer {
     /// # Errors
     /// [`Error::Status`], [`Error::Changed`], [`Error::Encoded`] or [`Error::Malformed`].
     pub fn read(status: u16, headers: &HeaderMap, ask: &Ask) -> Result<Self, Error> {
+        let is_conditional = [IF_NONE_MATCH, IF_MODIFIED_SINCE]
+            .iter()
+            .any(|condition| ask.fields.contains_key(condition));
         match status {
+            200 if ask.as_it_is => Self::plain(headers, ask),
             200 => Self::whole(headers),
             206 => Self::part(headers, ask),
+            204 if ask.as_it_is => Ok(Self { length: Some(0), range: None, body_bytes: Some(0) }),
+            304 if is_conditional => Ok(Self { length: None, range: None, body_bytes: Some(0) }),
+            304 => Err(Error::Status(304)),
             416 => Self::nothing(headers, ask),
+            100..200 => Err(Error::Malformed("another answer was to follow")),
+            _ if ask.as_it_is => Self::plain(headers, ask),
             status => Err(Error::Status(status)),
         }
+    }
+
+    /// An answer that is passed on and not looked into.
+    fn plain(headers: &HeaderMap, ask: &Ask) -> Result<Self, Error> {
+        let length = content_length(headers)?;
+        let body_bytes = if ask.head_only { Some(0) } else { length };
+        Ok(Self { length, range: None, body_bytes })
     }
 
     fn whole(headers: &HeaderMap) -> Result<Self, Error> {
@@ -124,7 +150,7 @@ mod tests {
         range: Option<(u64, Option<u64>)>,
     ) -> Result<Answer, Error> {
         let if_range = Some(Validator::StrongEtag(HeaderValue::from_static("\"a\"")));
-        Answer::read(status, &headers(fields), &Ask { range, if_range })
+        Answer::read(status, &headers(fields), &Ask { range, if_range, ..Ask::default() })
     }
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -170,7 +196,8 @@ mod tests {
             (name.parse::<HeaderName>().unwrap(), HeaderValue::from_static(value))
         });
         let if_range = Some(Validator::StrongEtag(HeaderValue::from_static("\"a\"")));
-        let answer = Answer::read(206, &map.collect(), &Ask { range: OPEN, if_range });
+        let answer =
+            Answer::read(206, &map.collect(), &Ask { range: OPEN, if_range, ..Ask::default() });
         assert_eq!(answer, Err(Error::Changed));
     }
 
@@ -189,6 +216,31 @@ mod tests {
         assert!(read(416, &[("content-range", "bytes */10")], OPEN).is_ok());
         assert_eq!(read(416, &[("content-range", "bytes */11")], OPEN), Err(Error::Status(416)));
         assert_eq!(read(416, &[], OPEN), Err(Error::Status(416)));
+    }
+
+    #[test]
+    fn what_is_passed_on_is_not_judged() {
+        let ask = Ask { range: Some((0, None)), as_it_is: true, ..Ask::default() };
+        let read = |status, fields: &[_], ask: &Ask| Answer::read(status, &headers(fields), ask);
+        let page = Answer { length: Some(7), range: None, body_bytes: Some(7) };
+        for status in [200, 201, 302, 401, 404, 500, 599] {
+            let fields = [("content-length", "7"), ("content-encoding", "gzip")];
+            assert_eq!(read(status, &fields, &ask), Ok(page.clone()), "{status}");
+        }
+        let only_head = Ask { head_only: true, ..ask.clone() };
+        let bodiless = read(200, &[("content-length", "7")], &only_head).unwrap();
+        assert_eq!((bodiless.length, bodiless.body_bytes), (Some(7), Some(0)));
+        assert_eq!(read(204, &[], &ask).unwrap().body_bytes, Some(0));
+        assert!(read(101, &[], &ask).is_err());
+        assert!(read(206, &[("content-range", "bytes 3-4/9")], &ask).is_err());
+    }
+
+    #[test]
+    fn a_304_is_an_answer_to_a_condition_only() {
+        let mut ask = Ask::default();
+        assert_eq!(Answer::read(304, &HeaderMap::new(), &ask), Err(Error::Status(304)));
+        ask.fields.insert(IF_NONE_MATCH, HeaderValue::from_static("\"a\""));
+        assert_eq!(Answer::read(304, &HeaderMap::new(), &ask).unwrap().body_bytes, Some(0));
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! The client: one question to an origin, with its redirects and retries.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     hash::{BuildHasher, RandomState},
     net::SocketAddr,
     ops::Range,
     rc::Rc,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use http::{
-    HeaderMap, HeaderValue, Request, Response as HttpResponse,
-    header::{ACCEPT, ACCEPT_ENCODING, HOST, IF_RANGE, LOCATION, RANGE, RETRY_AFTER, USER_AGENT},
+    HeaderMap, HeaderValue, Method, Request, Response as HttpResponse,
+    header::{
+        ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HOST, IF_RANGE, LOCATION, RANGE,
+        RETRY_AFTER, USER_AGENT, VIA,
+    },
 };
 use hyper::body::Incoming;
 use rustls::ClientConfig;
@@ -22,17 +25,19 @@ use url::{Host, Url};
 use super::{
     Answer, Ask, Body, Error, Hops, Options, Origin, Resolver, Roots, Validator,
     address::is_allowed,
+    complaints::Complaints,
     connection::{Connection, Outgoing},
     pool::{Lease, Pool, Slot},
     redirect::is_redirect,
-    retry::{Attempts, Policy, SILENT_RETRIES, retry_after},
+    retry::{Attempts, Policy, SILENT_RETRIES, may_retry, retry_after},
 };
 use crate::runtime;
 
 /// The head of a good answer.
 #[derive(Debug, Clone)]
 pub struct Head {
-    /// 200, 206, or 416 where nothing lies behind the position asked for.
+    /// 200, 206, or 416 where nothing lies behind the position asked for; 304 to a condition; any
+    /// other where it was asked for [as it is](Ask::as_it_is).
     pub status: u16,
     /// Who answered, after all redirects.
     pub url: Url,
@@ -82,18 +87,7 @@ struct Inner {
     stats: Cell<Stats>,
     random: Cell<u64>,
     closed: Cell<bool>,
-}
-
-/// An attempt that failed, and when the origin wants the next one.
-struct Failure {
-    error: Error,
-    retry_after: Option<Duration>,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { error, retry_after: None }
-    }
+    complaints: RefCell<Complaints>,
 }
 
 /// An answer whose head is not judged yet.
@@ -114,6 +108,7 @@ impl Client {
             stats: Cell::default(),
             random: Cell::new(RandomState::new().hash_one(0)),
             closed: Cell::new(false),
+            complaints: RefCell::default(),
         };
         Self { inner: Rc::new(inner) }
     }
@@ -126,7 +121,8 @@ impl Client {
     /// # Cancellation
     /// The request is given up and its connection closed.
     pub async fn get(&self, origin: &Origin, url: &Url, ask: &Ask) -> Result<Response, Error> {
-        self.get_within(origin, url, ask, &mut self.attempts()).await
+        let retries = if ask.once { 0 } else { self.inner.options.retries };
+        self.get_within(origin, url, ask, &mut self.attempts_of(retries)).await
     }
 
     /// Starts no more requests and closes idle connections. Running answers go on.
@@ -146,7 +142,11 @@ impl Client {
     }
 
     pub(super) fn attempts(&self) -> Attempts {
-        let Options { retries, retry_base: base, retry_longest: longest, .. } = self.inner.options;
+        self.attempts_of(self.inner.options.retries)
+    }
+
+    fn attempts_of(&self, retries: u32) -> Attempts {
+        let Options { retry_base: base, retry_longest: longest, .. } = self.inner.options;
         Attempts::new(Policy { retries, base, longest })
     }
 
@@ -163,19 +163,36 @@ impl Client {
             if self.inner.closed.get() {
                 return Err(Error::Closed);
             }
-            match self.attempt(origin, url, ask).await {
+            let error = match self.attempt(origin, url, ask).await {
                 Ok(response) => return Ok(response),
-                Err(Failure { error: error @ Error::Silent { .. }, .. })
-                    if silences == SILENT_RETRIES =>
-                {
-                    return Err(error);
-                }
-                Err(failure) => {
-                    silences += u32::from(matches!(failure.error, Error::Silent { .. }));
-                    self.back_off(failure.error, failure.retry_after, attempts).await?;
+                Err(error) => error,
+            };
+            let is_silent = matches!(error, Error::Silent { .. });
+            if is_silent && silences == SILENT_RETRIES {
+                return Err(self.complain(url, error));
+            }
+            silences += u32::from(is_silent);
+            let last = self.back_off(error, attempts).await;
+            last.map_err(|error| self.complain(url, error))?;
+        }
+    }
+
+    /// The one place where the log is told of a request that failed for good. Queries may hold
+    /// tokens and stay out.
+    pub(super) fn complain(&self, url: &Url, error: Error) -> Error {
+        let host = url.host_str().unwrap_or_default();
+        match error {
+            Error::Status(status) if status < 500 => {
+                debug!(host, path = url.path(), %error, "origin says no");
+            }
+            _ => {
+                let unsaid = self.inner.complaints.borrow_mut().make(host, runtime::now());
+                if let Some(more) = unsaid {
+                    warn!(host, path = url.path(), %error, more, "origin failed");
                 }
             }
         }
+        error
     }
 
     /// Waits before the next attempt.
@@ -185,10 +202,9 @@ impl Client {
     pub(super) async fn back_off(
         &self,
         error: Error,
-        asked: Option<Duration>,
         attempts: &mut Attempts,
     ) -> Result<(), Error> {
-        let Some(wait) = attempts.after(&error, asked, self.random()) else { return Err(error) };
+        let Some(wait) = attempts.after(&error, self.random()) else { return Err(error) };
         debug!(%error, ?wait, "origin is asked again");
         self.count(|stats| stats.retries += 1);
         runtime::sleep(wait).await;
@@ -196,38 +212,36 @@ impl Client {
     }
 
     /// One attempt; an origin that refuses a range from the start is asked for the whole.
-    async fn attempt(&self, origin: &Origin, url: &Url, ask: &Ask) -> Result<Response, Failure> {
+    async fn attempt(&self, origin: &Origin, url: &Url, ask: &Ask) -> Result<Response, Error> {
         let answer = self.follow(origin, url, ask).await;
-        let refused = matches!(&answer, Err(Failure { error: Error::Status(416), .. }));
         match ask.range {
-            Some((0, _)) if refused => self.follow(origin, url, &Ask::default()).await,
+            Some((0, _)) if matches!(answer, Err(Error::Status(416))) => {
+                let whole = Ask { range: None, if_range: None, ..ask.clone() };
+                self.follow(origin, url, &whole).await
+            }
             _ => answer,
         }
     }
 
     /// One question, followed wherever the origin points.
-    async fn follow(&self, origin: &Origin, url: &Url, ask: &Ask) -> Result<Response, Failure> {
+    async fn follow(&self, origin: &Origin, url: &Url, ask: &Ask) -> Result<Response, Error> {
         let mut hops = Hops::new(url.clone(), self.inner.options.redirects);
         loop {
             let raw = self.exchange(origin, &hops, ask).await?;
-            if !is_redirect(raw.response.status().as_u16()) {
+            if ask.as_it_is || !is_redirect(raw.response.status().as_u16()) {
                 return self.judge(raw, hops.url(), ask);
             }
             let locations = raw.response.headers().get_all(LOCATION);
-            hops.follow(locations.iter()).map_err(Error::from)?;
+            hops.follow(locations.iter())?;
             self.unwanted(raw).discard().await;
         }
     }
 
-    fn judge(&self, raw: Raw, url: &Url, ask: &Ask) -> Result<Response, Failure> {
+    fn judge(&self, raw: Raw, url: &Url, ask: &Ask) -> Result<Response, Error> {
         let (parts, incoming) = raw.response.into_parts();
         let status = parts.status.as_u16();
-        let answer = Answer::read(status, &parts.headers, ask).map_err(|error| {
-            log_failure(url, &error);
-            let field = parts.headers.get(RETRY_AFTER);
-            let retry_after = field.and_then(|value| retry_after(value, SystemTime::now()));
-            Failure { error, retry_after }
-        })?;
+        let answer = Answer::read(status, &parts.headers, ask);
+        let answer = answer.map_err(|error| with_wait(error, &parts.headers))?;
         let position = answer.range.as_ref().map_or(0, |range| range.start);
         let inactivity = self.inner.options.inactivity;
         let body = Body::new(incoming, raw.lease, position, answer.body_bytes, inactivity);
@@ -266,8 +280,8 @@ impl Client {
                 Ok(Ok(response)) => return Ok(Raw { response, lease }),
                 // The server closed it while it was idle: that is nobody's failure.
                 Ok(Err(Error::Connection(_))) if reused => may_reuse = false,
-                Ok(Err(error)) => return Err(logged(url, error)),
-                Err(_) => return Err(logged(url, Error::Silent { after: first_byte })),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(Error::Silent { after: first_byte }),
             }
         }
     }
@@ -292,12 +306,12 @@ impl Client {
     }
 
     async fn connect(&self, origin: &Origin, url: &Url, slot: Slot) -> Result<Lease, Error> {
-        let addresses = self.addresses(origin, url).await.map_err(|error| logged(url, error))?;
+        let addresses = self.addresses(origin, url).await?;
         let tls = (url.scheme() == "https")
             .then(|| (Arc::clone(&self.inner.tls), url.host_str().unwrap_or_default()));
         let connection = Connection::open(&addresses, tls, &self.inner.options).await;
         self.count(|stats| stats.connections += 1);
-        Ok(slot.with(connection.map_err(|error| logged(url, error))?))
+        Ok(slot.with(connection?))
     }
 
     /// The addresses of the host of `url` that may be connected to; at least one.
@@ -355,18 +369,30 @@ fn request(
 ) -> Result<Request<Outgoing>, Error> {
     let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
     let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
-    let mut request = Request::get(target)
-        .header(HOST, host)
-        .header(USER_AGENT, concat!("kithara/", env!("CARGO_PKG_VERSION")))
-        .header(ACCEPT, "*/*")
-        .header(ACCEPT_ENCODING, "identity")
+    let method = if ask.head_only { Method::HEAD } else { Method::GET };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(target)
         .body(Outgoing::default())
         .map_err(|_| Error::Path("cannot be a request target"))?;
+    *request.headers_mut() = ask.fields.clone();
     let headers = request.headers_mut();
+    headers.insert(HOST, HeaderValue::from_str(host).map_err(|_| Error::Dns)?);
+    headers.append(VIA, HeaderValue::from_static("1.1 kithara"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let agent = HeaderValue::from_static(concat!("kithara/", env!("CARGO_PKG_VERSION")));
+    headers.entry(USER_AGENT).or_insert(agent);
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     if at_home {
+        // What the operator says goes before what a client says.
+        origin.headers.iter().for_each(|(name, _)| drop(headers.remove(name)));
         origin.headers.iter().for_each(|(name, value)| {
             headers.append(name, value.clone());
         });
+    } else {
+        // A client's secrets are for the origin that it asked.
+        headers.remove(AUTHORIZATION);
+        headers.remove(COOKIE);
     }
     if let Some((from, until)) = ask.range {
         headers.insert(RANGE, range_field(from, until)?);
@@ -387,18 +413,13 @@ fn range_field(from: u64, until: Option<u64>) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(&text).map_err(|_| Error::Path("range"))
 }
 
-fn logged(url: &Url, error: Error) -> Error {
-    log_failure(url, &error);
-    error
-}
-
-/// The one place where a failed exchange is logged. Queries may hold tokens and stay out.
-fn log_failure(url: &Url, error: &Error) {
-    let host = url.host_str().unwrap_or_default();
-    match error {
-        Error::Status(status) if *status < 500 => {
-            debug!(host, path = url.path(), %error, "origin says no");
+/// Adds when the origin wants the next attempt, where there may be one.
+fn with_wait(error: Error, headers: &HeaderMap) -> Error {
+    let asked = headers.get(RETRY_AFTER).and_then(|value| retry_after(value, SystemTime::now()));
+    match (error, asked) {
+        (Error::Status(status), Some(after)) if may_retry(&Error::Status(status)) => {
+            Error::Later { status, after }
         }
-        _ => warn!(host, path = url.path(), %error, "origin failed"),
+        (error, _) => error,
     }
 }

@@ -10,7 +10,8 @@
 use std::rc::Rc;
 
 use bytes::{Buf, Bytes};
-use tracing::warn;
+use http::HeaderMap;
+use tracing::debug;
 use url::Url;
 
 use super::{
@@ -34,11 +35,22 @@ pub struct Known {
     pub signs: Signs,
 }
 
+/// Where a resource comes from.
+#[derive(Clone)]
+pub struct Provenance {
+    /// Who asks.
+    pub client: Client,
+    /// In whose name.
+    pub origin: Rc<Origin>,
+    /// For what.
+    pub url: Url,
+    /// The fields that go with each request for it.
+    pub fields: Rc<HeaderMap>,
+}
+
 /// Bytes of a resource from a position on. Dropping it cancels the request.
 pub struct Download {
-    client: Client,
-    origin: Rc<Origin>,
-    url: Url,
+    from: Provenance,
     /// Bytes from here on are not wanted. `None` once the origin has answered with the whole.
     until: Option<u64>,
     known: Known,
@@ -58,12 +70,12 @@ pub struct Download {
 }
 
 impl Download {
-    /// Asks for the bytes `from..until` (to the end if `None`) and waits for the head.
+    /// Asks for the bytes `position..until` (to the end if `None`) and waits for the head.
     ///
     /// An origin that ignores ranges answers with the whole: then `head.range` is `None` and
     /// [`position`](Self::position) is 0, whatever was asked. Less than asked for is asked on if a
     /// strong validator can prove that it belongs together, and is all there is if not.
-    /// Nothing behind `from` gives a body without bytes and `head.length`.
+    /// Nothing behind `position` gives a body without bytes and `head.length`.
     ///
     /// Without a validator in `known` the length and the signs are compared.
     ///
@@ -73,16 +85,26 @@ impl Download {
     /// # Cancellation
     /// The request is given up.
     pub async fn start(
-        client: Client,
-        origin: Rc<Origin>,
-        url: Url,
-        from: u64,
-        until: Option<u64>,
+        from: Provenance,
+        (position, until): (u64, Option<u64>),
         known: Known,
     ) -> Result<(Head, Self), Error> {
-        let ask = Ask { range: Some((from, until)), if_range: known.validator.clone() };
-        let Response { mut head, body } = client.get(&origin, &url, &ask).await?;
-        known.check(&head)?;
+        let (range, if_range) = (Some((position, until)), known.validator.clone());
+        let ask = Ask { range, if_range, fields: (*from.fields).clone(), ..Ask::default() };
+        let response = from.client.get(&from.origin, &from.url, &ask).await?;
+        known.check(&response.head)?;
+        Ok(Self::of(response, from, (position, until), known))
+    }
+
+    /// Goes on with an answer to a request for the bytes `position..until`, which is of the `known`
+    /// version.
+    pub fn of(
+        response: Response,
+        from: Provenance,
+        (position, until): (u64, Option<u64>),
+        known: Known,
+    ) -> (Head, Self) {
+        let Response { mut head, body } = response;
         let known = Known {
             length: head.length.or(known.length),
             validator: head.validator.take().or(known.validator),
@@ -90,14 +112,12 @@ impl Download {
         };
         (head.length, head.validator) = (known.length, known.validator.clone());
         let until = head.range.as_ref().and(until);
-        let position = if head.status == 416 { from } else { body.position() };
-        let attempts = client.attempts();
+        let position = if head.status == 416 { position } else { body.position() };
+        let attempts = from.client.attempts();
         let is_whole = head.range.is_none();
         let (body, skip, since_failure, ended, failed) = (Some(body), 0, 0, false, None);
         let download = Self {
-            client,
-            origin,
-            url,
+            from,
             until,
             known,
             body,
@@ -109,7 +129,7 @@ impl Download {
             ended,
             failed,
         };
-        Ok((head, download))
+        (head, download)
     }
 
     /// Position of the next byte that [`chunk`](Self::chunk) gives.
@@ -224,10 +244,15 @@ impl Download {
         if !may_retry(&error) {
             return Err(error);
         }
-        warn!(host = self.url.host_str(), at = self.position, %error, "body is continued");
-        self.must_be_joinable()?;
-        self.since_failure = 0;
-        self.client.back_off(error, None, &mut self.attempts).await
+        if self.known.validator.is_none() {
+            self.from.client.complain(&self.from.url, error);
+        } else {
+            debug!(host = self.from.url.host_str(), at = self.position, %error, "body is continued");
+            self.since_failure = 0;
+            let last = self.from.client.back_off(error, &mut self.attempts).await;
+            last.map_err(|error| self.from.client.complain(&self.from.url, error))?;
+        }
+        self.must_be_joinable()
     }
 
     /// Without a strong validator nothing proves that a rest belongs to what has come.
@@ -239,8 +264,9 @@ impl Download {
     /// Asks for the rest.
     async fn resume(&mut self) -> Result<Body, Error> {
         let range = Some((self.position, self.until));
-        let ask = Ask { range, if_range: self.known.validator.clone() };
-        let Self { client, origin, url, attempts, .. } = self;
+        let Self { from: Provenance { client, origin, url, fields }, attempts, .. } = self;
+        let (if_range, fields) = (self.known.validator.clone(), (**fields).clone());
+        let ask = Ask { range, if_range, fields, ..Ask::default() };
         let Response { head, body } = client.get_within(origin, url, &ask, attempts).await?;
         self.known.check(&head)?;
         self.skip = match head.status {

@@ -14,6 +14,14 @@ pub enum Error {
     /// The origin answered, and the answer is no. Not retried, except 408, 429 and most of 5xx.
     #[error("origin answered {0}")]
     Status(u16),
+    /// The origin has no room now (429, 503) and says when it has. Retried if that is soon.
+    #[error("origin answered {status}, and to come back in {after:?}")]
+    Later {
+        /// What it answered.
+        status: u16,
+        /// How long it wants not to be asked.
+        after: Duration,
+    },
     /// No connection, or the connection broke before the head was there. Retried.
     #[error("connection to the origin failed: {0}")]
     Connection(io::ErrorKind),

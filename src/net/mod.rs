@@ -14,6 +14,7 @@
 //! | `call` | one request with any method, to the operator's listener of a node |
 //! | `body`, `download` | the bytes of one answer; of one resource |
 //! | `pool`, `permits`, `connection` | connections: kept, counted, driven |
+//! | `complaints`(P) | which failures the log is told of |
 //! | `tls`, `dns` | rustls over our sockets; `getaddrinfo` off the core |
 //!
 //! Invariants: a body never ends cleanly before its length. Bytes of two versions are never
@@ -26,6 +27,7 @@ mod answer;
 mod body;
 mod call;
 mod client;
+mod complaints;
 mod connection;
 mod content_range;
 mod dns;
@@ -50,7 +52,7 @@ pub use call::Called;
 pub use client::{Client, Head, Response, Stats};
 pub use content_range::ContentRange;
 pub use dns::{Resolver, System, Table};
-pub use download::{Download, Known};
+pub use download::{Download, Known, Provenance};
 pub use error::Error;
 pub use options::Options;
 pub use origin::{BadBase, Origin};

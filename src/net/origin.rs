@@ -29,6 +29,8 @@ pub struct Origin {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Names of query parameters that do not make another resource (tokens).
     pub key_ignore: Vec<String>,
+    /// A client's Authorization and Cookie go to it too.
+    pub forward_credentials: bool,
 }
 
 /// Why a URL cannot be the base of an origin.
@@ -63,8 +65,15 @@ impl Origin {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let (allow_private, headers, key_ignore) = Default::default();
-        Ok(Self { name: name.into(), base, allow_private, headers, key_ignore })
+        let (allow_private, headers, key_ignore, forward_credentials) = Default::default();
+        Ok(Self {
+            name: name.into(),
+            base,
+            allow_private,
+            headers,
+            key_ignore,
+            forward_credentials,
+        })
     }
 
     /// Allows the address that the base names literally, or loopback for `localhost` (which

@@ -43,13 +43,12 @@ impl Attempts {
 
     /// Counts a failure and says how long to wait before the next attempt, `None` for no more.
     ///
-    /// `random` is uniform over all of `u64`; `asked` is the origin's `Retry-After`.
-    pub(super) fn after(
-        &mut self,
-        failure: &Error,
-        asked: Option<Duration>,
-        random: u64,
-    ) -> Option<Duration> {
+    /// `random` is uniform over all of `u64`.
+    pub(super) fn after(&mut self, failure: &Error, random: u64) -> Option<Duration> {
+        let asked = match failure {
+            Error::Later { after, .. } => Some(*after),
+            _ => None,
+        };
         let is_long = asked.is_some_and(|asked| asked > self.policy.longest);
         if !may_retry(failure) || is_long || self.failed >= self.policy.retries {
             return None;
@@ -76,7 +75,9 @@ impl Policy {
 pub(super) fn may_retry(failure: &Error) -> bool {
     match failure {
         Error::Status(status) => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
-        Error::Connection(_) | Error::Silent { .. } | Error::Cut { .. } => true,
+        Error::Later { .. } | Error::Connection(_) | Error::Silent { .. } | Error::Cut { .. } => {
+            true
+        }
         _ => false,
     }
 }
@@ -118,20 +119,20 @@ mod tests {
     #[test]
     fn waits_are_a_share_of_the_bound_and_end_after_the_last_retry() {
         let mut attempts = Attempts::new(POLICY);
-        assert_eq!(attempts.after(&RESET, None, 0), Some(Duration::ZERO));
-        assert_eq!(attempts.after(&RESET, None, 1 << 63), Some(Duration::from_millis(100)));
-        let last = attempts.after(&RESET, None, u64::MAX).unwrap();
+        assert_eq!(attempts.after(&RESET, 0), Some(Duration::ZERO));
+        assert_eq!(attempts.after(&RESET, 1 << 63), Some(Duration::from_millis(100)));
+        let last = attempts.after(&RESET, u64::MAX).unwrap();
         assert!(last > Duration::from_millis(399) && last < Duration::from_millis(400));
-        assert_eq!(attempts.after(&RESET, None, 0), None);
+        assert_eq!(attempts.after(&RESET, 0), None);
     }
 
     #[test]
     fn progress_gives_the_retries_back() {
         let mut attempts = Attempts::new(Policy { retries: 1, ..POLICY });
-        assert!(attempts.after(&RESET, None, 0).is_some());
+        assert!(attempts.after(&RESET, 0).is_some());
         attempts.progress();
-        assert!(attempts.after(&RESET, None, 0).is_some());
-        assert!(attempts.after(&RESET, None, 0).is_none());
+        assert!(attempts.after(&RESET, 0).is_some());
+        assert!(attempts.after(&RESET, 0).is_none());
     }
 
     #[test]
@@ -147,19 +148,17 @@ mod tests {
         for never in [Error::Changed, Error::Dns, Error::Encoded, Error::Closed, Error::Busy] {
             assert!(!may_retry(&never), "{never}");
         }
-        assert!(Attempts::new(POLICY).after(&Error::Status(404), None, 0).is_none());
+        assert!(Attempts::new(POLICY).after(&Error::Status(404), 0).is_none());
     }
 
     #[test]
     fn the_origin_says_how_long_and_beyond_the_bound_it_is_left_alone() {
         let mut attempts = Attempts::new(POLICY);
-        let failure = Error::Status(503);
-        let asked = Some(Duration::from_secs(2));
-        assert_eq!(attempts.after(&failure, asked, 7), asked);
-        let hour = Some(Duration::from_secs(3600));
-        assert_eq!(attempts.after(&failure, hour, 7), None);
-        let bound = Some(POLICY.longest);
-        assert_eq!(attempts.after(&failure, bound, 7), bound);
+        let mut after = |after| attempts.after(&Error::Later { status: 503, after }, 7);
+        let soon = Duration::from_secs(2);
+        assert_eq!(after(soon), Some(soon));
+        assert_eq!(after(Duration::from_secs(3600)), None);
+        assert_eq!(after(POLICY.longest), Some(POLICY.longest));
     }
 
     #[test]

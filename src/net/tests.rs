@@ -240,13 +240,17 @@ fn download_with(
         let (origin, client) = (Rc::new(origin.clone()), client(options.clone()));
         async move {
             let url = origin.url("song")?;
-            let known = Known::default();
-            let started = Download::start(client.clone(), origin, url, from, until, known);
+            let place = place(client.clone(), origin, url);
+            let started = Download::start(place, (from, until), Known::default());
             let (head, mut download) = started.await?;
             let got = drain(&mut download).await;
             Ok((head, got, client.stats()))
         }
     })
+}
+
+fn place(client: Client, origin: Rc<Origin>, url: Url) -> Provenance {
+    Provenance { client, origin, url, fields: Rc::default() }
 }
 
 #[test]
@@ -296,7 +300,8 @@ fn every_position_of_a_cut_heals() {
         let (origin, options) = (Rc::new(source.clone()), options.clone());
         async move {
             let url = origin.url("song").unwrap();
-            let started = Download::start(client(options), origin, url, 0, None, Known::default());
+            let place = place(client(options), origin, url);
+            let started = Download::start(place, (0, None), Known::default());
             drain(&mut started.await.unwrap().1).await
         }
     });
@@ -485,7 +490,9 @@ fn busy_origins_are_asked_again_and_a_no_is_a_no() {
     assert_eq!(down.ranges().len(), 4);
     let fields = "Retry-After: 3600\r\nContent-Length: 0\r\n";
     let full = Scripted::start(move |_, _| (head("503 Full", fields), Then::Keep));
-    assert_eq!(download(full.origin(), 0, None).unwrap_err(), Error::Status(503));
+    let after = Duration::from_secs(3600);
+    let later = Error::Later { status: 503, after };
+    assert_eq!(download(full.origin(), 0, None).unwrap_err(), later);
     assert_eq!(full.ranges().len(), 1, "it asked not to be asked again for an hour");
     let absent = Scripted::start(|_, _| (head("404 No", "Content-Length: 0\r\n"), Then::Keep));
     assert_eq!(download(absent.origin(), 0, None).unwrap_err(), Error::Status(404));
@@ -611,7 +618,7 @@ fn ask_often(origin: Origin, options: Options, times: usize) -> Stats {
 }
 
 fn whole() -> Ask {
-    Ask { range: Some((0, None)), if_range: None }
+    Ask { range: Some((0, None)), ..Ask::default() }
 }
 
 #[test]
@@ -826,8 +833,8 @@ fn download_sealed(host: &'static str, port: u16, roots: Roots) -> Result<(Got, 
             let client = Client::new(quick(), &roots, Resolver::Table(table));
             let (origin, url) = (Rc::new(origin.clone()), origin.url("song")?);
             let start = || {
-                let (client, origin, url) = (client.clone(), origin.clone(), url.clone());
-                Download::start(client, origin, url, 0, None, Known::default())
+                let place = place(client.clone(), origin.clone(), url.clone());
+                Download::start(place, (0, None), Known::default())
             };
             let first = drain(&mut start().await?.1).await;
             let second = drain(&mut start().await?.1).await;

@@ -58,7 +58,8 @@ async fn read_list(
     source: &SourceName,
     limit_bytes: u64,
 ) -> Result<Option<Vec<u8>>, Refusal> {
-    let job = Job::Object { source: source.clone(), wanted: Wanted::default() };
+    let wanted = Wanted { is_own: true, ..Wanted::default() };
+    let job = Job::Object { source: source.clone(), wanted };
     let mut response = shard.request(job).await?;
     let mut text: Vec<u8> = Vec::new();
     loop {

@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O, no clock, no executor.
 
+use std::time::Duration;
+
 use super::problem::{Kind, Problem};
 use crate::{
     bufpool::Exhausted,
@@ -30,28 +32,6 @@ pub(super) fn problem_of(refusal: &Refusal, source: &SourceName) -> Problem {
     }
 }
 
-/// The same for its original bytes: what an origin refuses is refused with the origin's own status,
-/// as by a proxy.
-pub(super) fn problem_of_object(refusal: &Refusal, source: &SourceName) -> Problem {
-    let failure = match refusal {
-        Refusal::File(file::Error::Source(failure)) => failure,
-        Refusal::Pcm(pcm::Error::Source(failure)) => failure,
-        _ => return problem_of(refusal, source),
-    };
-    let kind = match failure.cause() {
-        Some(net::Error::Status(401)) => Kind::Unauthorized,
-        Some(net::Error::Status(403)) => Kind::Forbidden,
-        Some(net::Error::Status(410)) => Kind::Gone,
-        Some(net::Error::Status(429)) => Kind::TooMany,
-        _ => return problem_of(refusal, source),
-    };
-    let problem = Problem::new(kind, format!("the origin of {source} answered {}", kind.status()));
-    match kind {
-        Kind::TooMany => problem.retry_after(BUSY_SECONDS),
-        _ => problem,
-    }
-}
-
 pub(super) fn of_file(error: &file::Error, source: &SourceName) -> Problem {
     match error {
         file::Error::UnknownSource(name) => Problem::unknown_source(name),
@@ -69,6 +49,7 @@ pub(super) fn of_file(error: &file::Error, source: &SourceName) -> Problem {
             Problem::new(Kind::Unsupported, format!("{source}: {error}"))
                 .hint("live streams are not supported yet; `limits.object_bytes` is the bound")
         }
+        file::Error::NotCached => Problem::not_cached(source),
         file::Error::Source(failure) => of_failure(failure, source),
     }
 }
@@ -127,6 +108,12 @@ fn of_net(error: &net::Error, source: &SourceName) -> Problem {
     match error {
         net::Error::Status(404 | 410) => Problem::not_found(source),
         net::Error::Status(429 | 503) => Problem::origin_busy(source, BUSY_SECONDS),
+        net::Error::Later { status: 429 | 503, after } => {
+            Problem::origin_busy(source, whole(*after))
+        }
+        net::Error::Later { after, .. } => {
+            Problem::origin_failed(source, &error.to_string()).retry_after(whole(*after))
+        }
         net::Error::Silent { after } => Problem::origin_silent(source, after.as_secs()),
         net::Error::Path(_) => of_file(&file::Error::BadPath(source.path.clone()), source),
         net::Error::Refused { .. } => Problem::forbidden(source),
@@ -134,4 +121,10 @@ fn of_net(error: &net::Error, source: &SourceName) -> Problem {
         net::Error::Closed => Problem::draining(),
         other => Problem::origin_failed(source, &other.to_string()),
     }
+}
+
+/// Seconds, rounded up: who comes a moment too early comes in vain.
+fn whole(wait: Duration) -> u32 {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }

@@ -1,19 +1,19 @@
 //! From a vetted request to a response: which handler, which job, which fields.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{
-        ACCEPT, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE,
-        CONTENT_TYPE, ETAG, HOST, HeaderName, IF_RANGE, ORIGIN, RANGE, VARY,
+        ACCEPT, ACCEPT_RANGES, AGE, ALLOW, ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH,
+        CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderName, IF_RANGE, ORIGIN, RANGE, VARY,
     },
 };
 use hyper::body::Incoming;
 
 use super::{
     assets::Errand,
-    explain::{problem_of, problem_of_object},
+    explain::problem_of,
     prefetch, probe,
     problem::Problem,
     request::{self, Door, ObjectRequest, Route, parse_pcm, parse_probe},
@@ -22,10 +22,9 @@ use super::{
 };
 use crate::{
     decode::Info,
-    file::{conditional::Conditions, range},
+    file::{How, conditional::Conditions, passed_on, range},
     pcm::timeline,
     prefetch::{ListLimits, Prefetches},
-    runtime,
     shard::{
         Answer, Cached, Command, Job, NoSessionId, ObjectHead, PcmHead, Response as Served, Shard,
         Unheard, Wanted,
@@ -36,25 +35,6 @@ const X_AUDIO_FORMAT: HeaderName = HeaderName::from_static("x-audio-format");
 const X_CONTENT_DURATION: HeaderName = HeaderName::from_static("x-content-duration");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-
-/// Fields of an origin's answer that are about its connection or its own ranges, or that the node
-/// states for itself.
-const OWN_FIELDS: [&str; 14] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "transfer-encoding",
-    "te",
-    "trailer",
-    "upgrade",
-    "proxy-authenticate",
-    "content-length",
-    "content-range",
-    "accept-ranges",
-    "set-cookie",
-    "date",
-    "alt-svc",
-];
 
 /// What a request that has no use for a body may send as one, in bytes.
 const BODY_BYTES: u64 = 64 << 10;
@@ -164,7 +144,6 @@ async fn pcm(
     fields: &HeaderMap,
     head_only: bool,
 ) -> Result<Response<Body>, Problem> {
-    let began = runtime::now();
     let accept = fields.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ask = parse_pcm(query, accept, |name| shard.files.is_library(name))?;
     let source = ask.source.clone();
@@ -174,8 +153,7 @@ async fn pcm(
     let Answer::Pcm(head) = &response.answer else { return Err(Problem::internal()) };
     let mut out = Response::new(());
     pcm_fields(out.headers_mut(), head);
-    let waited = began.elapsed();
-    set(out.headers_mut(), SERVER_TIMING, &timing(head.cached, waited.as_secs_f64() * 1e3));
+    set(out.headers_mut(), SERVER_TIMING, &timing(head.cached, Some(head.decode)));
     if head.unmodified {
         return Ok(unmodified(out));
     }
@@ -196,7 +174,7 @@ fn pcm_fields(fields: &mut HeaderMap, head: &PcmHead) {
     // Windows that can be addressed come with the exact-PCM engine; until then nothing is promised.
     set(fields, ACCEPT_RANGES, "none");
     set(fields, VARY, "Accept");
-    set(fields, CACHE_STATUS, cache_status(head.cached));
+    set(fields, CACHE_STATUS, &cache_status(head.cached));
 }
 
 // --- Original bytes --------------------------------------------------------------------------
@@ -207,19 +185,18 @@ async fn object(
     fields: &HeaderMap,
     head_only: bool,
 ) -> Result<Response<Body>, Problem> {
-    let began = runtime::now();
     let source = asked.source;
     // A range of a HEAD request means nothing (RFC 9110 section 14.2).
     let range = fields.get(RANGE).filter(|_| !head_only).cloned();
     let if_range = fields.get(IF_RANGE).cloned();
-    let wanted = Wanted { range, if_range, conditions: Conditions::of(fields), head_only };
+    let (conditions, fields) = (Conditions::of(fields), passed_on(fields));
+    let wanted = Wanted { range, if_range, conditions, fields, is_own: false, head_only };
     let answer = shard.request(Job::Object { source: source.clone(), wanted }).await;
-    let response = answer.map_err(|refusal| problem_of_object(&refusal, &source))?;
+    let response = answer.map_err(|refusal| problem_of(&refusal, &source))?;
     let Answer::Object(head) = &response.answer else { return Err(Problem::internal()) };
     let mut out = Response::new(());
     object_fields(&mut out, head);
-    let waited = began.elapsed();
-    set(out.headers_mut(), SERVER_TIMING, &timing(head.cached, waited.as_secs_f64() * 1e3));
+    set(out.headers_mut(), SERVER_TIMING, &timing(head.cached, None));
     if head.unmodified {
         return Ok(unmodified(out));
     }
@@ -228,13 +205,20 @@ async fn object(
 }
 
 fn object_fields(out: &mut Response<()>, head: &ObjectHead) {
-    for (name, value) in &head.fields {
-        if !OWN_FIELDS.contains(&name.as_str()) {
-            out.headers_mut().append(name, value.clone());
-        }
-    }
+    *out.headers_mut() = head.fields.clone();
     let fields = out.headers_mut();
-    set(fields, CACHE_STATUS, cache_status(head.cached));
+    // A cache before the origin has said what it had; a list tells who is nearer (RFC 9211).
+    fields.append(CACHE_STATUS, field(&cache_status(head.cached)));
+    // Where the origin was asked for it just now, the age is what it says.
+    if let Some(age) = head.cached.found.age.filter(|_| is_from_cache(head.cached)) {
+        fields.insert(AGE, HeaderValue::from(age));
+    }
+    // It leads past this node, to where no cache is.
+    fields.remove(ALT_SVC);
+    if head.status != 200 {
+        *out.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        return;
+    }
     let Some(length) = head.length else { return set(fields, ACCEPT_RANGES, "none") };
     set(fields, ACCEPT_RANGES, "bytes");
     if let Some(part) = &head.part {
@@ -311,25 +295,53 @@ fn without_body(response: Response<Body>) -> Response<Body> {
     response
 }
 
-fn cache_status(cached: Cached) -> &'static str {
-    match cached {
-        Cached::Hit => "kithara; hit",
-        Cached::Partial { stored: true } => "kithara; fwd=partial; stored",
-        Cached::Partial { stored: false } => "kithara; fwd=partial",
-        Cached::Miss { stored: true } => "kithara; fwd=uri-miss; stored",
-        Cached::Miss { stored: false } => "kithara; fwd=uri-miss",
-        Cached::Bypass => "kithara; fwd=bypass",
-    }
+/// Whether the body was here, whatever the origin was asked about it.
+fn is_from_cache(cached: Cached) -> bool {
+    use How::{Hit, Kept, Partial, Stale, Validated};
+    matches!(cached.found.how, Hit | Partial | Stale | Kept { .. } | Validated)
 }
 
-fn timing(cached: Cached, waited_ms: f64) -> String {
-    let desc = match cached {
-        Cached::Hit => "hit",
-        Cached::Partial { .. } => "partial",
-        Cached::Miss { .. } => "miss",
-        Cached::Bypass => "bypass",
+/// What the cache did, as RFC 9211 writes it.
+fn cache_status(cached: Cached) -> String {
+    let Cached { found, stored } = cached;
+    let what = match found.how {
+        How::Hit | How::Stale => "hit".to_owned(),
+        How::Partial => "fwd=partial".to_owned(),
+        How::Kept { status: Some(status) } => format!("fwd=stale; fwd-status={status}"),
+        How::Kept { status: None } => "fwd=stale".to_owned(),
+        How::Validated => "fwd=stale; fwd-status=304".to_owned(),
+        How::Replaced => "fwd=stale".to_owned(),
+        How::Absent => "fwd=uri-miss".to_owned(),
+        How::Unselected => "fwd=vary-miss".to_owned(),
+        How::InPlace => "fwd=bypass".to_owned(),
     };
-    format!("cache;desc={desc}, first;dur={waited_ms:.1}")
+    let fetches = matches!(found.how, How::Partial | How::Replaced | How::Absent | How::Unselected);
+    let stored = if stored && fetches { "; stored" } else { "" };
+    let collapsed = if found.collapsed { "; collapsed" } else { "" };
+    let ttl = match (found.how, found.ttl) {
+        (How::Hit | How::Stale | How::Kept { .. } | How::Validated, Some(ttl)) => {
+            format!("; ttl={ttl}")
+        }
+        _ => String::new(),
+    };
+    format!("kithara; {what}{stored}{collapsed}{ttl}")
+}
+
+/// Where the time went until there was an answer.
+fn timing(cached: Cached, decode: Option<Duration>) -> String {
+    let desc = match cached.found.how {
+        How::Hit => "hit",
+        How::Partial => "partial",
+        How::Stale | How::Kept { .. } => "stale",
+        How::Validated => "revalidated",
+        How::Replaced | How::Absent | How::Unselected => "miss",
+        How::InPlace => "bypass",
+    };
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let origin = cached.found.origin.map(|time| format!("origin;dur={:.1}", ms(time)));
+    let decode = decode.map(|time| format!("decode;dur={:.1}", ms(time)));
+    let parts = [origin, Some(format!("cache;desc={desc}")), decode];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn text(words: &'static str) -> Response<Body> {
@@ -351,6 +363,11 @@ pub(super) fn no_content() -> Response<Body> {
     response
 }
 
+/// A text of our own making, which holds nothing that no field may have.
+fn field(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
 /// Sets a field to a text of our own making; a character that no field may have leaves it out.
 pub(super) fn set(fields: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
@@ -361,17 +378,46 @@ pub(super) fn set(fields: &mut HeaderMap, name: HeaderName, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::Found;
+
+    fn cached(how: How, stored: bool) -> Cached {
+        Cached {
+            found: Found { how, collapsed: false, age: None, ttl: None, origin: None },
+            stored,
+        }
+    }
 
     #[test]
     fn the_cache_says_what_it_had_and_keeps() {
-        for (cached, said) in [
-            (Cached::Hit, "kithara; hit"),
-            (Cached::Partial { stored: true }, "kithara; fwd=partial; stored"),
-            (Cached::Miss { stored: true }, "kithara; fwd=uri-miss; stored"),
-            (Cached::Miss { stored: false }, "kithara; fwd=uri-miss"),
-            (Cached::Bypass, "kithara; fwd=bypass"),
+        for (how, stored, said) in [
+            (How::Hit, true, "kithara; hit"),
+            (How::Stale, true, "kithara; hit"),
+            (How::Partial, true, "kithara; fwd=partial; stored"),
+            (How::Absent, true, "kithara; fwd=uri-miss; stored"),
+            (How::Absent, false, "kithara; fwd=uri-miss"),
+            (How::Unselected, true, "kithara; fwd=vary-miss; stored"),
+            (How::Replaced, true, "kithara; fwd=stale; stored"),
+            (How::Validated, true, "kithara; fwd=stale; fwd-status=304"),
+            (How::Kept { status: Some(503) }, true, "kithara; fwd=stale; fwd-status=503"),
+            (How::Kept { status: None }, true, "kithara; fwd=stale"),
+            (How::InPlace, false, "kithara; fwd=bypass"),
         ] {
-            assert_eq!(cache_status(cached), said);
+            assert_eq!(cache_status(cached(how, stored)), said);
         }
+        let mut hit = cached(How::Stale, true);
+        hit.found.ttl = Some(-3);
+        assert_eq!(cache_status(hit), "kithara; hit; ttl=-3");
+        let mut joined = cached(How::Absent, true);
+        (joined.found.collapsed, joined.found.ttl) = (true, Some(9));
+        assert_eq!(cache_status(joined), "kithara; fwd=uri-miss; stored; collapsed");
+    }
+
+    #[test]
+    fn the_time_of_an_answer_has_names() {
+        assert_eq!(timing(cached(How::Hit, true), None), "cache;desc=hit");
+        let mut miss = cached(How::Absent, true);
+        miss.found.origin = Some(Duration::from_micros(12_340));
+        let said = timing(miss, Some(Duration::from_micros(560)));
+        assert_eq!(said, "origin;dur=12.3, cache;desc=miss, decode;dur=0.6");
     }
 }

@@ -17,8 +17,6 @@ pub enum Kind {
     Parameter,
     /// The request is not HTTP, or not safe to read.
     Malformed,
-    /// The origin wants credentials.
-    Unauthorized,
     /// The client may not have this.
     Forbidden,
     /// There is nothing by this name.
@@ -31,8 +29,6 @@ pub enum Kind {
     Slow,
     /// The node is set up so that this cannot be.
     Conflict,
-    /// The origin had it once.
-    Gone,
     /// The signature was good once.
     SignatureExpired,
     /// A precondition of the request does not hold.
@@ -67,6 +63,8 @@ pub enum Kind {
     Cancelled,
     /// The origin did not answer in time.
     OriginSilent,
+    /// The client wants what is in the cache, and it is not there.
+    NotCached,
     /// The HTTP version is not spoken here.
     Version,
     /// The request passed through this node before.
@@ -79,14 +77,12 @@ impl Kind {
         match self {
             Self::Parameter => (400, "parameter", "A parameter is not valid"),
             Self::Malformed => (400, "malformed", "The request is malformed"),
-            Self::Unauthorized => (401, "unauthorized", "Credentials are missing"),
             Self::Forbidden => (403, "forbidden", "Not allowed"),
             Self::NotFound => (404, "not-found", "Not found"),
             Self::Method => (405, "method", "The method is not allowed here"),
             Self::NotAcceptable => (406, "not-acceptable", "No acceptable format"),
             Self::Slow => (408, "slow", "The request did not arrive in time"),
             Self::Conflict => (409, "conflict", "Not possible as this node is set up"),
-            Self::Gone => (410, "gone", "No longer there"),
             Self::SignatureExpired => (410, "signature-expired", "The signature has expired"),
             Self::Precondition => (412, "precondition", "A precondition failed"),
             Self::BodyTooLarge => (413, "body-too-large", "The request body is too large"),
@@ -104,6 +100,7 @@ impl Kind {
             Self::Draining => (503, "draining", "The node is shutting down"),
             Self::Cancelled => (503, "cancelled", "The operator cancelled it"),
             Self::OriginSilent => (504, "origin-silent", "The origin did not answer"),
+            Self::NotCached => (504, "not-cached", "Not in the cache"),
             Self::Version => (505, "version", "The HTTP version is not supported"),
             Self::Loop => (508, "loop", "The request goes in a circle"),
         }
@@ -312,6 +309,12 @@ impl Problem {
     pub fn origin_busy(source: &SourceName, retry_after_seconds: u32) -> Self {
         Self::new(Kind::OriginBusy, format!("the origin of {source} takes no request now"))
             .retry_after(retry_after_seconds)
+    }
+
+    /// It would have to be fetched, and the client forbids that.
+    pub fn not_cached(source: &SourceName) -> Self {
+        Self::new(Kind::NotCached, format!("{source} is not in the cache, or not fresh"))
+            .hint("without `Cache-Control: only-if-cached` it is fetched")
     }
 
     /// The origin answered nothing for so many seconds.

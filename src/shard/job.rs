@@ -1,6 +1,6 @@
 //! What a session is asked for, and what it answers before its body.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use http::{HeaderMap, HeaderValue};
 
@@ -8,7 +8,7 @@ use super::Sent;
 use crate::{
     bufpool::Exhausted,
     decode::Info,
-    file::{self, conditional::Conditions},
+    file::{self, Found, conditional::Conditions},
     net,
     pcm::{self, Ask, Format, Rendition, SourceName},
     storage::{self, Failure},
@@ -59,6 +59,10 @@ pub struct Wanted {
     pub if_range: Option<HeaderValue>,
     /// What the client has of it already.
     pub conditions: Conditions,
+    /// What of the request's fields goes on to the origin.
+    pub fields: HeaderMap,
+    /// The node itself reads it: redirects are followed, and an error of the origin is one.
+    pub is_own: bool,
     /// Only the head is wanted.
     pub head_only: bool,
 }
@@ -92,23 +96,13 @@ impl Job {
     }
 }
 
-/// Whether the cache had it (RFC 9211).
+/// What the cache had of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cached {
-    /// All of it was here.
-    Hit,
-    /// A part of it was here; the rest is fetched.
-    Partial {
-        /// Whether the disk keeps what is fetched.
-        stored: bool,
-    },
-    /// Nothing of it was here.
-    Miss {
-        /// Whether the disk keeps what is fetched.
-        stored: bool,
-    },
-    /// It is read where it lies: a library's file, which no cache ever sees.
-    Bypass,
+pub struct Cached {
+    /// How it was found.
+    pub found: Found,
+    /// Whether the disk keeps what is fetched of it.
+    pub stored: bool,
 }
 
 /// What the body of a PCM session will be.
@@ -120,13 +114,17 @@ pub struct PcmHead {
     pub etag: String,
     /// The client has it already: no body follows.
     pub unmodified: bool,
-    /// Whether the source's bytes were here.
+    /// What was here of the source.
     pub cached: Cached,
+    /// The time that went into opening the source and decoding the first block.
+    pub decode: Duration,
 }
 
 /// What the body of a session for original bytes will be.
 #[derive(Debug, Clone)]
 pub struct ObjectHead {
+    /// 200, or what else the origin answered.
+    pub status: u16,
     /// The end-to-end fields that the origin sent.
     pub fields: HeaderMap,
     /// Length of the whole in bytes, once it is known.
@@ -135,7 +133,7 @@ pub struct ObjectHead {
     pub part: Option<Range<u64>>,
     /// The client has it already: no body follows.
     pub unmodified: bool,
-    /// Whether its bytes were here.
+    /// What was here of it.
     pub cached: Cached,
 }
 

@@ -16,7 +16,7 @@ use crate::{
     bufpool::{Block, BufPool, Class},
     decode::{self, Info},
     file::{
-        Opened, Presence,
+        Opened,
         conditional::{Conditions, Current, Verdict, evaluate, range_applies},
         range::{self, Selection},
     },
@@ -130,6 +130,8 @@ fn kind(job: &Job) -> usize {
 struct Understood {
     player: Player,
     opened: Opened,
+    /// The time of the core that it took.
+    decode: Duration,
 }
 
 /// A player with its answer decided, and the first part of its body.
@@ -182,19 +184,21 @@ async fn ready(
     conditions: &Conditions,
     head_only: bool,
 ) -> Result<Ready, Refusal> {
-    let Understood { mut player, opened } = understand(shard, &ask.source, ask.track).await?;
+    let Understood { mut player, opened, mut decode } =
+        understand(shard, &ask.source, ask.track).await?;
     let _tables = shard.promise(player.info().map_or(0, pcm::codec_bytes))?;
     let rendition = player.start(ask)?;
     let etag = etag(&opened, ask, &rendition);
-    let current = Current { etag: Some(&etag), last_modified: None };
+    let current = Current { etag: Some(&etag), ..Current::default() };
     let unmodified = is_unmodified(conditions, current)?;
     let cached = cached(&opened);
-    let head = PcmHead { rendition, etag, unmodified, cached };
+    let head = PcmHead { rendition, etag, unmodified, cached, decode };
     let shard = Rc::clone(shard);
     let mut ready = Ready { shard, player, head, first: None, _opened: opened, _tables };
     if !head_only && !unmodified {
-        ready.first =
-            next_block(&mut ready.player, &ready.shard.first, &ready.shard.pool, 0).await?;
+        let Ready { shard, player, .. } = &mut ready;
+        let first = next_block(player, &shard.first, &shard.pool, 0, &mut decode).await?;
+        (ready.first, ready.head.decode) = (first, decode);
     }
     Ok(ready)
 }
@@ -202,12 +206,7 @@ async fn ready(
 /// Decided when the head goes out: only then it is known whether there is a place for its bytes.
 fn cached(opened: &Opened) -> Cached {
     let stored = opened.lease().is_some_and(|lease| lease.resource.is_cached());
-    match opened.presence {
-        Presence::Whole => Cached::Hit,
-        Presence::Part => Cached::Partial { stored },
-        Presence::Nothing => Cached::Miss { stored },
-        Presence::InPlace => Cached::Bypass,
-    }
+    Cached { found: opened.found, stored }
 }
 
 /// Settles the conditions of a request as soon as the validators are known, before anything is
@@ -228,14 +227,19 @@ async fn understand(
     let opened = shard.files.open(&source.name, &source.path).await?;
     let reader = shard.reader(&opened.source);
     let mut player = Player::new(reader, &shard.stacks, &shard.pool, track)?;
+    let mut decode = Duration::ZERO;
     loop {
         let turn = shard.first.wait(0).await;
-        let work = player.work(runtime::now() + SLICE)?;
+        let began = runtime::now();
+        let work = player.work(began + SLICE)?;
+        decode += began.elapsed();
         drop(turn);
         match work {
             Work::Starved => player.fetch().await?,
             Work::Slice => runtime::yield_if_needed().await,
-            Work::Opened | Work::Block(_) | Work::End => return Ok(Understood { player, opened }),
+            Work::Opened | Work::Block(_) | Work::End => {
+                return Ok(Understood { player, opened, decode });
+            }
         }
     }
 }
@@ -243,9 +247,11 @@ async fn understand(
 async fn play(mut ready: Ready, mut pace: Pace, out: Rc<Outlet>) -> Result<(), Gone> {
     let shard = Rc::clone(&ready.shard);
     let player = &mut ready.player;
+    let mut decode = Duration::ZERO;
     let result = loop {
         let credit = out.credit().await;
-        match next_block(player, &shard.decode, &shard.pool, pace.lead_us()).await {
+        let lead_us = pace.lead_us();
+        match next_block(player, &shard.decode, &shard.pool, lead_us, &mut decode).await {
             Ok(Some(block)) => {
                 pace.sent(player);
                 shard.count(&block);
@@ -264,17 +270,21 @@ async fn play(mut ready: Ready, mut pace: Pace, out: Rc<Outlet>) -> Result<(), G
 }
 
 /// Decodes in turns until there is a block; `None` at the end of the body. Where there is no memory
-/// for it, others have it for the moment, and it is waited for.
+/// for it, others have it for the moment, and it is waited for. `decode` grows by the time of the
+/// core that it took.
 async fn next_block(
     player: &mut Player,
     turns: &Turns,
     pool: &BufPool,
     lead_us: i64,
+    decode: &mut Duration,
 ) -> Result<Option<Block>, pcm::Error> {
     let mut patience = Patience::default();
     loop {
         let turn = turns.wait(lead_us).await;
-        let work = player.work(runtime::now() + SLICE);
+        let began = runtime::now();
+        let work = player.work(began + SLICE);
+        *decode += began.elapsed();
         drop(turn);
         let work = match work {
             Err(pcm::Error::Exhausted(_)) if patience.wait(pool, Class::Large.bytes()).await => {
@@ -340,7 +350,7 @@ async fn object(
     out: &Outlet,
 ) -> Result<(), Gone> {
     let head_only = wanted.head_only;
-    let (opened, head) = match open_object(shard, source, wanted).await {
+    let (opened, mut head) = match open_object(shard, source, wanted).await {
         Ok(found) => found,
         Err(refusal) => return out.head(Err(refusal)),
     };
@@ -350,10 +360,16 @@ async fn object(
     let first = match head_only || head.unmodified || part.is_empty() {
         true => None,
         // The head goes out when the first bytes are there: until then a failure has its status.
-        false => match reader.block(part.start).await {
-            Ok(first) => first,
-            Err(failure) => return out.head(Err(pcm::Error::from(failure).into())),
-        },
+        false => {
+            let began = runtime::now();
+            match reader.block(part.start).await {
+                Ok(first) => {
+                    head.cached.found.waited(began.elapsed());
+                    first
+                }
+                Err(failure) => return out.head(Err(pcm::Error::from(failure).into())),
+            }
+        }
     };
     out.head(Ok(Answer::Object(Box::new(head))))?;
     let result = send(shard, &mut reader, part, first, out).await?;
@@ -366,23 +382,34 @@ async fn open_object(
     source: &SourceName,
     wanted: Wanted,
 ) -> Result<(Opened, ObjectHead), Refusal> {
-    let opened = shard.files.open(&source.name, &source.path).await?;
-    let fields = opened.fields.clone();
-    let length = opened.source.length();
-    // Conditions come before ranges (RFC 9110 section 13.2.2).
-    let unmodified = is_unmodified(&wanted.conditions, Current::of(&fields))?;
-    let part = match (part(&wanted, &fields, length), length) {
-        _ if unmodified => None,
-        (Selection::Part(part), _) => Some(part),
-        (Selection::Unsatisfiable, Some(length)) => return Err(Refusal::Unsatisfiable { length }),
-        _ => None,
+    let (name, path) = (&source.name, &source.path);
+    let opened = match wanted.head_only {
+        _ if wanted.is_own => shard.files.open(name, path).await?,
+        true => shard.files.open_head(name, path, &wanted.fields).await?,
+        false => shard.files.open_original(name, path, &wanted.fields).await?,
     };
+    let (status, fields) = (opened.status, opened.fields.clone());
+    let length = opened.source.length();
+    let (mut unmodified, mut part) = (false, None);
+    // Of what is not the file itself, an error say, there are no versions and no parts.
+    if status == 200 {
+        // Conditions come before ranges (RFC 9110 section 13.2.2).
+        unmodified = is_unmodified(&wanted.conditions, Current::of(&fields))?;
+        part = match (selected(&wanted, &fields, length), length) {
+            _ if unmodified => None,
+            (Selection::Part(part), _) => Some(part),
+            (Selection::Unsatisfiable, Some(length)) => {
+                return Err(Refusal::Unsatisfiable { length });
+            }
+            _ => None,
+        };
+    }
     let cached = cached(&opened);
-    Ok((opened, ObjectHead { fields, length, part, unmodified, cached }))
+    Ok((opened, ObjectHead { status, fields, length, part, unmodified, cached }))
 }
 
 /// The part that is asked for, of the version that these fields describe.
-fn part(wanted: &Wanted, fields: &HeaderMap, length: Option<u64>) -> Selection {
+fn selected(wanted: &Wanted, fields: &HeaderMap, length: Option<u64>) -> Selection {
     // Of a resource whose length nobody knows yet, no part can be named.
     let Some(length) = length else { return Selection::Whole };
     let if_range = wanted.if_range.as_ref().map(|value| value.to_str().unwrap_or_default());
@@ -432,8 +459,11 @@ async fn probe(shard: &Shard, source: &SourceName, out: &Outlet) -> Result<(), G
         let info = info.ok_or(Refusal::Broken)?.clone();
         Ok(Answer::Probe(Box::new(info)))
     });
+    let is_refused = answer.is_err();
     out.head(answer)?;
-    out.end(Ok(()));
+    if !is_refused {
+        out.end(Ok(()));
+    }
     Ok(())
 }
 

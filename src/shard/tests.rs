@@ -7,7 +7,7 @@ use crate::{
     assets::{self, AssetStore, Key},
     bufpool::{self, Class},
     decode, demo,
-    file::{Library, conditional::Conditions},
+    file::{Found, How, Library, conditional::Conditions},
     net::{self, Client, Resolver},
     pcm::{self as player, Ask, Format, SourceName},
     runtime::{self, Queue, mailbox::Mesh},
@@ -205,12 +205,15 @@ fn a_panic_on_another_shard_ends_that_response_and_no_other() {
             };
             let poster = Rc::clone(&shard);
             let session = runtime::spawn(Queue::First, "session", async move {
+                let (collapsed, age, ttl, origin) = Default::default();
+                let found = Found { how: How::Hit, collapsed, age, ttl, origin };
                 let head = ObjectHead {
+                    status: 200,
                     fields: http::HeaderMap::new(),
                     length: Some(10),
                     part: None,
                     unmodified: false,
-                    cached: Cached::Hit,
+                    cached: Cached { found, stored: true },
                 };
                 poster.post(front, Mail::Head(key, Box::new(Ok(Answer::Object(Box::new(head))))));
                 let block = poster.pool.take(Class::Small).unwrap().freeze(5);

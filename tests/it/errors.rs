@@ -43,7 +43,8 @@ fn what_is_not_there_is_not_found() {
     let node = node().origin(&origin).set("LIMITS__ORIGIN_RETRIES", "0").start();
     problem(&node.get("/v1/pcm?src=nowhere:song"), 404, "nowhere");
     problem(&node.get("/v1/pcm?src=origin:gone"), 404, "gone");
-    problem(&node.get("/o/origin/gone"), 404, "gone");
+    assert_eq!(node.get("/o/origin/gone").status, 404);
+    problem(&node.get("/o/nowhere/gone"), 404, "nowhere");
     problem(&node.get("/v1/pcm?src=origin:broken"), 502, "500");
     problem(&node.get("/nothing/here"), 404, "/nothing/here");
 }
@@ -234,11 +235,13 @@ fn an_origin_that_is_full_is_told_from_one_that_fails() {
     problem(&full, 503, "urn:kithara:problem:origin-busy");
     assert!(full.field("retry-after").is_some());
     problem(&node.get("/v1/pcm?src=origin:locked"), 502, "403");
-    problem(&node.get("/o/origin/locked"), 403, "403");
-    problem(&node.get("/o/origin/full"), 503, "origin-busy");
-    problem(&node.get("/o/origin/gone"), 410, "gone");
-    problem(&node.get("/o/origin/private"), 401, "unauthorized");
-    problem(&node.get("/o/origin/many"), 429, "too-many");
+    // Who wants the original gets what the origin says, as it says it.
+    for (name, status) in
+        [("locked", 403), ("full", 503), ("gone", 410), ("private", 401), ("many", 429)]
+    {
+        let answer = node.get(&format!("/o/origin/{name}"));
+        assert_eq!((answer.status, answer.text()), (status, format!("status {status}")));
+    }
 }
 
 #[test]
@@ -268,9 +271,9 @@ fn clients_do_not_shut_the_operators_door() {
 fn a_key_that_nothing_reads_yet_is_not_taken_in_silence() {
     let dir = scratch();
     let path = dir.path().join("kithara.toml");
-    let text = "[origin.a]\nbase = \"https://a.example/\"\nforward_credentials = true\n";
+    let text = "[origin.a]\nbase = \"https://a.example/\"\nmethods = [\"PUT\"]\n";
     std::fs::write(&path, text).unwrap();
     let (code, said) = node().arg("--config").arg(path.to_str().unwrap()).arg("--check").fails();
     assert_ne!(code, 0);
-    assert!(said.contains("forward_credentials"), "{said}");
+    assert!(said.contains("methods"), "{said}");
 }

@@ -203,8 +203,9 @@ fn who_wants_little_of_a_large_object_has_little_of_it_fetched() {
     drop(stream);
     for name in names {
         // The first mebibyte is fetched for whoever comes next; what the origin sends until it sees
-        // that no more is wanted is on the wire.
+        // that no more is wanted is on the wire. For a head nothing is.
         let sent = origin.sent_bytes(&format!("{name}.wav"));
-        assert!((1..=3 << 20).contains(&sent), "{name}: {sent} of {}", song.len());
+        let least = u64::from(name != "head");
+        assert!((least..=3 << 20).contains(&sent), "{name}: {sent} of {}", song.len());
     }
 }

@@ -12,6 +12,7 @@ mod node;
 mod origin;
 mod wav;
 
+mod caching;
 mod errors;
 mod fetching;
 mod listening;

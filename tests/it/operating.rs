@@ -190,7 +190,7 @@ fn what_happens_on_every_shard_is_told() {
     let url = |data: &Value| data["url"].as_str().unwrap().ends_with("/song");
     events.wait("fill_begun", url);
     assert_eq!(events.wait("fill_ended", url)["bytes"], 300_000);
-    assert_eq!(node.get("/o/origin/nothing").status, 404);
+    assert_eq!(node.get("/v1/probe?src=origin:nothing").status, 404);
     let failed = events.wait("fill_failed", |_| true);
     assert!(failed["url"].as_str().unwrap().ends_with("/nothing"), "{failed}");
     events.wait("session_ended", |ended| ended["status"] == "refused");

@@ -34,6 +34,10 @@ struct File {
     /// Answers that fail with 503 before the first good one.
     failures: u32,
     redirect: Option<String>,
+    /// More fields of each answer, each ending in CRLF.
+    fields: String,
+    /// Fields of a request whose values are told in the body, before the bytes.
+    echoes: Option<&'static str>,
 }
 
 pub struct Builder {
@@ -55,6 +59,8 @@ impl Builder {
             status: None,
             failures: 0,
             redirect: None,
+            fields: String::new(),
+            echoes: None,
         };
         self.files.insert(name.to_owned(), file);
         self.last = name.to_owned();
@@ -94,6 +100,16 @@ impl Builder {
     /// The first answers fail.
     pub fn fails_first(self, answers: u32) -> Self {
         self.change(|file| file.failures = answers)
+    }
+
+    /// Each answer has this field too.
+    pub fn says(self, name: &str, value: &str) -> Self {
+        self.change(|file| file.fields += &format!("{name}: {value}\r\n"))
+    }
+
+    /// The body is the value of a field of the request, and the answer varies by it.
+    pub fn echoes(self, name: &'static str) -> Self {
+        self.says("Vary", name).change(|file| (file.echoes, file.etag) = (Some(name), None))
     }
 
     pub fn redirects_to(self, target: &str) -> Self {
@@ -141,8 +157,18 @@ struct Shared {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     pub name: String,
+    pub method: String,
     pub from: u64,
     pub if_range: Option<String>,
+    /// All fields, names in small letters.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Asked {
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let found = self.fields.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
 }
 
 /// A running origin. It ends with the test.
@@ -209,6 +235,16 @@ impl Origin {
         file.etag = Some(format!("\"{name}-2\""));
     }
 
+    /// From now on each answer has this status and no body; `None` as before.
+    pub fn answers(&self, name: &str, status: Option<u16>) {
+        self.shared.files.lock().unwrap().get_mut(name).unwrap().status = status;
+    }
+
+    /// From now on connections are closed without an answer.
+    pub fn dies(&self) {
+        self.shared.open.store(false, Ordering::SeqCst);
+    }
+
     /// While held, no answer begins.
     pub fn hold(&self) -> std::sync::MutexGuard<'_, ()> {
         self.shared.hold.lock().unwrap()
@@ -221,6 +257,9 @@ impl Shared {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         let mut stream = stream;
         while let Some(request) = read_request(&mut reader) {
+            if !self.open.load(Ordering::SeqCst) {
+                return;
+            }
             if !self.answer(&request, &mut stream) {
                 let _ = stream.shutdown(std::net::Shutdown::Both);
                 return;
@@ -233,6 +272,8 @@ impl Shared {
         let name = request.path.trim_start_matches('/').to_owned();
         self.asked.lock().unwrap().push(Asked {
             name: name.clone(),
+            method: request.method.clone(),
+            fields: request.fields.clone(),
             from: request.range.as_ref().map_or(0, |range| range.start),
             if_range: request.if_range.clone(),
         });
@@ -240,15 +281,31 @@ impl Shared {
         let Some(file) = self.files.lock().unwrap().get(&name).cloned() else {
             return reply(stream, 404, "Content-Length: 0\r\n");
         };
+        let fields = &file.fields;
         if let Some(target) = &file.redirect {
-            return reply(stream, 302, &format!("Location: {target}\r\nContent-Length: 0\r\n"));
+            let fields = format!("{fields}Location: {target}\r\nContent-Length: 0\r\n");
+            return reply(stream, 302, &fields);
         }
         if file.failures > 0 {
             self.files.lock().unwrap().get_mut(&name).unwrap().failures -= 1;
             return reply(stream, 503, "Content-Length: 0\r\n");
         }
         if let Some(status) = file.status {
-            return reply(stream, status, "Content-Length: 0\r\n");
+            let body = format!("status {status}");
+            let fields = format!("{fields}Content-Length: {}\r\n", body.len());
+            let body = if request.method == "HEAD" { "" } else { &body };
+            return reply(stream, status, &fields) && stream.write_all(body.as_bytes()).is_ok();
+        }
+        if let Some(name) = file.echoes {
+            let found = request.fields.iter().find(|(known, _)| known == name);
+            let body = found.map_or("", |(_, value)| value.as_str());
+            let fields = format!("{fields}Content-Length: {}\r\n", body.len());
+            return reply(stream, 200, &fields) && stream.write_all(body.as_bytes()).is_ok();
+        }
+        let tags = request.fields.iter().filter(|(name, _)| name == "if-none-match");
+        if tags.map(|(_, tag)| tag).any(|tag| Some(tag) == file.etag.as_ref()) {
+            let etag = file.etag.as_deref().unwrap_or_default();
+            return reply(stream, 304, &format!("{fields}ETag: {etag}\r\n"));
         }
         self.serve(&name, &file, request, stream)
     }
@@ -262,7 +319,7 @@ impl Shared {
             return reply(stream, 416, &fields);
         }
         let part = range.clone().map_or(0..total, |range| range.start..range.end.min(total));
-        let mut fields = String::from("Content-Type: application/octet-stream\r\n");
+        let mut fields = format!("Content-Type: application/octet-stream\r\n{}", file.fields);
         if let Some(etag) = &file.etag {
             fields += &format!("ETag: {etag}\r\n");
         }
@@ -280,6 +337,9 @@ impl Shared {
         match file.length {
             true => fields += &format!("Content-Length: {}\r\n", part.end - part.start),
             false => fields += "Connection: close\r\n",
+        }
+        if request.method == "HEAD" {
+            return reply(stream, status, &fields);
         }
         let bodies = self.bodies.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_bodies.fetch_max(bodies, Ordering::SeqCst);
@@ -323,20 +383,24 @@ fn reply(stream: &mut TcpStream, status: u16, fields: &str) -> bool {
 }
 
 struct Request {
+    method: String,
     path: String,
     range: Option<Range<u64>>,
     if_range: Option<String>,
+    fields: Vec<(String, String)>,
 }
 
 fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
-    let path = line.split(' ').nth(1)?.to_owned();
-    let mut request = Request { path, range: None, if_range: None };
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
+    let mut request = Request { method, path, range: None, if_range: None, fields: Vec::new() };
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        request.fields.push((name.to_ascii_lowercase(), value.to_owned()));
         match name.to_ascii_lowercase().as_str() {
             "range" => {
                 let (first, last) = value.strip_prefix("bytes=")?.split_once('-')?;

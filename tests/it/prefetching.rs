@@ -30,7 +30,7 @@ fn album() -> Origin {
 fn is_a_hit(node: &Node, target: &str, body: &[u8]) {
     let answer = node.get(target).ok();
     assert!(answer.body == body, "other bytes");
-    assert_eq!(answer.field("cache-status"), Some("kithara; hit"));
+    assert!(answer.field("cache-status").unwrap().starts_with("kithara; hit"));
 }
 
 #[test]

@@ -396,7 +396,7 @@ fn of_asset(asset: &Asset, is_pinned: bool) -> Listed {
         readers: asset.leases.get(),
         born: said.born,
         expires: said.expires,
-        validator: asset.head().and_then(Head::validator),
+        validator: asset.head().validator(),
         ..of_name(asset.key.id)
     }
 }
@@ -409,7 +409,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        assets::{FillPermit, Key, Lease, Options},
+        assets::{FillPermit, Key, Lease, Options, freshness::Use},
         bufpool::{self, BufPool},
         storage::{CHUNK_BYTES, Disk, Sim, Volumes, turns::Turns},
     };
@@ -426,16 +426,20 @@ mod tests {
     }
 
     fn open(store: &AssetStore, number: u32) -> (Lease, Option<FillPermit>) {
-        block_on(store.open(&key(number))).unwrap()
+        let begin = || {
+            let mut head = Head::default();
+            head.fields.insert("etag", http::HeaderValue::from_static("\"v\""));
+            store.begin(&key(number), head, Use::Media)
+        };
+        let lease = block_on(store.find(&key(number))).unwrap().unwrap_or_else(begin);
+        let permit = store.permit(&lease);
+        (lease, permit)
     }
 
     /// Caches the objects of these numbers, whole.
     fn cache(store: &AssetStore, numbers: std::ops::Range<u32>) {
         for number in numbers {
             let (lease, _permit) = open(store, number);
-            let mut head = Head::default();
-            head.fields.insert("etag", http::HeaderValue::from_static("\"v\""));
-            lease.set_head(head);
             let resource = Rc::clone(&lease.resource);
             let mut turns = Turns::default();
             turns.spawn(async move {

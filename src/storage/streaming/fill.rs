@@ -108,6 +108,14 @@ impl StreamingResource {
         let partial = self.state.borrow().partial();
         partial.into_iter().for_each(|index| self.freeze(index));
         self.store_kept();
+        self.settled().await;
+    }
+
+    /// Waits until what is on its way to the disk is there, or was not taken.
+    ///
+    /// # Cancellation
+    /// The writes go on.
+    pub async fn settled(&self) {
         self.fills.until(|| (), || (self.state.borrow().writes_in_flight == 0).then_some(())).await
     }
 
