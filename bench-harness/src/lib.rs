@@ -41,7 +41,8 @@ impl Scratch {
     /// # Panics
     /// When it cannot be made.
     pub fn new(name: &str) -> Self {
-        let below = binary().parent().expect("a binary lies in a directory").to_owned();
+        let here = std::env::current_exe().expect("this program has a path");
+        let below = here.parent().expect("a program lies in a directory");
         let dir = below.join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&dir).expect("the target directory can be written");
         Self(dir)

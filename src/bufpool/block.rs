@@ -12,7 +12,7 @@ use std::{
     ptr::NonNull,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering, fence},
+        atomic::{AtomicU64, AtomicUsize, Ordering, fence},
     },
 };
 
@@ -32,6 +32,7 @@ const IDLE: usize = SPARE | 1;
 pub(super) struct Slot {
     /// How many there are, and [`SPARE`].
     references: AtomicUsize,
+    number: u64,
     class: Class,
     memory: NonNull<u8>,
 }
@@ -42,17 +43,25 @@ unsafe impl Send for Slot {}
 // SAFETY: as above; the only shared mutable part is the atomic count.
 unsafe impl Sync for Slot {}
 
+/// Pieces of memory that this process has allocated so far.
+static ALLOCATED: AtomicU64 = AtomicU64::new(0);
+
 impl Slot {
     pub(super) fn allocate(class: Class) -> Box<Slot> {
         let layout = Self::layout(class);
         // SAFETY: the layout has a size above zero.
         let memory = unsafe { alloc_zeroed(layout) };
         let memory = NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout));
-        Box::new(Slot { references: AtomicUsize::new(0), class, memory })
+        let number = ALLOCATED.fetch_add(1, Ordering::Relaxed);
+        Box::new(Slot { references: AtomicUsize::new(0), number, class, memory })
     }
 
     pub(super) fn class(&self) -> Class {
         self.class
+    }
+
+    fn memory(&self) -> Memory {
+        Memory { number: self.number, start: self.memory, class: self.class }
     }
 
     fn layout(class: Class) -> Layout {
@@ -66,6 +75,17 @@ impl Drop for Slot {
         // SAFETY: allocated in `allocate` with this very layout, and freed nowhere else.
         unsafe { dealloc(self.memory.as_ptr(), Self::layout(self.class)) }
     }
+}
+
+/// The piece of memory that a block lies in, for who tells the kernel of it beforehand.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// No two pieces that the process ever allocated have the same, wherever they lie.
+    pub number: u64,
+    /// Its first byte.
+    pub start: NonNull<u8>,
+    /// How large it is.
+    pub class: Class,
 }
 
 /// A block with one owner, who may write it.
@@ -93,6 +113,11 @@ impl BlockMut {
         slot.references.store(1, Ordering::Relaxed);
         let slot = NonNull::from(Box::leak(slot));
         Block { slot, home: Arc::clone(&self.home), start: 0, end: length as u32 }
+    }
+
+    /// The memory it lies in.
+    pub fn memory(&self) -> Memory {
+        self.slot().memory()
     }
 
     fn slot(&self) -> &Slot {
@@ -169,6 +194,11 @@ impl Block {
     /// What the pool counts for it: the whole of its class.
     pub fn loan_bytes(&self) -> usize {
         self.slot().class.bytes()
+    }
+
+    /// The memory it lies in, perhaps beside others.
+    pub fn memory(&self) -> Memory {
+        self.slot().memory()
     }
 
     fn slot(&self) -> &Slot {

@@ -17,6 +17,6 @@ mod block;
 mod line;
 mod pool;
 
-pub use block::{Block, BlockMut, Spare};
+pub use block::{Block, BlockMut, Memory, Spare};
 pub use line::Turn;
 pub use pool::{BufPool, Charge, Class, Exhausted, Options, Stats};

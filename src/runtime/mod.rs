@@ -31,6 +31,7 @@ mod clock;
 mod doorbell;
 mod error;
 pub mod event;
+mod eventfd;
 mod executor;
 mod heap;
 mod lent;
@@ -52,6 +53,7 @@ pub use clock::{
 };
 pub use doorbell::{Doorbell, Ringer, doorbell};
 pub use error::Error;
+pub use eventfd::EventFd;
 pub use executor::{Options, ShardId, locked_bytes, probe, run};
 pub use heap::give_back_heap;
 pub use lent::lend;

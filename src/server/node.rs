@@ -36,7 +36,9 @@ use crate::{
         mailbox::Mesh,
         signals::{Signal, Signals},
     },
-    shard::{Cut, Gate, MAILBOX, Mail, Pass, Reason, Route, Shard, reclaim, returns, upkeep},
+    shard::{
+        Cut, Gate, MAILBOX, Mail, Pass, Reason, Route, Shard, ShardDisk, reclaim, returns, upkeep,
+    },
     storage::{self, Directory, Format, Volumes},
 };
 
@@ -215,7 +217,8 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
     let mailbox = start.mesh.join(id).await;
     let pool = pool(options);
     let _returning = returns(&pool)?;
-    let volumes = volumes(&start, id, &pool).await?;
+    let disk = start.format.map(|_| ShardDisk::by_copy());
+    let volumes = volumes(&start, id, disk.as_ref(), &pool).await?;
     let route = Route { volumes: volumes.count(), shards: options.runtime.shards as u16 };
     let store = Rc::new(AssetStore::new(options.assets, volumes));
     let at_end = Event::new();
@@ -269,6 +272,9 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
     if let Ok(Err(error)) = upkeep.await {
         tracing::warn!(%error, "the cache cannot be made durable");
     }
+    if let Some(disk) = disk {
+        disk.end().await;
+    }
     Ok(())
 }
 
@@ -299,15 +305,20 @@ fn pool(options: &Options) -> BufPool {
     BufPool::new(bufpool::Options { budget_bytes })
 }
 
-async fn volumes(start: &Start, id: ShardId, pool: &BufPool) -> Result<Volumes, Error> {
+async fn volumes(
+    start: &Start,
+    id: ShardId,
+    disk: Option<&ShardDisk>,
+    pool: &BufPool,
+) -> Result<Volumes, Error> {
     let options = &start.options;
     let shards = options.runtime.shards as u16;
-    let Some(format) = start.format else {
+    let (Some(format), Some(disk)) = (start.format, disk) else {
         return Ok(Volumes::off(u32::from(shards), shards, pool.clone()));
     };
     let (dir, size_bytes) = (options.cache_dir.clone(), options.cache_bytes);
     let storage = storage::Options { dir, format, size_bytes, shard: id.0, shards };
-    Ok(Volumes::open(&storage, pool.clone()).await?)
+    Ok(Volumes::open(&storage, disk.device(), pool.clone()).await?)
 }
 
 impl Options {

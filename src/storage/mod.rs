@@ -9,7 +9,7 @@
 //! Volume             one data file: its blocks of 16 KiB, and when its journal is written
 //!   catalog(P)       what lies in it: objects, chunks, pins     allocator(P): which blocks are free
 //!   journal          the catalog, durably: pages(P) of records, two files in turn
-//! Disk               positions and bytes: Dma (direct I/O on io_uring) or Sim (tests)
+//! Disk               positions and bytes: Ring (direct I/O in place), Dma (by glommio) or Sim (tests)
 //! format(P)          how all of this looks on disk
 //! ```
 //!
@@ -52,7 +52,7 @@
 //! The blocks of a chunk that was written anew are given to others only when the record of that is
 //! written; those of a dropped object at once, since nothing of them is missed.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod allocator;
 mod atomic;
@@ -63,6 +63,7 @@ mod chunk_map;
 #[cfg(test)]
 mod crash_tests;
 mod demands;
+mod direct;
 mod directory;
 mod disk;
 mod dma;
@@ -74,6 +75,7 @@ pub mod policy;
 #[cfg(test)]
 pub(crate) mod random;
 mod range_set;
+mod ring;
 mod sim;
 mod stats;
 mod streaming;
@@ -97,11 +99,12 @@ pub use atomic::AtomicResource;
 pub use checksum::{Identity, checksum};
 pub use demands::Demand;
 pub use directory::Directory;
-pub use disk::{Data, Disk};
+pub use disk::{Data, Device, Disk};
 pub use dma::Dma;
 pub use error::{Error, Failure};
 pub use format::{Format, SNAPSHOT_BYTES};
 pub use range_set::RangeSet;
+pub use ring::{Ring, RingFile, Support};
 pub use sim::{Crash, Sim};
 pub use stats::{Stats, TierStats};
 pub use streaming::{DemandGuard, KEEP_BYTES, Said, StreamingResource, WRITES_IN_FLIGHT, Wait};
@@ -155,6 +158,33 @@ impl fmt::Display for Generation {
 
 #[cfg(test)]
 mod tests {
+    use super::Ring;
+    use crate::{
+        bufpool::{self, Block, BufPool, Class},
+        runtime::EventFd,
+    };
+
+    /// A ring that a task of this shard runs, with as much locked memory as is asked for.
+    pub(super) fn ring(registered_bytes: u64) -> Ring {
+        let bell = EventFd::new().unwrap();
+        let ring = Ring::new(&bell, registered_bytes).unwrap();
+        let running = ring.clone();
+        let run = async move { running.run(async || bell.rung().await).await };
+        glommio::spawn_local(run).detach();
+        ring
+    }
+
+    pub(super) fn pool(budget_bytes: usize) -> BufPool {
+        BufPool::new(bufpool::Options { budget_bytes })
+    }
+
+    /// A whole block of the same byte.
+    pub(super) fn block(pool: &BufPool, class: Class, byte: u8) -> Block {
+        let mut block = pool.take(class).unwrap();
+        block.fill(byte);
+        block.freeze(class.bytes())
+    }
+
     /// A new directory on a file system that has direct I/O; `None`, loudly, where there is none.
     pub(super) fn directory_on_disk() -> Option<tempfile::TempDir> {
         let target = std::env::var("CARGO_TARGET_DIR")

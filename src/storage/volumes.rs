@@ -6,7 +6,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     fs, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -14,9 +14,9 @@ use std::{
 use futures_lite::future;
 
 use super::{
-    CHUNK_BYTES, Dma, Error, Generation, ObjectId, Sim, Stats,
+    CHUNK_BYTES, Error, Generation, ObjectId, Sim, Stats,
     directory::VolumeFiles,
-    disk::Disk,
+    disk::{Device, Disk},
     format::{Format, SUPERBLOCK_BYTES},
     journal::{Files, Journal, Name},
     stats::Counters,
@@ -98,18 +98,18 @@ impl Volumes {
     /// # Errors
     /// [`Error::Directory`] with what to do. Too little room on the file system is no error here: it
     /// shows when bytes are written.
-    pub async fn open(options: &Options, pool: BufPool) -> Result<Self, Error> {
+    pub async fn open(options: &Options, device: &Device, pool: BufPool) -> Result<Self, Error> {
         let Options { dir, format, size_bytes, shard, shards } = options;
         let mut new = Inner::empty(format.volumes, *shards, pool);
         new.format = Some(*format);
         let own = (u32::from(*shard)..format.volumes).step_by(usize::from(*shards));
         if *shard == 0 || own.len() > 0 {
-            Dma::probe(dir).await?;
+            device.probe(dir, &new.pool).await?;
         }
         let share = Share::of(*size_bytes, format.volumes);
         for number in own {
             let name = Name { uuid: format.uuid, volume: number };
-            let disks = Disks::open(&VolumeFiles::of(dir, number), share).await?;
+            let disks = Disks::open(device, &VolumeFiles::of(dir, number), share).await?;
             new.add(name, disks, share).await.map_err(|error| {
                 let path = VolumeFiles::of(dir, number).superblock;
                 let problem = format!("{error}; use the version that wrote it, or another --cache");
@@ -387,18 +387,18 @@ pub(super) struct Disks {
 }
 
 impl Disks {
-    async fn open(files: &VolumeFiles, share: Share) -> Result<Self, Error> {
+    async fn open(device: &Device, files: &VolumeFiles, share: Share) -> Result<Self, Error> {
         let dir = files.data.parent().expect("a file in a directory");
         fs::create_dir_all(dir).map_err(|error| {
             let problem = format!("cannot be created: {error}");
             Error::Directory { path: dir.to_owned(), problem }
         })?;
         let [first, second] = &files.journals;
-        let (data, grown_bytes) = open(&files.data, share.data_bytes).await?;
+        let (data, grown_bytes) = device.open(&files.data, share.data_bytes).await?;
         // What a larger cache wrote there is read first and cut later, by the next compactions.
-        let (superblock, _) = open(&files.superblock, u64::MAX).await?;
-        let (first, first_length) = open(first, u64::MAX).await?;
-        let (second, second_length) = open(second, u64::MAX).await?;
+        let (superblock, _) = device.open(&files.superblock, u64::MAX).await?;
+        let (first, first_length) = device.open(first, u64::MAX).await?;
+        let (second, second_length) = device.open(second, u64::MAX).await?;
         let (journals, lengths) = ([first, second], [first_length, second_length]);
         Ok(Self { data, grown_bytes, journal: Files { superblock, journals, lengths } })
     }
@@ -408,11 +408,6 @@ impl Disks {
         let journal = Files { superblock: sim(), journals: [sim(), sim()], lengths: [0, 0] };
         Self { data: sim(), grown_bytes: 0, journal }
     }
-}
-
-async fn open(path: &Path, most_bytes: u64) -> Result<(Disk, u64), Error> {
-    let (disk, length) = Dma::open(path, most_bytes).await?;
-    Ok((Disk::Dma(disk), length))
 }
 
 #[cfg(test)]
@@ -511,7 +506,7 @@ mod tests {
     async fn serve_own(options: Options) {
         let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
         let before = open_files(&options.dir);
-        let volumes = Volumes::open(&options, pool.clone()).await.unwrap();
+        let volumes = Volumes::open(&options, &Device::Dma, pool.clone()).await.unwrap();
         let is_own = |number: &u32| volumes.owner(VolumeIndex(*number)) == options.shard;
         let own: Vec<_> = (0..4).filter(is_own).collect();
         let after = open_files(&options.dir);
@@ -548,7 +543,7 @@ mod tests {
                 shards: 1,
             };
             let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
-            let volumes = Volumes::open(&options, pool).await.unwrap();
+            let volumes = Volumes::open(&options, &Device::Dma, pool).await.unwrap();
             let resource = fill_and_read_back(&volumes, ObjectId(3)).await;
             // What is in memory would be right all the same.
             volumes.limit_tier(0);

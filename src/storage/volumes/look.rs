@@ -6,7 +6,7 @@ use super::{Disks, Inner, JOURNAL_BYTES, Share, VolumeIndex, Volumes};
 use crate::{
     bufpool::{Block, BufPool},
     storage::{
-        CHUNK_BYTES, Dma, Error, Format, ObjectId,
+        CHUNK_BYTES, Device, Error, Format, ObjectId,
         directory::VolumeFiles,
         format::{Filled, HEAD_CHUNK},
         journal::Name,
@@ -52,7 +52,7 @@ impl Volumes {
     ) -> Result<Self, Error> {
         let mut new = Inner::empty(format.volumes, 1, pool);
         new.format = Some(format);
-        Dma::probe(dir).await?;
+        Device::Dma.probe(dir, &new.pool).await?;
         for volume in 0..format.volumes {
             let files = VolumeFiles::of(dir, volume);
             // A first start that was cut short may have left no more than the directory.
@@ -60,7 +60,7 @@ impl Volumes {
                 continue;
             }
             let share = Share::of_files(&files);
-            let disks = Disks::open(&files, share).await?;
+            let disks = Disks::open(&Device::Dma, &files, share).await?;
             let name = Name { uuid: format.uuid, volume };
             new.add(name, disks, share).await.map_err(|error| {
                 let problem = format!("{error}; use the version that wrote it, or another --cache");

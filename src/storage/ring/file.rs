@@ -1,0 +1,132 @@
+//! One file on the shard's ring.
+
+use std::{
+    cell::Cell,
+    fs::{self, File},
+    io,
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    path::Path,
+    rc::Rc,
+};
+
+use rustix::fs::OFlags;
+
+use super::{
+    Ring,
+    operation::{Action, Operation},
+};
+use crate::{
+    bufpool::{Block, BufPool, Class, Exhausted},
+    storage::{
+        Error,
+        direct::{
+            PROBE, Temporary, cannot_write, create, is_direct, is_in_memory, not_direct, whole,
+        },
+        disk::{ALIGNMENT, Data},
+        waiters::Waiters,
+    },
+};
+
+/// A file opened once for direct I/O. A clone is another handle to it, on the same shard.
+#[derive(Clone)]
+pub struct RingFile {
+    ring: Ring,
+    file: Rc<File>,
+}
+
+pub(super) fn open(ring: &Ring, path: &Path, capacity: u64) -> Result<(RingFile, u64), Error> {
+    let problem = |problem: String| Error::Directory { path: path.to_owned(), problem };
+    let length = create(path, capacity).map_err(|error| problem(cannot_write(&error)))?;
+    let mut options = fs::OpenOptions::new();
+    let options = options.read(true).write(true).custom_flags(OFlags::DIRECT.bits() as i32);
+    let file = options.open(path).map_err(|error| problem(not_direct(&error.to_string())))?;
+    let means_it = is_direct(file.as_raw_fd()).and_then(|it| Ok(it && !is_in_memory(&file)?));
+    if !means_it.map_err(|error| problem(error.to_string()))? {
+        return Err(problem(not_direct("the flag was dropped, as tmpfs does")));
+    }
+    Ok((RingFile { ring: ring.clone(), file: Rc::new(file) }, length))
+}
+
+pub(super) async fn probe(ring: &Ring, dir: &Path, pool: &BufPool) -> Result<(), Error> {
+    let problem = |problem: String| Error::Directory { path: dir.to_owned(), problem };
+    let temporary = Temporary::create(dir).map_err(|error| problem(cannot_write(&error)))?;
+    let opened = open(ring, temporary.path(), ALIGNMENT).map_err(|error| match error {
+        Error::Directory { problem: text, .. } => problem(text),
+        other => other,
+    });
+    let read = opened?.0.read(0, PROBE.len(), pool).await.map_err(|error| match error {
+        Error::Io(error) => problem(not_direct(&error.to_string())),
+        other => other,
+    });
+    match read?[..] == PROBE {
+        true => Ok(()),
+        false => Err(problem(not_direct("a file came back with other bytes"))),
+    }
+}
+
+/// How an operation ended that a future waits for.
+type Landing = Rc<(Cell<Option<(Action, io::Result<usize>)>>, Waiters<()>)>;
+
+impl RingFile {
+    pub(in crate::storage) async fn read(
+        &self,
+        position: u64,
+        length: usize,
+        pool: &BufPool,
+    ) -> Result<Block, Error> {
+        let into = pool.take(Class::holding(length))?;
+        let landing = Landing::default();
+        self.ring.begin(self.landing(Action::Read { into, position, length }, &landing))?;
+        let (action, read) = landed(&landing).await;
+        match (action, read?) {
+            (Action::Read { into, .. }, read) if read == length => Ok(into.freeze(length)),
+            _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        }
+    }
+
+    pub(in crate::storage) fn write(
+        &self,
+        position: u64,
+        data: Data,
+        pool: &BufPool,
+        done: impl FnOnce(io::Result<()>) + 'static,
+    ) -> Result<(), Exhausted> {
+        let length = data.len();
+        let action = match data {
+            Data::Bytes(from) => Action::Write { from, position },
+            Data::Zeros(length) => Action::Zeros { zeros: zeros(length, pool)?, position, length },
+        };
+        let ended = Box::new(move |_: Action, written: io::Result<usize>| {
+            done(written.and_then(|written| whole(written, length)));
+        });
+        self.ring.begin(Operation { file: Rc::clone(&self.file), action, ended })
+    }
+
+    pub(in crate::storage) async fn sync(&self) -> io::Result<()> {
+        let landing = Landing::default();
+        // No more of these than there are files, and no memory: beyond the bound of the others.
+        self.ring.begin_anyway(self.landing(Action::Sync, &landing));
+        landed(&landing).await.1.map(drop)
+    }
+
+    fn landing(&self, action: Action, landing: &Landing) -> Operation {
+        let landing = Rc::clone(landing);
+        let ended = Box::new(move |action: Action, outcome: io::Result<usize>| {
+            landing.0.set(Some((action, outcome)));
+            landing.1.wake(|()| true);
+        });
+        Operation { file: Rc::clone(&self.file), action, ended }
+    }
+}
+
+async fn landed(landing: &Landing) -> (Action, io::Result<usize>) {
+    landing.1.until(|| (), || landing.0.take()).await
+}
+
+/// A block of zeros, as large as `length` or to be written several times.
+fn zeros(length: usize, pool: &BufPool) -> Result<Block, Exhausted> {
+    let mut block = pool.take(Class::holding(length))?;
+    let length = length.min(block.len());
+    block[..length].fill(0);
+    Ok(block.freeze(length))
+}

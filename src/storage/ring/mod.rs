@@ -1,0 +1,347 @@
+//! A ring of the shard's own, which reads and writes the blocks of its pool in place.
+//!
+//! glommio's calls take and return only buffers of glommio's, so each read and each write by
+//! [`Dma`](super::Dma) is one copy more. This ring belongs to storage: an operation names the memory of
+//! a pool block itself, which is aligned as direct I/O wants it.
+//!
+//! ```text
+//! read, write, sync -> queue (user space) -> flight (the kernel) -> eventfd -> who waited
+//!                        at most OPERATIONS    at most IN_FLIGHT
+//! ```
+//!
+//! One task of the shard, [`Ring::run`], carries operations over and brings back how they ended. It
+//! is woken by who adds to the queue and by an eventfd that the kernel rings at each completion: storage
+//! knows no executor, so who runs the task says how one waits for that. What comes in one round of the
+//! executor goes to the kernel in one call, which lets the kernel join neighbours to one request.
+//!
+//! The kernel is told of the hottest blocks beforehand where memory may be locked (`registered`), which
+//! saves it from looking up and holding their pages each time.
+//!
+//! A node does not open its files on it yet. Whether it is better than glommio's ring and a copy is what
+//! `cargo bench --bench storage` measures, and no figure of it exists so far.
+//!
+//! # Cancellation
+//!
+//! An operation owns its memory until the kernel is done with it, so dropping a future loses interest
+//! and nothing else: the block comes home when the disk has written to it.
+
+mod file;
+#[allow(unsafe_code)] // The kernel gets addresses; see there.
+mod flight;
+mod operation;
+mod registered;
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io,
+    os::fd::AsFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    rc::Rc,
+};
+
+pub use file::RingFile;
+use flight::Flight;
+pub use flight::Support;
+use futures_lite::future;
+use operation::Operation;
+
+use super::{Error, waiters::Waiters};
+use crate::bufpool::{BufPool, Exhausted};
+
+/// The most operations that have begun and not ended. Each holds a block, so the pool's budget bounds
+/// them too; beyond this the disk is so far behind that more would only wait.
+const OPERATIONS: usize = 4096;
+
+/// The ring of a shard. A clone is another handle to it, on the same shard.
+#[derive(Clone)]
+pub struct Ring {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    queue: RefCell<VecDeque<Operation>>,
+    flight: RefCell<Flight>,
+    /// The task that runs the ring, while there is nothing to carry over.
+    idle: Waiters<()>,
+    /// Those who wait until nothing is under way.
+    ending: Waiters<()>,
+}
+
+impl Ring {
+    /// A ring that rings `bell`, an eventfd, when something has ended. It keeps at most
+    /// `registered_bytes` of the pool's memory locked.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new(bell: impl AsFd, registered_bytes: u64) -> io::Result<Self> {
+        let flight = RefCell::new(Flight::new(bell.as_fd(), registered_bytes)?);
+        let (queue, idle, ending) = Default::default();
+        Ok(Self { inner: Rc::new(Inner { queue, flight, idle, ending }) })
+    }
+
+    /// What the kernel gives to such a ring.
+    ///
+    /// # Errors
+    /// The kernel's: there is no ring at all.
+    pub fn support() -> io::Result<Support> {
+        Flight::support()
+    }
+
+    /// Carries operations to the kernel and back, for as long as it is polled. `rung` resolves when the
+    /// bell was rung since it resolved last; it is never dropped half-way but with all of this.
+    ///
+    /// # Errors
+    /// Those of `rung`. Nothing that is under way ends any more.
+    ///
+    /// # Cancellation
+    /// What is under way is seen to end only if somebody runs the ring again.
+    pub async fn run(&self, mut rung: impl AsyncFnMut() -> io::Result<()>) -> io::Result<()> {
+        let back = async {
+            loop {
+                self.inner.bring_back();
+                if let Err(error) = rung().await {
+                    break Err(error);
+                }
+            }
+        };
+        // Polled after `back`, so what that made room for goes at once.
+        let over = async {
+            loop {
+                self.inner.idle.until(|| (), || self.inner.can_carry().then_some(())).await;
+                self.inner.carry_over();
+                if self.inner.is_refused() {
+                    // The kernel is short of memory: another round of the executor, another try.
+                    future::yield_now().await;
+                }
+            }
+        };
+        future::or(back, over).await
+    }
+
+    /// Resolves when nothing is under way any more. Somebody has to run the ring.
+    pub async fn ended(&self) {
+        self.inner.ending.until(|| (), || (self.inner.under_way() == 0).then_some(())).await;
+    }
+
+    /// How many pieces of the pool's memory the kernel knows.
+    pub fn registered(&self) -> usize {
+        self.inner.flight.borrow().registered()
+    }
+
+    /// Writes a small file in `dir`, reads it back by direct I/O and removes it.
+    ///
+    /// # Errors
+    /// [`Error::Directory`] where `dir` cannot be written or direct I/O does not work there.
+    pub(super) async fn probe(&self, dir: &Path, pool: &BufPool) -> Result<(), Error> {
+        file::probe(self, dir, pool).await
+    }
+
+    /// Opens or creates the file at `path` and says how long it is, in bytes. It is cut to `capacity`
+    /// bytes where it is longer. From then on the caller owns its length.
+    ///
+    /// # Errors
+    /// [`Error::Directory`] where the file cannot be opened, or not for direct I/O.
+    pub fn open(&self, path: &Path, capacity: u64) -> Result<(RingFile, u64), Error> {
+        file::open(self, path, capacity)
+    }
+
+    /// Takes an operation over.
+    ///
+    /// # Errors
+    /// [`Exhausted`] where too many are under way; nothing has begun.
+    fn begin(&self, operation: Operation) -> Result<(), Exhausted> {
+        if self.inner.under_way() >= OPERATIONS {
+            return Err(Exhausted);
+        }
+        self.begin_anyway(operation);
+        Ok(())
+    }
+
+    fn begin_anyway(&self, operation: Operation) {
+        self.inner.queue.borrow_mut().push_back(operation);
+        self.inner.idle.wake(|()| true);
+    }
+}
+
+impl Inner {
+    fn under_way(&self) -> usize {
+        self.queue.borrow().len() + self.flight.borrow().len()
+    }
+
+    /// Whether something waits that the kernel can take.
+    fn can_carry(&self) -> bool {
+        let flight = self.flight.borrow();
+        flight.is_refused() || (!self.queue.borrow().is_empty() && flight.has_room())
+    }
+
+    fn is_refused(&self) -> bool {
+        self.flight.borrow().is_refused()
+    }
+
+    fn carry_over(&self) {
+        let (mut queue, mut flight) = (self.queue.borrow_mut(), self.flight.borrow_mut());
+        while flight.has_room() {
+            let Some(operation) = queue.pop_front() else { break };
+            flight.push(operation);
+        }
+        flight.submit();
+    }
+
+    /// Tells those who waited for what has ended. They may begin others: nothing is borrowed then.
+    fn bring_back(&self) {
+        while let Some((operation, outcome)) = self.reap() {
+            let Operation { action, ended, .. } = operation;
+            // A panic of who is told was logged by its hook, and is not to end the others' operations.
+            let _ = catch_unwind(AssertUnwindSafe(|| ended(action, outcome)));
+        }
+        if self.under_way() == 0 {
+            self.ending.wake(|()| true);
+        }
+    }
+
+    fn reap(&self) -> Option<(Operation, io::Result<usize>)> {
+        self.flight.borrow_mut().reap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::Cell,
+        future::{Future, pending},
+        pin::pin,
+        task::{Context, Waker},
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+    use crate::{
+        bufpool::Class,
+        storage::{
+            Data,
+            dma::tests::on_shard,
+            tests::{block, directory_on_disk, pool, ring},
+        },
+    };
+
+    const LARGE: usize = 64 << 10;
+
+    fn nobody() -> std::os::fd::OwnedFd {
+        rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap()
+    }
+
+    fn poll_once(future: impl Future) {
+        let _ = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    #[test]
+    fn a_sleeping_shard_is_woken_by_each_end() {
+        let Some(dir) = directory_on_disk() else { return };
+        on_shard(async {
+            let (ring, pool) = (ring(1 << 20), pool(1 << 20));
+            let (file, _) = ring.open(&dir.path().join("data"), 1 << 20).unwrap();
+            file.write(0, Data::Zeros(LARGE), &pool, |_| ()).unwrap();
+            ring.ended().await;
+            let began = Instant::now();
+            for _ in 0..500 {
+                file.read(0, 4 << 10, &pool).await.unwrap();
+            }
+            // One that nothing woke would sleep for ever.
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        });
+    }
+
+    /// What the pool freed and allocated anew may lie where the kernel knew other memory.
+    #[test]
+    fn the_kernel_never_takes_one_piece_of_memory_for_another() {
+        let Some(dir) = directory_on_disk() else { return };
+        on_shard(async {
+            let (ring, pool) = (ring(3 * LARGE as u64), pool(256 << 10));
+            let (file, _) = ring.open(&dir.path().join("data"), 1 << 20).unwrap();
+            for round in 0..40_u8 {
+                let written: Vec<_> =
+                    (0..2).map(|at| block(&pool, Class::Large, round ^ at)).collect();
+                for (at, bytes) in (0..).zip(&written) {
+                    let data = Data::Bytes(bytes.clone());
+                    file.write(at * LARGE as u64, data, &pool, |done| done.unwrap()).unwrap();
+                }
+                ring.ended().await;
+                for at in 0..2 {
+                    let read = file.read(at * LARGE as u64, LARGE, &pool).await.unwrap();
+                    assert!(read.iter().all(|byte| *byte == round ^ at as u8), "round {round}");
+                }
+                drop(written);
+                // All large blocks go back to the allocator, which may give their memory out again.
+                let small: Vec<_> = (0..64).map(|_| block(&pool, Class::Small, 0xEE)).collect();
+                drop(small);
+            }
+            assert!((1..=3).contains(&ring.registered()), "{}", ring.registered());
+        });
+    }
+
+    #[test]
+    fn more_than_can_be_under_way_is_refused_and_goes_later() {
+        let Some(dir) = directory_on_disk() else { return };
+        on_shard(async {
+            let pool = pool(1 << 20);
+            let bell = nobody();
+            let ring = Ring::new(&bell, 0).unwrap();
+            let (file, _) = ring.open(&dir.path().join("data"), 1 << 20).unwrap();
+            let (bytes, ended) = (block(&pool, Class::Small, 1), Rc::new(Cell::new(0)));
+            let write = || {
+                let ended = Rc::clone(&ended);
+                let done = move |outcome: io::Result<()>| {
+                    outcome.unwrap();
+                    ended.set(ended.get() + 1);
+                };
+                file.write(0, Data::Bytes(bytes.clone()), &pool, done)
+            };
+            (0..OPERATIONS).for_each(|_| write().unwrap());
+            assert_eq!(write(), Err(Exhausted));
+            let refused = file.read(0, 4 << 10, &pool).await;
+            assert!(matches!(refused, Err(Error::Exhausted(_))), "{refused:?}");
+            assert_eq!(ended.get(), 0);
+        });
+    }
+
+    #[test]
+    fn what_is_in_flight_when_a_ring_is_dropped_ends_before_its_memory_goes() {
+        let Some(dir) = directory_on_disk() else { return };
+        let pool = pool(4 << 20);
+        let path = dir.path().join("data");
+        std::fs::write(&path, vec![5; 1 << 20]).unwrap();
+        let bell = nobody();
+        let ring = Ring::new(&bell, 1 << 20).unwrap();
+        let (file, _) = ring.open(&path, 1 << 20).unwrap();
+        let mut reads: Vec<_> = (0..32).map(|_| Box::pin(file.read(0, LARGE, &pool))).collect();
+        reads.iter_mut().for_each(|read| poll_once(read.as_mut()));
+        poll_once(ring.run(pending));
+        assert_eq!(ring.inner.under_way(), 32);
+        drop(reads);
+        assert_eq!(pool.stats().used_bytes, 32 * LARGE, "the kernel still writes there");
+        drop((ring, file));
+        assert_eq!(pool.stats().used_bytes, 0);
+    }
+
+    #[test]
+    fn a_panic_of_one_who_is_told_ends_nobody_elses_operation() {
+        let Some(dir) = directory_on_disk() else { return };
+        on_shard(async {
+            let (ring, pool) = (ring(0), pool(1 << 20));
+            let (file, _) = ring.open(&dir.path().join("data"), 1 << 20).unwrap();
+            file.write(0, Data::Zeros(LARGE), &pool, |_| panic!("on purpose")).unwrap();
+            file.write(0, Data::Zeros(LARGE), &pool, |_| ()).unwrap();
+            file.sync().await.unwrap();
+            ring.ended().await;
+            assert_eq!(file.read(0, LARGE, &pool).await.unwrap()[0], 0);
+        });
+    }
+
+    #[test]
+    fn this_machine_gives_a_ring() {
+        let support = Ring::support().unwrap();
+        assert!(support.missing.is_empty(), "{support:?}");
+    }
+}
