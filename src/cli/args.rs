@@ -10,6 +10,7 @@ use super::{cache::CacheArgs, failure::Failure};
 use crate::{
     config::{self, Flag, Merged, Size},
     pcm::timeline::{self, Seconds},
+    prefetch::Variants,
 };
 
 const ENVIRONMENT: &str = "\
@@ -43,6 +44,11 @@ Examples:
   kithara pcm song.flac -o song.wav --rate 48000
   kithara pcm music:album/song.mp3 -o - --format s16le | aplay -f cd";
 
+const PREFETCH_EXAMPLES: &str = "\
+Examples:
+  kithara prefetch --node http://127.0.0.1:7711 music:album/song.mp3 music:lists/top.m3u
+  kithara prefetch --cache DIR --origin music=https://cdn.example.com/audio/ music:song.flac";
+
 /// An audio edge node: original bytes from a segment cache, exact PCM over HTTP.
 #[derive(Debug, Parser)]
 #[command(name = "kithara", version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{ENVIRONMENT}"))]
@@ -64,6 +70,8 @@ pub enum Command {
     Probe(ProbeArgs),
     /// Looks at a cache and tends it, a closed one or a running node's.
     Cache(CacheArgs),
+    /// Brings sources into a cache, with a progress bar on a terminal.
+    Prefetch(PrefetchArgs),
     /// Prints the merged configuration and where each value came from.
     Config(ConfigArgs),
     /// Checks this machine: kernel, io_uring, limits, disk, ports; each with its remedy.
@@ -114,6 +122,36 @@ pub struct PcmArgs {
     /// What it shares with other commands.
     #[command(flatten)]
     pub sources: SourceArgs,
+}
+
+/// What `prefetch` is told.
+#[derive(Debug, Args)]
+#[command(after_help = PREFETCH_EXAMPLES)]
+pub struct PrefetchArgs {
+    /// NAME:path or an http(s) URL; one that ends in .m3u or .m3u8 lists others, one in a line.
+    #[arg(value_name = "SRC", required = true)]
+    pub sources: Vec<String>,
+    /// A running node's admin listener, whose cache is filled; without it the directory's is.
+    #[arg(long, value_name = "URL")]
+    pub node: Option<Url>,
+    /// Which variants of a presentation: all, auto, or a number from 0.
+    #[arg(long, value_name = "all|auto|N", default_value = "auto")]
+    pub variants: Variants,
+    /// Decodes each once when it is there, and says what does not decode.
+    #[arg(long)]
+    pub decode: bool,
+    /// 0 to 9, of which 9 goes first [default: 5].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=9))]
+    pub priority: Option<u8>,
+    /// The cache's directory [env: KITHARA_CACHE__DIR] [default: kithara-cache].
+    #[arg(long, value_name = "DIR", conflicts_with = "node")]
+    pub cache: Option<String>,
+    /// What the cache may take of the disk [env: KITHARA_CACHE__SIZE] [default: 10GiB].
+    #[arg(long, value_name = "SIZE", conflicts_with = "node")]
+    pub cache_size: Option<Size>,
+    /// What it shares with other commands.
+    #[command(flatten)]
+    pub sources_args: SourceArgs,
 }
 
 /// What `probe` is told.
@@ -231,6 +269,20 @@ impl NodeArgs {
     }
 }
 
+impl PrefetchArgs {
+    /// The configuration these flags complete.
+    ///
+    /// # Errors
+    /// A bad configuration, with its place.
+    pub fn load(&self) -> Result<Merged, Failure> {
+        let dir = self.cache.clone().map(|dir| flag("--cache", "cache.dir", dir));
+        let size = self.cache_size.as_ref().map(ToString::to_string);
+        let size = size.map(|size| flag("--cache-size", "cache.size", size));
+        let flags = dir.into_iter().chain(size).chain(self.sources_args.flags()).collect();
+        Ok(config::load(self.sources_args.config.as_deref(), flags)?)
+    }
+}
+
 impl SourceArgs {
     /// The configuration these flags complete.
     ///
@@ -326,6 +378,8 @@ mod tests {
         Pcm(PcmArgs),
         /// Shows what a source is.
         Probe(ProbeArgs),
+        /// Brings sources into a cache.
+        Prefetch(PrefetchArgs),
     }
 
     fn serve(line: &str) -> ServeArgs {
@@ -397,6 +451,11 @@ mod tests {
             "kithara pcm song.mp3 -o x --start -1",
             "kithara pcm song.mp3 -o x --duration nan",
             "kithara probe",
+            "kithara prefetch",
+            "kithara prefetch a:b --variants best",
+            "kithara prefetch a:b --priority 10",
+            "kithara prefetch a:b --node nowhere",
+            "kithara prefetch a:b --node http://x/ --cache c",
         ] {
             let error = Node::try_parse_from(line.split_whitespace()).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

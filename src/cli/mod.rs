@@ -19,6 +19,7 @@ mod logging;
 mod machine;
 mod offline;
 mod pcm;
+mod prefetch;
 mod probe;
 mod serve;
 
@@ -27,8 +28,8 @@ use std::io::{self, Write};
 use clap::Parser;
 
 pub use args::{
-    Cli, Command, ConfigArgs, DoctorArgs, LogFormat, NodeArgs, PcmArgs, ProbeArgs, ServeArgs,
-    SourceArgs,
+    Cli, Command, ConfigArgs, DoctorArgs, LogFormat, NodeArgs, PcmArgs, PrefetchArgs, ProbeArgs,
+    ServeArgs, SourceArgs,
 };
 pub use checks::{Check, Verdict};
 pub use doctor::{examine, preflight};
@@ -60,6 +61,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Config(args) => show_config(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Pcm(args) => pcm::run(args),
+        Command::Prefetch(args) => prefetch::run(args),
         Command::Probe(args) => probe::run(args),
         Command::Serve(args) => serve::run(args),
     }

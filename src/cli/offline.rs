@@ -187,7 +187,7 @@ impl Keeper {
 
 /// The host of a URL as an origin, and the rest as a path of it. Who types a URL means its address,
 /// whatever that is.
-fn free_origin(url: &Url) -> Result<(Origin, String), Failure> {
+pub(super) fn free_origin(url: &Url) -> Result<(Origin, String), Failure> {
     let mut base = url.clone();
     base.set_path("/");
     base.set_query(None);

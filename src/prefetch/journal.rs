@@ -141,16 +141,12 @@ impl Summary {
         }
     }
 
-    /// A source that is given up with what is there of it.
-    pub(super) fn leave(&mut self, progress: Progress) {
-        self.add(progress);
-    }
-
     /// One more source ended; `last` is how far it was seen to be.
     pub(super) fn count(&mut self, source: &str, ended: &Ended, last: Progress) {
         let Some(done) = &ended.done else {
             self.failed += 1;
-            self.add(last);
+            // What cannot be had hides no longer how much there is of the others.
+            self.add(Progress { bytes_total: last.bytes_total.or(Some(last.bytes_done)), ..last });
             self.is_unreachable |= ended.is_unreachable;
             if self.failures.len() < FAILURES_TOLD {
                 let why = ended.why.as_deref().unwrap_or_default();

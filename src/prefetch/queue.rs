@@ -502,7 +502,7 @@ impl Queue {
                 Phase::Ended => continue,
             }
             self.open -= 1;
-            prefetch.summary.leave(phase.progress());
+            prefetch.summary.add(phase.progress());
         }
         self.end(id, unix_ms);
         Some(running)

@@ -1,6 +1,8 @@
 //! What the operator wants in the cache is there before a client asks, and costs clients nothing.
 
 use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -138,6 +140,7 @@ fn an_origin_that_fails_is_asked_again_and_one_that_stays_dead_is_reported() {
     assert_eq!(told["error"], "origin:gone: origin answered 404");
     assert_eq!((&told["sources"]["done"], &told["sources"]["failed"]), (&1.into(), &1.into()));
     assert_eq!(told["failures"][0]["source"], "origin:gone");
+    assert_eq!(told["bytes_total"], 300_000, "what is not there hides nothing else");
     assert_eq!(origin.asked("gone").len(), 1, "no is no");
     assert_eq!(origin.ranges_asked("cut"), [0, 100_000]);
     assert_eq!(node.counter("/prefetch/failures"), 2 + 3 + 1 + 1);
@@ -408,4 +411,95 @@ fn a_journal_of_another_version_is_left_alone() {
     node.signal("-TERM");
     assert!(node.ended(Duration::from_secs(10)).0.success());
     assert_eq!(std::fs::read_to_string(&journal).unwrap(), "kithara-prefetch 2\nwhatever");
+}
+
+/// Runs `kithara prefetch`; its exit code, and what it wrote to stdout and stderr.
+fn prefetch(args: &[&str]) -> (i32, String, String) {
+    let output = command(args).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kithara"));
+    command.arg("prefetch").args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+#[test]
+fn the_command_fills_a_cache_that_a_node_then_serves() {
+    let (origin, dir) = (album(), scratch());
+    let cache = dir.path().to_str().unwrap();
+    let sized = ["--cache", cache, "--cache-size", "256MiB"];
+    let flag = origin.flag();
+    let url = format!("{}song-1", flag.split_once('=').unwrap().1);
+    let args = [&sized[..], &["--origin", &flag, "origin:song-0", &url]].concat();
+    let (code, out, err) = prefetch(&args);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("2 sources, 781.2 KiB there after "), "{out}");
+    let node = node().shards(2).origin(&origin).cache(dir.path()).start();
+    is_a_hit(&node, "/o/origin/song-0", &song(400_000));
+    is_a_hit(&node, "/o/origin/song-1", &song(400_000));
+    let (code, _, err) = prefetch(&args);
+    assert!(code == 74 && err.contains("in use"), "{code}: {err}");
+    let admin = format!("http://{}", node.admin);
+    let (code, out, err) = prefetch(&["--node", &admin, "origin:song-2"]);
+    assert!(code == 0 && out.starts_with("1 source, 390.6 KiB there"), "{code} {out} {err}");
+    is_a_hit(&node, "/o/origin/song-2", &song(400_000));
+    let (code, _, err) = prefetch(&["--node", &admin, "nowhere:song"]);
+    assert!(code == 1 && err.contains("nowhere"), "{code}: {err}");
+    let (code, _, err) = prefetch(&["--node", &admin, "song"]);
+    assert!(code == 2 && err.contains("NAME:path"), "{code}: {err}");
+}
+
+#[test]
+fn the_command_says_by_its_code_that_an_origin_is_not_there() {
+    let origin = origin().file("gone", b"").status(404).start();
+    // Nobody listens on the first of all ports.
+    let dead = "dead=http://127.0.0.1:1/";
+    let dir = scratch();
+    let cache = ["--cache", dir.path().to_str().unwrap(), "--cache-size", "256MiB"];
+    let flag = origin.flag();
+    let (code, _, err) = prefetch(&[&cache[..], &["--origin", &flag, "origin:gone"]].concat());
+    assert!(code == 1 && err.contains("origin:gone: origin answered 404"), "{code}: {err}");
+    let args = [&cache[..], &["--origin", dead, "dead:song"]].concat();
+    let output = command(&args)
+        .env("KITHARA_LIMITS__PREFETCH_RETRIES", "0")
+        .env("KITHARA_LIMITS__ORIGIN_RETRIES", "0")
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(69), "{err}");
+    let (code, _, err) = prefetch(&["--node", "http://127.0.0.1:1", "a:b"]);
+    assert!(code == 69 && err.contains("admin listener"), "{code}: {err}");
+}
+
+#[test]
+fn an_interrupted_command_keeps_what_has_come_and_goes_on_from_there() {
+    let bytes = song(8 * MIB);
+    let (origin, dir) = (origin().file("song", &bytes).at_rate(4 * MIB as u64).start(), scratch());
+    let flag = origin.flag();
+    let cache = dir.path().to_str().unwrap();
+    let args = ["--cache", cache, "--cache-size", "256MiB", "--origin", &flag, "origin:song"];
+    let mut running = command(&args).spawn().unwrap();
+    let mut said = BufReader::new(running.stderr.take().unwrap());
+    let mut line = String::new();
+    // A line comes for each tenth.
+    let percent = |line: &str| -> Option<u64> {
+        line.strip_prefix("prefetch: ")?.split_once('%')?.0.parse().ok()
+    };
+    while percent(&line).is_none_or(|percent| percent < 20) {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "it ended early");
+    }
+    let killed = Command::new("kill").args(["-INT", &running.id().to_string()]).status();
+    assert!(killed.unwrap().success());
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(1), "{rest}");
+    assert!(rest.contains("interrupted"), "{rest}");
+    assert_eq!(prefetch(&args).0, 0);
+    let asked = origin.ranges_asked("song");
+    assert!(asked.len() == 2 && asked[1] > MIB as u64, "{asked:?}");
 }
