@@ -319,7 +319,7 @@ impl AssetStore {
 
     /// Begins a generation of `key` of which the origin said `head`, in place of an older one. It
     /// is to be filled: ask for its [`permit`](Self::permit).
-    pub fn begin(&self, key: &Key, head: Head, use_: Use) -> Lease {
+    pub fn begin(&self, key: &Key, head: Head) -> Lease {
         self.held.present(key.id.0).into_iter().for_each(|old| self.forget(&old));
         let resource = self.held.volumes.create(key.id, Generation::random());
         self.held.policy(key, |policy| {
@@ -330,7 +330,7 @@ impl AssetStore {
         self.held.assets.borrow_mut().insert(key.id.0, Rc::downgrade(&asset));
         let born = unix_seconds(runtime::wall_clock());
         asset.said.set(Said { born, ..Said::default() });
-        self.refresh(&asset, head, use_);
+        self.refresh(&asset, head);
         self.touch(key);
         self.update(|stats| stats.misses += 1);
         Lease::new(&asset)
@@ -346,10 +346,21 @@ impl AssetStore {
     }
 
     /// The origin says `head` of what is here: it is the same, and fresh again.
-    pub fn refresh(&self, asset: &Asset, head: Head, use_: Use) {
-        let lifetime = freshness::lifetime(&head, use_, self.media_ttl());
-        let expires = (head.answered + lifetime).saturating_sub(head.age(head.answered));
+    pub fn refresh(&self, asset: &Asset, head: Head) {
+        let expires = self.expiry(&head);
         asset.set_head(head, expires);
+    }
+
+    /// Whether an operator wants it asked for before it is given again.
+    pub fn is_invalidated(&self, lease: &Lease) -> bool {
+        lease.is_shared() && lease.said.get().expires < self.expiry(&lease.head())
+    }
+
+    /// When it is stale for every use.
+    fn expiry(&self, head: &Head) -> u64 {
+        let lifetime = |use_| freshness::lifetime(head, use_, self.media_ttl());
+        let lifetime = lifetime(Use::Original).max(lifetime(Use::Media));
+        (head.answered + lifetime).saturating_sub(head.age(head.answered))
     }
 
     /// The right to fill a generation that is not complete and that nobody fills: whoever gets it
@@ -513,7 +524,7 @@ mod tests {
 
     /// As who serves does it: finds or begins, and fills where nobody does.
     fn open(store: &AssetStore, key: &Key) -> (Lease, Option<FillPermit>) {
-        let begin = || store.begin(key, Head::default(), Use::Media);
+        let begin = || store.begin(key, Head::default());
         let lease = find(store, key).unwrap_or_else(begin);
         let permit = store.permit(&lease);
         (lease, permit)
@@ -616,7 +627,7 @@ mod tests {
         let store = store();
         let mut head = Head::default();
         head.fields.insert("etag", HeaderValue::from_static("\"v\""));
-        let lease = store.begin(&key(1), head.clone(), Use::Media);
+        let lease = store.begin(&key(1), head.clone());
         let permit = store.permit(&lease);
         fill(&lease, 3);
         let generation = lease.generation;
@@ -650,7 +661,7 @@ mod tests {
         let generation = lease.generation;
         let new = Head { answered: 1_000, asked: 1_000, ..Head::default() };
         let mut turns = Turns::default();
-        store.refresh(&lease, new.clone(), Use::Media);
+        store.refresh(&lease, new.clone());
         turns.run();
         assert_eq!(lease.resource.said().unwrap().expires, 1_600);
         drop((lease, permit));

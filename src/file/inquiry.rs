@@ -135,7 +135,7 @@ impl Inquiry {
     fn refresh(&self, old: &Lease, mut fields: HeaderMap, asked: u64) {
         freshness::end_to_end(&mut fields);
         let head = old.head().refreshed(&fields, asked, unix_seconds());
-        self.store.refresh(old, head, self.asker.use_);
+        self.store.refresh(old, head);
         keep_until_settled(old.clone());
     }
 
@@ -166,7 +166,7 @@ impl Inquiry {
             self.old.iter().for_each(|old| self.store.forget(old));
         }
         let lease = match share {
-            Share::Stored => self.store.begin(&self.key, head, use_),
+            Share::Stored => self.store.begin(&self.key, head),
             Share::Waiting | Share::Alone => self.store.begin_alone(&self.key, head),
         };
         self.fill(&lease, response);

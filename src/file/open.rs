@@ -322,7 +322,11 @@ impl Files {
 
     fn judge(&self, lease: &Lease, asker: &Asker) -> Judgement {
         let (ttl, now) = (self.store.media_ttl(), unix_seconds());
-        freshness::judge(&lease.head(), asker.use_, &asker.wishes, ttl, now)
+        let judgement = freshness::judge(&lease.head(), asker.use_, &asker.wishes, ttl, now);
+        match self.store.is_invalidated(lease) {
+            true => Judgement { verdict: Verdict::Stale, ..judgement },
+            false => judgement,
+        }
     }
 
     /// An inquiry about `key`, and whether this is the one who asks.

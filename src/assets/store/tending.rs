@@ -409,7 +409,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        assets::{FillPermit, Key, Lease, Options, freshness::Use},
+        assets::{FillPermit, Key, Lease, Options},
         bufpool::{self, BufPool},
         storage::{CHUNK_BYTES, Disk, Sim, Volumes, turns::Turns},
     };
@@ -426,12 +426,13 @@ mod tests {
     }
 
     fn open(store: &AssetStore, number: u32) -> (Lease, Option<FillPermit>) {
-        let begin = || {
-            let mut head = Head::default();
+        let found = block_on(store.find(&key(number))).unwrap();
+        let lease = found.unwrap_or_else(|| {
+            let now = unix_seconds(runtime::wall_clock());
+            let mut head = Head { asked: now, answered: now, ..Head::default() };
             head.fields.insert("etag", http::HeaderValue::from_static("\"v\""));
-            store.begin(&key(number), head, Use::Media)
-        };
-        let lease = block_on(store.find(&key(number))).unwrap().unwrap_or_else(begin);
+            store.begin(&key(number), head)
+        });
         let permit = store.permit(&lease);
         (lease, permit)
     }
@@ -538,8 +539,10 @@ mod tests {
         for asset in list(&store, 10, None) {
             assert!(asset.expires <= now && asset.is_complete(), "{asset:?}");
         }
-        drop(reader);
-        assert!(list(&store, 10, None).iter().all(|asset| asset.expires <= now));
+        assert!(store.is_invalidated(&reader));
+        assert!(store.is_invalidated(&open(&store, 1).0));
+        store.refresh(&reader, (*reader.head()).clone());
+        assert!(!store.is_invalidated(&reader), "it was asked for");
     }
 
     #[test]
