@@ -219,7 +219,7 @@ fn what_is_for_one_client_is_given_to_no_other_and_not_kept() {
 }
 
 #[test]
-fn what_may_not_be_stored_is_streamed_whole_and_leaves_nothing_on_the_disk() {
+fn what_may_not_be_stored_comes_whole_through_memory() {
     // Longer than what such a resource keeps in memory.
     let song = bytes(5 << 20);
     let origin = origin().file("song", &song).says("Cache-Control", "no-store").start();
