@@ -126,6 +126,11 @@ impl Asset {
         self.held.strong_count() > 0
     }
 
+    /// The right to fill it, where nobody has it.
+    pub fn permit(self: &Rc<Self>) -> Option<FillPermit> {
+        (!self.filling.replace(true)).then(|| FillPermit(Rc::clone(self)))
+    }
+
     /// Whether somebody reads it now.
     pub fn is_leased(&self) -> bool {
         self.leases.get() > 0
@@ -195,6 +200,11 @@ impl Lease {
     fn new(asset: &Rc<Asset>) -> Self {
         asset.leases.set(asset.leases.get() + 1);
         Lease(Rc::clone(asset))
+    }
+
+    /// What it is a lease on.
+    pub fn asset(&self) -> &Rc<Asset> {
+        &self.0
     }
 }
 
@@ -321,6 +331,8 @@ impl AssetStore {
     /// is to be filled: ask for its [`permit`](Self::permit).
     pub fn begin(&self, key: &Key, head: Head) -> Lease {
         self.held.present(key.id.0).into_iter().for_each(|old| self.forget(&old));
+        // Its catalog is bounded as its bytes are.
+        while !self.held.volumes.has_place(key.id) && self.evict_one(key) {}
         let resource = self.held.volumes.create(key.id, Generation::random());
         self.held.policy(key, |policy| {
             policy.remove(key.id);
@@ -383,15 +395,20 @@ impl AssetStore {
         let stored_bytes = asset.resource.stored_bytes();
         held.policy(&asset.key, |policy| policy.resize(asset.key.id, stored_bytes));
         let is_missing = || held.volumes.bytes_of(volume).is_some_and(|(free, _)| free < bytes);
-        while is_missing() {
-            let may_go = |id: ObjectId| held.present(id.0).is_none() && !held.volumes.is_pinned(id);
-            let victim = held.policy(&asset.key, |policy| policy.victim(may_go)).flatten();
-            let Some(victim) = victim else { return };
-            tracing::debug!(object = %victim, "evicted");
-            held.volumes.forget(victim);
-            self.update(|stats| stats.evicted += 1);
-            self.tell(&victim.to_string(), News::Evicted);
-        }
+        while is_missing() && self.evict_one(&asset.key) {}
+    }
+
+    /// Evicts whose turn it is in the volume of `key`; false where none may go.
+    fn evict_one(&self, key: &Key) -> bool {
+        let held = &self.held;
+        let may_go = |id: ObjectId| held.present(id.0).is_none() && !held.volumes.is_pinned(id);
+        let victim = held.policy(key, |policy| policy.victim(may_go)).flatten();
+        let Some(victim) = victim else { return false };
+        tracing::debug!(object = %victim, "evicted");
+        held.volumes.forget(victim);
+        self.update(|stats| stats.evicted += 1);
+        self.tell(&victim.to_string(), News::Evicted);
+        true
     }
 
     /// Has the volumes keep what their policies know for the next start, where something changed:

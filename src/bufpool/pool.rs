@@ -211,6 +211,19 @@ pub struct Charge {
     bytes: usize,
 }
 
+impl Charge {
+    /// There are `bytes` now, and nobody can be asked: an index that grew by an entry. What goes over
+    /// the budget by this is refused to others.
+    pub fn set(&mut self, bytes: usize) {
+        let mut state = self.home.lock();
+        state.stats.used_bytes -= self.bytes;
+        state.use_up(bytes);
+        state.trim(0);
+        self.bytes = bytes;
+        self.home.returned(state);
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         let mut state = self.home.lock();
@@ -325,11 +338,16 @@ impl State {
         if lacking > 0 {
             return Err(Lacks(lacking));
         }
+        self.trim(bytes);
+        Ok(())
+    }
+
+    /// Gives free blocks to the allocator until `bytes` more fit the budget, or none is left.
+    fn trim(&mut self, bytes: usize) {
         while self.held_bytes() + bytes > self.stats.budget_bytes {
-            let slot = self.free.iter_mut().rev().find_map(Vec::pop).expect("free blocks fill it");
+            let Some(slot) = self.free.iter_mut().rev().find_map(Vec::pop) else { return };
             self.stats.allocated_bytes -= slot.class().bytes();
         }
-        Ok(())
     }
 
     /// Takes out all free blocks, to be freed; a new peak begins.
@@ -425,6 +443,22 @@ mod tests {
         assert_eq!(pool.take(Class::Large).unwrap_err(), Exhausted);
         drop(charge);
         pool.take(Class::Large).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_refused_is_refused_to_others() {
+        let pool = pool(128 << 10);
+        let mut charge = pool.charge(0).unwrap();
+        drop(pool.take(Class::Large).unwrap());
+        charge.set(100 << 10);
+        assert_eq!(pool.stats().allocated_bytes, 0, "a free block is kept over the budget");
+        assert_eq!(pool.take(Class::Large).unwrap_err(), Exhausted);
+        charge.set(200 << 10);
+        assert_eq!(pool.take(Class::Small).unwrap_err(), Exhausted);
+        charge.set(64 << 10);
+        pool.take(Class::Large).unwrap();
+        drop(charge);
+        assert_eq!(pool.stats().used_bytes, 0);
     }
 
     #[test]

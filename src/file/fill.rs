@@ -463,6 +463,11 @@ fn partial_since(before: Option<Instant>, written: Range<u64>, now: Instant) -> 
     (!written.end.is_multiple_of(CHUNK_BYTES)).then_some(since)
 }
 
+/// What proves that bytes fetched later belong to those that are here.
+pub(super) fn validator_of(asset: &Asset) -> Option<Validator> {
+    Validator::of(&asset.head().fields)
+}
+
 /// Whether the bytes that are here are not to be trusted, or not to be completed, any more.
 fn ends_generation(failure: &Failure) -> bool {
     let changed = matches!(failure.cause(), Some(net::Error::Changed));

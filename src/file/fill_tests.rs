@@ -28,8 +28,8 @@ use crate::{
     stream::Reader,
 };
 
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
+pub(super) const KIB: u64 = 1 << 10;
+pub(super) const MIB: u64 = 1 << 20;
 /// A hang is a failed test, not a hung one.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -40,7 +40,7 @@ fn byte(position: u64, version: u64) -> u8 {
 
 /// What the origin has and how it gives it.
 #[derive(Clone)]
-struct Song {
+pub(super) struct Song {
     length: u64,
     version: u64,
     /// Fields that speak for the version.
@@ -57,7 +57,7 @@ struct Song {
 }
 
 impl Song {
-    fn new(length: u64) -> Self {
+    pub(super) fn new(length: u64) -> Self {
         Self {
             length,
             version: 1,
@@ -82,8 +82,8 @@ impl Song {
 }
 
 /// An origin on threads of its own.
-struct Slow {
-    address: SocketAddr,
+pub(super) struct Slow {
+    pub(super) address: SocketAddr,
     state: Arc<State>,
 }
 
@@ -102,7 +102,7 @@ struct State {
 
 impl Slow {
     #[allow(clippy::disallowed_methods, reason = "the other side of the network is no shard")]
-    fn start(song: Song) -> Self {
+    pub(super) fn start(song: Song) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
@@ -213,7 +213,7 @@ fn read_range(reader: &mut impl BufRead) -> Option<Range<u64>> {
 }
 
 /// What a story plays in: a store over a simulated disk, and the files of one origin.
-struct World {
+pub(super) struct World {
     files: Rc<Files>,
     pool: BufPool,
     disk: Sim,
@@ -224,6 +224,10 @@ impl World {
         let pool = BufPool::new(bufpool::Options { budget_bytes: 64 << 20 });
         let disk = Sim::default();
         let volumes = Volumes::on(vec![Disk::Sim(disk.clone())], 256 * MIB, pool.clone());
+        Self { disk, ..Self::over(address, volumes, pool) }
+    }
+
+    pub(super) fn over(address: SocketAddr, volumes: Volumes, pool: BufPool) -> Self {
         let store = Rc::new(AssetStore::new(assets::Options::default(), volumes));
         let options = net::Options {
             retry_base: Duration::from_millis(1),
@@ -235,7 +239,7 @@ impl World {
         let base = format!("http://{address}/").parse().unwrap();
         let origin = Origin::new("origin", base).unwrap().allow_literal();
         let files = Rc::new(Files::new(store, client, vec![origin], vec![]));
-        Self { files, pool, disk }
+        Self { files, pool, disk: Sim::default() }
     }
 
     /// Waits until nothing is written any more.
@@ -247,7 +251,11 @@ impl World {
     }
 
     async fn open(&self) -> Result<Reader, Error> {
-        let opened = timeout(PATIENCE, self.files.open("origin", "song")).await;
+        self.open_song("song").await
+    }
+
+    pub(super) async fn open_song(&self, name: &str) -> Result<Reader, Error> {
+        let opened = timeout(PATIENCE, self.files.open("origin", name)).await;
         let source = opened.expect("opening hangs")?.source;
         Ok(Reader::new(source, self.pool.clone(), MIB))
     }
@@ -270,7 +278,7 @@ fn check(reader: &Reader, range: Range<u64>, version: u64) -> u64 {
 }
 
 /// Reads from `from` to the end, or to the error.
-async fn follow(reader: &mut Reader, from: u64, version: u64) -> (u64, Option<Failure>) {
+pub(super) async fn follow(reader: &mut Reader, from: u64, version: u64) -> (u64, Option<Failure>) {
     let mut at = from;
     while !reader.resident().at_end(at) {
         match read(reader, at..at + 100 * KIB, version).await {
@@ -292,7 +300,7 @@ async fn settle(origin: &State, is_settled: impl Fn(usize) -> bool) {
 }
 
 /// Runs a story against an origin, on a shard: a panic on a shard would end the process.
-fn story<T, F, Fut>(origin: &Slow, story: F) -> T
+pub(super) fn story<T, F, Fut>(origin: &Slow, story: F) -> T
 where
     T: Send + 'static,
     F: Fn(World) -> Fut + Clone + Send + 'static,
@@ -332,6 +340,34 @@ fn a_thousand_jumps_during_a_slow_fill_meet_no_stale_byte_and_no_false_end() {
     );
     assert!(epochs > JUMPS * 8 / 10 && abandoned > 50 && failures > 5);
     assert!(sent as u64 <= LENGTH + LENGTH / 2, "{sent} bytes were sent of {LENGTH}");
+}
+
+#[test]
+fn what_the_disk_loses_under_a_reader_is_fetched_again() {
+    let origin = Slow::start(Song::new(MIB));
+    let state = Arc::clone(&origin.state);
+    let address = origin.address;
+    story(&origin, move |_| rot(address, Arc::clone(&state)));
+}
+
+/// Every page on disk has a flipped bit while somebody reads.
+async fn rot(address: SocketAddr, origin: Arc<State>) {
+    let (sim, pool) = (Sim::default(), BufPool::new(bufpool::Options { budget_bytes: 64 << 20 }));
+    let volumes = Volumes::on(vec![Disk::Sim(sim.clone())], 256 * MIB, pool.clone());
+    volumes.limit_tier(0);
+    let world = World::over(address, volumes.clone(), pool);
+    let mut reader = world.open().await.unwrap();
+    let (end, failure) = follow(&mut reader, 0, 1).await;
+    assert!(end == MIB && failure.is_none());
+    drop(reader);
+    let mut reader = world.open().await.unwrap();
+    read(&mut reader, 0..10, 1).await.unwrap();
+    assert_eq!(origin.asked().len(), 1);
+    let rotten = || (0..sim.length()).step_by(4096).for_each(|page| sim.flip(page + 77, 3));
+    rotten();
+    let (end, failure) = follow(&mut reader, 200 * KIB, 1).await;
+    assert!(end == MIB && failure.is_none(), "{end}: {failure:?}");
+    assert!(origin.asked().len() > 1 && volumes.stats().corrupt_chunks >= 12);
 }
 
 const LENGTH: u64 = 48 * MIB + 12_345;

@@ -21,6 +21,8 @@
 mod asker;
 pub mod conditional;
 mod error;
+#[cfg(test)]
+mod fault_tests;
 mod fill;
 #[cfg(test)]
 mod fill_tests;
@@ -29,6 +31,7 @@ mod inquiry;
 mod open;
 mod plan;
 pub mod range;
+mod refill;
 
 pub use asker::passed_on;
 pub use error::Error;

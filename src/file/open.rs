@@ -18,6 +18,7 @@ use super::{
     Error, Found, How,
     asker::{Asker, Fit},
     inquiry::{Inquiries, Inquiry, Outcome, begin_fill, unix_seconds},
+    refill,
 };
 use crate::{
     assets::{
@@ -378,8 +379,10 @@ impl Files {
 
     /// Has what is missing fetched, unless somebody does already.
     fn fill(&self, lease: &Lease, origin: &Rc<Origin>, url: &Url, asker: &Asker) {
+        let from = self.provenance(origin, url, asker);
+        refill::attend(lease, &self.store, from.clone());
         if let Some(permit) = self.store.permit(lease) {
-            begin_fill(permit, &self.store, self.provenance(origin, url, asker), None);
+            begin_fill(permit, &self.store, from, None);
         }
     }
 }

@@ -53,6 +53,11 @@ fn shard(report: &Report) -> Value {
             "evicted": assets.evicted,
         },
         "disk": {
+            "used_bytes": report.used_bytes,
+            "stored_bytes": report.stored_bytes,
+            "free_bytes": report.free_bytes,
+            "catalog_bytes": storage.catalog_bytes,
+            "volumes_off": storage.volumes_off,
             "reads": storage.reads,
             "read_bytes": storage.read_bytes,
             "writes": storage.writes,
@@ -62,6 +67,8 @@ fn shard(report: &Report) -> Value {
             "read_errors": storage.read_errors,
             "write_errors": storage.write_errors,
             "no_space": storage.no_space,
+            "kept_chunks": storage.kept_chunks,
+            "dropped_chunks": storage.dropped_chunks,
         },
         "tier": {
             "hits": storage.tier.hits,

@@ -31,6 +31,12 @@ pub struct Report {
     pub assets: assets::Stats,
     /// Its cache, by chunk.
     pub storage: storage::Stats,
+    /// Bytes of its volumes in use.
+    pub used_bytes: u64,
+    /// Those of them that an object holds.
+    pub stored_bytes: u64,
+    /// Bytes that they can still take.
+    pub free_bytes: u64,
     /// Its core.
     pub core: runtime::Stats,
 }
@@ -82,6 +88,7 @@ impl Shard {
     /// What this shard has done.
     pub fn report(&self) -> Report {
         let (sessions, sessions_left_off) = self.register.list();
+        let volumes = self.files.store().volumes();
         Report {
             id: self.id,
             stats: self.stats.borrow().clone(),
@@ -90,7 +97,10 @@ impl Shard {
             sessions_left_off,
             memory: self.pool.stats(),
             assets: self.files.store().stats(),
-            storage: self.files.store().volumes().stats(),
+            storage: volumes.stats(),
+            used_bytes: volumes.used_bytes(),
+            stored_bytes: volumes.stored_bytes(),
+            free_bytes: volumes.free_bytes(),
             core: runtime::stats(),
         }
     }

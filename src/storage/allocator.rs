@@ -70,6 +70,17 @@ impl Allocator {
         Some(start..start + blocks)
     }
 
+    /// The last free block below the frontier, else the first above it. What a device refused lies
+    /// there, where it has no room to grow.
+    pub(super) fn allocate_last(&mut self) -> Option<Range<u64>> {
+        let Some((start, length)) = self.free.last_key_value().map(|(s, l)| (*s, *l)) else {
+            return self.advance(1);
+        };
+        self.take(start, length);
+        self.add(start..start + length - 1);
+        Some(start + length - 1..start + length)
+    }
+
     /// The next `blocks` blocks at the frontier, though others may be free: to grow the file.
     pub(super) fn advance(&mut self, blocks: u64) -> Option<Range<u64>> {
         let end = self.frontier.checked_add(blocks).filter(|end| *end <= self.capacity)?;
@@ -157,7 +168,8 @@ mod tests {
         let mut allocator = Allocator::new(16, 4);
         assert_eq!(allocator.allocate(2), Some(0..2));
         assert_eq!(allocator.allocate(4), Some(4..8));
-        assert_eq!(allocator.allocate(2), Some(2..4));
+        assert_eq!(allocator.allocate_last(), Some(3..4));
+        assert_eq!(allocator.allocate_last(), Some(2..3));
         assert_eq!(allocator.advance(9), None);
         assert_eq!(allocator.free_blocks(), 8);
     }

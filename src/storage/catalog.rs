@@ -3,9 +3,9 @@
 //! Pure: no I/O, no clock, no executor.
 //!
 //! The catalog is what the records of the journal add up to. A running volume changes it by the
-//! same functions that replay a journal, so the two cannot drift apart. An entry is small (about
-//! 100 bytes, and 8 for each chunk), because a volume keeps one for every object it ever cached and
-//! has not dropped; what is only needed while an object is used lies in its
+//! same functions that replay a journal, so the two cannot drift apart. An entry is small (some 150
+//! bytes with all around it, and 8 for each chunk), because a volume keeps one for every object it
+//! ever cached and has not dropped; what is only needed while an object is used lies in its
 //! [`StreamingResource`](super::StreamingResource).
 //!
 //! A generation that was dropped while it is in use stays under its slot until its user lets go, and
@@ -13,18 +13,15 @@
 
 mod walk;
 
-use std::{
-    collections::{BTreeSet, HashMap, hash_map},
-    hash::{BuildHasherDefault, Hasher},
-    ops::Range,
-};
+use std::{collections::BTreeSet, mem, ops::Range};
 
+use hashbrown::HashTable;
 use slab::Slab;
 
 use super::{
     BLOCK_BYTES, CHUNK_BYTES, Generation, ObjectId,
     chunk_map::{ChunkMap, NUMBERS, Place},
-    format::{FILLED_PER_RECORD, Filled, HEAD_CHUNK, Meta, Record},
+    format::{FILLED_PER_RECORD, Filled, HEAD_CHUNK, LENGTH_UNKNOWN, Meta, Record},
 };
 
 /// The key of an entry while it is in use.
@@ -38,10 +35,14 @@ pub(super) type Run = Range<u64>;
 #[derive(Default)]
 pub(super) struct Catalog {
     entries: Slab<Entry>,
-    by_object: HashMap<ObjectId, u32, BuildHasherDefault<Hashed>>,
+    /// The present entries by their object's name, which is not repeated here.
+    by_object: HashTable<u32>,
     pinned: BTreeSet<ObjectId>,
     chunks: u64,
-    /// Of the volume.
+    /// What the entries have on the heap besides themselves, in bytes.
+    heap_bytes: u64,
+    /// Blocks that all chunks take, and all there are in the volume.
+    stored_blocks: u64,
     blocks: u64,
 }
 
@@ -50,21 +51,39 @@ struct Entry {
     // Two words, since a `u128` would align the entry to 16 bytes.
     object: [u64; 2],
     generation: Generation,
-    meta: Meta,
+    /// The length, and what else [`Meta`] says; [`LENGTH_UNKNOWN`] where it is not known.
+    length: u64,
+    born: u64,
+    expires: u64,
+    validator: u64,
     chunks: ChunkMap,
-    /// Chunks of which other bytes are valid than their place in the object says: few, those at the
-    /// ends of what was fetched.
-    parts: Vec<(u32, Range<u32>)>,
+    /// Chunks of which other bytes are valid than their place in the object says, in order: few,
+    /// those at the ends of what was fetched.
+    parts: Box<[Part]>,
     /// The response head, and its length in bytes; 0 where there is none.
     head: Place,
     head_bytes: u32,
     /// Blocks that all chunks take.
     blocks: u32,
+    committed: bool,
     /// A resource is open on it.
     in_use: bool,
     /// It goes when its user does.
     dropped: bool,
 }
+
+/// The valid part of a chunk.
+#[derive(Clone, Copy)]
+struct Part {
+    chunk: u32,
+    first: u16,
+    last: u16,
+}
+
+/// The entries grow by an eighth: doubled, a volume would hold room for as many again as it has.
+const GROWTH: usize = 8;
+/// What the allocator keeps beside an entry's chunks, in bytes.
+const HEAP_BYTES: u64 = 16;
 
 impl Catalog {
     /// Of a volume of so many blocks.
@@ -77,9 +96,15 @@ impl Catalog {
     /// before may be lost.
     pub(super) fn apply(&mut self, record: &Record, free: &mut impl FnMut(Run)) {
         match record {
-            Record::Object { object, generation, meta } => {
-                let _ = self.begin(*object, *generation, *meta, free);
-            }
+            Record::Object { object, generation, meta } => match self.find(*object) {
+                Some(slot) if self.entry(slot).generation == *generation => {
+                    self.set_meta(slot, *meta);
+                }
+                older => {
+                    older.into_iter().for_each(|slot| self.drop_object(slot, free));
+                    self.begin(*object, *generation, *meta);
+                }
+            },
             Record::Fill { object, generation, chunks } => {
                 let Some(slot) = self.present(*object, *generation) else { return };
                 let possible = chunks.iter().filter(|filled| is_possible(filled, self.blocks));
@@ -106,49 +131,56 @@ impl Catalog {
         }
     }
 
-    /// Begins a generation, in place of an older one; or sets what is said of the present one.
-    pub(super) fn begin(
-        &mut self,
-        object: ObjectId,
-        generation: Generation,
-        meta: Meta,
-        free: &mut impl FnMut(Run),
-    ) -> Slot {
-        if let Some(slot) = self.find(object) {
-            if self.entry(slot).generation == generation {
-                self.set_meta(slot, meta);
-                return slot;
-            }
-            self.drop_object(slot, free);
+    /// Begins a generation of an object that has none: an older one was dropped.
+    pub(super) fn begin(&mut self, object: ObjectId, generation: Generation, meta: Meta) -> Slot {
+        debug_assert!(self.find(object).is_none(), "{object} has a generation");
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(self.entries.len() / GROWTH + 1);
         }
-        let slot = self.entries.insert(Entry::new(object, generation, meta)) as u32;
-        self.by_object.insert(object, slot);
+        let entry = Entry::new(object, generation, meta);
+        self.heap_bytes += entry.heap_bytes();
+        let slot = self.entries.insert(entry) as u32;
+        let entries = &self.entries;
+        self.by_object.insert_unique(hash(object), slot, |slot| hash_of(entries, *slot));
         Slot(slot)
     }
 
     /// The present generation of an object.
     pub(super) fn find(&self, object: ObjectId) -> Option<Slot> {
-        self.by_object.get(&object).copied().map(Slot)
+        let is_it = |slot: &u32| self.entries[*slot as usize].object() == object;
+        self.by_object.find(hash(object), is_it).copied().map(Slot)
     }
 
     /// Puts a chunk where it was written; the blocks it had before.
     pub(super) fn fill(&mut self, slot: Slot, filled: &Filled) -> Option<Run> {
-        let entry = &mut self.entries[slot.0 as usize];
-        let before = entry.take_out(filled.chunk);
-        entry.put(filled);
+        let before = self.change(slot, |entry| {
+            let before = entry.take_out(filled.chunk);
+            entry.put(filled);
+            before
+        });
         self.chunks += u64::from(before.is_none());
         before
     }
 
     /// Takes a chunk out; the blocks it had.
     pub(super) fn lose(&mut self, slot: Slot, chunk: u32) -> Option<Run> {
-        let lost = self.entries[slot.0 as usize].take_out(chunk)?;
+        let lost = self.change(slot, |entry| entry.take_out(chunk))?;
         self.chunks -= 1;
         Some(lost)
     }
 
     pub(super) fn set_meta(&mut self, slot: Slot, meta: Meta) {
-        self.entries[slot.0 as usize].set_meta(meta);
+        self.change(slot, |entry| entry.set_meta(meta));
+    }
+
+    /// Changes an entry and counts what it takes.
+    fn change<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Entry) -> T) -> T {
+        let entry = &mut self.entries[slot.0 as usize];
+        let (heap_bytes, blocks) = (entry.heap_bytes(), entry.blocks);
+        let outcome = change(entry);
+        self.heap_bytes = self.heap_bytes - heap_bytes + entry.heap_bytes();
+        self.stored_blocks = self.stored_blocks - u64::from(blocks) + u64::from(entry.blocks);
+        outcome
     }
 
     /// Drops a generation: at once, or when its user lets go.
@@ -156,9 +188,7 @@ impl Catalog {
         let entry = &mut self.entries[slot.0 as usize];
         let object = entry.object();
         entry.dropped = true;
-        if let hash_map::Entry::Occupied(named) = self.by_object.entry(object)
-            && *named.get() == slot.0
-        {
+        if let Ok(named) = self.by_object.find_entry(hash(object), |named| *named == slot.0) {
             named.remove();
         }
         self.remove_if_done(slot, free);
@@ -174,7 +204,10 @@ impl Catalog {
     }
 
     pub(super) fn close(&mut self, slot: Slot, free: &mut impl FnMut(Run)) {
-        self.entries[slot.0 as usize].in_use = false;
+        self.change(slot, |entry| {
+            entry.in_use = false;
+            entry.chunks.shrink();
+        });
         self.remove_if_done(slot, free);
     }
 
@@ -182,6 +215,8 @@ impl Catalog {
         let entry = self.entry(slot);
         if entry.dropped && !entry.in_use {
             let entry = self.entries.remove(slot.0 as usize);
+            self.heap_bytes -= entry.heap_bytes();
+            self.stored_blocks -= u64::from(entry.blocks);
             entry.filled().for_each(|filled| free(run_of(&filled)));
             self.chunks -= entry.filled().count() as u64;
         }
@@ -190,7 +225,7 @@ impl Catalog {
     // ---- what is known of an object ----
 
     pub(super) fn meta(&self, slot: Slot) -> Meta {
-        self.entry(slot).meta
+        self.entry(slot).meta()
     }
 
     pub(super) fn name(&self, slot: Slot) -> (ObjectId, Generation) {
@@ -226,9 +261,15 @@ impl Catalog {
 
     // ---- all of them ----
 
+    /// Bytes of the volume that all objects take, in whole blocks.
+    pub(super) fn all_stored_bytes(&self) -> u64 {
+        self.stored_blocks * BLOCK_BYTES
+    }
+
     /// The present objects.
     pub(super) fn objects(&self) -> impl Iterator<Item = (ObjectId, Slot)> + '_ {
-        self.by_object.iter().map(|(object, slot)| (*object, Slot(*slot)))
+        let named = |slot: &u32| (self.entries[*slot as usize].object(), Slot(*slot));
+        self.by_object.iter().map(named)
     }
 
     /// All blocks that a chunk lies in, with its owner.
@@ -273,11 +314,26 @@ impl Catalog {
         (self.entries.len() + self.pinned.len()) as u64 * OBJECT_BYTES + self.chunks * CHUNK_BYTES
     }
 
+    /// Memory that it takes, in bytes.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let entries = self.entries.capacity() * mem::size_of::<Entry>();
+        let pins = self.pinned.len() * 2 * mem::size_of::<ObjectId>();
+        (entries + self.by_object.allocation_size() + pins) as u64 + self.heap_bytes
+    }
+
+    /// The same without room that is kept for growth: what comes back when objects go.
+    pub(super) fn held_bytes(&self) -> u64 {
+        let entry = mem::size_of::<Entry>() + mem::size_of::<u32>();
+        (self.entries.len() * entry) as u64 + self.heap_bytes
+    }
+
     /// Gives back memory that was kept for growth: after recovery.
     pub(super) fn shrink(&mut self) {
         self.entries.shrink_to_fit();
-        self.by_object.shrink_to_fit();
+        let entries = &self.entries;
+        self.by_object.shrink_to_fit(|slot| hash_of(entries, *slot));
         self.entries.iter_mut().for_each(|(_, entry)| entry.chunks.shrink());
+        self.heap_bytes = self.entries.iter().map(|(_, entry)| entry.heap_bytes()).sum();
     }
 
     fn entries_end(&self) -> u32 {
@@ -298,12 +354,16 @@ impl Entry {
         Self {
             object: [object.0 as u64, (object.0 >> 64) as u64],
             generation,
-            meta,
+            length: meta.length.unwrap_or(LENGTH_UNKNOWN),
+            born: meta.born,
+            expires: meta.expires,
+            validator: meta.validator,
             chunks: ChunkMap::default(),
-            parts: Vec::new(),
+            parts: Box::default(),
             head: Place { block: 0, checksum: 0 },
             head_bytes: 0,
             blocks: 0,
+            committed: meta.committed,
             in_use: false,
             dropped: false,
         }
@@ -313,15 +373,29 @@ impl Entry {
         ObjectId(u128::from(self.object[1]) << 64 | u128::from(self.object[0]))
     }
 
+    fn meta(&self) -> Meta {
+        let Self { committed, born, expires, validator, .. } = *self;
+        let length = Some(self.length).filter(|length| *length != LENGTH_UNKNOWN);
+        Meta { length, committed, born, expires, validator }
+    }
+
     /// The parts that follow from the length follow from another one now.
     fn set_meta(&mut self, meta: Meta) {
-        if meta.length == self.meta.length {
-            self.meta = meta;
+        let length = meta.length.unwrap_or(LENGTH_UNKNOWN);
+        let Meta { committed, born, expires, validator, .. } = meta;
+        (self.committed, self.born, self.expires, self.validator) =
+            (committed, born, expires, validator);
+        if length == self.length {
             return;
         }
         let chunks: Vec<_> = self.body().collect();
-        self.meta = meta;
-        chunks.iter().for_each(|filled| self.note_part(filled));
+        self.length = length;
+        let parts = chunks.into_iter().filter(|filled| !self.is_natural(filled));
+        self.parts = parts.map(|filled| Part::of(&filled)).collect();
+    }
+
+    fn heap_bytes(&self) -> u64 {
+        self.chunks.memory_bytes() + mem::size_of_val(&*self.parts) as u64 + HEAP_BYTES
     }
 
     fn chunk(&self, chunk: u32) -> Option<Filled> {
@@ -346,15 +420,25 @@ impl Entry {
     }
 
     fn part(&self, chunk: u32) -> Range<u32> {
-        let other = self.parts.iter().find(|(other, _)| *other == chunk);
-        other.map_or_else(|| self.natural_part(chunk), |(_, part)| part.clone())
+        match self.part_at(chunk) {
+            Ok(at) => self.parts[at].range(),
+            Err(_) => self.natural_part(chunk),
+        }
+    }
+
+    /// Where a chunk's part is, or would be.
+    fn part_at(&self, chunk: u32) -> Result<usize, usize> {
+        self.parts.binary_search_by_key(&chunk, |part| part.chunk)
+    }
+
+    fn is_natural(&self, filled: &Filled) -> bool {
+        filled.part == self.natural_part(filled.chunk)
     }
 
     /// What of a chunk is valid once it is complete.
     fn natural_part(&self, chunk: u32) -> Range<u32> {
         let start = u64::from(chunk) * CHUNK_BYTES;
-        let end = self.meta.length.unwrap_or(u64::MAX);
-        0..end.saturating_sub(start).min(CHUNK_BYTES) as u32
+        0..self.length.saturating_sub(start).min(CHUNK_BYTES) as u32
     }
 
     fn put(&mut self, filled: &Filled) {
@@ -370,13 +454,21 @@ impl Entry {
 
     fn note_part(&mut self, filled: &Filled) {
         self.forget_part(filled.chunk);
-        if filled.part != self.natural_part(filled.chunk) {
-            self.parts.push((filled.chunk, filled.part.clone()));
+        if !self.is_natural(filled)
+            && let Err(at) = self.part_at(filled.chunk)
+        {
+            let mut parts = mem::take(&mut self.parts).into_vec();
+            parts.insert(at, Part::of(filled));
+            self.parts = parts.into_boxed_slice();
         }
     }
 
     fn forget_part(&mut self, chunk: u32) {
-        self.parts.retain(|(other, _)| *other != chunk);
+        if let Ok(at) = self.part_at(chunk) {
+            let mut parts = mem::take(&mut self.parts).into_vec();
+            parts.remove(at);
+            self.parts = parts.into_boxed_slice();
+        }
     }
 
     fn take_out(&mut self, chunk: u32) -> Option<Run> {
@@ -393,7 +485,7 @@ impl Entry {
 
     fn records(&self, into: &mut Vec<Record>) {
         let (object, generation) = (self.object(), self.generation);
-        into.push(Record::Object { object, generation, meta: self.meta });
+        into.push(Record::Object { object, generation, meta: self.meta() });
         let filled: Vec<_> = self.filled().collect();
         let fill = |chunks: &[Filled]| Record::Fill { object, generation, chunks: chunks.to_vec() };
         into.extend(filled.chunks(FILLED_PER_RECORD).map(fill));
@@ -419,23 +511,22 @@ fn is_possible(filled: &Filled, blocks: u64) -> bool {
         && (filled.chunk != HEAD_CHUNK || filled.part.start == 0)
 }
 
-/// The name of an object is a hash already.
-#[derive(Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
+impl Part {
+    fn of(filled: &Filled) -> Self {
+        let Range { start, end } = filled.part;
+        Self { chunk: filled.chunk, first: start as u16, last: end.wrapping_sub(1) as u16 }
     }
 
-    fn write_u128(&mut self, object: u128) {
-        // The low bits chose the volume.
-        self.0 = (object >> 64) as u64;
+    fn range(self) -> Range<u32> {
+        u32::from(self.first)..u32::from(self.last) + 1
     }
+}
 
-    fn finish(&self) -> u64 {
-        self.0
-    }
+/// The name of an object is a hash already; its low bits chose the volume.
+fn hash(object: ObjectId) -> u64 {
+    (object.0 >> 64) as u64 ^ object.0 as u64
+}
+
+fn hash_of(entries: &Slab<Entry>, slot: u32) -> u64 {
+    hash(entries[slot as usize].object())
 }

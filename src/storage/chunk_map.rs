@@ -137,6 +137,11 @@ impl ChunkMap {
         self.words.shrink_to_fit();
     }
 
+    /// Memory that it has on the heap, in bytes.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        (self.words.capacity() * size_of::<u64>()) as u64
+    }
+
     fn runs(&self) -> impl Iterator<Item = Run> + '_ {
         let mut at = 0;
         std::iter::from_fn(move || {

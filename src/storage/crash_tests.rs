@@ -1,8 +1,9 @@
 //! Random histories of a cache that crashes, rots and fails, against a map of what was written.
 //!
 //! Each object's bytes follow from its name and generation, so the map needs to hold nothing but
-//! lengths. Whatever happened, a read gives those bytes or a miss. `SEEDS` says how many
-//! histories are tried, and `SEED` repeats one.
+//! lengths. Whatever happened, a read gives those bytes or a miss, and no file is longer than the
+//! size of the cache allows, which changes between starts. `SEEDS` says how many histories are tried,
+//! and `SEED` repeats one; `FIRST_SEED` lets two processes share the work.
 
 use std::{
     collections::BTreeMap,
@@ -17,52 +18,25 @@ use std::{
 use futures_lite::future;
 
 use super::{
-    CHUNK_BYTES, Crash, Disk, Generation, ObjectId, Said, Sim, StreamingResource, Volumes,
-    journal::Files,
-    random::Random,
-    volumes::{Disks, Share},
+    CHUNK_BYTES, Crash, Generation, ObjectId, SNAPSHOT_BYTES, Said, Sim, StreamingResource,
+    VolumeIndex, Volumes, device::Device, format::SUPERBLOCK_BYTES, random::Random, volume::Share,
 };
 use crate::bufpool::{self, BufPool};
 
 const OBJECTS: u64 = 12;
-const SHARE: Share = Share { data_bytes: 3 << 20, journal_bytes: 256 << 10 };
+/// What the volume may hold; it changes between two starts.
+const SHARES: [Share; 3] = [
+    Share { data_bytes: 3 << 20, journal_bytes: 256 << 10 },
+    Share { data_bytes: 1 << 20, journal_bytes: 64 << 10 },
+    Share { data_bytes: 4 << 20, journal_bytes: 128 << 10 },
+];
 const SYNC_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The four devices of a volume.
-#[derive(Clone, Default)]
-struct Device {
-    data: Sim,
-    superblock: Sim,
-    journals: [Sim; 2],
-}
-
-impl Device {
-    fn all(&self) -> [&Sim; 4] {
-        [&self.data, &self.superblock, &self.journals[0], &self.journals[1]]
-    }
-
-    fn disks(&self) -> Disks {
-        let disk = |sim: &Sim| Disk::Sim(sim.clone());
-        let [first, second] = &self.journals;
-        let journal = Files {
-            superblock: disk(&self.superblock),
-            journals: [disk(first), disk(second)],
-            lengths: [first.length(), second.length()],
-        };
-        Disks { data: disk(&self.data), grown_bytes: self.data.length(), journal }
-    }
-
-    fn crash(&self, crash: Crash, random: &mut Random) -> Self {
-        let mut after = |sim: &Sim| sim.crash(crash, |bound| random.below(bound));
-        let journals = [after(&self.journals[0]), after(&self.journals[1])];
-        Self { data: after(&self.data), superblock: after(&self.superblock), journals }
-    }
-}
 
 /// A cache, what was put into it, and who has something open.
 struct World {
     random: Random,
     device: Device,
+    share: Share,
     volumes: Volumes,
     pool: BufPool,
     now: Instant,
@@ -86,10 +60,10 @@ fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let (device, pool) = (Device::default(), pool());
-        let volumes = start(&device, &pool);
+        let (device, share, pool) = (Device::default(), SHARES[0], pool());
+        let volumes = start(&device, share, &pool);
         let (now, lengths, open) = (Instant::now(), BTreeMap::new(), BTreeMap::new());
-        Self { random: Random(seed), device, volumes, pool, now, lengths, open }
+        Self { random: Random(seed), device, share, volumes, pool, now, lengths, open }
     }
 
     fn step(&mut self) {
@@ -105,10 +79,11 @@ impl World {
             28..32 => self.read_all(),
             32..36 => self.tick(),
             36 => self.fail(),
-            37 => drop(self.device.data.flip_some(&mut self.random)),
+            37 => self.rot(),
             38 => self.misdirect(),
             _ => self.crash(),
         }
+        self.check_size();
     }
 
     fn begin(&mut self, object: u64) {
@@ -203,12 +178,24 @@ impl World {
         sim.fail(operation, kinds[self.random.below(3) as usize]);
     }
 
-    /// A write landed in another place as well.
+    /// A device; mostly that of the data.
+    fn some_sim(&mut self) -> Sim {
+        let number = self.random.below(8);
+        self.device.all()[number.saturating_sub(4) as usize].clone()
+    }
+
+    /// A bit turns over.
+    fn rot(&mut self) {
+        self.some_sim().flip_some(&mut self.random);
+    }
+
+    /// A write landed in another place of its device as well.
     fn misdirect(&mut self) {
-        let pages = self.device.data.length() / 4096;
-        if pages > 8 {
+        let sim = self.some_sim();
+        let pages = sim.length() / 4096;
+        if pages > 1 {
             let [from, to] = [0, 0].map(|_| self.random.below(pages) * 4096);
-            self.device.data.copy_page(from, to);
+            sim.copy_page(from, to);
         }
     }
 
@@ -217,7 +204,11 @@ impl World {
         let crash = crashes[self.random.below(4) as usize];
         self.open.clear();
         self.device = self.device.crash(crash, &mut self.random);
-        self.volumes = start(&self.device, &self.pool);
+        if self.random.below(4) == 0 {
+            self.share = SHARES[self.random.below(3) as usize];
+        }
+        self.volumes = start(&self.device, self.share, &self.pool);
+        self.check_size();
         self.check_room();
         self.read_all();
     }
@@ -227,9 +218,16 @@ impl World {
         let volume = self.volumes.own().next().unwrap();
         let held: u64 = self.volumes.objects(volume).iter().map(|object| object.stored_bytes).sum();
         assert_eq!(self.volumes.used_bytes(), held, "blocks without an owner");
-        assert!(held <= SHARE.data_bytes && self.device.data.length() <= SHARE.data_bytes);
-        let journals = self.device.journals.iter().map(Sim::length);
-        assert!(journals.into_iter().all(|length| length <= SHARE.journal_bytes));
+        assert_eq!(self.volumes.stored_bytes(), held);
+    }
+
+    /// No file is longer than its share, whatever was done and whatever failed.
+    fn check_size(&self) {
+        let Share { data_bytes, journal_bytes } = self.share;
+        assert!(self.device.data.length() <= data_bytes, "{:?}", self.device.data.length());
+        assert!(self.device.superblock.length() <= 2 * SUPERBLOCK_BYTES as u64);
+        let journals = self.device.journals.each_ref().map(Sim::length);
+        assert!(journals.iter().all(|length| *length <= journal_bytes), "{journals:?}");
     }
 }
 
@@ -237,8 +235,9 @@ fn pool() -> BufPool {
     BufPool::new(bufpool::Options { budget_bytes: 8 << 20 })
 }
 
-fn start(device: &Device, pool: &BufPool) -> Volumes {
-    let opening = Volumes::over(vec![device.disks()], SHARE, pool.clone());
+fn start(device: &Device, share: Share, pool: &BufPool) -> Volumes {
+    let Share { data_bytes, journal_bytes } = share;
+    let opening = device.volumes(data_bytes, journal_bytes, pool.clone());
     future::block_on(opening).expect("what a crash leaves can be opened")
 }
 
@@ -248,9 +247,10 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn whatever_happens_a_read_gives_what_was_written_or_a_miss() {
+    let first = number("FIRST_SEED").unwrap_or(1);
     let seeds = match number("SEED") {
         Some(seed) => seed..seed + 1,
-        None => 1..1 + number("SEEDS").unwrap_or(2_000),
+        None => first..first + number("SEEDS").unwrap_or(2_000),
     };
     for seed in seeds {
         let told = std::panic::catch_unwind(|| {
@@ -289,11 +289,121 @@ fn what_was_committed_is_there_after_a_kill() {
         }
         world.open.clear();
         world.device = world.device.crash(Crash::Kill, &mut world.random);
-        world.volumes = start(&world.device, &world.pool);
+        world.volumes = start(&world.device, world.share, &world.pool);
         (0..6).for_each(|object| world.find(object));
         assert_eq!(present(&world), before, "seed {seed}");
         world.read_all();
         world.open.clear();
         world.check_room();
     }
+}
+
+/// A cache of one volume over a device, and its clock.
+struct Started {
+    volumes: Volumes,
+    now: Instant,
+}
+
+impl Started {
+    fn over(device: &Device) -> Self {
+        Self { volumes: start(device, SHARES[0], &pool()), now: Instant::now() }
+    }
+
+    fn tick(&mut self, later: Duration) {
+        at_once(self.volumes.tick(self.now, SYNC_INTERVAL)).unwrap();
+        self.now += later;
+        at_once(self.volumes.tick(self.now, SYNC_INTERVAL)).unwrap();
+    }
+
+    /// Puts an object of three chunks into the cache; whether its disk took it.
+    fn put(&mut self, object: u64) -> bool {
+        let resource = self.volumes.create(ObjectId(object.into()), Generation(object));
+        resource.set_length(3 * CHUNK_BYTES).unwrap();
+        let bytes = content(resource.object(), resource.generation(), 0..3 * CHUNK_BYTES);
+        at_once(resource.write_at(0, &bytes)).unwrap().unwrap();
+        at_once(resource.flush()).unwrap();
+        let is_stored = resource.is_cached();
+        drop(resource);
+        self.tick(Duration::from_millis(200));
+        is_stored
+    }
+
+    /// How many bytes of it are there, all of them right.
+    fn present(&self, object: u64) -> u64 {
+        let Some(resource) = self.volumes.find(ObjectId(object.into())) else { return 0 };
+        let mut count = 0;
+        for at in (0..3 * CHUNK_BYTES).step_by(CHUNK_BYTES as usize) {
+            let Some(bytes) = at_once(resource.read_at(at, usize::MAX)).unwrap().unwrap() else {
+                continue;
+            };
+            let expected = content(resource.object(), resource.generation(), at..at + CHUNK_BYTES);
+            assert!(*bytes == expected, "{object} at {at}");
+            count += bytes.len() as u64;
+        }
+        count
+    }
+}
+
+/// Else they would stand against who has their blocks by then, at the next start.
+#[test]
+fn chunks_dropped_at_a_start_are_recorded() {
+    let device = Device::default();
+    assert!(Started::over(&device).put(1));
+    // The data did not reach the disk, and the journal did.
+    device.data.cut(0);
+    let mut second = Started::over(&device);
+    assert_eq!((second.present(1), second.volumes.stats().corrupt_chunks), (0, 3));
+    assert!(second.put(2));
+    let third = Started::over(&device);
+    assert_eq!(third.volumes.stats().corrupt_chunks, 0);
+    assert_eq!((third.present(1), third.present(2)), (0, 3 * CHUNK_BYTES));
+}
+
+/// The superblock may name the other journal by then: what is appended to the old one is lost.
+#[test]
+fn a_turn_of_journals_that_fails_is_done_again_before_anything_is_appended() {
+    let device = Device::default();
+    let mut first = Started::over(&device);
+    let before = device.superblock.operations();
+    // The superblock is written, and its sync fails.
+    device.superblock.fail(before + 1, io::ErrorKind::Other);
+    let mut object = 0;
+    while device.superblock.operations() < before + 2 {
+        object += 1;
+        let _ = first.put(object % 8 + 10);
+        assert!(object < 10_000, "the journals never turn");
+    }
+    assert!(!first.put(1), "appended to a journal that may not count");
+    for _ in 0..3 {
+        first.tick(Duration::from_secs(11));
+    }
+    assert!(first.put(2), "it is not whole again");
+    let second = Started::over(&device);
+    assert_eq!((second.present(1), second.present(2)), (0, 3 * CHUNK_BYTES));
+}
+
+/// What a larger cache left is cut at the start, journals too, and what fits stays.
+#[test]
+fn a_smaller_cache_evicts_and_cuts() {
+    let device = Device::default();
+    let mut first = Started::over(&device);
+    (1..=14).for_each(|object| assert!(first.put(object)));
+    for turn in 0..25 {
+        first.volumes.remember(VolumeIndex(0), vec![vec![7; SNAPSHOT_BYTES]]);
+        assert!(first.put(14), "{turn}");
+    }
+    let longest = device.journals.each_ref().map(Sim::length).into_iter().max().unwrap();
+    assert!(longest > SHARES[1].journal_bytes && device.data.length() > SHARES[1].data_bytes);
+    drop(first);
+    let volumes = start(&device, SHARES[1], &pool());
+    assert!(device.data.length() <= SHARES[1].data_bytes);
+    let journals = device.journals.each_ref().map(Sim::length);
+    assert!(journals.into_iter().all(|length| length <= SHARES[1].journal_bytes), "{journals:?}");
+    let second = Started { volumes, now: Instant::now() };
+    let kept = (1..=13).filter(|object| second.present(*object) == 3 * CHUNK_BYTES).count();
+    assert!(kept >= 4, "{kept}");
+    drop(second);
+    let third = Started::over(&device);
+    let still = (1..=13).filter(|object| third.present(*object) == 3 * CHUNK_BYTES).count();
+    assert_eq!(still, kept);
 }

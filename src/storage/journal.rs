@@ -73,10 +73,11 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens a volume's journal, or begins one where there is none.
+    /// Opens a volume's journal, or begins one where there is none; it is broken where the disk takes
+    /// none.
     ///
     /// # Errors
-    /// [`SuperblockError::Newer`] as [`io::ErrorKind::Unsupported`]; what the device says.
+    /// [`SuperblockError::Newer`] as [`io::ErrorKind::Unsupported`]; [`Error::Exhausted`].
     pub(super) async fn open(
         name: Name,
         files: Files,
@@ -86,15 +87,22 @@ impl Journal {
     ) -> Result<(Self, Recovered), Error> {
         let found = read_superblock(&files.superblock, name, &pool).await?;
         let mut recovered = Recovered { catalog: Catalog::new(blocks), ..Recovered::default() };
-        let (superblock, end) = match found {
+        let (superblock, end, broken) = match found {
             Some(superblock) => {
                 let end = replay(&files, &superblock, &pool, &mut recovered).await?;
-                (superblock, end)
+                (superblock, end, false)
             }
             None => {
                 let first = first_superblock(name);
-                write_superblock(&files.superblock, &first, &pool).await?;
-                (first, 0)
+                // A disk that takes nothing now may do so later: no reason not to start.
+                let broken = match write_superblock(&files.superblock, &first, &pool).await {
+                    Err(Error::Io(error)) => {
+                        tracing::warn!(%error, volume = name.volume, "a volume cannot begin");
+                        true
+                    }
+                    written => written.map(|()| false)?,
+                };
+                (first, 0, broken)
             }
         };
         recovered.catalog.shrink();
@@ -106,7 +114,7 @@ impl Journal {
             current: RefCell::new(pages),
             next: RefCell::new(None),
             capacity_bytes,
-            broken: Cell::new(false),
+            broken: Cell::new(broken),
         };
         Ok((journal, recovered))
     }
@@ -147,6 +155,11 @@ impl Journal {
         let gains = length > catalog_bytes + catalog_bytes / 8;
         length > (3 * catalog_bytes).max(COMPACT_BYTES.min(self.capacity_bytes / 2))
             || nearly_full && gains
+    }
+
+    /// Whether it is longer than it may get: a larger cache wrote it.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.current.borrow().end() > self.capacity_bytes
     }
 
     /// Whether a catalog of that size fits twice, so that compaction always can.

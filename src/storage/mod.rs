@@ -16,7 +16,8 @@
 //! What is to leave, a full volume or the tier, is decided by one [`policy`].
 //!
 //! A generation that somebody uses has a [`StreamingResource`]; at rest it is an entry in the catalog
-//! of its volume, about 100 bytes and 8 for each chunk, which the journal brings back after a start.
+//! of its volume, about 150 bytes and 8 for each chunk, which the journal brings back after a start. They
+//! are counted in the budget of the shard.
 //!
 //! # The life of a chunk
 //!
@@ -63,6 +64,8 @@ mod chunk_map;
 #[cfg(test)]
 mod crash_tests;
 mod demands;
+#[cfg(test)]
+pub(crate) mod device;
 mod direct;
 mod directory;
 mod disk;

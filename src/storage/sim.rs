@@ -5,7 +5,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     rc::Rc,
 };
@@ -39,6 +39,10 @@ struct State {
     before: BTreeMap<u64, Page>,
     operations: u64,
     failing: BTreeMap<u64, io::ErrorKind>,
+    /// From this operation on all fail.
+    dead_from: Option<u64>,
+    /// Of these operations only the first half is done.
+    short: BTreeSet<u64>,
     holding: bool,
     held: VecDeque<Held>,
 }
@@ -68,6 +72,17 @@ impl Sim {
     /// Lets the operation numbered `operation` fail with `kind`.
     pub fn fail(&self, operation: u64, kind: io::ErrorKind) {
         self.state.borrow_mut().failing.insert(operation, kind);
+    }
+
+    /// Lets all operations from the one numbered `operation` on fail.
+    pub fn die(&self, operation: u64) {
+        self.state.borrow_mut().dead_from = Some(operation);
+    }
+
+    /// Lets the operation numbered `operation` do half of its work, as a device without room does: a
+    /// write fails after its first half, a read meets the end.
+    pub fn cut_short(&self, operation: u64) {
+        self.state.borrow_mut().short.insert(operation);
     }
 
     /// How many operations have begun.
@@ -145,6 +160,16 @@ impl Sim {
         true
     }
 
+    /// Cuts it to at most `length` bytes, as a file.
+    #[cfg(test)]
+    pub(super) fn cut(&self, length: u64) {
+        let mut state = self.state.borrow_mut();
+        let State { pages, before, unsynced, .. } = &mut *state;
+        pages.split_off(&(length / ALIGNMENT));
+        before.split_off(&(length / ALIGNMENT));
+        unsynced.retain(|(page, _)| *page < length / ALIGNMENT);
+    }
+
     /// How long the disk is, as a file would be.
     pub fn length(&self) -> u64 {
         let state = self.state.borrow();
@@ -205,13 +230,16 @@ impl Sim {
         data: Data,
         done: impl FnOnce(io::Result<()>) + 'static,
     ) {
-        let (_, outcome, held) = self.begin();
+        let (operation, outcome, held) = self.begin();
         let state = Rc::clone(&self.state);
         let write = move || {
+            let is_short = state.borrow().short.contains(&operation);
+            let length =
+                if is_short { data.len() / PAGE_BYTES / 2 * PAGE_BYTES } else { data.len() };
             if outcome.is_ok() {
-                state.borrow_mut().put(position, &data);
+                state.borrow_mut().put(position, &data, length);
             }
-            done(outcome);
+            done(if is_short { Err(io::ErrorKind::StorageFull.into()) } else { outcome });
         };
         match held {
             true => self.state.borrow_mut().held.push_back(Held::Write(Box::new(write))),
@@ -236,6 +264,9 @@ impl Sim {
             let released = || (!self.state.borrow().held.iter().any(is_held)).then_some(());
             self.waiting.until(|| operation, released).await;
         }
+        if self.state.borrow().short.contains(&operation) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         outcome
     }
 
@@ -243,16 +274,19 @@ impl Sim {
         let mut state = self.state.borrow_mut();
         let operation = state.operations;
         state.operations += 1;
-        let outcome = state.failing.get(&operation).map_or(Ok(()), |kind| Err((*kind).into()));
+        let is_dead = state.dead_from.is_some_and(|from| from <= operation);
+        let failing = state.failing.get(&operation).copied();
+        let failing = failing.or(is_dead.then_some(io::ErrorKind::Other));
+        let outcome = failing.map_or(Ok(()), |kind| Err(kind.into()));
         (operation, outcome, state.holding)
     }
 }
 
 impl State {
-    fn put(&mut self, position: u64, data: &Data) {
+    fn put(&mut self, position: u64, data: &Data, length: usize) {
         let mut bytes = vec![0; data.len()];
         data.copy_to(&mut bytes);
-        for (number, page) in bytes.chunks(PAGE_BYTES).enumerate() {
+        for (number, page) in bytes[..length].chunks(PAGE_BYTES).enumerate() {
             let bytes: Page = Box::new(page.try_into().expect("whole pages are written"));
             let page = position / ALIGNMENT + number as u64;
             let before = self.pages.insert(page, bytes.clone());

@@ -27,6 +27,10 @@ pub struct Stats {
     pub kept_chunks: u64,
     /// Chunks kept in memory that were dropped again to stay within the bound.
     pub dropped_chunks: u64,
+    /// Memory that knows what lies where, in bytes, counted in the shard's budget.
+    pub catalog_bytes: u64,
+    /// Volumes that take no bytes now, because their device refused some.
+    pub volumes_off: u64,
     /// The tier in memory.
     pub tier: TierStats,
 }

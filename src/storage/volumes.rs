@@ -18,11 +18,10 @@ use super::{
     directory::VolumeFiles,
     disk::{Device, Disk},
     format::{Format, SUPERBLOCK_BYTES},
-    journal::{Files, Journal, Name},
-    stats::Counters,
+    journal::{Files, Name},
     streaming::{KEEP_BYTES, StreamingResource},
     tier::Tier,
-    volume::{self, Stirred, Volume},
+    volume::{self, Common, Disks, Share, Volume},
 };
 use crate::bufpool::BufPool;
 
@@ -70,10 +69,7 @@ struct Inner {
     /// By number; `None` where another shard owns it, or where the cache is off.
     volumes: Vec<Option<Rc<Volume>>>,
     shards: u16,
-    pool: BufPool,
-    counters: Rc<Counters>,
-    tier: Rc<Tier>,
-    stirred: Rc<Stirred>,
+    common: Common,
     /// What the eviction policy had said before this start, by volume, until it takes it.
     snapshots: RefCell<BTreeMap<VolumeIndex, Vec<Vec<u8>>>>,
     /// Which cache it is, where there is one.
@@ -100,28 +96,32 @@ impl Volumes {
     /// shows when bytes are written.
     pub async fn open(options: &Options, device: &Device, pool: BufPool) -> Result<Self, Error> {
         let Options { dir, format, size_bytes, shard, shards } = options;
-        let mut new = Inner::empty(format.volumes, *shards, pool);
-        new.format = Some(*format);
         let own = (u32::from(*shard)..format.volumes).step_by(usize::from(*shards));
+        let mut new = Inner::empty(format.volumes, *shards, own.len(), pool);
+        new.format = Some(*format);
         if *shard == 0 || own.len() > 0 {
-            device.probe(dir, &new.pool).await?;
+            device.probe(dir, &new.common.pool).await?;
         }
         let share = Share::of(*size_bytes, format.volumes);
         for number in own {
             let name = Name { uuid: format.uuid, volume: number };
-            let disks = Disks::open(device, &VolumeFiles::of(dir, number), share).await?;
+            let files = VolumeFiles::of(dir, number);
+            let disks = Disks::open(device, &files, share).await?;
             new.add(name, disks, share).await.map_err(|error| {
-                let path = VolumeFiles::of(dir, number).superblock;
+                let path = files.superblock.clone();
                 let problem = format!("{error}; use the version that wrote it, or another --cache");
                 Error::Directory { path, problem }
             })?;
+            if new.volumes[number as usize].as_ref().is_some_and(|volume| volume.fits()) {
+                cut_journals(&files, share);
+            }
         }
         Ok(Self { inner: Rc::new(new) })
     }
 
     /// No cache: all resources live in memory. Routing is that of `volumes` volumes all the same.
     pub fn off(volumes: u32, shards: u16, pool: BufPool) -> Self {
-        Self { inner: Rc::new(Inner::empty(volumes.max(1), shards, pool)) }
+        Self { inner: Rc::new(Inner::empty(volumes.max(1), shards, 0, pool)) }
     }
 
     /// One volume on each of `disks`, all owned by this shard: for tests. It holds `capacity_bytes`
@@ -141,11 +141,16 @@ impl Volumes {
         share: Share,
         pool: BufPool,
     ) -> Result<Self, Error> {
-        let mut new = Inner::empty(disks.len() as u32, 1, pool);
+        let mut new = Inner::empty(disks.len() as u32, 1, disks.len(), pool);
         for (volume, disks) in (0..).zip(disks) {
             new.add(Name { uuid: 1, volume }, disks, share).await?;
         }
         Ok(Self { inner: Rc::new(new) })
+    }
+
+    #[cfg(test)]
+    pub(super) fn all_fit(&self) -> bool {
+        self.owned().all(|volume| volume.fits())
     }
 
     /// How many volumes the cache has, those of other shards included.
@@ -170,7 +175,7 @@ impl Volumes {
 
     /// The memory that resources lie in on their way.
     pub fn pool(&self) -> &BufPool {
-        &self.inner.pool
+        &self.inner.common.pool
     }
 
     /// The numbers of the volumes that this shard owns.
@@ -199,7 +204,7 @@ impl Volumes {
         generation: Generation,
         home: Option<volume::Home>,
     ) -> Rc<StreamingResource> {
-        let (pool, counters) = (self.inner.pool.clone(), Rc::clone(&self.inner.counters));
+        let Common { pool, counters, .. } = self.inner.common.clone();
         StreamingResource::new((object, generation), pool, KEEP_BYTES, home, counters)
     }
 
@@ -207,6 +212,12 @@ impl Volumes {
     /// write that is under way, are gone.
     pub fn forget(&self, object: ObjectId) {
         self.volume(object).into_iter().for_each(|volume| volume.forget(object));
+    }
+
+    /// Whether the volume of `object`, where this shard has it, can note another object; else one has
+    /// to go before.
+    pub fn has_place(&self, object: ObjectId) -> bool {
+        self.volume(object).is_none_or(|volume| volume.has_place())
     }
 
     /// Pins an object, or lets go of it. [`durable`](Self::durable) says when it will outlive a
@@ -258,12 +269,12 @@ impl Volumes {
 
     /// Says that there is something to do in time.
     pub fn stir(&self) {
-        self.inner.stirred.stir();
+        self.inner.common.stirred.stir();
     }
 
     /// Resolves when there is something new for a [`tick`](Self::tick).
     pub async fn stirred(&self) {
-        self.inner.stirred.wait().await;
+        self.inner.common.stirred.wait().await;
     }
 
     /// Waits until everything that was said so far of the volume of `object` is durable. Some task
@@ -300,7 +311,13 @@ impl Volumes {
         self.owned().map(|volume| volume.used_bytes()).sum()
     }
 
-    /// The same of one volume, as (free, used); `None` where this shard does not own it.
+    /// Bytes in use that an object holds: less than [`used_bytes`](Self::used_bytes) by what is being
+    /// written, and by what was written anew and is kept until the record of that.
+    pub fn stored_bytes(&self) -> u64 {
+        self.owned().map(|volume| volume.catalog().all_stored_bytes()).sum()
+    }
+
+    /// The free and used bytes of one volume, as (free, used); `None` where this shard does not own it.
     pub fn bytes_of(&self, volume: VolumeIndex) -> Option<(u64, u64)> {
         let volume = self.inner.volumes.get(volume.0 as usize)?.as_ref()?;
         Some((volume.free_bytes(), volume.used_bytes()))
@@ -308,12 +325,12 @@ impl Volumes {
 
     /// Keeps chunks of at most `bytes` in memory, instead of three quarters of the pool's budget.
     pub fn limit_tier(&self, bytes: usize) {
-        self.inner.tier.set_limit(bytes);
+        self.inner.common.tier.set_limit(bytes);
     }
 
     /// What storage did so far on this shard.
     pub fn stats(&self) -> Stats {
-        self.inner.counters.get()
+        self.inner.common.counters.get()
     }
 
     fn volume(&self, object: ObjectId) -> Option<&Rc<Volume>> {
@@ -326,43 +343,30 @@ impl Volumes {
 }
 
 impl Inner {
-    fn empty(volumes: u32, shards: u16, pool: BufPool) -> Self {
+    /// `own` of the volumes are to be added.
+    fn empty(volumes: u32, shards: u16, own: usize, pool: BufPool) -> Self {
         assert!(volumes > 0 && shards > 0, "a cache has a volume and an owner");
         let (counters, stirred, snapshots) = Default::default();
-        let (volumes, format) = (vec![None; volumes as usize], None);
+        let catalog_bytes = (pool.stats().budget_bytes / CATALOG_SHARE / own.max(1)) as u64;
         let tier = Tier::new(&pool, Rc::clone(&counters));
-        Self { volumes, shards, pool, counters, tier, stirred, snapshots, format }
+        let as_they_are = false;
+        let common = Common { pool, tier, counters, stirred, catalog_bytes, as_they_are };
+        let (volumes, format) = (vec![None; volumes as usize], None);
+        Self { volumes, shards, common, snapshots, format }
     }
 
     async fn add(&mut self, name: Name, disks: Disks, share: Share) -> Result<(), Error> {
-        let blocks = share.data_bytes / super::BLOCK_BYTES;
-        let (journal_bytes, pool) = (share.journal_bytes, self.pool.clone());
-        let opened = Journal::open(name, disks.journal, journal_bytes, blocks, pool).await;
-        let (journal, mut recovered) = opened?;
-        let snapshot = std::mem::take(&mut recovered.snapshot);
+        let (volume, snapshot) = Volume::open(name, disks, share, self.common.clone()).await?;
         self.snapshots.get_mut().insert(VolumeIndex(name.volume), snapshot);
-        let volume = Volume::new(volume::Parts {
-            disk: disks.data,
-            journal,
-            catalog: recovered.catalog,
-            capacity_bytes: share.data_bytes,
-            grown_bytes: disks.grown_bytes,
-            pool: self.pool.clone(),
-            tier: Rc::clone(&self.tier),
-            counters: Rc::clone(&self.counters),
-            stirred: Rc::clone(&self.stirred),
-        });
         self.volumes[name.volume as usize] = Some(volume);
         Ok(())
     }
 }
 
-/// What of the cache's size a volume has for its chunks, and for each of its two journals.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Share {
-    pub(super) data_bytes: u64,
-    pub(super) journal_bytes: u64,
-}
+/// Of a shard's memory the catalogs of its volumes may take one in so many bytes.
+const CATALOG_SHARE: usize = 2;
+/// What lies beside the volumes: FORMAT, and the files that each shard tries direct I/O on.
+const BESIDE_BYTES: u64 = 64 << 10;
 
 /// The least a journal has: a few commits between compactions.
 const JOURNAL_BYTES: u64 = 64 << 10;
@@ -371,19 +375,11 @@ impl Share {
     /// A journal gets 1/128: its records are 43 bytes for a chunk of 64 KiB, which is 1/1500, and it
     /// holds them twice and more before it is compacted.
     fn of(size_bytes: u64, volumes: u32) -> Self {
-        let each = size_bytes / u64::from(volumes);
+        let each = size_bytes.saturating_sub(BESIDE_BYTES) / u64::from(volumes);
         let journal_bytes = (each / 128).max(JOURNAL_BYTES);
         let rest = each.saturating_sub(2 * journal_bytes + 2 * SUPERBLOCK_BYTES as u64);
         Self { data_bytes: rest - rest % CHUNK_BYTES, journal_bytes }
     }
-}
-
-/// The devices of one volume.
-pub(super) struct Disks {
-    pub(super) data: Disk,
-    /// How long the data is already, in bytes.
-    pub(super) grown_bytes: u64,
-    pub(super) journal: Files,
 }
 
 impl Disks {
@@ -395,7 +391,7 @@ impl Disks {
         })?;
         let [first, second] = &files.journals;
         let (data, grown_bytes) = device.open(&files.data, share.data_bytes).await?;
-        // What a larger cache wrote there is read first and cut later, by the next compactions.
+        // What a larger cache wrote there is read first, and cut when it was written anew.
         let (superblock, _) = device.open(&files.superblock, u64::MAX).await?;
         let (first, first_length) = device.open(first, u64::MAX).await?;
         let (second, second_length) = device.open(second, u64::MAX).await?;
@@ -407,6 +403,20 @@ impl Disks {
         let sim = || Disk::Sim(Sim::default());
         let journal = Files { superblock: sim(), journals: [sim(), sim()], lengths: [0, 0] };
         Self { data: sim(), grown_bytes: 0, journal }
+    }
+}
+
+/// Cuts journals that a larger cache wrote. Of the current one nothing lies behind its share, and the
+/// other one says nothing.
+fn cut_journals(files: &VolumeFiles, share: Share) {
+    for path in &files.journals {
+        let cut = fs::File::options().write(true).open(path).and_then(|file| {
+            let is_longer = file.metadata()?.len() > share.journal_bytes;
+            if is_longer { file.set_len(share.journal_bytes) } else { Ok(()) }
+        });
+        if let Err(error) = cut {
+            tracing::warn!(%error, path = %path.display(), "a journal cannot be cut");
+        }
     }
 }
 
@@ -528,6 +538,63 @@ mod tests {
         volumes.close(Instant::now()).await.unwrap();
         let used = u64::try_from(own.len()).unwrap() * 2 * LENGTH.next_multiple_of(16 << 10) as u64;
         assert_eq!((volumes.used_bytes(), pool.stats().in_use_bytes()), (used, 0));
+    }
+
+    #[test]
+    fn whole_and_partial_objects_outlive_every_change_of_the_number_of_shards() {
+        let Some(dir) = directory_on_disk() else { return };
+        for (start, shards) in [2, 1, 4, 2].into_iter().enumerate() {
+            let mut seen = 0;
+            for shard in 0..shards {
+                let options = Options {
+                    dir: dir.path().to_owned(),
+                    size_bytes: 16 << 20,
+                    format: Format { uuid: 7, volumes: 4 },
+                    shard,
+                    shards,
+                };
+                seen += on_shard(go_on(options, start as u64));
+            }
+            assert_eq!(seen, 16, "start {start}");
+        }
+    }
+
+    /// Checks what this shard has of 16 objects, and adds a piece to each that is partial. How many
+    /// objects it has.
+    async fn go_on(options: Options, start: u64) -> usize {
+        const FROM: u64 = 30_000;
+        const PIECE: u64 = 25_000;
+        let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
+        let volumes = Volumes::open(&options, &Device::Dma, pool).await.unwrap();
+        let is_own = |object: &ObjectId| volumes.bytes_of(volumes.of(*object)).is_some();
+        let own: Vec<_> = (0..16).map(ObjectId).filter(is_own).collect();
+        for object in &own {
+            let all = content(object.0);
+            if start == 0 && object.0 % 2 == 0 {
+                fill_and_read_back(&volumes, *object).await;
+                continue;
+            }
+            let resource = match start {
+                0 => volumes.create(*object, Generation(1)),
+                _ => volumes.find(*object).expect("it is lost"),
+            };
+            if object.0 % 2 == 0 {
+                assert!(resource.is_committed() && read_all(&resource).await == all);
+                continue;
+            }
+            let mut at = FROM;
+            while let Some(block) = resource.read_at(at, usize::MAX).await.unwrap() {
+                assert_eq!(*block, all[at as usize..at as usize + block.len()], "{object}");
+                at += block.len() as u64;
+            }
+            assert_eq!(at, FROM + start * PIECE, "{object} at start {start}");
+            let piece = &all[at as usize..(at + PIECE) as usize];
+            resource.write_at(at, piece).await.unwrap();
+            resource.flush().await;
+            assert_eq!(resource.present_bytes(), (start + 1) * PIECE);
+        }
+        volumes.close(Instant::now()).await.unwrap();
+        own.len()
     }
 
     #[test]

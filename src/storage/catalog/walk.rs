@@ -43,7 +43,11 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{Generation, format::Meta, random::Random};
+    use crate::storage::{
+        Generation,
+        format::{Meta, Record},
+        random::Random,
+    };
 
     /// Objects come and go between the steps of a walk; it meets those that stay, each once.
     #[test]
@@ -51,12 +55,9 @@ mod tests {
         for seed in 1..=300 {
             let (mut random, mut catalog) = (Random(seed), Catalog::new(1));
             let begin = |catalog: &mut Catalog, number: u64| {
-                catalog.begin(
-                    ObjectId(number.into()),
-                    Generation(number),
-                    Meta::default(),
-                    &mut drop,
-                );
+                let (object, generation) = (ObjectId(number.into()), Generation(number));
+                let record = Record::Object { object, generation, meta: Meta::default() };
+                catalog.apply(&record, &mut drop);
             };
             (0..50).for_each(|number| begin(&mut catalog, number));
             let (mut met, mut from, mut stays) = (Vec::new(), Some(0), [true; 50]);

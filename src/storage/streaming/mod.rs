@@ -71,6 +71,8 @@ pub struct StreamingResource {
     /// what the first one read.
     loading: RefCell<BTreeMap<u32, Rc<OnceCell<Piece>>>>,
     joined: Waiters<u32>,
+    /// Told when the disk lost bytes.
+    on_loss: RefCell<Option<Rc<dyn Fn()>>>,
 }
 
 /// Bytes and where they start in the resource.
@@ -104,6 +106,7 @@ impl StreamingResource {
             fills: Waiters::default(),
             loading: RefCell::default(),
             joined: Waiters::default(),
+            on_loss: RefCell::default(),
         })
     }
 

@@ -35,6 +35,12 @@ impl StreamingResource {
         DemandGuard { resource: Rc::clone(self), key }
     }
 
+    /// Has `told` called whenever the disk lost bytes that were here, in place of who was told before:
+    /// a fill that has ended sees no demands.
+    pub fn on_loss(&self, told: impl Fn() + 'static) {
+        *self.on_loss.borrow_mut() = Some(Rc::new(told));
+    }
+
     /// Waits until `range` can be read, or will not come.
     ///
     /// # Errors
@@ -150,12 +156,13 @@ impl StreamingResource {
         if home.chunk(stored.chunk).as_ref() != Some(stored) {
             return;
         }
-        tracing::warn!(object = %self.object, chunk = stored.chunk, "a chunk on disk is lost");
         self.counters.count(count);
         home.lose(stored.chunk);
         if stored.chunk != HEAD_CHUNK {
             self.state.borrow_mut().absent(stored);
             self.demands.note_change();
+            let told = self.on_loss.borrow().clone();
+            told.into_iter().for_each(|told| told());
         }
     }
 }

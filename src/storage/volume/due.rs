@@ -12,6 +12,8 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 const COMMIT_BYTES: usize = 64 << 10;
 /// How often a device that failed is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the log is told of lost chunks.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The state of it.
 #[derive(Default)]
@@ -22,6 +24,9 @@ pub(super) struct Due {
     unsynced: Option<Instant>,
     /// When a device that failed is tried again.
     probe: Option<Instant>,
+    /// Chunks lost since the last report of that, and when the next is due.
+    lost: u64,
+    report: Option<Instant>,
     /// How many times somebody asked for everything to be durable, and how many were answered.
     asked: u64,
     answered: u64,
@@ -60,7 +65,23 @@ impl Due {
     pub(super) fn next(&self, sync_interval: Duration) -> Option<Instant> {
         let commit = self.pending.map(|since| since + COMMIT_INTERVAL);
         let sync = self.unsynced.map(|since| since + sync_interval);
-        [commit, sync].into_iter().flatten().min()
+        [commit, sync, self.report].into_iter().flatten().min()
+    }
+
+    /// A chunk is lost; whether it is the first one in a while.
+    pub(super) fn lost(&mut self) -> bool {
+        self.lost += 1;
+        self.lost == 1
+    }
+
+    /// How many chunks were lost after the first one, once their report is due.
+    pub(super) fn report(&mut self, now: Instant) -> Option<u64> {
+        let further = self.lost.checked_sub(1)?;
+        if now < *self.report.get_or_insert(now + REPORT_INTERVAL) {
+            return None;
+        }
+        (self.lost, self.report) = (0, None);
+        Some(further).filter(|further| *further > 0)
     }
 
     /// When a device that failed is tried again.
@@ -127,6 +148,19 @@ mod tests {
         assert!(due.answer_to(second).is_none());
         due.answer(0, Some(io::ErrorKind::Other));
         assert!(matches!(due.answer_to(second), Some(Err(_))));
+    }
+
+    #[test]
+    fn the_log_hears_of_lost_chunks_once_in_an_interval() {
+        let (start, mut due) = (Instant::now(), Due::default());
+        assert!(due.report(start).is_none() && due.next(SYNC).is_none());
+        assert!(due.lost() && !due.lost() && !due.lost());
+        assert!(due.report(start).is_none());
+        assert_eq!(due.next(SYNC), Some(start + REPORT_INTERVAL));
+        assert_eq!(due.report(start + REPORT_INTERVAL), Some(2));
+        assert!(due.lost() && due.report(start).is_none());
+        assert!(due.report(start + REPORT_INTERVAL).is_none(), "nothing further was lost");
+        assert!(due.next(SYNC).is_none());
     }
 
     #[test]

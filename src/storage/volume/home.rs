@@ -34,17 +34,17 @@ impl Home {
     pub(in crate::storage) async fn read(&self, filled: &Filled) -> Result<Block, Error> {
         let run = run_of(filled);
         let (position, length) = (run.start * BLOCK_BYTES, (run.end - run.start) * BLOCK_BYTES);
-        self.volume.disk.read(position, length as usize, &self.volume.pool).await
+        self.volume.disk.read(position, length as usize, &self.volume.common.pool).await
     }
 
     /// A chunk out of memory, if it is there.
     pub(in crate::storage) fn warm(&self, filled: &Filled) -> Option<Block> {
-        self.volume.tier.get(self.name_of(filled), filled)
+        self.volume.common.tier.get(self.name_of(filled), filled)
     }
 
     /// Keeps the bytes of a chunk in memory, as long as nobody needs it for something else.
     pub(in crate::storage) fn keep_warm(&self, filled: &Filled, bytes: Block) {
-        self.volume.tier.admit(self.name_of(filled), filled, bytes);
+        self.volume.common.tier.admit(self.name_of(filled), filled, bytes);
     }
 
     fn name_of(&self, filled: &Filled) -> ChunkName {
@@ -83,6 +83,10 @@ impl Home {
         let lost = self.volume.catalog.borrow_mut().lose(self.slot, chunk);
         lost.into_iter().for_each(self.volume.freeing());
         self.log(|object, generation| Record::Lost { object, generation, chunks: vec![chunk] });
+        if self.volume.due.borrow_mut().lost() {
+            let (object, _) = self.volume.catalog.borrow().name(self.slot);
+            tracing::warn!(%object, chunk, "a chunk on disk is lost");
+        }
     }
 
     /// What is said of the object.
@@ -139,7 +143,7 @@ impl Drop for Home {
         }
         if volume.catalog.borrow().is_dropped(self.slot) {
             let (object, generation) = volume.catalog.borrow().name(self.slot);
-            volume.tier.forget(object, generation);
+            volume.common.tier.forget(object, generation);
         }
         volume.catalog.borrow_mut().close(self.slot, &mut volume.freeing());
     }

@@ -106,7 +106,7 @@ impl Volume {
     ) -> Result<Found, Error> {
         let run = run_of(filled);
         let (position, length) = (run.start * BLOCK_BYTES, (run.end - run.start) * BLOCK_BYTES);
-        let read = match self.disk.read(position, length as usize, &self.pool).await {
+        let read = match self.disk.read(position, length as usize, &self.common.pool).await {
             Err(Error::Exhausted(exhausted)) => return Err(exhausted.into()),
             read => read,
         };
@@ -139,7 +139,7 @@ impl Volume {
         if !self.lies_there((object, generation), filled) {
             return false;
         }
-        self.counters.count(|stats| stats.corrupt_chunks += 1);
+        self.common.counters.count(|stats| stats.corrupt_chunks += 1);
         if filled.chunk == HEAD_CHUNK {
             self.drop_object(slot);
             return true;

@@ -6,7 +6,11 @@
 //! min(64 MiB, a sixteenth of the volume). A chunk that finds no old block appends.
 //!
 //! A device that refuses a write is left alone for a while: the volume is *off*, takes no chunks,
-//! and goes on giving what it has. Every ten seconds one write asks whether it is well again.
+//! and goes on giving what it has. Every ten seconds one write asks whether it is well again. The log
+//! says when it goes off and when it is back; lost chunks it names once in ten seconds.
+//!
+//! What the catalog takes in memory is counted in the shard's budget. It may take half of that; then
+//! a new object waits until an old one was evicted.
 
 mod due;
 mod home;
@@ -28,12 +32,12 @@ use super::{
     catalog::{Catalog, Slot},
     disk::{Data, Disk},
     format::{Meta, Record},
-    journal::Journal,
+    journal::{Files, Journal, Name, Recovered},
     stats::Counters,
     tier::Tier,
     waiters::Waiters,
 };
-use crate::bufpool::{Block, BufPool, Exhausted};
+use crate::bufpool::{Block, BufPool, Charge, Exhausted};
 
 /// The most zeros kept ahead.
 const STEP_BYTES: u64 = 64 << 20;
@@ -41,6 +45,9 @@ const STEP_BYTES: u64 = 64 << 20;
 const ZEROS_BYTES: u64 = 256 << 10;
 /// The least kept ahead once a volume is in use.
 const AHEAD_BYTES: u64 = 1 << 20;
+
+/// Memory is counted in such steps, so that not every entry asks the pool.
+const COUNTED_BYTES: usize = 64 << 10;
 
 /// The blocks of one device. One shard owns it.
 pub(super) struct Volume {
@@ -56,28 +63,39 @@ pub(super) struct Volume {
     /// The device refused a write.
     off: Cell<bool>,
     due: RefCell<Due>,
-    /// Told when there is something to do for a tick.
-    stirred: Rc<Stirred>,
     synced: Waiters<()>,
-    pool: BufPool,
-    /// What of it is in memory, and of the shard's other volumes.
-    tier: Rc<Tier>,
-    counters: Rc<Counters>,
+    /// What of the budget the catalog takes, in whole [`COUNTED_BYTES`].
+    counted: RefCell<(Charge, usize)>,
+    common: Common,
 }
 
-/// What a volume is made of.
-pub(super) struct Parts {
-    pub(super) disk: Disk,
-    pub(super) journal: Journal,
-    /// What the journal said.
-    pub(super) catalog: Catalog,
-    pub(super) capacity_bytes: u64,
-    /// How long the data file is.
+/// The devices of one volume.
+pub(super) struct Disks {
+    pub(super) data: Disk,
+    /// How long the data is already, in bytes.
     pub(super) grown_bytes: u64,
+    pub(super) journal: Files,
+}
+
+/// What of the cache's size a volume has for its chunks, and for each of its two journals.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Share {
+    pub(super) data_bytes: u64,
+    pub(super) journal_bytes: u64,
+}
+
+/// What the volumes of a shard have in common.
+#[derive(Clone)]
+pub(super) struct Common {
     pub(super) pool: BufPool,
     pub(super) tier: Rc<Tier>,
     pub(super) counters: Rc<Counters>,
+    /// Told when there is something to do for a tick.
     pub(super) stirred: Rc<Stirred>,
+    /// The memory that the catalog of each may take, in bytes.
+    pub(super) catalog_bytes: u64,
+    /// They are looked at, and nothing is dropped because of its size.
+    pub(super) as_they_are: bool,
 }
 
 /// Why a volume took no bytes.
@@ -110,55 +128,95 @@ impl Stirred {
 }
 
 impl Volume {
-    /// A volume with what its journal said. Chunks that cannot be where it says are dropped.
-    pub(super) fn new(parts: Parts) -> Rc<Self> {
-        let mut catalog = parts.catalog;
-        let named: Vec<_> = catalog.runs().collect();
-        let runs: Vec<_> = named.iter().map(|(run, ..)| run.clone()).collect();
-        let (blocks, impossible) = Allocator::with_used(
-            parts.capacity_bytes / BLOCK_BYTES,
-            parts.grown_bytes / BLOCK_BYTES,
-            &runs,
-        );
-        for index in impossible {
-            let (_, slot, chunk) = named[index];
-            let (object, generation) = catalog.name(slot);
-            catalog.lose(slot, chunk);
-            // Said, or at the next start it would stand against who has the blocks by then.
-            parts.journal.append(&Record::Lost { object, generation, chunks: vec![chunk] });
-            parts.counters.count(|stats| stats.corrupt_chunks += 1);
-        }
-        Rc::new(Self {
-            disk: parts.disk,
-            journal: parts.journal,
+    /// Opens a volume with what its journal says, and what it remembers for the eviction policy.
+    ///
+    /// # Errors
+    /// As of [`Journal::open`].
+    pub(super) async fn open(
+        name: Name,
+        disks: Disks,
+        share: Share,
+        common: Common,
+    ) -> Result<(Rc<Self>, Vec<Vec<u8>>), Error> {
+        let (pool, blocks) = (common.pool.clone(), share.data_bytes / BLOCK_BYTES);
+        let counted = RefCell::new((pool.charge(0)?, 0));
+        let opened = Journal::open(name, disks.journal, share.journal_bytes, blocks, pool).await;
+        let (journal, Recovered { mut catalog, snapshot }) = opened?;
+        let grown = disks.grown_bytes / BLOCK_BYTES;
+        let blocks = allocate(&mut catalog, blocks, grown, &journal, &common.counters);
+        let volume = Rc::new(Self {
+            disk: disks.data,
+            journal,
             catalog: RefCell::new(catalog),
             blocks: RefCell::new(blocks),
             replaced: RefCell::default(),
             growing: Cell::new(false),
             off: Cell::new(false),
             due: RefCell::default(),
-            stirred: parts.stirred,
             synced: Waiters::default(),
-            pool: parts.pool,
-            tier: parts.tier,
-            counters: parts.counters,
-        })
+            counted,
+            common,
+        });
+        // Said already: its device did not even take a superblock.
+        volume.set_off(volume.journal.is_broken());
+        volume.fit().await;
+        Ok((volume, snapshot))
+    }
+
+    /// Drops what a smaller cache, or less memory, has no place for, and cuts a journal that is too
+    /// long for it.
+    async fn fit(&self) {
+        let mut objects = Vec::new();
+        if !self.has_place() && !self.common.as_they_are {
+            let catalog = self.catalog.borrow();
+            objects.extend(catalog.objects());
+            objects.sort_by_key(|(object, _)| catalog.is_pinned(*object));
+        }
+        let mut dropped = 0;
+        for (_, slot) in objects {
+            if self.has_place() {
+                break;
+            }
+            self.drop_object(slot);
+            dropped += 1;
+        }
+        if dropped > 0 {
+            tracing::warn!(
+                dropped,
+                "a volume of the cache has more objects than memory or size allow"
+            );
+        }
+        self.count_memory();
+        if self.journal.is_too_long() && !self.common.as_they_are {
+            self.compact().await;
+        }
     }
 
     // ---- objects ----
 
     /// Begins a generation of an object, in place of an older one; `None` where the volume takes
-    /// none now.
+    /// none now. The older one goes all the same.
     pub(super) fn begin(self: &Rc<Self>, object: ObjectId, generation: Generation) -> Option<Home> {
         self.forget(object);
-        let has_room = self.journal.holds(self.catalog.borrow().snapshot_bytes());
-        if self.off.get() || !has_room || !self.journal.takes_more() {
+        if self.off.get() || !self.has_place() || !self.journal.takes_more() {
             return None;
         }
         let meta = Meta::default();
-        let slot = self.catalog.borrow_mut().begin(object, generation, meta, &mut self.freeing());
+        let slot = self.catalog.borrow_mut().begin(object, generation, meta);
         self.log(&Record::Object { object, generation, meta });
-        Some(self.open(slot))
+        Some(self.open_slot(slot))
+    }
+
+    /// Whether its journal is within its share.
+    pub(super) fn fits(&self) -> bool {
+        !self.journal.is_broken() && !self.journal.is_too_long()
+    }
+
+    /// Whether there is a place for another object, in memory and in the journal.
+    pub(super) fn has_place(&self) -> bool {
+        let catalog = self.catalog.borrow();
+        self.journal.holds(catalog.snapshot_bytes())
+            && catalog.held_bytes() < self.common.catalog_bytes
     }
 
     /// The present generation of an object, where there is one and nobody has it open.
@@ -167,7 +225,7 @@ impl Volume {
         let slot = catalog.find(object).filter(|slot| !catalog.is_in_use(*slot))?;
         let (_, generation) = catalog.name(slot);
         drop(catalog);
-        Some((generation, self.open(slot)))
+        Some((generation, self.open_slot(slot)))
     }
 
     /// Drops the present generation of an object; what it held comes free when its user lets go.
@@ -182,13 +240,13 @@ impl Volume {
         }
         let (object, generation) = self.catalog.borrow().name(slot);
         if !self.catalog.borrow().is_in_use(slot) {
-            self.tier.forget(object, generation);
+            self.common.tier.forget(object, generation);
         }
         self.catalog.borrow_mut().drop_object(slot, &mut self.freeing());
         self.log(&Record::Drop { object, generation });
     }
 
-    fn open(self: &Rc<Self>, slot: Slot) -> Home {
+    fn open_slot(self: &Rc<Self>, slot: Slot) -> Home {
         self.catalog.borrow_mut().open(slot);
         Home { volume: Rc::clone(self), slot }
     }
@@ -207,12 +265,32 @@ impl Volume {
 
     /// Has the pieces of a snapshot of the eviction policy written; they come back at the next start.
     pub(super) fn remember(&self, pieces: Vec<Vec<u8>>) {
+        // What a volume that is off would gather has no bound, and is old when it is back.
+        if self.off.get() || !self.journal.takes_more() {
+            return;
+        }
         pieces.into_iter().for_each(|bytes| self.log(&Record::Snapshot { bytes }));
     }
 
     fn log(&self, record: &Record) {
         self.journal.append(record);
-        self.stirred.stir();
+        self.count_memory();
+        self.common.stirred.stir();
+    }
+
+    /// Counts what the catalog takes now.
+    fn count_memory(&self) {
+        let bytes = self.catalog.borrow().memory_bytes() as usize;
+        let bytes = bytes - bytes % COUNTED_BYTES;
+        let (charge, counted) = &mut *self.counted.borrow_mut();
+        if bytes == *counted {
+            return;
+        }
+        charge.set(bytes);
+        let before = std::mem::replace(counted, bytes);
+        self.common.counters.count(|stats| {
+            stats.catalog_bytes = stats.catalog_bytes - before as u64 + bytes as u64;
+        });
     }
 
     /// What gives blocks back that nothing names any more.
@@ -247,7 +325,7 @@ impl Volume {
             me.note(&outcome, length);
             done(outcome.map(|()| reserved));
         };
-        let begun = self.disk.write(position, Data::Bytes(bytes), &self.pool, written);
+        let begun = self.disk.write(position, Data::Bytes(bytes), &self.common.pool, written);
         begun.map_err(|Exhausted| Refused::Later)?;
         self.grow();
         Ok(())
@@ -255,7 +333,7 @@ impl Volume {
 
     /// Counts a write that has ended, and turns the volume off where the device refused it.
     fn note(&self, outcome: &io::Result<()>, length: u64) {
-        self.counters.count(|stats| match outcome {
+        self.common.counters.count(|stats| match outcome {
             Ok(()) => {
                 (stats.writes, stats.written_bytes) =
                     (stats.writes + 1, stats.written_bytes + length)
@@ -268,10 +346,22 @@ impl Volume {
     }
 
     fn turn_off(&self, error: &io::Error) {
-        if !self.off.replace(true) {
+        if self.set_off(true) {
             tracing::warn!(%error, "a volume of the cache takes no more bytes; tried again each 10 s");
-            self.stirred.stir();
+            self.common.stirred.stir();
         }
+    }
+
+    /// Whether that was a change.
+    fn set_off(&self, off: bool) -> bool {
+        if self.off.replace(off) == off {
+            return false;
+        }
+        self.common.counters.count(|stats| match off {
+            true => stats.volumes_off += 1,
+            false => stats.volumes_off -= 1,
+        });
+        true
     }
 
     /// Writes zeros ahead until enough are there. Goes on by itself, one piece after another.
@@ -282,7 +372,7 @@ impl Volume {
         let Some(run) = self.advance() else { return };
         let reserved = Reserved { volume: Rc::clone(self), run };
         let (position, length) = (reserved.position(), reserved.bytes());
-        let (me, counters) = (Rc::clone(self), Rc::clone(&self.counters));
+        let (me, counters) = (Rc::clone(self), Rc::clone(&self.common.counters));
         self.growing.set(true);
         let written = move |outcome: io::Result<()>| {
             drop(reserved);
@@ -296,7 +386,7 @@ impl Volume {
                 Err(_) => counters.count(|stats| stats.write_errors += 1),
             }
         };
-        if self.disk.write(position, Data::Zeros(length), &self.pool, written).is_err() {
+        if self.disk.write(position, Data::Zeros(length), &self.common.pool, written).is_err() {
             self.growing.set(false);
         }
     }
@@ -336,28 +426,39 @@ impl Volume {
         now: Instant,
         sync_interval: Duration,
     ) -> Option<Instant> {
+        if let Some(further) = self.due.borrow_mut().report(now) {
+            tracing::warn!(further, "more chunks on disk were lost");
+        }
         if self.off.get() || self.journal.is_broken() {
             let probe = self.due.borrow_mut().probe_at(now);
             if now >= probe {
                 self.due.borrow_mut().probed();
                 self.probe().await;
                 // Again: it is well now, or the next probe is to be named.
-                self.stirred.stir();
+                self.common.stirred.stir();
+            }
+            if !self.journal.is_broken() {
+                // Objects go while the volume is off, too, and pins come.
+                self.commit_if_due(now).await;
             }
             self.answer(0, Some(io::ErrorKind::Other));
-            return Some(probe.max(now));
-        }
-        let pending_bytes = self.journal.pending_bytes();
-        if self.due.borrow_mut().wants_commit(now, pending_bytes) {
-            self.commit(now).await;
+            return self.due.borrow().next(sync_interval).into_iter().chain([probe.max(now)]).min();
         }
         if self.journal.wants_compaction(self.catalog.borrow().snapshot_bytes()) {
             self.compact().await;
         }
+        self.commit_if_due(now).await;
         if self.due.borrow().wants_sync(now, sync_interval) {
             self.sync_all().await;
         }
         self.due.borrow().next(sync_interval)
+    }
+
+    async fn commit_if_due(&self, now: Instant) {
+        let pending_bytes = self.journal.pending_bytes();
+        if self.due.borrow_mut().wants_commit(now, pending_bytes) {
+            self.commit(now).await;
+        }
     }
 
     async fn commit(&self, now: Instant) {
@@ -414,17 +515,17 @@ impl Volume {
         if self.journal.is_broken() {
             return;
         }
-        let run = self.blocks.borrow_mut().allocate(1);
+        let run = self.blocks.borrow_mut().allocate_last();
         let outcome = match &run {
             Some(run) => {
                 let zeros = Data::Zeros(BLOCK_BYTES as usize);
-                self.disk.write_whole(run.start * BLOCK_BYTES, zeros, &self.pool).await
+                self.disk.write_whole(run.start * BLOCK_BYTES, zeros, &self.common.pool).await
             }
             None => Ok(()),
         };
         run.into_iter().for_each(self.freeing());
         if outcome.is_ok() {
-            self.off.set(false);
+            self.set_off(false);
             tracing::info!("a volume of the cache takes bytes again");
         }
     }
@@ -438,7 +539,7 @@ impl Volume {
     /// It is made durable all the same.
     pub(super) async fn durable(&self) -> io::Result<()> {
         let question = self.due.borrow_mut().ask();
-        self.stirred.stir();
+        self.common.stirred.stir();
         self.synced.until(|| (), || self.due.borrow().answer_to(question)).await
     }
 
@@ -450,4 +551,27 @@ impl Volume {
         self.disk.sync().await?;
         self.journal.sync().await
     }
+}
+
+/// The blocks of a volume that its catalog does not name are free. Chunks that cannot be where it
+/// says are taken out of it.
+fn allocate(
+    catalog: &mut Catalog,
+    blocks: u64,
+    grown: u64,
+    journal: &Journal,
+    counters: &Counters,
+) -> Allocator {
+    let named: Vec<_> = catalog.runs().collect();
+    let runs: Vec<_> = named.iter().map(|(run, ..)| run.clone()).collect();
+    let (allocator, impossible) = Allocator::with_used(blocks, grown, &runs);
+    for index in impossible {
+        let (_, slot, chunk) = named[index];
+        let (object, generation) = catalog.name(slot);
+        catalog.lose(slot, chunk);
+        // Said, or at the next start it would stand against who has the blocks by then.
+        journal.append(&Record::Lost { object, generation, chunks: vec![chunk] });
+        counters.count(|stats| stats.corrupt_chunks += 1);
+    }
+    allocator
 }

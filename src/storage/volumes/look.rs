@@ -50,9 +50,10 @@ impl Volumes {
         format: Format,
         pool: BufPool,
     ) -> Result<Self, Error> {
-        let mut new = Inner::empty(format.volumes, 1, pool);
+        let mut new = Inner::empty(format.volumes, 1, 0, pool);
+        new.common.as_they_are = true;
         new.format = Some(format);
-        Device::Dma.probe(dir, &new.pool).await?;
+        Device::Dma.probe(dir, &new.common.pool).await?;
         for volume in 0..format.volumes {
             let files = VolumeFiles::of(dir, volume);
             // A first start that was cut short may have left no more than the directory.

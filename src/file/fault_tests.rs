@@ -1,0 +1,119 @@
+//! The n-th operation of a disk fails, for every n: while the origin is up no reader notices.
+//!
+//! The faults take turns over the operations; with `EVERY_FAULT` set each operation meets all of them,
+//! as in the soak.
+
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::fill_tests::{KIB, Slow, Song, World, follow, story};
+use crate::{
+    bufpool::{self, BufPool},
+    runtime::now,
+    storage::{Volumes, device::Device},
+};
+
+const LENGTH: u64 = 130 * KIB + 777;
+/// Less than all songs take, so that some are evicted.
+const DATA_BYTES: u64 = 512 * KIB;
+/// So little that it is compacted in each history.
+const JOURNAL_BYTES: u64 = 32 * KIB;
+const SONGS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// How operations fail.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fault {
+    /// This one.
+    Kind(io::ErrorKind),
+    /// Half of this one.
+    Short,
+    /// This one and all after it.
+    Dead,
+}
+
+const FAULTS: [Fault; 4] = [
+    Fault::Kind(io::ErrorKind::Other),
+    Fault::Kind(io::ErrorKind::StorageFull),
+    Fault::Short,
+    Fault::Dead,
+];
+
+#[test]
+fn whichever_operation_of_the_disk_fails_no_reader_notices() {
+    let origin = Slow::start(Song::new(LENGTH));
+    let address = origin.address;
+    story(&origin, move |_| async move {
+        let whole = Device::default();
+        history(&whole, address).await;
+        let (all, mut told) = (std::env::var_os("EVERY_FAULT").is_some(), 0);
+        for (number, sim) in whole.all().into_iter().enumerate() {
+            assert!(sim.operations() > 4, "device {number} has nothing to do in this history");
+            for operation in 0..sim.operations() {
+                let turn = operation as usize + number;
+                for (_, fault) in
+                    FAULTS.into_iter().enumerate().filter(|(at, _)| all || turn % 4 == *at)
+                {
+                    println!("device {number}, operation {operation}: {fault:?}");
+                    let device = Device::default();
+                    let sim = device.all()[number];
+                    match fault {
+                        Fault::Kind(kind) => sim.fail(operation, kind),
+                        Fault::Short => sim.cut_short(operation),
+                        Fault::Dead => sim.die(operation),
+                    }
+                    let off = history(&device, address).await;
+                    assert!(off == 0 || fault == Fault::Dead, "it stays off");
+                    told += 1;
+                }
+            }
+        }
+        println!("{told} histories");
+    });
+}
+
+/// Songs are played, evicted, played again; the node ends without a word and starts once more. How
+/// many volumes are off at the end.
+async fn history(device: &Device, address: SocketAddr) -> u64 {
+    let mut at = now();
+    let mut off = 0;
+    for _ in 0..2 {
+        let pool = BufPool::new(bufpool::Options { budget_bytes: 8 << 20 });
+        let volumes = device.volumes(DATA_BYTES, JOURNAL_BYTES, pool.clone()).await;
+        let volumes = volumes.expect("a disk that fails is no reason not to start");
+        // Every read is one of the disk.
+        volumes.limit_tier(0);
+        let world = World::over(address, volumes.clone(), pool);
+        for (from, song) in [0, 70 * KIB, 0, 0].into_iter().zip(SONGS) {
+            play(&world, song, from).await;
+            tick(&volumes, &mut at, Duration::from_millis(200)).await;
+        }
+        play(&world, SONGS[1], 0).await;
+        play(&world, SONGS[3], 0).await;
+        // A sync, then as many probes as a broken journal and a volume that is off want.
+        for seconds in [6, 11, 11, 11] {
+            tick(&volumes, &mut at, Duration::from_secs(seconds)).await;
+        }
+        play(&world, SONGS[2], 0).await;
+        for seconds in [1, 11, 11] {
+            tick(&volumes, &mut at, Duration::from_secs(seconds)).await;
+        }
+        off = volumes.stats().volumes_off;
+    }
+    off
+}
+
+async fn play(world: &World, song: &str, from: u64) {
+    let mut reader = world.open_song(song).await.expect("the origin is up");
+    let (end, failure) = follow(&mut reader, from, 1).await;
+    assert!(failure.is_none() && end == LENGTH, "{song} ends at {end}: {failure:?}");
+}
+
+async fn tick(volumes: &Volumes, at: &mut Instant, later: Duration) {
+    const SYNC_INTERVAL: Duration = Duration::from_secs(5);
+    volumes.tick(*at, SYNC_INTERVAL).await;
+    *at += later;
+    volumes.tick(*at, SYNC_INTERVAL).await;
+}
