@@ -1,7 +1,9 @@
 //! The release binary, as a node.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -61,13 +63,27 @@ impl Node {
     /// # Panics
     /// When it does not get ready.
     pub fn start(shards: usize, library: &Path, scratch: &Path) -> Self {
+        let cache = scratch.join("cache");
+        let library = format!("local={}", library.display());
+        let sizes = ["--cache-size", "256MiB", "--memory", "512MiB", "--cache"].map(OsStr::new);
+        let rest = [cache.as_os_str(), OsStr::new("--library"), OsStr::new(&library)];
+        Self::spawn(shards, &[&sizes[..], &rest].concat(), scratch)
+    }
+
+    /// A node of so many shards over a cache directory, with sizes as its command line takes them.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn open(shards: usize, cache: &Path, cache_size: &str, memory: &str) -> Self {
+        let sizes = ["--cache-size", cache_size, "--memory", memory, "--cache"].map(OsStr::new);
+        Self::spawn(shards, &[&sizes[..], &[cache.as_os_str()]].concat(), cache)
+    }
+
+    fn spawn(shards: usize, arguments: &[&OsStr], scratch: &Path) -> Self {
         let mut child = Command::new(binary())
             .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards"])
             .arg(shards.to_string())
-            .args(["--cache-size", "256MiB", "--memory", "512MiB", "--cache"])
-            .arg(scratch.join("cache"))
-            .arg("--library")
-            .arg(format!("local={}", library.display()))
+            .args(arguments)
             .current_dir(scratch)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -13,6 +13,7 @@ mod origin;
 mod wav;
 
 mod caching;
+mod damage;
 mod errors;
 mod fetching;
 mod listening;
