@@ -147,9 +147,9 @@ fn run(program: &str, options: &[&str], paths: &[&Path]) -> bool {
     ended.is_ok_and(|output| output.status.success())
 }
 
-/// A node with a cache of 256 MiB on a file system of 64 MiB.
+/// A node with a cache of 256 MiB on a file system of 64 MiB, and too little memory to do without it.
 fn crowded(origin: &Origin, disk: &Loop) -> Node {
-    node().origin(origin).cache(&disk.root().join("cache")).start()
+    node().origin(origin).memory("24MiB").cache(&disk.root().join("cache")).start()
 }
 
 /// Its log has a line for each thing that happened to a volume, not for each chunk or client.

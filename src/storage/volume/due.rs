@@ -68,6 +68,18 @@ impl Due {
         [commit, sync, self.report].into_iter().flatten().min()
     }
 
+    /// The same while the device takes nothing and is tried again at `probe`. What is overdue and
+    /// could not be done is no reason to look again at once.
+    pub(super) fn next_while_off(&self, now: Instant, probe: Instant) -> Instant {
+        let commit = self.pending.map(|since| (since + COMMIT_INTERVAL).max(now + COMMIT_INTERVAL));
+        let probe = if probe > now { probe } else { now + PROBE_INTERVAL };
+        [commit, self.report]
+            .into_iter()
+            .flatten()
+            .fold(probe, Instant::min)
+            .max(now + COMMIT_INTERVAL)
+    }
+
     /// A chunk is lost; whether it is the first one in a while.
     pub(super) fn lost(&mut self) -> bool {
         self.lost += 1;
@@ -161,6 +173,18 @@ mod tests {
         assert!(due.lost() && due.report(start).is_none());
         assert!(due.report(start + REPORT_INTERVAL).is_none(), "nothing further was lost");
         assert!(due.next(SYNC).is_none());
+    }
+
+    #[test]
+    fn a_device_that_takes_nothing_is_not_asked_in_a_loop() {
+        let now = Instant::now();
+        let long_ago = now.checked_sub(Duration::from_secs(60)).unwrap();
+        let due = Due { pending: Some(long_ago), unsynced: Some(long_ago), ..Due::default() };
+        for probe in [now, long_ago, now + PROBE_INTERVAL] {
+            assert!(due.next_while_off(now, probe) >= now + COMMIT_INTERVAL);
+        }
+        let idle = Due { unsynced: Some(long_ago), ..Due::default() };
+        assert_eq!(idle.next_while_off(now, now + PROBE_INTERVAL), now + PROBE_INTERVAL);
     }
 
     #[test]

@@ -442,7 +442,7 @@ impl Volume {
                 self.commit_if_due(now).await;
             }
             self.answer(0, Some(io::ErrorKind::Other));
-            return self.due.borrow().next(sync_interval).into_iter().chain([probe.max(now)]).min();
+            return Some(self.due.borrow().next_while_off(now, probe));
         }
         if self.journal.wants_compaction(self.catalog.borrow().snapshot_bytes()) {
             self.compact().await;
