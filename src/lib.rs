@@ -37,6 +37,7 @@
 //!     file/open         a name becomes a source: assets/store, assets/freshness(P)
 //!       file/inquiry      not here, or stale: the origin is asked once for all who wait
 //!       file/fill         FillPermit - file/plan(P)   one fill, all others wait on its bytes
+//!       file/refill       what the disk lost since is fetched again
 //!       net/download      net/client - net/retry(P), net/redirect(P)
 //!         body -> pool block -> storage volume (DMA) -> catalog(P), journal, range set(P)
 //!     stream/reader     the one place that waits for bytes

@@ -388,8 +388,11 @@ impl AssetStore {
     }
 
     /// Evicts what the policy says until `bytes` more fit into the volume of `asset`, or until
-    /// nothing is left that may go.
+    /// nothing is left that may go. What no disk keeps takes no room, and nothing goes for it.
     pub fn make_room(&self, asset: &Asset, bytes: u64) {
+        if !asset.is_shared() || !asset.resource.is_cached() {
+            return;
+        }
         let held = &self.held;
         let volume = held.volumes.of(asset.key.id);
         let stored_bytes = asset.resource.stored_bytes();
@@ -637,6 +640,24 @@ mod tests {
         let mut evicted = [2, 3].map(|number| key(number).id.to_string());
         evicted.sort_unstable();
         assert_eq!(told, evicted);
+    }
+
+    #[test]
+    fn nothing_goes_for_what_is_not_kept() {
+        let store = store();
+        let (kept, _) = open(&store, &key(1));
+        fill(&kept, 6);
+        drop(kept);
+        let alone = store.begin_alone(&key(2), Head::default());
+        let large = store.begin(&key(3), Head::default());
+        large.resource.set_length(CAPACITY).unwrap();
+        for unkept in [&alone, &large] {
+            store.make_room(unkept, CAPACITY);
+        }
+        assert_eq!(store.stats().evicted, 0);
+        let small = store.begin(&key(4), Head::default());
+        store.make_room(&small, CAPACITY);
+        assert_eq!(store.stats().evicted, 1);
     }
 
     #[test]

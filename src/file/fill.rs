@@ -426,8 +426,10 @@ impl Fill {
     fn learn(&self, head: &net::Head) -> Result<(), Failure> {
         if let Some(length) = head.length {
             self.check_length(length)?;
-            self.asset().resource.set_length(length).map_err(Failure::new)?;
-            self.store.make_room(self.asset(), length);
+            let resource = &self.asset().resource;
+            resource.set_length(length).map_err(Failure::new)?;
+            let missing_bytes = length.saturating_sub(resource.stored_bytes());
+            self.store.make_room(self.asset(), missing_bytes);
         }
         Ok(())
     }

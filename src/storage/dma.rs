@@ -2,8 +2,7 @@
 //!
 //! glommio's DMA calls take and return only buffers of its own (they may be registered with the
 //! kernel), so each read is copied once into a pool block and each write is gathered once; the
-//! memory in between is charged to the pool's budget. A ring of our own without these copies can
-//! become one more arm of [`Disk`](super::Disk).
+//! memory in between is charged to the pool's budget. [`Ring`](super::Ring) does without these copies.
 
 use std::{io, os::fd::AsRawFd, path::Path, rc::Rc};
 

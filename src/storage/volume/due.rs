@@ -61,23 +61,21 @@ impl Due {
         self.asked
     }
 
-    /// When to look again, where nothing else happens.
-    pub(super) fn next(&self, sync_interval: Duration) -> Option<Instant> {
+    /// When to look again, where nothing else happens. What is overdue could not be done, and is no
+    /// reason to look again at once.
+    pub(super) fn next(&self, now: Instant, sync_interval: Duration) -> Option<Instant> {
         let commit = self.pending.map(|since| since + COMMIT_INTERVAL);
         let sync = self.unsynced.map(|since| since + sync_interval);
-        [commit, sync, self.report].into_iter().flatten().min()
+        let due = [commit, sync, self.report].into_iter().flatten().min();
+        due.map(|at| if at > now { at } else { now + COMMIT_INTERVAL })
     }
 
-    /// The same while the device takes nothing and is tried again at `probe`. What is overdue and
-    /// could not be done is no reason to look again at once.
+    /// The same while the device takes nothing and is tried again at `probe`.
     pub(super) fn next_while_off(&self, now: Instant, probe: Instant) -> Instant {
-        let commit = self.pending.map(|since| (since + COMMIT_INTERVAL).max(now + COMMIT_INTERVAL));
         let probe = if probe > now { probe } else { now + PROBE_INTERVAL };
-        [commit, self.report]
-            .into_iter()
-            .flatten()
-            .fold(probe, Instant::min)
-            .max(now + COMMIT_INTERVAL)
+        // Nothing is synced meanwhile.
+        let due = Self { pending: self.pending, report: self.report, ..Self::default() };
+        due.next(now, PROBE_INTERVAL).map_or(probe, |at| at.min(probe))
     }
 
     /// A chunk is lost; whether it is the first one in a while.
@@ -138,13 +136,13 @@ mod tests {
     #[test]
     fn records_wait_a_while_for_others_unless_they_are_many_or_asked_for() {
         let (start, mut due) = (Instant::now(), Due::default());
-        assert!(!due.wants_commit(start, 0) && due.next(SYNC).is_none());
+        assert!(!due.wants_commit(start, 0) && due.next(start, SYNC).is_none());
         assert!(!due.wants_commit(start, 10));
-        assert_eq!(due.next(SYNC), Some(start + COMMIT_INTERVAL));
+        assert_eq!(due.next(start, SYNC), Some(start + COMMIT_INTERVAL));
         assert!(due.wants_commit(start, COMMIT_BYTES));
         assert!(due.wants_commit(start + COMMIT_INTERVAL, 10));
         due.committed(start);
-        assert_eq!(due.next(SYNC), Some(start + SYNC));
+        assert_eq!(due.next(start, SYNC), Some(start + SYNC));
         due.ask();
         assert!(due.wants_commit(start, 10) && due.wants_sync(start, SYNC));
     }
@@ -165,14 +163,14 @@ mod tests {
     #[test]
     fn the_log_hears_of_lost_chunks_once_in_an_interval() {
         let (start, mut due) = (Instant::now(), Due::default());
-        assert!(due.report(start).is_none() && due.next(SYNC).is_none());
+        assert!(due.report(start).is_none() && due.next(start, SYNC).is_none());
         assert!(due.lost() && !due.lost() && !due.lost());
         assert!(due.report(start).is_none());
-        assert_eq!(due.next(SYNC), Some(start + REPORT_INTERVAL));
+        assert_eq!(due.next(start, SYNC), Some(start + REPORT_INTERVAL));
         assert_eq!(due.report(start + REPORT_INTERVAL), Some(2));
         assert!(due.lost() && due.report(start).is_none());
         assert!(due.report(start + REPORT_INTERVAL).is_none(), "nothing further was lost");
-        assert!(due.next(SYNC).is_none());
+        assert!(due.next(start, SYNC).is_none());
     }
 
     #[test]

@@ -448,10 +448,11 @@ impl Volume {
             self.compact().await;
         }
         self.commit_if_due(now).await;
-        if self.due.borrow().wants_sync(now, sync_interval) {
+        // What could not be written for want of memory is not to be called durable.
+        if self.journal.pending_bytes() == 0 && self.due.borrow().wants_sync(now, sync_interval) {
             self.sync_all().await;
         }
-        self.due.borrow().next(sync_interval)
+        self.due.borrow().next(now, sync_interval)
     }
 
     async fn commit_if_due(&self, now: Instant) {
