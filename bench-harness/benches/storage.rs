@@ -185,7 +185,7 @@ fn fills(file: &Path, dir: &Path, rounds: usize) {
     let mut runs = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
         let said = fio(file, &["--rw=write", "--bs=256k", "--iodepth=8"]);
-        raw.push(number(&said, "\"write\"", "\"bw_bytes\"") / 1e6);
+        raw.push(number(&said, "\"write\" :", "\"bw_bytes\"") / 1e6);
         for (arm, kind) in [Kind::Ring, Kind::Dma].into_iter().enumerate() {
             let cache = empty(dir);
             runs[arm].push(on_shard(kind, move |device| fill_turn(device, cache)));
@@ -481,7 +481,7 @@ fn fio(file: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("fio");
     command.args(["--name=fio", "--direct=1", "--ioengine=io_uring", "--output-format=json"]);
     command.arg(format!("--filename={}", file.display())).arg(format!("--size={FILE_BYTES}"));
-    let output = command.args(arguments).output().expect("fio is installed");
+    let output = command.args(arguments).output().expect("this wants fio: apt-get install fio");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

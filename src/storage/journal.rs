@@ -299,16 +299,24 @@ async fn read_superblock(
     name: Name,
     pool: &BufPool,
 ) -> Result<Option<Superblock>, Error> {
-    let mut copies = [None, None];
+    let (mut copies, mut is_new) = ([None, None], true);
     for (number, copy) in copies.iter_mut().enumerate() {
+        let read = disk.read((number * SUPERBLOCK_BYTES) as u64, SUPERBLOCK_BYTES, pool).await;
         // What cannot be read is not there: the other copy may be.
-        *copy = match disk.read((number * SUPERBLOCK_BYTES) as u64, SUPERBLOCK_BYTES, pool).await {
+        *copy = match read {
             Err(Error::Exhausted(exhausted)) => return Err(exhausted.into()),
-            read => read.ok(),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            read => {
+                is_new = false;
+                read.ok()
+            }
         };
     }
     let [first, second] = &copies;
     let found = newest([first.as_deref(), second.as_deref()], name.uuid, name.volume);
+    if let (Ok(None), false) = (&found, is_new) {
+        tracing::warn!(volume = name.volume, "neither superblock is sound: the volume begins anew");
+    }
     found.map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error).into())
 }
 
