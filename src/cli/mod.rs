@@ -21,6 +21,7 @@ mod offline;
 mod pcm;
 mod prefetch;
 mod probe;
+mod running;
 mod serve;
 
 use std::io::{self, Write};

@@ -12,6 +12,7 @@ use crate::{
     cli::{
         ExitCode, Failure,
         offline::{Locked, on_a_shard},
+        running::running_node,
         serve, start_log,
     },
     net::{self, Client, Origin, Resolver},
@@ -64,16 +65,7 @@ where
     let merged = place.load()?;
     start_log(&merged.config.log)?;
     if let Some(Node(url)) = &place.node {
-        let node = Origin::new("node", url.clone());
-        let mut node = node
-            .map_err(|error| Failure::new(ExitCode::Usage, error.to_string()).at(url.as_str()))?;
-        // Who types an address means it, whatever it is.
-        node.allow_private =
-            ["0.0.0.0/0", "::/0"].map(|all| all.parse().expect("a network")).into();
-        let roots = match url.scheme() {
-            "https" => net::Roots::load(),
-            _ => net::Roots::only([]).expect("nothing is readable"),
-        };
+        let (node, roots) = running_node(url)?;
         return on_a_bare_shard(move || {
             let client = Client::new(patient(), &roots, Resolver::system());
             work(Door::Node(client, node))

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{Watched, watch};
 use crate::{
-    cli::{ExitCode, Failure, PrefetchArgs},
+    cli::{ExitCode, Failure, PrefetchArgs, running::running_node},
     net::{self, Called, Client, Origin, Resolver},
     prefetch::Variants,
     runtime::{self, signals::Signals},
@@ -21,15 +21,7 @@ const ANSWER_BYTES: usize = 1 << 20;
 
 /// Has the node at `url` bring the sources into its cache, and watches.
 pub(super) fn run(args: &PrefetchArgs, url: &Url) -> Result<ExitCode, Failure> {
-    let node = Origin::new("node", url.clone());
-    let mut node =
-        node.map_err(|error| Failure::new(ExitCode::Usage, error.to_string()).at(url.as_str()))?;
-    // Who types an address means it, whatever it is.
-    node.allow_private = ["0.0.0.0/0", "::/0"].map(|all| all.parse().expect("a network")).into();
-    let roots = match url.scheme() {
-        "https" => net::Roots::load(),
-        _ => net::Roots::only([]).expect("nothing is readable"),
-    };
+    let (node, roots) = running_node(url)?;
     let spec = spec(args).to_string();
     let signals = Signals::install(1).map_err(server::Error::from)?;
     let (result, outcome) = mpsc::channel();
