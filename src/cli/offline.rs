@@ -1,22 +1,19 @@
-//! A shard without a server: for commands that decode one source.
+//! The one shard of a command, without a server, and what it opens as a source.
 
-use std::{io, path::Path, rc::Rc, sync::mpsc, time::Duration};
+use std::{path::Path, rc::Rc, sync::mpsc};
 
 use url::Url;
 
 use super::{ExitCode, Failure, serve};
 use crate::{
-    assets::AssetStore,
-    bufpool::{self, BufPool},
     config::{Config, Merged},
-    decode::Stacks,
-    file::{self, Files, Library},
-    net::{self, Client, Origin, Resolver},
+    file::{self, Library},
+    net::{self, Origin},
     pcm::{self, SourceName},
-    runtime::{self, Queue, ShardId, event::Event, mailbox::Mesh},
-    server,
-    shard::{MAILBOX, Refusal, Route, Shard, upkeep},
-    storage::{self, Failure as Cause, Format, Volumes},
+    runtime::{self, ShardId, mailbox::Mesh},
+    server::{self, Cache, Life},
+    shard::{MAILBOX, Refusal, Shard},
+    storage::Failure as Cause,
 };
 
 /// What a local file's directory, or a free URL's host, is called among the sources.
@@ -72,27 +69,18 @@ impl Found {
         Fut: Future<Output = Result<T, Failure>> + 'static,
     {
         let Self { source, options, .. } = self;
-        on_a_shard(options, None, move |shard| work(shard, source))
+        on_a_shard(options, Cache::Off, move |shard| work(shard, source))
     }
 }
 
-/// A cache directory that this process has locked.
-#[derive(Clone, Copy)]
-pub(super) struct Locked {
-    /// Which cache it is.
-    pub format: Format,
-    /// What happens to it is made durable; else nothing is written.
-    pub changes: bool,
-}
-
-/// Runs `work` on a shard that has these options, and as its cache all of what lies in their
-/// directory, or none.
+/// Runs `work` on a shard that has these options and this cache. What it did to that is durable when
+/// this returns.
 ///
 /// # Errors
 /// What `work` failed by, or what kept the shard from starting.
 pub(super) fn on_a_shard<T, F, Fut>(
     options: server::Options,
-    cache: Option<Locked>,
+    cache: Cache,
     work: F,
 ) -> Result<T, Failure>
 where
@@ -105,84 +93,46 @@ where
         true => net::Roots::only([]).expect("nothing is readable"),
         false => net::Roots::load(),
     };
+    let options = server::Options { runtime: one_core(), ..options };
     let mesh = Mesh::new(1, MAILBOX);
+    on_a_core(async move |id| {
+        let mailbox = mesh.join(id).await;
+        let life = Life::begin(&options, cache, &roots, mailbox).await?;
+        let shard = Rc::clone(&life.shard);
+        let worked = work(Rc::clone(&shard)).await;
+        shard.files.close();
+        shard.gate.empty().await;
+        let kept = life.end().await.map_err(|error| {
+            Failure::new(ExitCode::Io, format!("the cache cannot be made durable: {error}"))
+                .at(options.cache_dir.display().to_string())
+        });
+        worked.and_then(|done| kept.map(|()| done))
+    })
+}
+
+/// Runs `work` on the one executor of a command.
+///
+/// # Errors
+/// What `work` failed by, or what kept the executor from starting.
+pub(super) fn on_a_core<T, F>(work: F) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    F: AsyncFnOnce(ShardId) -> Result<T, Failure> + Clone + Send + 'static,
+{
     let (result, outcome) = mpsc::channel();
-    let one = runtime::Options { shards: 1, ..runtime::Options::default() };
-    runtime::run(one, move |id| {
+    runtime::run(one_core(), move |id| {
         let (work, result) = (work.clone(), result.clone());
-        let shard = shard(id, options.clone(), cache, roots.clone(), mesh.clone());
         async move {
-            let worked = match shard.await {
-                Ok((shard, store)) => {
-                    let changes = cache.is_some_and(|cache| cache.changes);
-                    let keeper = changes.then(|| Keeper::of(store));
-                    let worked = work(Rc::clone(&shard)).await;
-                    shard.files.close();
-                    shard.gate.empty().await;
-                    match keeper {
-                        Some(keeper) => {
-                            let kept = keeper.end().await;
-                            worked.and_then(|done| kept.map(|()| done))
-                        }
-                        None => worked,
-                    }
-                }
-                Err(error) => Err(server::Error::from(error).into()),
-            };
             // The receiver lives until all shards have ended.
-            let _ = result.send(worked);
+            let _ = result.send(work(id).await);
         }
     })
     .map_err(server::Error::from)?;
     outcome.recv().unwrap_or_else(|_| Err(Failure::new(ExitCode::Runtime, "the shard ended")))
 }
 
-async fn shard(
-    id: ShardId,
-    options: server::Options,
-    cache: Option<Locked>,
-    roots: net::Roots,
-    mesh: Mesh<crate::shard::Mail>,
-) -> Result<(Rc<Shard>, Rc<AssetStore>), storage::Error> {
-    let pool = BufPool::new(bufpool::Options { budget_bytes: options.memory_bytes });
-    let volumes = match cache {
-        Some(Locked { format, .. }) => {
-            Volumes::open_as_they_are(&options.cache_dir, format, pool.clone()).await?
-        }
-        None => Volumes::off(1, 1, pool.clone()),
-    };
-    let route = Route { volumes: volumes.count(), shards: 1 };
-    let store = Rc::new(AssetStore::new(options.assets, volumes));
-    let client = Client::new(options.net, &roots, Resolver::system());
-    let files = Files::new(Rc::clone(&store), client, options.origins, options.libraries);
-    let stacks = Stacks::new(options.stacks);
-    let mailbox = mesh.join(id).await;
-    let shard = Shard::new(route, pool, files, stacks, options.read_ahead_bytes, mailbox);
-    runtime::spawn(Queue::Io, "mail", Rc::clone(&shard).attend()).detach();
-    Ok((shard, store))
-}
-
-/// Makes durable what happens to a cache.
-struct Keeper {
-    stop: Event,
-    task: runtime::Task<io::Result<()>>,
-}
-
-impl Keeper {
-    fn of(store: Rc<AssetStore>) -> Self {
-        let stop = Event::new();
-        let upkeep = upkeep(store, Duration::from_secs(5), stop.listen());
-        Self { stop, task: runtime::spawn(Queue::Background, "upkeep", upkeep) }
-    }
-
-    /// Once nothing more happens.
-    async fn end(self) -> Result<(), Failure> {
-        self.stop.notify_all();
-        let ended = self.task.await.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
-        ended.map_err(|error| {
-            Failure::new(ExitCode::Io, format!("the cache cannot be made durable: {error}"))
-        })
-    }
+fn one_core() -> runtime::Options {
+    runtime::Options { shards: 1, ..runtime::Options::default() }
 }
 
 /// The host of a URL as an origin, and the rest as a path of it. Who types a URL means its address,

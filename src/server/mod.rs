@@ -5,7 +5,8 @@
 //! response, `problem` every error and `explain` which error becomes which. `connection` drives one
 //! connection from its first byte to its last. For the operator, `shards`, `streams` and `events`
 //! are what the shards say, as JSON; `prefetch` is how sources are asked for ahead; `assets` (P) reads
-//! what is asked of the cache, and `tending` has it done. `node` puts shards and listeners together.
+//! what is asked of the cache, and `tending` has it done. `life` is a shard from its start to its
+//! end, with or without a server; `node` puts shards and listeners together.
 //!
 //! # Threat model
 //!
@@ -28,6 +29,7 @@ mod events;
 mod explain;
 pub mod guard;
 mod http;
+mod life;
 mod node;
 mod prefetch;
 mod probe;
@@ -38,6 +40,7 @@ mod streams;
 mod tending;
 pub mod wire;
 
+pub use life::{Cache, Life};
 pub use node::{Error, Options, Ready, Tell, run};
 pub use probe::json as probe_json;
 pub use tending::tend;

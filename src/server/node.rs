@@ -21,14 +21,13 @@ use super::{
     demo_origin,
     guard::patience::Time,
     http::{self, Desk},
+    life::{Cache, Life},
     request::Door,
 };
 use crate::{
-    assets::{self, AssetStore},
-    bufpool::{self, BufPool},
-    decode::{self, Stacks},
-    file::{Files, Library},
-    net::{self, Client, Origin, Resolver},
+    assets, decode,
+    file::Library,
+    net::{self, Origin},
     prefetch::{self, ListLimits, Prefetches},
     runtime::{
         self, Bound, Queue, ShardId, SocketOptions, Task, TcpListener, TcpStream,
@@ -36,10 +35,8 @@ use crate::{
         mailbox::Mesh,
         signals::{Signal, Signals},
     },
-    shard::{
-        Cut, Gate, MAILBOX, Mail, Pass, Reason, Route, Shard, ShardDisk, reclaim, returns, upkeep,
-    },
-    storage::{self, Directory, Format, Volumes},
+    shard::{Cut, Gate, MAILBOX, Mail, Pass, Reason, Shard, reclaim, returns},
+    storage::{self, Directory, Format},
 };
 
 /// Everything a node is told.
@@ -215,21 +212,10 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
     let options = &start.options;
     let mut signals = start.signals.on(id)?;
     let mailbox = start.mesh.join(id).await;
-    let pool = pool(options);
-    let _returning = returns(&pool)?;
-    let disk = start.format.map(|_| ShardDisk::by_copy());
-    let volumes = volumes(&start, id, disk.as_ref(), &pool).await?;
-    let route = Route { volumes: volumes.count(), shards: options.runtime.shards as u16 };
-    let store = Rc::new(AssetStore::new(options.assets, volumes));
-    let at_end = Event::new();
-    let upkeep = upkeep(Rc::clone(&store), options.sync, at_end.listen());
-    let upkeep = runtime::spawn(Queue::Background, "upkeep", upkeep);
-    let client = Client::new(options.net.clone(), &start.roots, Resolver::system());
-    let (origins, libraries) = (options.origins.clone(), options.libraries.clone());
-    let files = Files::new(store, client, origins, libraries);
-    let stacks = Stacks::new(options.stacks);
-    let shard = Shard::new(route, pool, files, stacks, options.read_ahead_bytes, mailbox);
-    let attending = runtime::spawn(Queue::Io, "mail", Rc::clone(&shard).attend());
+    let cache = start.format.map_or(Cache::Off, Cache::Sized);
+    let life = Life::begin(options, cache, &start.roots, mailbox).await?;
+    let shard = Rc::clone(&life.shard);
+    let _returning = returns(&shard.pool)?;
     let prefetches = prefetches(&start, id, &shard).await;
     let prefetching = prefetches.clone().ok().map(|prefetches| {
         runtime::spawn(Queue::Background, "prefetches", prefetches.run(Rc::clone(&shard)))
@@ -266,14 +252,9 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
         // It has ended or it panicked; either was logged.
         let _ = task.await;
     }
-    shard.files.close();
-    drop((demo, attending, reclaiming));
-    at_end.notify_all();
-    if let Ok(Err(error)) = upkeep.await {
+    drop((demo, reclaiming));
+    if let Err(error) = life.end().await {
         tracing::warn!(%error, "the cache cannot be made durable");
-    }
-    if let Some(disk) = disk {
-        disk.end().await;
     }
     Ok(())
 }
@@ -298,27 +279,6 @@ async fn prefetches(
         tracing::error!(shard = shard.id.0, %error, "nothing is prefetched");
         "has no journal that can be used, see the log"
     })
-}
-
-fn pool(options: &Options) -> BufPool {
-    let budget_bytes = options.memory_bytes / options.runtime.shards;
-    BufPool::new(bufpool::Options { budget_bytes })
-}
-
-async fn volumes(
-    start: &Start,
-    id: ShardId,
-    disk: Option<&ShardDisk>,
-    pool: &BufPool,
-) -> Result<Volumes, Error> {
-    let options = &start.options;
-    let shards = options.runtime.shards as u16;
-    let (Some(format), Some(disk)) = (start.format, disk) else {
-        return Ok(Volumes::off(u32::from(shards), shards, pool.clone()));
-    };
-    let (dir, size_bytes) = (options.cache_dir.clone(), options.cache_bytes);
-    let storage = storage::Options { dir, format, size_bytes, shard: id.0, shards };
-    Ok(Volumes::open(&storage, disk.device(), pool.clone()).await?)
 }
 
 impl Options {

@@ -11,12 +11,12 @@ use super::args::{Node, Place};
 use crate::{
     cli::{
         ExitCode, Failure,
-        offline::{Locked, on_a_shard},
+        offline::{on_a_core, on_a_shard},
         running::running_node,
         serve, start_log,
     },
     net::{self, Client, Origin, Resolver},
-    runtime, server,
+    server,
     shard::Shard,
     storage::{self, Directory},
 };
@@ -66,41 +66,22 @@ where
     start_log(&merged.config.log)?;
     if let Some(Node(url)) = &place.node {
         let (node, roots) = running_node(url)?;
-        return on_a_bare_shard(move || {
+        return on_a_core(async move |_| {
             let client = Client::new(patient(), &roots, Resolver::system());
-            work(Door::Node(client, node))
+            work(Door::Node(client, node)).await
         });
     }
     let options = serve::options(&merged.config)?;
     // Held to the end.
     let directory = Directory::lock_existing(&options.cache_dir).map_err(unusable)?;
-    let locked = Locked { format: directory.format(), changes };
-    on_a_shard(options, Some(locked), move |shard| work(Door::Closed(shard)))
+    let cache = server::Cache::AsItIs { format: directory.format(), changes };
+    on_a_shard(options, cache, move |shard| work(Door::Closed(shard)))
 }
 
 /// A node may be busy with those it is there for, and a pin waits for the disk.
 fn patient() -> net::Options {
     let first_byte = std::time::Duration::from_secs(60);
     net::Options { first_byte, ..net::Options::default() }
-}
-
-fn on_a_bare_shard<T, F, Fut>(work: F) -> Result<T, Failure>
-where
-    T: Send + 'static,
-    F: FnOnce() -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = Result<T, Failure>> + 'static,
-{
-    let (result, outcome) = std::sync::mpsc::channel();
-    let one = runtime::Options { shards: 1, ..runtime::Options::default() };
-    runtime::run(one, move |_| {
-        let (work, result) = (work.clone(), result.clone());
-        async move {
-            // The receiver lives until all shards have ended.
-            let _ = result.send(work().await);
-        }
-    })
-    .map_err(server::Error::from)?;
-    outcome.recv().unwrap_or_else(|_| Err(Failure::new(ExitCode::Runtime, "the shard ended")))
 }
 
 fn unusable(error: storage::Error) -> Failure {

@@ -1,34 +1,25 @@
 //! A prefetch into a cache directory that no node has open.
 
-use std::{rc::Rc, sync::mpsc};
+use std::rc::Rc;
 
 use serde_json::Value;
 use url::Url;
 
 use super::{Watched, watch};
 use crate::{
-    assets::AssetStore,
-    bufpool::{self, BufPool},
     cli::{
         ExitCode, Failure, PrefetchArgs,
-        offline::{failure, free_origin},
+        offline::{failure, free_origin, on_a_shard},
         serve,
     },
     config::Config,
-    decode::Stacks,
-    file::Files,
-    net::{self, Client, Resolver},
+    net,
     pcm::SourceName,
     prefetch::{Prefetches, Refused, Spec, gather, status},
-    runtime::{
-        self, Queue, ShardId,
-        event::Event,
-        mailbox::{Mailbox, Mesh},
-        signals::Signals,
-    },
-    server,
-    shard::{MAILBOX, Mail, Route, Shard, upkeep},
-    storage::{self, Device, Directory, Format, Volumes},
+    runtime::{self, Queue, signals::Signals},
+    server::{self, Cache},
+    shard::Shard,
+    storage::Directory,
 };
 
 /// Fills the cache directory of `config`.
@@ -42,24 +33,26 @@ pub(super) fn run(args: &PrefetchArgs, config: &Config) -> Result<ExitCode, Fail
     // Held until everything is durable.
     let directory = Directory::lock(&options.cache_dir, options.cache_bytes);
     let directory = directory.map_err(|error| Failure::from(server::Error::from(error)))?;
-    let start = Start {
-        format: directory.format(),
-        roots: net::Roots::load(),
-        mesh: Mesh::new(1, MAILBOX),
-        signals: Signals::install(1).map_err(server::Error::from)?,
-        options,
-    };
-    let (result, outcome) = mpsc::channel();
-    let one = runtime::Options { shards: 1, ..runtime::Options::default() };
-    runtime::run(one, move |id| {
-        let (start, spec, result) = (start.clone(), spec.clone(), result.clone());
-        async move {
-            // The receiver lives until all shards have ended.
-            let _ = result.send(start.fill(id, spec).await);
-        }
+    let signals = Signals::install(1).map_err(server::Error::from)?;
+    let (limits, lists) = (options.prefetch, options.lists);
+    on_a_shard(options, Cache::Sized(directory.format()), move |shard| async move {
+        let mut signals = signals.on(shard.id).map_err(server::Error::from)?;
+        let prefetches = Prefetches::in_memory(limits);
+        let running = Rc::clone(&prefetches).run(Rc::clone(&shard));
+        let running = runtime::spawn(Queue::Background, "prefetches", running);
+        let filled = async {
+            let spec = gather(&shard, spec, lists).await.map_err(refused)?;
+            let id = prefetches.accept(spec).await.map_err(refused)?;
+            let here = Here { shard: Rc::clone(&shard), prefetches: Rc::clone(&prefetches), id };
+            watch(here, async move { signals.next().await }).await
+        };
+        let filled = filled.await;
+        prefetches.close();
+        shard.drain();
+        // They have ended or panicked; either was logged.
+        let _ = running.await;
+        filled
     })
-    .map_err(server::Error::from)?;
-    outcome.recv().unwrap_or_else(|_| Err(Failure::new(ExitCode::Runtime, "the shard ended")))
 }
 
 /// What is asked for. A URL is a source of the origin that it lies below, so that a node finds it
@@ -99,75 +92,6 @@ fn source(text: &str, options: &mut server::Options) -> Result<SourceName, Failu
             .at(text)
             .hint("a file of this machine needs no cache; an origin is named by --origin NAME=URL")
     })
-}
-
-/// What the one shard is given.
-#[derive(Clone)]
-struct Start {
-    options: server::Options,
-    format: Format,
-    roots: net::Roots,
-    mesh: Mesh<Mail>,
-    signals: Signals,
-}
-
-impl Start {
-    async fn fill(self, id: ShardId, spec: Spec) -> Result<ExitCode, Failure> {
-        let system = |error: std::io::Error| Failure::from(server::Error::from(error));
-        let mut signals = self.signals.on(id).map_err(system)?;
-        let mailbox = self.mesh.join(id).await;
-        let (shard, store) = self.shard(mailbox).await?;
-        let at_end = Event::new();
-        let upkeep = upkeep(store, self.options.sync, at_end.listen());
-        let upkeep = runtime::spawn(Queue::Background, "upkeep", upkeep);
-        let attending = runtime::spawn(Queue::Io, "mail", Rc::clone(&shard).attend());
-        let prefetches = Prefetches::in_memory(self.options.prefetch);
-        let running = Rc::clone(&prefetches).run(Rc::clone(&shard));
-        let running = runtime::spawn(Queue::Background, "prefetches", running);
-
-        let filling = async {
-            let spec = gather(&shard, spec, self.options.lists).await.map_err(refused)?;
-            let id = prefetches.accept(spec).await.map_err(refused)?;
-            let here = Here { shard: Rc::clone(&shard), prefetches: Rc::clone(&prefetches), id };
-            watch(here, async move { signals.next().await }).await
-        };
-        let filled = filling.await;
-
-        prefetches.close();
-        shard.drain();
-        // They have ended or panicked; either was logged.
-        let _ = running.await;
-        shard.files.close();
-        shard.gate.empty().await;
-        drop(attending);
-        at_end.notify_all();
-        match upkeep.await {
-            Ok(Err(error)) => Err(Failure::new(ExitCode::Io, error.to_string()).at(self
-                .options
-                .cache_dir
-                .display()
-                .to_string())),
-            _ => filled,
-        }
-    }
-
-    async fn shard(&self, mailbox: Mailbox<Mail>) -> Result<(Rc<Shard>, Rc<AssetStore>), Failure> {
-        let options = &self.options;
-        let pool = BufPool::new(bufpool::Options { budget_bytes: options.memory_bytes });
-        let (dir, size_bytes) = (options.cache_dir.clone(), options.cache_bytes);
-        let storage =
-            storage::Options { dir, format: self.format, size_bytes, shard: 0, shards: 1 };
-        let volumes = Volumes::open(&storage, &Device::Dma, pool.clone()).await;
-        let volumes = volumes.map_err(|error| Failure::from(server::Error::from(error)))?;
-        let route = Route { volumes: volumes.count(), shards: 1 };
-        let store = Rc::new(AssetStore::new(options.assets, volumes));
-        let client = Client::new(options.net.clone(), &self.roots, Resolver::system());
-        let (origins, libraries) = (options.origins.clone(), options.libraries.clone());
-        let files = Files::new(Rc::clone(&store), client, origins, libraries);
-        let stacks = Stacks::new(options.stacks);
-        let shard = Shard::new(route, pool, files, stacks, options.read_ahead_bytes, mailbox);
-        Ok((shard, store))
-    }
 }
 
 /// Why nothing is begun.

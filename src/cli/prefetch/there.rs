@@ -1,7 +1,5 @@
 //! A prefetch by a running node.
 
-use std::sync::mpsc;
-
 use bytes::Bytes;
 use http::{Method, StatusCode, header::LOCATION};
 use serde_json::{Value, json};
@@ -9,7 +7,7 @@ use url::Url;
 
 use super::{Watched, watch};
 use crate::{
-    cli::{ExitCode, Failure, PrefetchArgs, running::running_node},
+    cli::{ExitCode, Failure, PrefetchArgs, offline::on_a_core, running::running_node},
     net::{self, Called, Client, Origin, Resolver},
     prefetch::Variants,
     runtime::{self, signals::Signals},
@@ -24,24 +22,12 @@ pub(super) fn run(args: &PrefetchArgs, url: &Url) -> Result<ExitCode, Failure> {
     let (node, roots) = running_node(url)?;
     let spec = spec(args).to_string();
     let signals = Signals::install(1).map_err(server::Error::from)?;
-    let (result, outcome) = mpsc::channel();
-    let one = runtime::Options { shards: 1, ..runtime::Options::default() };
-    runtime::run(one, move |id| {
-        let (node, spec, signals) = (node.clone(), spec.clone(), signals.clone());
-        let (result, roots) = (result.clone(), roots.clone());
-        async move {
-            let client = Client::new(net::Options::default(), &roots, Resolver::system());
-            let there = There { client, node, path: String::new() };
-            let done = match signals.on(id) {
-                Ok(mut signals) => there.run(spec, async move { signals.next().await }).await,
-                Err(error) => Err(Failure::new(ExitCode::Runtime, error.to_string())),
-            };
-            // The receiver lives until all shards have ended.
-            let _ = result.send(done);
-        }
+    on_a_core(async move |id| {
+        let mut signals = signals.on(id).map_err(server::Error::from)?;
+        let client = Client::new(net::Options::default(), &roots, Resolver::system());
+        let there = There { client, node, path: String::new() };
+        there.run(spec, async move { signals.next().await }).await
     })
-    .map_err(server::Error::from)?;
-    outcome.recv().unwrap_or_else(|_| Err(Failure::new(ExitCode::Runtime, "the shard ended")))
 }
 
 fn spec(args: &PrefetchArgs) -> Value {
