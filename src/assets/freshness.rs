@@ -3,7 +3,8 @@
 //!
 //! Pure: no I/O, no clock, no executor.
 //!
-//! Where the RFC leaves a choice:
+//! `directives` reads what messages say, `time` how old they are, `vary` for whom they are, and `fields`
+//! is what of them is kept. Where the RFC leaves a choice:
 //!
 //! - Without explicit freshness a tenth of the time since `Last-Modified` counts, at most a day, and
 //!   `media_ttl` where there is no such date (section 4.2.2 leaves that to the cache). For media,
@@ -17,23 +18,27 @@
 //! - Two values of a directive: the first counts. A value that is no number is 0; an `Age` that is
 //!   none, or more than one, is that of something old.
 
-use std::time::{Duration, SystemTime};
+mod directives;
+mod fields;
+mod time;
+mod vary;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{
-        AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
-        CONTENT_RANGE, COOKIE, DATE, ETAG, EXPIRES, LAST_MODIFIED, PRAGMA, SET_COOKIE, VARY,
-    },
+    HeaderMap,
+    header::{AUTHORIZATION, COOKIE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE},
 };
+
+pub use directives::Directives;
+pub use fields::end_to_end;
+use time::date;
+pub use time::http_date;
+use vary::varies_by_more_than_fields;
+pub use vary::{is_selected, secondary, selecting};
 
 use super::Head;
 
 /// No guess of a lifetime is longer, in seconds.
 const GUESS_SECONDS: u64 = 24 * 60 * 60;
-
-/// More seconds than this are as many (section 1.2.2): 68 years.
-const LONGEST_SECONDS: u64 = 1 << 31;
 
 /// What an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,110 +47,6 @@ pub enum Use {
     Original,
     /// To be decoded, or looked into.
     Media,
-}
-
-/// What `Cache-Control` says, in an answer or in a request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Directives {
-    /// Seconds an answer is fresh; of a request the age it takes.
-    pub max_age: Option<u64>,
-    /// The same, for shared caches only.
-    pub s_maxage: Option<u64>,
-    /// Nothing of it is to be kept.
-    pub no_store: bool,
-    /// It is not to be given again without asking.
-    pub no_cache: bool,
-    /// It is for one client.
-    pub private: bool,
-    /// It may be stored though it looks as if it might not.
-    pub public: bool,
-    /// Once stale it is not to be given without asking.
-    pub must_revalidate: bool,
-    /// `no-store` is only for caches that do not know the status.
-    pub must_understand: bool,
-    /// Seconds for which a stale one is given while it is asked for anew.
-    pub stale_while_revalidate: Option<u64>,
-    /// Seconds for which a stale one is given if the origin fails.
-    pub stale_if_error: Option<u64>,
-    /// Seconds of staleness that a client takes.
-    pub max_stale: Option<u64>,
-    /// Seconds of freshness that a client wants to be left.
-    pub min_fresh: Option<u64>,
-    /// The client wants what is stored or nothing.
-    pub only_if_cached: bool,
-}
-
-impl Directives {
-    /// Those of these fields.
-    pub fn of(fields: &HeaderMap) -> Self {
-        let mut directives = Self::default();
-        for value in fields.get_all(CACHE_CONTROL) {
-            members(value.as_bytes()).for_each(|(name, value)| directives.take(&name, value));
-        }
-        let says_pragma = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"no-cache");
-        // What clients of HTTP/1.0 have for it (section 5.4). Answers do not say it.
-        directives.no_cache |=
-            !fields.contains_key(CACHE_CONTROL) && fields.get_all(PRAGMA).iter().any(says_pragma);
-        directives
-    }
-
-    fn take(&mut self, name: &str, value: Option<String>) {
-        let seconds = || Some(seconds(value.as_deref().unwrap_or_default()));
-        match name {
-            "max-age" => self.max_age = self.max_age.or_else(seconds),
-            "s-maxage" => self.s_maxage = self.s_maxage.or_else(seconds),
-            "stale-while-revalidate" => {
-                self.stale_while_revalidate = self.stale_while_revalidate.or_else(seconds);
-            }
-            "stale-if-error" => self.stale_if_error = self.stale_if_error.or_else(seconds),
-            "min-fresh" => self.min_fresh = self.min_fresh.or_else(seconds),
-            // Without a value any staleness is taken.
-            "max-stale" if value.is_none() => self.max_stale = Some(LONGEST_SECONDS),
-            "max-stale" => self.max_stale = self.max_stale.or_else(seconds),
-            "no-store" => self.no_store = true,
-            // Those that name fields count as if they did not: that forbids more.
-            "no-cache" => self.no_cache = true,
-            "private" => self.private = true,
-            "public" => self.public = true,
-            "must-revalidate" | "proxy-revalidate" => self.must_revalidate = true,
-            "must-understand" => self.must_understand = true,
-            "only-if-cached" => self.only_if_cached = true,
-            _ => {}
-        }
-    }
-}
-
-/// The members of a list of directives, names in small letters, values without their quotes.
-fn members(list: &[u8]) -> impl Iterator<Item = (String, Option<String>)> {
-    let text = String::from_utf8_lossy(list).into_owned();
-    let mut members = Vec::new();
-    let mut member = String::new();
-    let mut characters = text.chars();
-    let mut is_quoted = false;
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => is_quoted = !is_quoted,
-            '\\' if is_quoted => member.extend(characters.next()),
-            ',' if !is_quoted => members.push(std::mem::take(&mut member)),
-            other => member.push(other),
-        }
-    }
-    members.push(member);
-    members.into_iter().map(|member| match member.split_once('=') {
-        Some((name, value)) => (name.trim().to_ascii_lowercase(), Some(value.trim().to_owned())),
-        None => (member.trim().to_ascii_lowercase(), None),
-    })
-}
-
-/// Seconds; what are none are 0, which is the careful reading.
-fn seconds(text: &str) -> u64 {
-    number(text).unwrap_or(0)
-}
-
-/// Digits, up to a bound.
-fn number(text: &str) -> Option<u64> {
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| text.parse().unwrap_or(LONGEST_SECONDS).min(LONGEST_SECONDS))
 }
 
 /// What may be done with a stored answer.
@@ -294,154 +195,16 @@ fn is_guessable(status: u16) -> bool {
     matches!(status, 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-// --- Vary ------------------------------------------------------------------------------------
-
-fn varies_by_more_than_fields(fields: &HeaderMap) -> bool {
-    names(fields).any(|name| name == "*")
-}
-
-/// The names in `Vary`, in small letters.
-fn names(fields: &HeaderMap) -> impl Iterator<Item = String> + '_ {
-    let values = fields.get_all(VARY).iter();
-    values.flat_map(|value| {
-        let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
-        let names: Vec<_> = text.split(',').map(|name| name.trim().to_owned()).collect();
-        names.into_iter().filter(|name| !name.is_empty())
-    })
-}
-
-/// The fields of a request that chose an answer with these `fields`, to be kept with it.
-pub fn selecting(fields: &HeaderMap, asked: &HeaderMap) -> HeaderMap {
-    let mut selecting = HeaderMap::new();
-    for name in names(fields).filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()) {
-        if !selecting.contains_key(&name) {
-            asked.get_all(&name).iter().for_each(|value| {
-                selecting.append(name.clone(), value.clone());
-            });
-        }
-    }
-    selecting
-}
-
-/// Whether a stored answer was chosen as a request with the fields `asked` would (section 4.1).
-pub fn is_selected(head: &Head, asked: &HeaderMap) -> bool {
-    secondary(&head.fields, asked) == secondary(&head.fields, &head.selecting)
-}
-
-/// What tells a request's answer from others of its URL, where they vary as those `fields` say.
-pub fn secondary(fields: &HeaderMap, asked: &HeaderMap) -> String {
-    let mut names: Vec<_> = names(fields).collect();
-    names.sort_unstable();
-    names.dedup();
-    let lines = names.iter().map(|name| format!("{name}: {}\n", normal(asked, name)));
-    lines.collect()
-}
-
-/// All values of a field as one, without what blanks make of it.
-fn normal(asked: &HeaderMap, name: &str) -> String {
-    let mut values = Vec::new();
-    for value in asked.get_all(name) {
-        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let members = text.split(',').map(str::trim).filter(|member| !member.is_empty());
-        values.extend(members.map(str::to_owned));
-    }
-    values.join(",")
-}
-
-// --- Time ------------------------------------------------------------------------------------
-
-impl Head {
-    /// Its age at `now` in seconds (section 4.2.3).
-    pub fn age(&self, now: u64) -> u64 {
-        let mut ages = self.fields.get_all(AGE).iter();
-        let said = match (ages.next(), ages.next()) {
-            (None, _) => 0,
-            (Some(age), None) => age.to_str().ok().and_then(number).unwrap_or(LONGEST_SECONDS),
-            (Some(_), Some(_)) => LONGEST_SECONDS,
-        };
-        let said = said + self.answered.saturating_sub(self.asked);
-        let apparent = self.answered.saturating_sub(self.made());
-        apparent.max(said) + now.saturating_sub(self.answered)
-    }
-
-    /// When it was made at its origin, in seconds of Unix time.
-    pub fn made(&self) -> u64 {
-        self.fields.get(DATE).and_then(date).unwrap_or(self.answered)
-    }
-
-    /// What it is once an answer of 304 with these fields has come for it (section 3.2).
-    #[must_use]
-    pub fn refreshed(&self, fields: &HeaderMap, asked: u64, answered: u64) -> Self {
-        let mut head = Self { asked, answered, ..self.clone() };
-        // Of the answer that was validated, not of the one that says so.
-        head.fields.remove(AGE);
-        for name in fields.keys().filter(|name| !describes_stored_bytes(name)) {
-            head.fields.remove(name);
-            for value in fields.get_all(name) {
-                head.fields.append(name.clone(), value.clone());
-            }
-        }
-        if !fields.contains_key(DATE) {
-            head.fields.insert(DATE, http_date(answered));
-        }
-        head
-    }
-}
-
-/// What an answer without a body says of one is not about the bytes that are here. Nor is another
-/// tag: the origin was asked about this one, and said yes.
-fn describes_stored_bytes(name: &HeaderName) -> bool {
-    [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG].contains(name) || *name == "content-md5"
-}
-
-fn date(value: &HeaderValue) -> Option<u64> {
-    let time = httpdate::parse_http_date(value.to_str().ok()?).ok()?;
-    time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
-}
-
-/// A time as HTTP writes it.
-pub fn http_date(unix_seconds: u64) -> HeaderValue {
-    // 9999-01-01: beyond is what no date of HTTP says.
-    let since = Duration::from_secs(unix_seconds.min(253_370_764_800));
-    let text = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since);
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// Takes out what is about a connection and not about what came over it (section 3.1).
-pub fn end_to_end(fields: &mut HeaderMap) {
-    let named: Vec<_> = fields
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
-    for name in named {
-        fields.remove(name);
-    }
-    for name in [
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "proxy-authenticate",
-        "proxy-authentication-info",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ] {
-        fields.remove(name);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use http::{HeaderValue, header::CACHE_CONTROL};
 
-    const NOW: u64 = 1_000_000_000;
+    use super::{directives::LONGEST_SECONDS, *};
+
+    pub(super) const NOW: u64 = 1_000_000_000;
     const TTL: u64 = 600;
 
-    fn fields(pairs: &[(&'static str, &str)]) -> HeaderMap {
+    pub(super) fn fields(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut fields = HeaderMap::new();
         for (name, value) in pairs {
             fields.append(*name, HeaderValue::from_str(value).unwrap());
@@ -450,7 +213,7 @@ mod tests {
     }
 
     /// An answer that came just now.
-    fn head(pairs: &[(&'static str, &str)]) -> Head {
+    pub(super) fn head(pairs: &[(&'static str, &str)]) -> Head {
         Head { fields: fields(pairs), asked: NOW, answered: NOW, ..Head::default() }
     }
 
@@ -521,23 +284,6 @@ mod tests {
         assert_eq!(lifetime(&not_found, Use::Original, TTL), 0);
         let forbidden = Head { status: 403, ..modified(1000) };
         assert_eq!(lifetime(&forbidden, Use::Original, TTL), 0);
-    }
-
-    #[test]
-    fn an_age_is_what_was_said_and_what_passed() {
-        let mut aged = head(&[("age", "30"), ("cache-control", "max-age=60")]);
-        assert_eq!((aged.age(NOW), aged.age(NOW + 5)), (30, 35));
-        aged.asked = NOW - 4;
-        assert_eq!(aged.age(NOW), 34);
-        let date = http_date(NOW - 50);
-        aged.fields.insert(DATE, date);
-        assert_eq!(aged.age(NOW), 50);
-        aged.fields.remove(AGE);
-        assert_eq!(aged.age(NOW - 100), 50, "a clock that was set back");
-        for unclear in [&["x"][..], &["-1"], &["1.5"], &["0, 0"], &["0", "7"], &["1;a=b"]] {
-            let pairs: Vec<_> = unclear.iter().map(|age| ("age", *age)).collect();
-            assert!(head(&pairs).age(NOW) >= LONGEST_SECONDS, "{unclear:?}");
-        }
     }
 
     #[test]
@@ -634,61 +380,6 @@ mod tests {
         let modified = http_date(NOW - 1000).to_str().unwrap().to_owned();
         let dated = |status| Head { status, ..head(&[("last-modified", &modified)]) };
         assert!(stored(&dated(404)) && stored(&dated(301)) && !stored(&dated(403)));
-    }
-
-    #[test]
-    fn an_answer_is_for_requests_like_the_one_that_chose_it() {
-        let asked = fields(&[("accept-language", "de , fr"), ("x", "1")]);
-        let mut head = head(&[("vary", "Accept-Language"), ("vary", "accept , x-absent")]);
-        head.selecting = selecting(&head.fields, &asked);
-        assert_eq!(head.selecting, fields(&[("accept-language", "de , fr")]));
-        for (name, value, is_same) in [
-            ("accept-language", "de,fr", true),
-            ("accept-language", "fr,de", false),
-            ("accept-language", "en", false),
-            ("y", "x", false),
-        ] {
-            assert_eq!(is_selected(&head, &fields(&[(name, value)])), is_same, "{value}");
-        }
-        let more = fields(&[("accept-language", "de,fr"), ("x-absent", "here")]);
-        assert!(!is_selected(&head, &more));
-        let lines = fields(&[("accept-language", "de"), ("accept-language", "fr"), ("x", "2")]);
-        assert!(is_selected(&head, &lines));
-    }
-
-    #[test]
-    fn a_304_renews_what_it_says_and_nothing_of_the_bytes() {
-        let old = head(&[("etag", "\"a\""), ("age", "9"), ("content-encoding", "x"), ("x", "1")]);
-        let says = [
-            ("cache-control", "max-age=5"),
-            ("content-encoding", "y"),
-            ("content-length", "0"),
-            ("etag", "\"b\""),
-            ("x", "2"),
-        ];
-        let new = old.refreshed(&fields(&says), NOW + 7, NOW + 8);
-        let date = http_date(NOW + 8);
-        let expected = [
-            ("etag", "\"a\""),
-            ("content-encoding", "x"),
-            ("x", "2"),
-            ("cache-control", "max-age=5"),
-            ("date", date.to_str().unwrap()),
-        ];
-        assert_eq!(new.fields, fields(&expected));
-        assert_eq!((new.asked, new.answered, new.age(NOW + 8)), (NOW + 7, NOW + 8, 1));
-    }
-
-    #[test]
-    fn what_is_about_a_connection_is_not_kept() {
-        let mut some = fields(&[
-            ("connection", "close, X-Hop"),
-            ("x-hop", "1"),
-            ("keep-alive", "1"),
-            ("x", "1"),
-        ]);
-        end_to_end(&mut some);
-        assert_eq!(some, fields(&[("x", "1")]));
     }
 
     /// Bytes from outside: whatever they are, they are read to an end.

@@ -1,18 +1,21 @@
-//! The store of one shard: open, lease, fill, forget, make room.
+//! The store of one shard: open, lease, fill, forget; `room` evicts, `tending` is the operator's.
 //!
 //! A generation is in one of two states. While somebody holds it, it is an [`Asset`] with its
-//! resource; at rest it is an entry in the catalog of its volume, which outlives the process. The
+//! resource (`asset`); at rest it is an entry in the catalog of its volume, which outlives the process. The
 //! last holder that lets go puts it to rest, and what no disk holds is gone with it.
 
+mod asset;
+mod room;
 pub(super) mod tending;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::{BTreeMap, HashMap},
-    ops::Deref,
     rc::{Rc, Weak},
     time::{Duration, Instant, SystemTime},
 };
+
+pub use asset::{Asset, FillPermit, Lease};
 
 use super::{
     Head, Key, Pace,
@@ -22,8 +25,7 @@ use crate::{
     bufpool::Exhausted,
     runtime::{self, event::Event},
     storage::{
-        Error, Failure, Generation, KEEP_BYTES, ObjectId, Said, StreamingResource, VolumeIndex,
-        Volumes,
+        Failure, Generation, KEEP_BYTES, ObjectId, Said, StreamingResource, VolumeIndex, Volumes,
         policy::{Kind, Policy},
     },
 };
@@ -80,106 +82,11 @@ pub enum News<'a> {
 /// Who watches a store. It hears the URL of a resource, or its id where only that is known.
 type Observer = Box<dyn Fn(&str, News<'_>)>;
 
-/// One generation of one resource, while somebody holds it.
-pub struct Asset {
-    /// What it is the resource of.
-    pub key: Key,
-    /// Which version of it.
-    pub generation: Generation,
-    /// Its bytes.
-    pub resource: Rc<StreamingResource>,
-    /// Told when the last lease is dropped.
-    pub deserted: Event,
-    /// What prefetches allow its fetches.
-    pub pace: Pace,
-    /// `None` for one that was at rest, until it was read from disk.
-    head: RefCell<Option<Rc<Head>>>,
-    said: Cell<Said>,
-    leases: Cell<usize>,
-    filling: Cell<bool>,
-    held: Weak<Held>,
-}
-
 /// What the generations of a store tell when they go.
 struct Held {
     volumes: Volumes,
     assets: RefCell<HashMap<u128, Weak<Asset>>>,
     policies: RefCell<BTreeMap<VolumeIndex, Policy>>,
-}
-
-impl Asset {
-    /// What the origin said.
-    pub fn head(&self) -> Rc<Head> {
-        self.head.borrow().clone().unwrap_or_default()
-    }
-
-    /// Notes what the origin says now of this same generation.
-    fn set_head(&self, head: Head, expires: u64) {
-        let said = Said { expires, validator: head.validator_hash(), ..self.said.get() };
-        self.said.set(said);
-        self.resource.set_head(&head.encode(&self.key.url), said);
-        self.head.replace(Some(Rc::new(head)));
-    }
-
-    /// Whether others may have it too: it is in the store, or was.
-    pub fn is_shared(&self) -> bool {
-        self.held.strong_count() > 0
-    }
-
-    /// The right to fill it, where nobody has it.
-    pub fn permit(self: &Rc<Self>) -> Option<FillPermit> {
-        (!self.filling.replace(true)).then(|| FillPermit(Rc::clone(self)))
-    }
-
-    /// Whether somebody reads it now.
-    pub fn is_leased(&self) -> bool {
-        self.leases.get() > 0
-    }
-
-    /// Reads what the origin said before from disk; false where that is not there, or is of another
-    /// URL. Such bytes are of no use.
-    async fn recall(&self) -> Result<bool, Exhausted> {
-        if self.head.borrow().is_some() {
-            return Ok(true);
-        }
-        let bytes = match self.resource.head().await {
-            Ok(Some(bytes)) => bytes,
-            Err(Error::Exhausted(exhausted)) => return Err(exhausted),
-            Ok(None) | Err(_) => return Ok(false),
-        };
-        let Some(head) = Head::decode(&bytes, &self.key.url) else { return Ok(false) };
-        // Somebody else may have read it meanwhile, or learnt something newer.
-        self.head.borrow_mut().get_or_insert_with(|| Rc::new(head));
-        Ok(true)
-    }
-
-    /// Its next open begins a new generation.
-    fn forget(&self) {
-        let Some(held) = self.held.upgrade() else { return };
-        if held.present(self.key.id.0).is_some_and(|present| present.generation == self.generation)
-        {
-            held.assets.borrow_mut().remove(&self.key.id.0);
-            held.policy(&self.key, |policy| policy.remove(self.key.id));
-        }
-        self.resource.discard();
-    }
-}
-
-impl Drop for Asset {
-    /// It rests from here on.
-    fn drop(&mut self) {
-        let Some(held) = self.held.upgrade() else { return };
-        let mut assets = held.assets.borrow_mut();
-        // Another generation of it may be in its place.
-        if assets.get(&self.key.id.0).is_some_and(|present| present.strong_count() == 0) {
-            assets.remove(&self.key.id.0);
-            let bytes = self.resource.stored_bytes();
-            held.policy(&self.key, |policy| match bytes {
-                0 => policy.remove(self.key.id),
-                bytes => policy.resize(self.key.id, bytes),
-            });
-        }
-    }
 }
 
 impl Held {
@@ -190,62 +97,6 @@ impl Held {
     /// The policy of the volume that a key lives in, where this shard has it.
     fn policy<T>(&self, key: &Key, ask: impl FnOnce(&mut Policy) -> T) -> Option<T> {
         self.policies.borrow_mut().get_mut(&self.volumes.of(key.id)).map(ask)
-    }
-}
-
-/// The right to read a generation: while one lives, the generation is not evicted.
-pub struct Lease(Rc<Asset>);
-
-impl Lease {
-    fn new(asset: &Rc<Asset>) -> Self {
-        asset.leases.set(asset.leases.get() + 1);
-        Lease(Rc::clone(asset))
-    }
-
-    /// What it is a lease on.
-    pub fn asset(&self) -> &Rc<Asset> {
-        &self.0
-    }
-}
-
-impl Clone for Lease {
-    fn clone(&self) -> Self {
-        Lease::new(&self.0)
-    }
-}
-
-impl Deref for Lease {
-    type Target = Asset;
-
-    fn deref(&self) -> &Asset {
-        &self.0
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let left = self.0.leases.get() - 1;
-        self.0.leases.set(left);
-        if left == 0 {
-            self.0.deserted.notify_all();
-        }
-    }
-}
-
-/// The right, and the duty, to fill a generation. One exists at most; dropping it gives it up.
-pub struct FillPermit(Rc<Asset>);
-
-impl Deref for FillPermit {
-    type Target = Rc<Asset>;
-
-    fn deref(&self) -> &Rc<Asset> {
-        &self.0
-    }
-}
-
-impl Drop for FillPermit {
-    fn drop(&mut self) {
-        self.0.filling.set(false);
     }
 }
 
@@ -387,61 +238,6 @@ impl AssetStore {
         asset.forget();
     }
 
-    /// Evicts what the policy says until `bytes` more fit into the volume of `asset`, or until
-    /// nothing is left that may go. What no disk keeps takes no room, and nothing goes for it.
-    pub fn make_room(&self, asset: &Asset, bytes: u64) {
-        if !asset.is_shared() || !asset.resource.is_cached() {
-            return;
-        }
-        let held = &self.held;
-        let volume = held.volumes.of(asset.key.id);
-        let stored_bytes = asset.resource.stored_bytes();
-        held.policy(&asset.key, |policy| policy.resize(asset.key.id, stored_bytes));
-        let is_missing = || held.volumes.bytes_of(volume).is_some_and(|(free, _)| free < bytes);
-        while is_missing() && self.evict_one(&asset.key) {}
-    }
-
-    /// Evicts whose turn it is in the volume of `key`; false where none may go.
-    fn evict_one(&self, key: &Key) -> bool {
-        let held = &self.held;
-        let may_go = |id: ObjectId| held.present(id.0).is_none() && !held.volumes.is_pinned(id);
-        let victim = held.policy(key, |policy| policy.victim(may_go)).flatten();
-        let Some(victim) = victim else { return false };
-        tracing::debug!(object = %victim, "evicted");
-        held.volumes.forget(victim);
-        self.update(|stats| stats.evicted += 1);
-        self.tell(&victim.to_string(), News::Evicted);
-        true
-    }
-
-    /// Has the volumes keep what their policies know for the next start, where something changed:
-    /// at most every five seconds, and seldomer where a snapshot is long. Says when to come again.
-    pub fn remember(&self, now: Instant) -> Option<Instant> {
-        if !self.is_touched.get() {
-            return None;
-        }
-        let mut policies = self.held.policies.borrow_mut();
-        let objects: usize = policies.values().map(Policy::len).sum();
-        let interval = REMEMBER_INTERVAL * (objects / REMEMBERED_AT_ONCE + 1) as u32;
-        let due = self.remembered.get().map_or(now, |before| before + interval);
-        if now < due {
-            return Some(due);
-        }
-        self.remembered.set(Some(now));
-        self.is_touched.set(false);
-        for (volume, policy) in &mut *policies {
-            self.held.volumes.remember(*volume, policy.encode());
-        }
-        None
-    }
-
-    /// The same, whether it is due or not: at the end.
-    pub fn remember_all(&self) {
-        for (volume, policy) in &mut *self.held.policies.borrow_mut() {
-            self.held.volumes.remember(*volume, policy.encode());
-        }
-    }
-
     /// Resources held now, complete or not.
     pub fn len(&self) -> usize {
         self.held.assets.borrow().len()
@@ -508,10 +304,6 @@ impl AssetStore {
         self.stats.set(stats);
     }
 }
-
-/// How often the policies are kept for the next start, where there are up to so many objects.
-const REMEMBER_INTERVAL: Duration = Duration::from_secs(5);
-const REMEMBERED_AT_ONCE: usize = 100_000;
 
 fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())

@@ -1,0 +1,166 @@
+//! One generation while somebody holds it, and the rights to read and to fill it.
+
+use std::{
+    cell::{Cell, RefCell},
+    ops::Deref,
+    rc::{Rc, Weak},
+};
+
+use super::Held;
+use crate::{
+    assets::{Head, Key, Pace},
+    bufpool::Exhausted,
+    runtime::event::Event,
+    storage::{Error, Generation, Said, StreamingResource},
+};
+
+/// One generation of one resource, while somebody holds it.
+pub struct Asset {
+    /// What it is the resource of.
+    pub key: Key,
+    /// Which version of it.
+    pub generation: Generation,
+    /// Its bytes.
+    pub resource: Rc<StreamingResource>,
+    /// Told when the last lease is dropped.
+    pub deserted: Event,
+    /// What prefetches allow its fetches.
+    pub pace: Pace,
+    /// `None` for one that was at rest, until it was read from disk.
+    pub(super) head: RefCell<Option<Rc<Head>>>,
+    pub(super) said: Cell<Said>,
+    pub(super) leases: Cell<usize>,
+    pub(super) filling: Cell<bool>,
+    pub(super) held: Weak<Held>,
+}
+
+impl Asset {
+    /// What the origin said.
+    pub fn head(&self) -> Rc<Head> {
+        self.head.borrow().clone().unwrap_or_default()
+    }
+
+    /// Notes what the origin says now of this same generation.
+    pub(super) fn set_head(&self, head: Head, expires: u64) {
+        let said = Said { expires, validator: head.validator_hash(), ..self.said.get() };
+        self.said.set(said);
+        self.resource.set_head(&head.encode(&self.key.url), said);
+        self.head.replace(Some(Rc::new(head)));
+    }
+
+    /// Whether others may have it too: it is in the store, or was.
+    pub fn is_shared(&self) -> bool {
+        self.held.strong_count() > 0
+    }
+
+    /// The right to fill it, where nobody has it.
+    pub fn permit(self: &Rc<Self>) -> Option<FillPermit> {
+        (!self.filling.replace(true)).then(|| FillPermit(Rc::clone(self)))
+    }
+
+    /// Whether somebody reads it now.
+    pub fn is_leased(&self) -> bool {
+        self.leases.get() > 0
+    }
+
+    /// Reads what the origin said before from disk; false where that is not there, or is of another
+    /// URL. Such bytes are of no use.
+    pub(super) async fn recall(&self) -> Result<bool, Exhausted> {
+        if self.head.borrow().is_some() {
+            return Ok(true);
+        }
+        let bytes = match self.resource.head().await {
+            Ok(Some(bytes)) => bytes,
+            Err(Error::Exhausted(exhausted)) => return Err(exhausted),
+            Ok(None) | Err(_) => return Ok(false),
+        };
+        let Some(head) = Head::decode(&bytes, &self.key.url) else { return Ok(false) };
+        // Somebody else may have read it meanwhile, or learnt something newer.
+        self.head.borrow_mut().get_or_insert_with(|| Rc::new(head));
+        Ok(true)
+    }
+
+    /// Its next open begins a new generation.
+    pub(super) fn forget(&self) {
+        let Some(held) = self.held.upgrade() else { return };
+        if held.present(self.key.id.0).is_some_and(|present| present.generation == self.generation)
+        {
+            held.assets.borrow_mut().remove(&self.key.id.0);
+            held.policy(&self.key, |policy| policy.remove(self.key.id));
+        }
+        self.resource.discard();
+    }
+}
+
+impl Drop for Asset {
+    /// It rests from here on.
+    fn drop(&mut self) {
+        let Some(held) = self.held.upgrade() else { return };
+        let mut assets = held.assets.borrow_mut();
+        // Another generation of it may be in its place.
+        if assets.get(&self.key.id.0).is_some_and(|present| present.strong_count() == 0) {
+            assets.remove(&self.key.id.0);
+            let bytes = self.resource.stored_bytes();
+            held.policy(&self.key, |policy| match bytes {
+                0 => policy.remove(self.key.id),
+                bytes => policy.resize(self.key.id, bytes),
+            });
+        }
+    }
+}
+
+/// The right to read a generation: while one lives, the generation is not evicted.
+pub struct Lease(pub(super) Rc<Asset>);
+
+impl Lease {
+    pub(super) fn new(asset: &Rc<Asset>) -> Self {
+        asset.leases.set(asset.leases.get() + 1);
+        Lease(Rc::clone(asset))
+    }
+
+    /// What it is a lease on.
+    pub fn asset(&self) -> &Rc<Asset> {
+        &self.0
+    }
+}
+
+impl Clone for Lease {
+    fn clone(&self) -> Self {
+        Lease::new(&self.0)
+    }
+}
+
+impl Deref for Lease {
+    type Target = Asset;
+
+    fn deref(&self) -> &Asset {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let left = self.0.leases.get() - 1;
+        self.0.leases.set(left);
+        if left == 0 {
+            self.0.deserted.notify_all();
+        }
+    }
+}
+
+/// The right, and the duty, to fill a generation. One exists at most; dropping it gives it up.
+pub struct FillPermit(pub(super) Rc<Asset>);
+
+impl Deref for FillPermit {
+    type Target = Rc<Asset>;
+
+    fn deref(&self) -> &Rc<Asset> {
+        &self.0
+    }
+}
+
+impl Drop for FillPermit {
+    fn drop(&mut self) {
+        self.0.filling.set(false);
+    }
+}
