@@ -2,7 +2,8 @@
 //!
 //! Pure: no I/O, no clock, no executor.
 //!
-//! A line is `NAME:path`, or a path beside the list itself. Empty lines and those that begin with
+//! A line is `NAME:path`, or a path beside the list itself, whose dot segments lead as those of a
+//! relative reference do (RFC 3986 section 5.2.4), but not out of the source. Empty lines and those that begin with
 //! `#` say nothing, except for the tags of HLS (RFC 8216), whose playlist is of another kind.
 
 use super::spec::SOURCE_BYTES;
@@ -99,9 +100,25 @@ fn entry(
     if line.starts_with(['/', '\\']) {
         return Err("no path beside the list");
     }
-    let beside = of.path_without_query().rsplit_once('/').map_or("", |(folder, _)| folder);
-    let path = if beside.is_empty() { line.to_owned() } else { format!("{beside}/{line}") };
+    let path = beside(of, line).ok_or("a path that leads out of its source")?;
     Ok(SourceName { path, ..of.clone() })
+}
+
+/// Where `line` leads from the folder of the list `of`; `None`: out of the source.
+fn beside(of: &SourceName, line: &str) -> Option<String> {
+    let folder = of.path_without_query().rsplit_once('/').map(|(folder, _)| folder);
+    let mut segments: Vec<&str> = folder.into_iter().flat_map(|folder| folder.split('/')).collect();
+    // In the name of a file a question mark is one.
+    let query = if of.is_file { None } else { line.find('?') };
+    let (path, query) = line.split_at(query.unwrap_or(line.len()));
+    for segment in path.split('/') {
+        match segment {
+            "." => {}
+            ".." => drop(segments.pop()?),
+            name => segments.push(name),
+        }
+    }
+    Some(segments.join("/") + query)
 }
 
 #[cfg(test)]
@@ -129,6 +146,27 @@ mod tests {
         let known = |_: &str| false;
         let found = sources(b"a", &of("top.m3u"), 1, known, known).unwrap();
         assert_eq!(found[0].text(), "music:a");
+    }
+
+    #[test]
+    fn dot_segments_lead_about_in_the_source_and_not_out_of_it() {
+        let lead = |line: &str| read(line.as_bytes()).map(|found| found[0].clone());
+        for (line, path) in [
+            ("../a/b.mp3", "music:a/b.mp3"),
+            ("./b.mp3", "music:lists/b.mp3"),
+            ("x/../../b.mp3?at=../..", "music:b.mp3?at=../.."),
+            (".../b..mp3", "music:lists/.../b..mp3"),
+        ] {
+            assert_eq!(lead(line).as_deref(), Ok(path), "{line}");
+        }
+        for line in ["../../b.mp3", "x/../../../b.mp3"] {
+            let what = "a path that leads out of its source";
+            assert_eq!(lead(line), Err(BadPlaylist::Line { number: 1, what }), "{line}");
+        }
+        let file = SourceName { is_file: true, ..of("lists/top.m3u") };
+        let known = |_: &str| false;
+        let found = sources(b"a?/../b.mp3", &file, 1, known, known).unwrap();
+        assert_eq!(found[0].path, "lists/b.mp3");
     }
 
     #[test]

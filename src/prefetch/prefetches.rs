@@ -29,7 +29,7 @@ use crate::{
 /// The prefetches of a node.
 pub struct Prefetches {
     queue: RefCell<Queue>,
-    ledger: Option<Ledger>,
+    pub(super) ledger: Option<Ledger>,
     running: RefCell<HashMap<Item, Task<()>>>,
     /// Something can be begun, or something ended.
     changed: Event,
@@ -99,7 +99,7 @@ impl Prefetches {
         Rc::new(Self::of(Queue::new(limits), None))
     }
 
-    fn of(queue: Queue, ledger: Option<Ledger>) -> Self {
+    pub(super) fn of(queue: Queue, ledger: Option<Ledger>) -> Self {
         let (running, changed, is_closed) = Default::default();
         Self { queue: RefCell::new(queue), ledger, running, changed, is_closed }
     }
@@ -305,8 +305,13 @@ fn failed(refusal: &Refusal) -> Failed {
         other if other.may_pass() => Again::Counted,
         _ => Again::Never,
     };
-    let is_unreachable = refusal.origin_error().is_some_and(net::Error::is_unreachable);
-    Failed { why: refusal.reason(), is_unreachable, again }
+    let error = refusal.origin_error();
+    let is_unreachable = error.is_some_and(net::Error::is_unreachable);
+    let hold = match error {
+        Some(net::Error::Later { after, .. }) => Some(*after),
+        _ => None,
+    };
+    Failed { why: refusal.reason(), is_unreachable, again, hold }
 }
 
 fn tell_end(shard: &Shard, status: &Status) {

@@ -5,7 +5,8 @@
 //! A prefetch has sources, and each of them is an [`Item`] that waits, runs and ends by itself.
 //! Items go by priority, then by age. Those of one origin (or library) share a `lane`: so many run
 //! at a time, and what they fetch is paid off at the origin's rate before more is begun. An item
-//! that fails in a way that may pass waits longer each time, and in the end has failed.
+//! that fails in a way that may pass waits longer each time, and in the end has failed. Where the origin
+//! says when to come again (`Retry-After`), nothing of its lane is begun before that.
 
 mod lane;
 mod prefetch;
@@ -103,6 +104,8 @@ pub struct Failed {
     pub is_unreachable: bool,
     /// Whether another attempt is made.
     pub again: Again,
+    /// How long the origin asked to be left alone.
+    pub hold: Option<Duration>,
 }
 
 /// Whether another attempt is made.
@@ -221,7 +224,7 @@ impl Queue {
             return None;
         }
         let connections = self.limits.connections;
-        let free = |lane: &&mut Lane| lane.running < connections && lane.debt(now).is_zero();
+        let free = |lane: &&mut Lane| lane.running < connections && lane.wait(now).is_zero();
         let lanes = self.lanes.values_mut().filter(free);
         let lane = lanes.filter(|lane| !lane.waiting.is_empty()).min_by_key(|lane| {
             lane.waiting.first().copied().expect("those without were left out")
@@ -243,7 +246,7 @@ impl Queue {
     pub fn wake_at(&self, now: Instant) -> Option<Instant> {
         let free =
             |lane: &&Lane| lane.running < self.limits.connections && !lane.waiting.is_empty();
-        let paid = self.lanes.values().filter(free).map(|lane| now + lane.debt(now)).min();
+        let paid = self.lanes.values().filter(free).map(|lane| now + lane.wait(now)).min();
         let paid = paid.filter(|_| self.running < RUNNING);
         paid.into_iter().chain(self.delayed.first().map(|(at, _)| *at)).min()
     }
@@ -277,7 +280,9 @@ impl Queue {
         if let Ok(done) = &result {
             self.progress(item, done.progress, now);
         }
-        let Some(failures) = self.leave_lane(item) else { return Settled::default() };
+        let hold = result.as_ref().err().and_then(|failed| failed.hold);
+        let left = self.leave_lane(item, hold.map(|wait| (wait, now)));
+        let Some(failures) = left else { return Settled::default() };
         let ended = match result {
             Ok(done) => Ended { done: Some(done), why: None, is_unreachable: false },
             Err(failed) => match self.delay(&failed, failures) {
@@ -312,11 +317,12 @@ impl Queue {
         }
     }
 
-    fn leave_lane(&mut self, item: Item) -> Option<u32> {
+    fn leave_lane(&mut self, item: Item, hold: Option<(Duration, Instant)>) -> Option<u32> {
         let work = self.prefetches.get_mut(&item.id)?.work.as_mut()?;
         let Phase::Running { failures, .. } = work.items[item.index as usize] else { return None };
         let lane = self.lanes.get_mut(&work.spec.sources[item.index as usize].name)?;
         lane.running -= 1;
+        hold.into_iter().for_each(|(wait, now)| lane.hold(wait, now));
         self.running -= 1;
         Some(failures)
     }

@@ -33,6 +33,8 @@ struct File {
     status: Option<u16>,
     /// Answers that fail with 503 before the first good one.
     failures: u32,
+    /// What those say of when to come again, in seconds.
+    retry_after: Option<u32>,
     redirect: Option<String>,
     /// More fields of each answer, each ending in CRLF.
     fields: String,
@@ -58,6 +60,7 @@ impl Builder {
             bytes_per_second: None,
             status: None,
             failures: 0,
+            retry_after: None,
             redirect: None,
             fields: String::new(),
             echoes: None,
@@ -100,6 +103,11 @@ impl Builder {
     /// The first answers fail.
     pub fn fails_first(self, answers: u32) -> Self {
         self.change(|file| file.failures = answers)
+    }
+
+    /// Those that fail say when to come again.
+    pub fn asks_to_wait(self, seconds: u32) -> Self {
+        self.change(|file| file.retry_after = Some(seconds))
     }
 
     /// Each answer has this field too.
@@ -288,7 +296,9 @@ impl Shared {
         }
         if file.failures > 0 {
             self.files.lock().unwrap().get_mut(&name).unwrap().failures -= 1;
-            return reply(stream, 503, "Content-Length: 0\r\n");
+            let wait = file.retry_after.map(|seconds| format!("Retry-After: {seconds}\r\n"));
+            let wait = wait.unwrap_or_default();
+            return reply(stream, 503, &format!("{wait}Content-Length: 0\r\n"));
         }
         if let Some(status) = file.status {
             let body = format!("status {status}");

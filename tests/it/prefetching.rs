@@ -147,6 +147,22 @@ fn an_origin_that_fails_is_asked_again_and_one_that_stays_dead_is_reported() {
 }
 
 #[test]
+fn an_origin_that_asks_to_be_left_alone_is_and_goes_on_where_it_was() {
+    let bytes = song(300_000);
+    let busy = origin().file("first", &bytes).fails_first(1).asks_to_wait(1);
+    let busy = busy.file("second", &bytes).start();
+    let node = node()
+        .origin(&busy)
+        .set("LIMITS__ORIGIN_RETRIES", "0")
+        .set("LIMITS__PREFETCH_BACKOFF", "20ms")
+        .set("LIMITS__PREFETCH_CONNECTIONS", "1")
+        .start();
+    let prefetch = node.prefetch(r#"{"src": ["origin:first", "origin:second"]}"#);
+    node.wait_for_end(&prefetch, "done");
+    assert_eq!(busy.order(), ["first", "first", "second"], "it was asked for something meanwhile");
+}
+
+#[test]
 fn an_origin_that_is_not_there_is_called_unreachable() {
     let origin = origin().start();
     let flag = origin.flag();
@@ -317,7 +333,8 @@ fn a_check_decodes_what_was_fetched_and_says_what_it_found() {
 
 #[test]
 fn a_list_of_sources_is_each_of_them_and_hls_is_refused_by_name() {
-    let list = "#EXTM3U\r\n#EXTINF:3,One\r\none.mp3\r\n\r\norigin:other/two.mp3\r\nlocal:three";
+    let list =
+        "#EXTM3U\r\n#EXTINF:3,One\r\n../lists/one.mp3\r\n\r\norigin:other/two.mp3\r\nlocal:three";
     let hls = "#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\nsegment-0.ts\n";
     let origin = origin()
         .file("lists/all.m3u", list.as_bytes())

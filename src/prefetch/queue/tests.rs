@@ -23,7 +23,7 @@ fn done(bytes: u64) -> Result<Prefetched, Failed> {
 }
 
 fn fails(again: Again) -> Result<Prefetched, Failed> {
-    Err(Failed { why: "no".into(), is_unreachable: true, again })
+    Err(Failed { why: "no".into(), is_unreachable: true, again, hold: None })
 }
 
 fn item(id: u64, index: u32) -> Item {
@@ -84,6 +84,25 @@ fn what_was_fetched_is_paid_off_before_more_is() {
     let paid = now + Duration::from_millis(600);
     assert_eq!(queue.wake_at(later), Some(paid));
     assert_eq!(start(&mut queue, paid), Some(item(1, 1)));
+}
+
+#[test]
+fn an_origin_that_names_a_time_is_left_alone_till_then_and_no_other() {
+    let (mut queue, now) = (Queue::new(LIMITS), Instant::now());
+    queue.accept(spec(&["a:x", "a:y", "b:z"], 5), 0);
+    assert_eq!(start(&mut queue, now), Some(item(1, 0)));
+    let busy = |hold| Err(Failed { hold: Some(hold), ..fails(Again::Counted).unwrap_err() });
+    let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
+    queue.settle(item(1, 0), busy(minute), (now, 0), 0);
+    assert_eq!(start(&mut queue, now), Some(item(1, 2)), "another origin's");
+    let later = now + minute - Duration::from_millis(1);
+    assert_eq!(start(&mut queue, later), None);
+    assert_eq!(queue.wake_at(later), Some(now + minute));
+    let then = now + minute;
+    assert_eq!(start(&mut queue, then), Some(item(1, 0)));
+    queue.settle(item(1, 0), busy(1_000 * hour), (then, 0), 0);
+    assert_eq!((start(&mut queue, then), hour), (None, lane::HELD_MAX));
+    assert_eq!(start(&mut queue, then + hour), Some(item(1, 0)), "not for ever");
 }
 
 #[test]
