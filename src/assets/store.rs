@@ -25,7 +25,7 @@ use crate::{
     bufpool::Exhausted,
     runtime::{self, event::Event},
     storage::{
-        Failure, Generation, KEEP_BYTES, ObjectId, Said, StreamingResource, VolumeIndex, Volumes,
+        Failure, Generation, KEEP_BYTES, Said, StreamingResource, VolumeIndex, Volumes,
         policy::{Kind, Policy},
     },
 };

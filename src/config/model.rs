@@ -99,7 +99,8 @@ pub enum LogFormat {
 pub struct Cache {
     /// Its directory, on a file system that knows direct I/O.
     pub dir: PathBuf,
-    /// What it may take of the disk; 0 turns it off. 10 GiB is a few hundred hours of music.
+    /// What it may take of the disk; 0 turns it off. 10 GiB is a few hundred hours of music. The
+    /// queue of prefetches lies beside it: a megabyte or two when it is full, and never over 64 MiB.
     pub size: Size,
     /// What leaves first when it is full. S3-FIFO had 0.79 of the best possible hit ratio on 16
     /// measured traces, LRU 0.67.

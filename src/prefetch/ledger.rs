@@ -1,8 +1,12 @@
 //! The journal of prefetches on disk: appended in batches, written anew when it has grown.
 //!
 //! One task writes, on the pool for calls that block; whoever needs a record to be durable waits for
-//! its batch. A batch that fails is cut off the file again, so that what comes later stands behind
-//! whole lines.
+//! its batch. A batch that fails is cut off the file again before another is written, so that what comes
+//! later stands behind whole lines. What is not answered by then is refused; what had been accepted
+//! goes on, and may be done again after a crash.
+//!
+//! The file lies beside the volumes and is not counted in `cache.size`: [`JOURNAL_BYTES`] is its bound,
+//! twice while it is written anew.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -24,6 +28,9 @@ const FILE: &str = "prefetch";
 
 /// A file that has grown to this size since it was written anew, or fourfold, is written anew.
 const GROWN_BYTES: u64 = 1 << 20;
+
+/// The file is never longer: ten thousand sources take a megabyte or two.
+const JOURNAL_BYTES: u64 = 64 << 20;
 
 /// Why there is no journal.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +64,8 @@ struct Home {
     path: PathBuf,
     limits: Limits,
     libraries: Arc<[String]>,
+    /// [`JOURNAL_BYTES`].
+    most_bytes: u64,
 }
 
 /// The journal of one queue.
@@ -66,6 +75,8 @@ pub(super) struct Ledger {
     wanted: Event,
     written: Event,
     is_closed: Cell<bool>,
+    /// Nothing is written any more.
+    has_ended: Cell<bool>,
     file: RefCell<Option<Written>>,
 }
 
@@ -82,6 +93,10 @@ struct Written {
     bytes: u64,
     /// Its size at which it is written anew.
     grown_bytes: u64,
+    /// A part of a batch that failed may stand behind its end.
+    is_torn: bool,
+    /// The directory may not know it yet: after a crash the one before it would be back.
+    is_unnamed: bool,
 }
 
 impl Ledger {
@@ -95,7 +110,8 @@ impl Ledger {
         libraries: Vec<String>,
         unix_ms: u64,
     ) -> Result<(Self, Queue), Error> {
-        let home = Home { path: dir.join(FILE), limits, libraries: libraries.into() };
+        let libraries = libraries.into();
+        let home = Home { path: dir.join(FILE), limits, libraries, most_bytes: JOURNAL_BYTES };
         let its_home = home.clone();
         let opened = runtime::blocking(move || its_home.write_anew(unix_ms)).await;
         let panicked =
@@ -107,13 +123,18 @@ impl Ledger {
             wanted: Event::new(),
             written: Event::new(),
             is_closed: Cell::new(false),
+            has_ended: Cell::new(false),
             file: RefCell::new(Some(written)),
         };
         Ok((ledger, queue))
     }
 
-    /// Keeps a record, some time soon.
+    /// Keeps a record, some time soon. Where the disk does not take it, that is logged: after a crash
+    /// what it tells of is done again.
     pub(super) fn note(&self, record: &Record) {
+        if self.has_ended.get() {
+            return;
+        }
         self.batch.borrow_mut().text += &journal::encode(record);
         self.wanted.notify_all();
     }
@@ -123,6 +144,9 @@ impl Ledger {
     /// # Errors
     /// The disk did not take it.
     pub(super) async fn keep(&self, record: &Record) -> Result<(), NotKept> {
+        if self.has_ended.get() {
+            return Err(NotKept);
+        }
         self.note(record);
         let is_kept = Rc::clone(&self.batch.borrow().is_kept);
         loop {
@@ -137,7 +161,15 @@ impl Ledger {
 
     /// Writes until it is [`close`](Self::close)d, and then what is left.
     pub(super) async fn run(&self) {
-        let Some(mut written) = self.file.take() else { return };
+        if let Some(written) = self.file.take() {
+            self.write(written).await;
+        }
+        self.has_ended.set(true);
+        let _ = self.batch.take().is_kept.set(false);
+        self.written.notify_all();
+    }
+
+    async fn write(&self, mut written: Written) {
         loop {
             let wanted = self.wanted.listen();
             let batch = self.batch.take();
@@ -151,14 +183,14 @@ impl Ledger {
             let (home, text) = (self.home.clone(), batch.text);
             let unix_ms = super::unix_ms(runtime::wall_clock());
             let done = runtime::blocking(move || {
-                let result = written.append(&text);
+                let result = written.append(&home, &text, unix_ms);
                 written.renew_if_grown(&home, unix_ms);
                 (written, result)
             });
             let Ok((back, result)) = done.await else {
-                // Nobody is told that something was kept from here on.
+                tracing::error!("the queue of prefetches is not made durable any more");
                 let _ = batch.is_kept.set(false);
-                return self.written.notify_all();
+                return;
             };
             written = back;
             if let Err(error) = &result {
@@ -178,22 +210,46 @@ impl Ledger {
 }
 
 impl Written {
-    fn append(&mut self, text: &str) -> io::Result<()> {
+    fn append(&mut self, home: &Home, text: &str, unix_ms: u64) -> io::Result<()> {
+        let bytes = text.len() as u64;
+        if self.bytes + bytes > home.most_bytes {
+            self.renew(home, unix_ms);
+        }
+        if self.bytes + bytes > home.most_bytes {
+            return Err(io::Error::other("it would be longer than it may be"));
+        }
+        self.mend(home)?;
+        self.is_torn = true;
         let appended = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
         match appended {
-            Ok(()) => self.bytes += text.len() as u64,
-            Err(_) => {
-                self.file.set_len(self.bytes)?;
-                self.file.seek(SeekFrom::Start(self.bytes))?;
-            }
+            Ok(()) => (self.is_torn, self.bytes) = (false, self.bytes + bytes),
+            // Where this fails as well, the next batch comes to it first.
+            Err(_) => drop(self.mend(home)),
         }
         appended
     }
 
-    fn renew_if_grown(&mut self, home: &Home, unix_ms: u64) {
-        if self.bytes < self.grown_bytes {
-            return;
+    /// Makes good what failed before.
+    fn mend(&mut self, home: &Home) -> io::Result<()> {
+        if self.is_torn {
+            self.file.set_len(self.bytes)?;
+            self.file.seek(SeekFrom::Start(self.bytes))?;
+            self.is_torn = false;
         }
+        if self.is_unnamed {
+            File::open(home.path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+            self.is_unnamed = false;
+        }
+        Ok(())
+    }
+
+    fn renew_if_grown(&mut self, home: &Home, unix_ms: u64) {
+        if self.bytes >= self.grown_bytes {
+            self.renew(home, unix_ms);
+        }
+    }
+
+    fn renew(&mut self, home: &Home, unix_ms: u64) {
         match home.write_anew(unix_ms) {
             Ok((renewed, _)) => *self = renewed,
             Err(error) => {
@@ -229,16 +285,165 @@ impl Home {
         queue.records().iter().for_each(|record| text += &journal::encode(record));
         let file = self.replace(&text).map_err(io)?;
         let bytes = text.len() as u64;
-        Ok((Written { file, bytes, grown_bytes: (4 * bytes).max(GROWN_BYTES) }, queue))
+        let grown_bytes = (4 * bytes).max(GROWN_BYTES);
+        let mut written = Written { file, bytes, grown_bytes, is_torn: false, is_unnamed: true };
+        // From here on it is the one that is there; where this fails, the first batch comes to it.
+        let _ = written.mend(self);
+        Ok((written, queue))
     }
 
     fn replace(&self, text: &str) -> io::Result<File> {
         let temporary = self.path.with_extension("new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-        Ok(file)
+        let replaced = File::create(&temporary).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&temporary, &self.path)?;
+            Ok(file)
+        });
+        if replaced.is_err() {
+            // On a full disk what was begun would hold room for nothing.
+            let _ = fs::remove_file(&temporary);
+        }
+        replaced
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+
+    use futures_lite::future;
+
+    use super::*;
+    use crate::{
+        pcm::SourceName,
+        prefetch::{Prefetches, Refused, Spec},
+    };
+
+    struct Scratch {
+        dir: tempfile::TempDir,
+        home: Home,
+    }
+
+    impl Scratch {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join(FILE);
+            let home =
+                Home { path, limits: Limits::default(), libraries: [].into(), most_bytes: 4_000 };
+            Self { dir, home }
+        }
+
+        fn open(&self) -> Written {
+            self.home.write_anew(0).unwrap().0
+        }
+
+        /// The numbers of the prefetches that a node would go on with.
+        fn kept(&self) -> Vec<u64> {
+            let read = journal::read(&fs::read(&self.home.path).unwrap(), |_| false).unwrap();
+            assert_eq!(read.left_out, 0, "a line is damaged");
+            let mut queue = Queue::new(self.home.limits);
+            read.records.into_iter().for_each(|record| queue.apply(record));
+            let mut ids: Vec<_> = queue.list(100).0.iter().map(|status| status.id).collect();
+            ids.sort_unstable();
+            ids
+        }
+    }
+
+    fn spec() -> Spec {
+        Spec::of(vec![SourceName { name: "a".into(), path: "x".into(), is_file: false }])
+    }
+
+    fn accepted(id: u64) -> String {
+        let summary = journal::Summary::of(&spec(), 0);
+        let record = Record::Accepted { id, unix_ms: 0, spec: spec(), ended: vec![], summary };
+        journal::encode(&record)
+    }
+
+    /// Takes no byte, and cannot be cut either.
+    fn full() -> File {
+        OpenOptions::new().write(true).open("/dev/full").unwrap()
+    }
+
+    #[test]
+    fn what_a_failing_disk_left_behind_takes_nothing_with_it() {
+        let scratch = Scratch::new();
+        let mut written = scratch.open();
+        written.append(&scratch.home, &accepted(1), 0).unwrap();
+        let sound = std::mem::replace(&mut written.file, full());
+        for _ in 0..2 {
+            let error = written.append(&scratch.home, &accepted(2), 0).unwrap_err();
+            assert!([28, 22].contains(&error.raw_os_error().unwrap()), "{error}");
+        }
+        // What such a batch may have left: half a line, which nobody could cut.
+        written.file = sound;
+        written.file.write_all(&accepted(2).as_bytes()[..20]).unwrap();
+        written.append(&scratch.home, &accepted(3), 0).unwrap();
+        assert_eq!(scratch.kept(), [1, 3]);
+    }
+
+    #[test]
+    fn nothing_is_kept_in_a_file_that_a_crash_would_take_back() {
+        let scratch = Scratch::new();
+        let mut written = scratch.open();
+        let elsewhere =
+            Home { path: scratch.dir.path().join("gone/prefetch"), ..scratch.home.clone() };
+        written.is_unnamed = true;
+        written.append(&elsewhere, &accepted(1), 0).unwrap_err();
+        assert!(scratch.kept().is_empty());
+        written.append(&scratch.home, &accepted(2), 0).unwrap();
+        assert_eq!(scratch.kept(), [2]);
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_written_anew_grows_to_its_bound_and_loses_nothing() {
+        let scratch = Scratch::new();
+        let mut written = scratch.open();
+        let blocked = scratch.home.path.with_extension("new");
+        fs::create_dir(&blocked).unwrap();
+        let taken = (1..)
+            .take_while(|id| written.append(&scratch.home, &accepted(*id), 0).is_ok())
+            .count() as u64;
+        assert!(fs::metadata(&scratch.home.path).unwrap().len() <= scratch.home.most_bytes);
+        assert_eq!(scratch.kept(), (1..=taken).collect::<Vec<_>>());
+        fs::remove_dir(&blocked).unwrap();
+        let cancelled: String = (1..=taken)
+            .map(|id| journal::encode(&Record::Cancelled { id, unix_ms: 0 }))
+            .take(2)
+            .collect();
+        written.append(&scratch.home, &cancelled, 0).unwrap_err();
+        assert_eq!(scratch.kept(), (1..=taken).collect::<Vec<_>>(), "all of it still counts");
+    }
+
+    #[test]
+    fn a_full_disk_refuses_what_it_cannot_keep_and_nobody_waits_for_an_end() {
+        let scratch = Scratch::new();
+        let dir = scratch.dir.path().to_owned();
+        let options = runtime::Options { shards: 1, blocking_threads: 1, oversubscribe: true };
+        runtime::run(options, move |_| {
+            let dir = dir.clone();
+            async move {
+                let opened = Ledger::open(&dir, Limits::default(), Vec::new(), 0).await;
+                let (ledger, queue) = opened.unwrap();
+                ledger.file.borrow_mut().as_mut().unwrap().file = full();
+                let prefetches = Prefetches::of(queue, Some(ledger));
+                let ledger = prefetches.ledger.as_ref().unwrap();
+                let asking = async {
+                    ledger.note(&Record::LastId(7));
+                    let first = prefetches.accept(spec()).await;
+                    let second = prefetches.accept(spec()).await;
+                    ledger.close();
+                    [first, second]
+                };
+                let (refused, ()) = future::zip(asking, ledger.run()).await;
+                let late = prefetches.accept(spec()).await;
+                for outcome in refused.into_iter().chain([late]) {
+                    assert!(matches!(outcome, Err(Refused::NotKept(_))), "{outcome:?}");
+                }
+                assert_eq!((prefetches.counts(), prefetches.list(9).0.len()), ((0, 0), 0));
+            }
+        })
+        .unwrap();
+        assert!(scratch.kept().is_empty());
     }
 }

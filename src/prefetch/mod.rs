@@ -18,11 +18,18 @@
 //! client waits for it too (`assets/pace`). Of one origin a few run at a time, and a client's fetch
 //! takes the place of a prefetch's where a resource has as many as it may (`file/plan`).
 //!
+//! What is known of an origin (how many run, its rate, until when it asked to be left alone) is of the
+//! whole node, since the one queue is on one shard: a lane's slot is the permit that RULES 3 has a
+//! prefetch wait for, given before the shard that owns the source hears of it, and each step's credit
+//! goes to it by mailbox. What a client's fetch learns of an origin does not come here, nor the other way.
+//!
 //! # What outlives what
 //!
 //! A prefetch is accepted when its record is durable, so a crash loses none that was answered; what
 //! had ended in the moment before may be looked at again, and is found to be there. At a drain what
-//! runs is stopped and stays in the queue: what was fetched of it stays in the cache.
+//! runs is stopped and stays in the queue: what was fetched of it stays in the cache. Where the disk
+//! takes no record, a prefetch is refused, and those that were accepted go on; what they came to is
+//! then not remembered, so after a crash they are looked at again (`ledger`).
 
 #![forbid(unsafe_code)]
 
