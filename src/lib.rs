@@ -39,7 +39,7 @@
 //!       file/fill         FillPermit - file/plan(P)   one fill, all others wait on its bytes
 //!       file/refill       what the disk lost since is fetched again
 //!       net/download      net/client - net/retry(P), net/redirect(P)
-//!         body -> pool block -> storage volume (DMA) -> catalog(P), journal, range set(P)
+//!         body -> pool block -> storage volume -> catalog(P), journal, range set(P)
 //!     stream/reader     the one place that waits for bytes
 //!     pcm/player        decode/coroutine: demux, decode, trim; then mix(P), resample, quantise(P)
 //!   shard/outlet      the one place that waits for the client

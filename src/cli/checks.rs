@@ -81,6 +81,8 @@ pub(crate) struct Ring {
     pub(crate) errno: Option<i32>,
     /// Operations that are needed and not there.
     pub(crate) missing: Vec<&'static str>,
+    /// What the cache's own ring needs and is not there.
+    pub(crate) disk_missing: Vec<&'static str>,
     /// The sysctl `kernel.io_uring_disabled`, where the kernel has it.
     pub(crate) disabled: Option<u32>,
     /// Whether a seccomp filter watches this process.
@@ -129,7 +131,16 @@ pub(crate) fn io_uring(ring: &Ring) -> Check {
     const ENOSYS: i32 = 38;
     const SYSCTL: &str = "sysctl -w kernel.io_uring_disabled=0";
     match (ring.errno, ring.disabled) {
-        (None, _) if ring.missing.is_empty() => Check::ok(NAME, "available"),
+        (None, _) if ring.missing.is_empty() && ring.disk_missing.is_empty() => {
+            Check::ok(NAME, "available")
+        }
+        (None, _) if ring.missing.is_empty() => {
+            let found = format!(
+                "without {}: the cache copies each read and write once more",
+                ring.disk_missing.join(", ")
+            );
+            Check::warn(NAME, found, "use Linux 5.15 on")
+        }
         (None, _) => {
             let found = format!("without {}", ring.missing.join(", "));
             Check::fail(NAME, found, "use Linux 5.15 on")
@@ -319,7 +330,7 @@ mod tests {
             errno: Some(errno),
             disabled,
             is_filtered,
-            missing: vec![],
+            ..Ring::default()
         };
         for (ring, word) in [
             (ring(1, Some(2), false), "forbidden to everyone"),
@@ -336,6 +347,8 @@ mod tests {
             assert!(check.remedy.is_some());
         }
         assert_eq!(io_uring(&Ring::default()).verdict, Ok);
+        let copies = io_uring(&Ring { disk_missing: vec!["NODROP"], ..Ring::default() });
+        assert!(copies.verdict == Warn && copies.found.contains("without NODROP"), "{copies:?}");
     }
 
     #[test]

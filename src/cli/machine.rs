@@ -15,6 +15,7 @@ use rustix::{
 };
 
 use super::checks::{DirectIo, Ring};
+use crate::storage;
 
 /// What direct I/O is aligned to; every block device of today takes it.
 const ALIGNMENT_BYTES: usize = 4096;
@@ -22,7 +23,7 @@ const ALIGNMENT_BYTES: usize = 4096;
 /// `f_type` of a tmpfs (linux/magic.h).
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-/// Operations the executor and the disk use.
+/// Operations the executor uses.
 const OPERATIONS: &[(&str, u8)] = &[
     ("READ_FIXED", opcode::ReadFixed::CODE),
     ("WRITE_FIXED", opcode::WriteFixed::CODE),
@@ -60,6 +61,8 @@ pub(crate) fn ring() -> Ring {
     Ring {
         errno: made.as_ref().err().map(|error| error.raw_os_error().unwrap_or(0)),
         missing: made.unwrap_or_default(),
+        disk_missing: storage::Ring::support()
+            .map_or_else(|_| Vec::new(), |support| support.missing),
         disabled: disabled.ok().and_then(|text| text.trim().parse().ok()),
         is_filtered: filter.is_some_and(|mode| mode.trim() == "2"),
     }

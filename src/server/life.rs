@@ -102,16 +102,18 @@ async fn volumes(
     shard: u16,
     pool: &BufPool,
 ) -> Result<(Volumes, Option<ShardDisk>), Error> {
-    let (shards, pool) = (options.runtime.shards as u16, pool.clone());
-    let dir = options.cache_dir.clone();
+    let (shards, pool, dir) = (options.runtime.shards, pool.clone(), options.cache_dir.clone());
+    let disk = || ShardDisk::new(runtime::lockable_bytes(shards));
+    let shards = shards as u16;
     Ok(match cache {
         Cache::Off => (Volumes::off(u32::from(shards), shards, pool), None),
         Cache::AsItIs { format, .. } => {
-            (Volumes::open_as_they_are(&dir, format, pool).await?, None)
+            let disk = disk();
+            let volumes = Volumes::open_as_they_are(&dir, format, disk.device(), pool).await?;
+            (volumes, Some(disk))
         }
         Cache::Sized(format) => {
-            let disk = ShardDisk::by_copy();
-            let size_bytes = options.cache_bytes;
+            let (disk, size_bytes) = (disk(), options.cache_bytes);
             let storage = storage::Options { dir, format, size_bytes, shard, shards };
             (Volumes::open(&storage, disk.device(), pool).await?, Some(disk))
         }

@@ -15,6 +15,15 @@ pub struct ShardDisk {
 }
 
 impl ShardDisk {
+    /// In place where the kernel can do that, with at most so many bytes of the pool's memory locked;
+    /// else by a copy.
+    pub fn new(registered_bytes: u64) -> Self {
+        Self::on_ring(registered_bytes).unwrap_or_else(|error| {
+            tracing::warn!(%error, "each read and write of the cache is copied once");
+            Self::by_copy()
+        })
+    }
+
     /// On a ring that keeps at most so many bytes of the pool's memory locked.
     ///
     /// # Errors
@@ -34,7 +43,8 @@ impl ShardDisk {
 
     /// On glommio's ring, whose buffers are its own.
     pub fn by_copy() -> Self {
-        Self { device: Device::Dma, running: None }
+        let spawn = |write| runtime::spawn(Queue::Io, "write", write).detach();
+        Self { device: Device::Dma(spawn), running: None }
     }
 
     /// What files are opened on.

@@ -6,7 +6,7 @@ use std::{cell::Cell, io, path::Path, rc::Rc};
 
 use super::{
     Error,
-    dma::Dma,
+    dma::{Dma, Spawn},
     ring::{Ring, RingFile},
     sim::Sim,
     waiters::Waiters,
@@ -33,8 +33,8 @@ pub enum Disk {
 pub enum Device {
     /// On this ring.
     Ring(Ring),
-    /// On glommio's.
-    Dma,
+    /// On glommio's; its writes are tasks that this starts.
+    Dma(Spawn),
 }
 
 impl Device {
@@ -45,7 +45,7 @@ impl Device {
     pub async fn probe(&self, dir: &Path, pool: &BufPool) -> Result<(), Error> {
         match self {
             Device::Ring(ring) => ring.probe(dir, pool).await,
-            Device::Dma => Dma::probe(dir).await,
+            Device::Dma(spawn) => Dma::probe(dir, *spawn).await,
         }
     }
 
@@ -60,8 +60,8 @@ impl Device {
                 let (file, length) = ring.open(path, capacity)?;
                 (Disk::Ring(file), length)
             }
-            Device::Dma => {
-                let (file, length) = Dma::open(path, capacity).await?;
+            Device::Dma(spawn) => {
+                let (file, length) = Dma::open(path, capacity, *spawn).await?;
                 (Disk::Dma(file), length)
             }
         })
@@ -193,7 +193,7 @@ mod tests {
         bufpool::Class,
         storage::{
             dma::tests::on_shard,
-            tests::{block, directory_on_disk, pool, ring},
+            tests::{block, directory_on_disk, pool, ring, spawn},
         },
     };
 
@@ -205,7 +205,7 @@ mod tests {
         let Some(dir) = directory_on_disk() else { return };
         type Make = fn() -> Device;
         let devices: [(&str, Make); 3] = [
-            ("dma", || Device::Dma),
+            ("dma", || Device::Dma(spawn)),
             ("ring", || Device::Ring(ring(0))),
             ("registered", || Device::Ring(ring(1 << 20))),
         ];

@@ -1,10 +1,11 @@
-//! A file read and written by direct I/O on the shard's ring.
+//! A file read and written by direct I/O on glommio's ring.
 //!
 //! glommio's DMA calls take and return only buffers of its own (they may be registered with the
 //! kernel), so each read is copied once into a pool block and each write is gathered once; the
-//! memory in between is charged to the pool's budget. [`Ring`](super::Ring) does without these copies.
+//! memory in between is charged to the pool's budget. [`Ring`](super::Ring) does without these copies,
+//! and this is for a kernel that gives none.
 
-use std::{io, os::fd::AsRawFd, path::Path, rc::Rc};
+use std::{future::Future, io, os::fd::AsRawFd, path::Path, pin::Pin, rc::Rc};
 
 use super::{
     Error,
@@ -17,10 +18,14 @@ use glommio::{
     io::{DmaFile, OpenOptions},
 };
 
+/// Starts a task of the shard that runs to its end: storage knows no executor.
+pub type Spawn = fn(Pin<Box<dyn Future<Output = ()>>>);
+
 /// A file opened once for direct I/O. A clone is another handle to it, on the same shard.
 #[derive(Clone)]
 pub struct Dma {
     file: Rc<DmaFile>,
+    spawn: Spawn,
 }
 
 impl Dma {
@@ -30,9 +35,11 @@ impl Dma {
     /// from then on the caller owns it: glommio's own `file_size` asks the path, which may by then
     /// name another file. [`probe`](Self::probe) the directory before, on the same shard.
     ///
+    /// Each write is a task that `spawn` starts.
+    ///
     /// # Errors
     /// [`Error::Directory`] where the file cannot be opened, or not for direct I/O.
-    pub async fn open(path: &Path, capacity: u64) -> Result<(Self, u64), Error> {
+    pub async fn open(path: &Path, capacity: u64, spawn: Spawn) -> Result<(Self, u64), Error> {
         let problem = |problem: String| Error::Directory { path: path.to_owned(), problem };
         let length = create(path, capacity).map_err(|error| problem(cannot_write(&error)))?;
         let mut options = OpenOptions::new();
@@ -41,7 +48,7 @@ impl Dma {
         if !is_direct(file.as_raw_fd()).map_err(|error| problem(error.to_string()))? {
             return Err(problem(not_direct("the flag was dropped, as tmpfs does")));
         }
-        Ok((Self { file: Rc::new(file) }, length))
+        Ok((Self { file: Rc::new(file), spawn }, length))
     }
 
     /// Writes a small file in `dir`, reads it back by direct I/O and removes it.
@@ -54,14 +61,14 @@ impl Dma {
     ///
     /// # Errors
     /// [`Error::Directory`] where `dir` cannot be written or direct I/O does not work there.
-    pub async fn probe(dir: &Path) -> Result<(), Error> {
+    pub async fn probe(dir: &Path, spawn: Spawn) -> Result<(), Error> {
         let problem = |problem: String| Error::Directory { path: dir.to_owned(), problem };
         let temporary = Temporary::create(dir).map_err(|error| problem(cannot_write(&error)))?;
-        let (disk, _) =
-            Self::open(temporary.path(), ALIGNMENT).await.map_err(|error| match error {
-                Error::Directory { problem: text, .. } => problem(text),
-                other => other,
-            })?;
+        let opened = Self::open(temporary.path(), ALIGNMENT, spawn).await;
+        let (disk, _) = opened.map_err(|error| match error {
+            Error::Directory { problem: text, .. } => problem(text),
+            other => other,
+        })?;
         let read = disk.file.read_at_aligned(0, PROBE.len()).await;
         let read = read.map_err(|error| problem(not_direct(&plain(error).to_string())))?;
         if read[..] != PROBE {
@@ -98,12 +105,11 @@ impl Dma {
         data.copy_to(buffer.as_bytes_mut());
         let (file, length) = (Rc::clone(&self.file), data.len());
         // A task of its own, so that nobody's cancellation cuts the write off half-way.
-        glommio::spawn_local(async move {
+        (self.spawn)(Box::pin(async move {
             let written = file.write_at(buffer, position).await.map_err(plain);
             drop(charge);
             done(written.and_then(|written| whole(written, length)));
-        })
-        .detach();
+        }));
         Ok(())
     }
 
@@ -129,7 +135,10 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         bufpool,
-        storage::{Disk, tests::directory_on_disk},
+        storage::{
+            Disk,
+            tests::{directory_on_disk, spawn},
+        },
     };
 
     /// Runs `test` on a shard's executor.
@@ -143,9 +152,9 @@ pub(super) mod tests {
     fn after_the_probe_an_empty_file_may_be_opened_first() {
         let Some(dir) = directory_on_disk() else { return };
         on_shard(async {
-            Dma::probe(dir.path()).await.unwrap();
+            Dma::probe(dir.path(), spawn).await.unwrap();
             let pool = BufPool::new(bufpool::Options { budget_bytes: 1 << 20 });
-            let (disk, _) = Dma::open(&dir.path().join("empty"), 1 << 20).await.unwrap();
+            let (disk, _) = Dma::open(&dir.path().join("empty"), 1 << 20, spawn).await.unwrap();
             let disk = Disk::Dma(disk);
             disk.write_whole(0, Data::Zeros(64 << 10), &pool).await.unwrap();
             assert_eq!(disk.read(0, 64 << 10, &pool).await.unwrap()[0], 0);

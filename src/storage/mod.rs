@@ -103,7 +103,7 @@ pub use checksum::{Identity, checksum};
 pub use demands::Demand;
 pub use directory::Directory;
 pub use disk::{Data, Device, Disk};
-pub use dma::Dma;
+pub use dma::{Dma, Spawn};
 pub use error::{Error, Failure};
 pub use format::{Format, SNAPSHOT_BYTES};
 pub use range_set::RangeSet;
@@ -161,7 +161,9 @@ impl fmt::Display for Generation {
 
 #[cfg(test)]
 mod tests {
-    use super::Ring;
+    use std::{future::Future, pin::Pin};
+
+    use super::{Device, Ring};
     use crate::{
         bufpool::{self, Block, BufPool, Class},
         runtime::EventFd,
@@ -175,6 +177,16 @@ mod tests {
         let run = async move { running.run(async || bell.rung().await).await };
         glommio::spawn_local(run).detach();
         ring
+    }
+
+    /// What a node opens its files on.
+    pub(super) fn device() -> Device {
+        Device::Ring(ring(1 << 20))
+    }
+
+    /// Starts a task where a test runs.
+    pub(super) fn spawn(task: Pin<Box<dyn Future<Output = ()>>>) {
+        glommio::spawn_local(task).detach();
     }
 
     pub(super) fn pool(budget_bytes: usize) -> BufPool {

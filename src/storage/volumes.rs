@@ -427,7 +427,10 @@ mod tests {
     use super::*;
     use crate::{
         bufpool,
-        storage::{dma::tests::on_shard, tests::directory_on_disk},
+        storage::{
+            dma::tests::on_shard,
+            tests::{device, directory_on_disk},
+        },
     };
 
     #[test]
@@ -516,7 +519,7 @@ mod tests {
     async fn serve_own(options: Options) {
         let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
         let before = open_files(&options.dir);
-        let volumes = Volumes::open(&options, &Device::Dma, pool.clone()).await.unwrap();
+        let volumes = Volumes::open(&options, &device(), pool.clone()).await.unwrap();
         let is_own = |number: &u32| volumes.owner(VolumeIndex(*number)) == options.shard;
         let own: Vec<_> = (0..4).filter(is_own).collect();
         let after = open_files(&options.dir);
@@ -565,7 +568,7 @@ mod tests {
         const FROM: u64 = 30_000;
         const PIECE: u64 = 25_000;
         let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
-        let volumes = Volumes::open(&options, &Device::Dma, pool).await.unwrap();
+        let volumes = Volumes::open(&options, &device(), pool).await.unwrap();
         let is_own = |object: &ObjectId| volumes.bytes_of(volumes.of(*object)).is_some();
         let own: Vec<_> = (0..16).map(ObjectId).filter(is_own).collect();
         for object in &own {
@@ -610,7 +613,7 @@ mod tests {
                 shards: 1,
             };
             let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
-            let volumes = Volumes::open(&options, &Device::Dma, pool).await.unwrap();
+            let volumes = Volumes::open(&options, &device(), pool).await.unwrap();
             let resource = fill_and_read_back(&volumes, ObjectId(3)).await;
             // What is in memory would be right all the same.
             volumes.limit_tier(0);

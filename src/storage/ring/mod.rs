@@ -33,8 +33,8 @@
 //! | fills of 4 MiB, growing volume | 0.27 | - | 0.26 | |
 //! | p99 of 64 KiB reads beside a fill, of quiet | 1.41 | - | 1.43 | |
 //!
-//! So it is the better one of the two in each of these. A node still opens its files on the other: what is
-//! to be shown before that changes is the long trial of kills (`scripts/soak`) on this one.
+//! So it is the better one of the two in each of these, and a node opens its files on it; the other is for
+//! a kernel that has not all of [`Ring::support`].
 //!
 //! # Cancellation
 //!

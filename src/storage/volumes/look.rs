@@ -48,12 +48,13 @@ impl Volumes {
     pub async fn open_as_they_are(
         dir: &Path,
         format: Format,
+        device: &Device,
         pool: BufPool,
     ) -> Result<Self, Error> {
         let mut new = Inner::empty(format.volumes, 1, 0, pool);
         new.common.as_they_are = true;
         new.format = Some(format);
-        Device::Dma.probe(dir, &new.common.pool).await?;
+        device.probe(dir, &new.common.pool).await?;
         for volume in 0..format.volumes {
             let files = VolumeFiles::of(dir, volume);
             // A first start that was cut short may have left no more than the directory.
@@ -61,7 +62,7 @@ impl Volumes {
                 continue;
             }
             let share = Share::of_files(&files);
-            let disks = Disks::open(&Device::Dma, &files, share).await?;
+            let disks = Disks::open(device, &files, share).await?;
             let name = Name { uuid: format.uuid, volume };
             new.add(name, disks, share).await.map_err(|error| {
                 let problem = format!("{error}; use the version that wrote it, or another --cache");
