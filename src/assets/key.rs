@@ -5,7 +5,7 @@
 //! Two spellings of one URL (RFC 3986 section 6.2.2 and 6.2.3) share a key; two queries do not,
 //! unless the origin lists the parameter as one that makes no other resource (a token, say).
 
-use std::rc::Rc;
+use std::{ops::RangeInclusive, rc::Rc};
 
 use ring::digest::{SHA256, digest};
 use url::Url;
@@ -33,10 +33,12 @@ impl Key {
     }
 
     /// The key of another answer to the same URL, told from this one by `text`. It lies in the same
-    /// volume, whose number is in the id's low byte (RULES 1: at most 256 volumes, a power of two).
+    /// volume, whose number is in the id's low byte (RULES 1: at most 256 volumes, a power of two), and
+    /// begins as this one does, so that who knows one finds all ([`kin`]).
     pub fn secondary(&self, text: &str) -> Key {
+        const OWN: u128 = u64::MAX as u128 & !0xFF;
         let hashed = Self::of_text(&format!("{}\n{text}", self.id)).id.0;
-        let id = ObjectId(hashed & !0xFF | self.id.0 & 0xFF);
+        let id = ObjectId(self.id.0 & !OWN | hashed & OWN);
         Key { id, url: Rc::clone(&self.url) }
     }
 
@@ -47,6 +49,13 @@ impl Key {
         let half: [u8; 16] = hash.as_ref()[..16].try_into().expect("SHA-256 has 32 bytes");
         Key { id: ObjectId(u128::from_le_bytes(half)), url: text.into() }
     }
+}
+
+/// The ids among which all answers to one URL are, and next to never one to another: of a million
+/// URLs no two begin with the same 64 bits, but for a chance of one in thirty million.
+pub(super) fn kin(id: ObjectId) -> RangeInclusive<ObjectId> {
+    const TAIL: u128 = u64::MAX as u128;
+    ObjectId(id.0 & !TAIL)..=ObjectId(id.0 | TAIL)
 }
 
 /// `url` without its fragment, its credentials and the query parameters named in `ignore`. Case of
@@ -120,6 +129,9 @@ mod tests {
         for volumes in [1, 4, 32, 256] {
             assert_eq!(plain.id.volume(volumes), german.id.volume(volumes));
         }
+        let further = german.secondary("x");
+        assert!([plain.id, german.id, further.id].iter().all(|id| kin(french.id).contains(id)));
+        assert!(!kin(french.id).contains(&key("http://example.com/b", &[]).id));
     }
 
     #[test]

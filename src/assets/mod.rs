@@ -14,7 +14,7 @@
 //! What is for one client alone is an [`Asset`] too, which no key leads to and no disk sees.
 //!
 //! An operator lists, purges, invalidates, pins and checks what is held, without opening any of it:
-//! `store/tending`.
+//! `store/tending`; by a name all answers to its URL: `store/kin`.
 
 #![forbid(unsafe_code)]
 

@@ -79,7 +79,7 @@ impl Asker {
         };
         if other_use || !freshness::is_selected(head, &self.fields) {
             let selected = freshness::secondary(&head.fields, &self.fields);
-            // With its generation: who purges one purges all.
+            // With its generation: what replaces the one replaces all.
             return Fit::Elsewhere(
                 key.secondary(&format!("{generation:x} {:?}\n{selected}", self.use_)),
             );

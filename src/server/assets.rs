@@ -13,7 +13,8 @@
 //! | `PUT`, `DELETE /v1/assets/ID/pin` | one, not to be evicted, or to be again |
 //! | `GET /v1/cache` | what the cache is, by volume |
 //!
-//! `ID` is the id of a list, or a source (`NAME:path`) or a URL, percent-encoded as one segment. A page
+//! `ID` is the id of a list, or a source (`NAME:path`) or a URL, percent-encoded as one segment. By a
+//! source or a URL all its answers are purged or invalidated, by an id the one; a pin holds for all. A page
 //! is bounded by what it looks at, so it may be empty and not the last: `next` is the `after` of the
 //! next one, and null after the last.
 

@@ -19,7 +19,7 @@ use crate::{
     file,
     pcm::SourceName,
     runtime::ShardId,
-    shard::{Chore, Done, Refusal, Shard, Undone},
+    shard::{Chore, Done, Reach, Refusal, Shard, Undone},
     storage::{ObjectId, VolumeIndex},
 };
 
@@ -54,14 +54,14 @@ pub(super) async fn carry_out(shard: &Rc<Shard>, errand: Errand) -> Result<Optio
             }
         }
         Errand::Purge(target) => {
-            let id = resolve(shard, target)?;
-            one(shard, id, Chore::Purge(id)).await?;
+            let (reach, id) = (reach(&target), resolve(shard, target)?);
+            one(shard, id, Chore::Purge(id, reach)).await?;
             tracing::info!(%id, "purged");
             Ok(None)
         }
         Errand::Invalidate(target) => {
-            let id = resolve(shard, target)?;
-            one(shard, id, Chore::Invalidate(id)).await?;
+            let (reach, id) = (reach(&target), resolve(shard, target)?);
+            one(shard, id, Chore::Invalidate(id, reach)).await?;
             Ok(None)
         }
         Errand::Pin(target, pinned) => {
@@ -83,6 +83,14 @@ async fn one(shard: &Rc<Shard>, id: ObjectId, chore: Chore) -> Result<Done, Prob
 fn place(shard: &Shard, id: ObjectId) -> (u32, u16) {
     let volume = id.volume(shard.route.volumes);
     (volume.0, shard.owner_of(volume).0)
+}
+
+/// A source or a URL is all that answers to it; an id is one object of them.
+fn reach(target: &Target) -> Reach {
+    match target {
+        Target::Id(_) => Reach::Object,
+        Target::Url(_) | Target::Source { .. } => Reach::Url,
+    }
 }
 
 fn resolve(shard: &Shard, target: Target) -> Result<ObjectId, Problem> {

@@ -24,11 +24,11 @@ pub enum Chore {
     Look(ObjectId),
     /// Go through objects.
     Walk(Walk),
-    /// Take an object out of the cache.
-    Purge(ObjectId),
-    /// Have an object asked for at its origin before it is served again.
-    Invalidate(ObjectId),
-    /// Keep an object from being evicted, or do not any more.
+    /// Take out of the cache.
+    Purge(ObjectId, Reach),
+    /// Have asked for at the origin before it is served again.
+    Invalidate(ObjectId, Reach),
+    /// Keep what answers a URL from being evicted, or do not any more.
     Pin(ObjectId, bool),
     /// Read what lies in a volume, from an object's chunk on, and check it; take out what is not sound
     /// where that is wanted.
@@ -42,6 +42,15 @@ pub enum Chore {
     },
     /// Say how the volumes of the shard are.
     States,
+}
+
+/// What is meant by an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The object that has it.
+    Object,
+    /// All answers to the URL whose key it is.
+    Url,
 }
 
 /// What a chore gave.
@@ -146,8 +155,10 @@ async fn carry_out(store: &AssetStore, chore: Chore) -> Outcome {
             Ok(Done::Looked(Box::new(listed)))
         }
         Chore::Walk(walk) => Ok(Done::Walked(store.walk(&walk).await?)),
-        Chore::Purge(id) => there(store.purge(id)),
-        Chore::Invalidate(id) => there(store.invalidate(id)),
+        Chore::Purge(id, Reach::Object) => there(store.purge(id)),
+        Chore::Purge(id, Reach::Url) => there(store.purge_all(id).await),
+        Chore::Invalidate(id, Reach::Object) => there(store.invalidate(id)),
+        Chore::Invalidate(id, Reach::Url) => there(store.invalidate_all(id).await),
         Chore::Pin(id, pinned) => {
             store.pin(id, pinned).await.map_err(Undone::NotPinned)?;
             Ok(Done::Plainly)

@@ -176,6 +176,35 @@ fn what_is_invalidated_is_asked_for_at_its_origin_again() {
 }
 
 #[test]
+fn what_is_done_to_a_name_is_done_to_all_its_versions() {
+    let origin = origin().file("song", b"").echoes("accept-language");
+    let origin = origin.says("Cache-Control", "max-age=600").start();
+    let node = node().shards(2).origin(&origin).start();
+    let play = |languages: [&str; 2]| {
+        for language in languages {
+            let field = format!("Accept-Language: {language}\r\n");
+            assert_eq!(node.get_with("/o/origin/song", &field).ok().text(), language);
+        }
+        origin.asked("song").len()
+    };
+    let pinned = || assets(&node, "").iter().map(|one| one["pinned"] == true).collect::<Vec<_>>();
+    let tend = |method, what: &str| {
+        assert_eq!(admin(&node, method, &format!("/v1/assets/origin:song{what}")).status, 204);
+    };
+    assert_eq!((play(["de", "fr"]), play(["de", "fr"])), (2, 2));
+    tend("PUT", "/pin");
+    assert_eq!(pinned(), [true, true]);
+    tend("DELETE", "/pin");
+    assert_eq!(pinned(), [false, false]);
+    tend("POST", "/invalidate");
+    // The one that does not lie under the name itself comes first.
+    assert_eq!(play(["fr", "de"]), 4);
+    tend("DELETE", "");
+    assert!(assets(&node, "").is_empty());
+    assert_eq!(play(["de", "fr"]), 6);
+}
+
+#[test]
 fn a_pin_outlives_a_kill_that_comes_with_its_answer() {
     let (origin, dir) = (origin_of(1), scratch());
     let first = node().origin(&origin).cache(dir.path()).shards(2).start();
@@ -308,6 +337,22 @@ fn rots(dir: &Path) {
             file.write_all_at(&[byte[0] ^ 16], position).unwrap();
         }
     }
+}
+
+#[test]
+fn a_check_reads_the_disk_and_not_what_is_hot_in_memory() {
+    let (origin, dir) = (origin_of(4), scratch());
+    let node = node().origin(&origin).cache(dir.path()).start();
+    for _ in 0..4 {
+        (0..4).for_each(|number| plays(&node, number));
+    }
+    let hot = node.counter("/tier/hits");
+    assert!(hot > 0, "nothing is hot");
+    rots(dir.path());
+    let at = node.admin.to_string();
+    let (code, out, _) = kithara(&["verify", "--node", &at], "1GiB");
+    assert!(code == 1 && out.contains("rotten "), "{out}");
+    (0..4).for_each(|number| plays(&node, number));
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl AssetStore {
     /// Evicts whose turn it is in the volume of `key`; false where none may go.
     pub(super) fn evict_one(&self, key: &Key) -> bool {
         let held = &self.held;
-        let may_go = |id: ObjectId| held.present(id.0).is_none() && !held.volumes.is_pinned(id);
+        let may_go = |id: ObjectId| held.present(id.0).is_none() && !self.is_pinned(id);
         let victim = held.policy(key, |policy| policy.victim(may_go)).flatten();
         let Some(victim) = victim else { return false };
         tracing::debug!(object = %victim, "evicted");

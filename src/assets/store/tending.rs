@@ -2,8 +2,8 @@
 //!
 //! Three words: what is *purged* is gone for who opens it next, and who reads it reads on; what is
 //! *invalidated* is asked for at its origin before it is served again; what is *pinned* is not
-//! evicted, until it is unpinned. A pin is on the name: it outlives a purge, and may come before there
-//! is anything to keep.
+//! evicted, until it is unpinned. A pin is on the name: it outlives a purge, may come before there is
+//! anything to keep, and holds for all answers to one URL (`kin`).
 //!
 //! The URL of an object at rest lies in its response head on disk, so a list reads a head for each
 //! line of it. What one call looks at is bounded; [`Walked`] says where to go on.
@@ -252,7 +252,8 @@ impl AssetStore {
         true
     }
 
-    /// Pins a name, or lets go of it. When this returns, it outlives a crash.
+    /// Pins a name with all that answers to its URL, or lets go of it. When this returns, it outlives a
+    /// crash.
     ///
     /// # Errors
     /// [`NotPinned`]. After [`NotPinned::Device`] it is so all the same, until the node ends.
@@ -265,7 +266,10 @@ impl AssetStore {
         if pinned && !volumes.is_pinned(id) && state.pins >= PINS_PER_VOLUME {
             return Err(NotPinned::TooMany);
         }
-        volumes.pin(id, pinned);
+        match pinned {
+            true => volumes.pin(id, true),
+            false => self.unpin(id),
+        }
         volumes.durable(id).await.map_err(|error| NotPinned::Device(error.kind()))
     }
 
@@ -318,7 +322,7 @@ impl AssetStore {
     }
 
     async fn listed(&self, id: ObjectId) -> Result<Option<Listed>, Exhausted> {
-        let is_pinned = self.volumes().is_pinned(id);
+        let is_pinned = self.is_pinned(id);
         if let Some(asset) = self.held.present(id.0) {
             return Ok(Some(of_asset(&asset, is_pinned)));
         }
@@ -405,7 +409,7 @@ fn of_asset(asset: &Asset, is_pinned: bool) -> Listed {
 mod tests {
     use std::{cell::RefCell, rc::Rc, time::Instant};
 
-    use futures_lite::future::block_on;
+    use futures_lite::future::{self, block_on};
 
     use super::*;
     use crate::{
@@ -426,12 +430,16 @@ mod tests {
     }
 
     fn open(store: &AssetStore, number: u32) -> (Lease, Option<FillPermit>) {
-        let found = block_on(store.find(&key(number))).unwrap();
+        open_key(store, &key(number))
+    }
+
+    fn open_key(store: &AssetStore, key: &Key) -> (Lease, Option<FillPermit>) {
+        let found = block_on(store.find(key)).unwrap();
         let lease = found.unwrap_or_else(|| {
             let now = unix_seconds(runtime::wall_clock());
             let mut head = Head { asked: now, answered: now, ..Head::default() };
             head.fields.insert("etag", http::HeaderValue::from_static("\"v\""));
-            store.begin(&key(number), head)
+            store.begin(key, head)
         });
         let permit = store.permit(&lease);
         (lease, permit)
@@ -439,19 +447,21 @@ mod tests {
 
     /// Caches the objects of these numbers, whole.
     fn cache(store: &AssetStore, numbers: std::ops::Range<u32>) {
-        for number in numbers {
-            let (lease, _permit) = open(store, number);
-            let resource = Rc::clone(&lease.resource);
-            let mut turns = Turns::default();
-            turns.spawn(async move {
-                resource.set_length(CHUNKS * CHUNK_BYTES).unwrap();
-                let bytes = vec![number as u8; (CHUNKS * CHUNK_BYTES) as usize];
-                resource.write_at(0, &bytes).await.unwrap();
-                resource.flush().await;
-                resource.commit().unwrap();
-            });
-            turns.run();
-        }
+        numbers.for_each(|number| cache_key(store, &key(number)));
+    }
+
+    fn cache_key(store: &AssetStore, key: &Key) {
+        let (lease, _permit) = open_key(store, key);
+        let resource = Rc::clone(&lease.resource);
+        let mut turns = Turns::default();
+        turns.spawn(async move {
+            resource.set_length(CHUNKS * CHUNK_BYTES).unwrap();
+            let bytes = vec![7; (CHUNKS * CHUNK_BYTES) as usize];
+            resource.write_at(0, &bytes).await.unwrap();
+            resource.flush().await;
+            resource.commit().unwrap();
+        });
+        turns.run();
     }
 
     fn walk(from: Spot, most: usize, act: Act, prefix: Option<&str>) -> Walk {
@@ -510,6 +520,32 @@ mod tests {
         let used = store.volumes().used_bytes();
         drop(reader);
         assert!(store.volumes().used_bytes() < used, "its blocks are free with its last reader");
+    }
+
+    #[test]
+    fn what_is_done_to_a_url_is_done_to_all_that_answers_it() {
+        let store = store_on(Sim::default());
+        let (german, french) = (key(1).secondary("de"), key(1).secondary("fr"));
+        cache(&store, 1..3);
+        [&german, &french].into_iter().for_each(|key| cache_key(&store, key));
+        let (reader, _) = open_key(&store, &french);
+        let is_pinned = |key: &Key| block_on(store.look(key.id)).unwrap().unwrap().is_pinned;
+        let pinned = || [&key(1), &german, &french, &key(2)].map(is_pinned);
+        store.volumes().pin(key(1).id, true);
+        assert_eq!(pinned(), [true, true, true, false]);
+        let _ = block_on(future::poll_once(store.pin(german.id, false)));
+        assert_eq!(pinned(), [false; 4], "by whichever it is named");
+        assert!(block_on(store.invalidate_all(key(1).id)));
+        let is_fresh = |key: &Key| !store.is_invalidated(&open_key(&store, key).0);
+        assert_eq!([&key(1), &german, &french, &key(2)].map(is_fresh), [false, false, false, true]);
+        assert!(store.purge(key(1).id), "one of them alone, by its id");
+        assert_eq!(list(&store, 10, None).len(), 3);
+        assert!(block_on(store.purge_all(key(1).id)) && !block_on(store.purge_all(key(1).id)));
+        let left: Vec<_> = list(&store, 10, None).iter().map(|asset| asset.id).collect();
+        assert_eq!(
+            (left, reader.resource.present_bytes()),
+            (vec![key(2).id], CHUNKS * CHUNK_BYTES)
+        );
     }
 
     #[test]
