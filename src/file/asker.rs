@@ -27,6 +27,8 @@ pub(super) struct Asker {
     pub fields: Rc<HeaderMap>,
     /// What the client says of caches.
     pub wishes: Directives,
+    /// The first byte that it wants.
+    pub position: u64,
 }
 
 /// How a stored answer goes with who asks.
@@ -59,11 +61,16 @@ impl Asker {
         Self::new(Use::Original, fields)
     }
 
+    /// The same, who wants the bytes from there on.
+    pub(super) fn at(self, position: u64) -> Self {
+        Self { position, ..self }
+    }
+
     fn new(use_: Use, mut fields: HeaderMap) -> Self {
         let wishes = Directives::of(&fields);
         // Said in so many words, so that who says nothing and who takes anything get the same.
         fields.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
-        Self { use_, fields: Rc::new(fields), wishes }
+        Self { use_, fields: Rc::new(fields), wishes, position: 0 }
     }
 
     /// Whether an answer that `head` describes is one to this request.

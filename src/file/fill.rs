@@ -276,8 +276,9 @@ impl Fill {
     fn adopt(self: &Rc<Self>, response: Response) -> Fetch {
         let (head, download) =
             Download::of(response, self.from.clone(), (0, None), Known::default());
-        let reach_bytes = if head.range.is_none() { u64::MAX } else { JOIN_BYTES };
-        self.begin(Running { position: 0, reach_bytes }, Some((head, download)))
+        let (position, is_whole) = (download.position(), head.range.is_none());
+        let reach_bytes = if is_whole { u64::MAX } else { JOIN_BYTES };
+        self.begin(Running { position, reach_bytes }, Some((head, download)))
     }
 
     fn begin(self: &Rc<Self>, running: Running, begun: Option<(net::Head, Download)>) -> Fetch {

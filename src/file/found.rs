@@ -33,6 +33,8 @@ pub enum How {
         /// What the origin answered.
         status: Option<u16>,
     },
+    /// It was here, stale, and the origin, which has just failed, was left alone.
+    Spared,
     /// It was here, and the origin said that it is still so.
     Validated,
     /// What was here was not to be given, and the origin had another.

@@ -16,7 +16,7 @@ use http::{
     header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, DATE},
 };
 
-use super::{Error, asker::Asker, fill::fill};
+use super::{Error, asker::Asker, fill::fill, pause::Pauses, plan::first_request};
 use crate::{
     assets::{
         AssetStore, FillPermit, Head, Key, Lease, News,
@@ -29,6 +29,9 @@ use crate::{
 
 /// The inquiries that run now, by what they are about.
 pub(super) type Inquiries = Rc<RefCell<HashMap<Key, Rc<Inquiry>>>>;
+
+/// What stale objects are given without one for a moment.
+pub(super) type SharedPauses = Rc<RefCell<Pauses>>;
 
 /// What came of an inquiry.
 #[derive(Clone)]
@@ -53,6 +56,7 @@ pub(super) struct Inquiry {
     asker: Asker,
     /// What is here, not to be given as it is.
     old: Option<Lease>,
+    pauses: SharedPauses,
     ended: Event,
     outcome: OnceCell<Outcome>,
     /// What is for the one who asked.
@@ -67,9 +71,10 @@ impl Inquiry {
         key: Key,
         asker: Asker,
         old: Option<Lease>,
+        pauses: SharedPauses,
     ) -> Rc<Self> {
         let (ended, outcome, alone) = (Event::new(), OnceCell::new(), Cell::default());
-        Rc::new(Self { store, from, key, asker, old, ended, outcome, alone })
+        Rc::new(Self { store, from, key, asker, old, pauses, ended, outcome, alone })
     }
 
     /// Puts it, where others find it while it runs.
@@ -107,20 +112,41 @@ impl Inquiry {
 
     async fn run(&self) -> Outcome {
         let asked = unix_seconds();
-        match self.ask(self.old.as_ref(), false).await {
+        let from = first_request(self.asker.position);
+        let answered = match self.ask(self.old.as_ref(), Some(from)).await {
+            // It is shorter than that, and what it is can be told from its beginning.
+            Ok(response) if response.head.status == 416 && from > 0 => {
+                self.ask(self.old.as_ref(), Some(0)).await
+            }
+            answered => answered,
+        };
+        let outcome = match answered {
             Ok(response) => self.answered(response, asked),
             Err(error) => self.troubled(error),
+        };
+        self.pause(&outcome);
+        outcome
+    }
+
+    /// What is stale is not asked about again right after the origin failed.
+    fn pause(&self, outcome: &Outcome) {
+        let mut pauses = self.pauses.borrow_mut();
+        match outcome {
+            Outcome::Kept(_, status) => pauses.begin(self.key.id, *status, runtime::now()),
+            Outcome::Failed(_) => {}
+            Outcome::Validated(_) | Outcome::Begun(_) | Outcome::Alone => pauses.end(self.key.id),
         }
     }
 
-    async fn ask(&self, old: Option<&Lease>, head_only: bool) -> Result<Response, net::Error> {
+    /// Asks for the bytes from a position on, or for the head alone.
+    async fn ask(&self, old: Option<&Lease>, from: Option<u64>) -> Result<Response, net::Error> {
         let Provenance { client, origin, url, .. } = &self.from;
         let head = old.map(|old| old.head());
         let ask = Ask {
-            range: (!head_only).then_some((0, None)),
+            range: from.map(|from| (from, None)),
             if_range: None,
             fields: self.asker.question(head.as_deref()),
-            head_only,
+            head_only: from.is_none(),
             as_it_is: self.asker.use_ == Use::Original,
             once: old.is_some_and(|old| self.survives(old, Trouble::Unreachable)),
         };
@@ -250,23 +276,20 @@ impl Inquiry {
     /// The origin failed, and nothing that is here will do.
     pub(super) async fn ask_head(&self) -> Result<Option<(Lease, Outcome)>, Failure> {
         let asked = unix_seconds();
-        let response = match self.ask(self.old.as_ref(), true).await {
+        let response = match self.ask(self.old.as_ref(), None).await {
             Ok(response) if matches!(response.head.status, 405 | 501) => return Ok(None),
             Ok(response) => response,
             Err(error) => {
                 return match self.troubled(error) {
                     Outcome::Failed(failure) => Err(failure),
-                    Outcome::Kept(old, status) => {
-                        Ok(Some((old.clone(), Outcome::Kept(old, status))))
-                    }
+                    Outcome::Kept(old, status) => Ok(Some(self.kept(old, status))),
                     _ => Ok(None),
                 };
             }
         };
         if let Some(old) = &self.old {
             if response.head.status >= 500 && self.survives(old, Trouble::Answered) {
-                let kept = Outcome::Kept(old.clone(), Some(response.head.status));
-                return Ok(Some((old.clone(), kept)));
+                return Ok(Some(self.kept(old.clone(), Some(response.head.status))));
             }
             if still_is(&response, old) {
                 self.refresh(old, response.head.headers, asked);
@@ -282,6 +305,12 @@ impl Inquiry {
             let _ = lease.resource.set_length(length);
         }
         Ok(Some((lease, Outcome::Alone)))
+    }
+
+    fn kept(&self, old: Lease, status: Option<u16>) -> (Lease, Outcome) {
+        let outcome = Outcome::Kept(old.clone(), status);
+        self.pause(&outcome);
+        (old, outcome)
     }
 }
 

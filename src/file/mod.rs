@@ -3,7 +3,8 @@
 //! [`Files::open`] turns a source into an [`Opened`] file: from an origin through the cache, or
 //! from a library in place. What is not in the cache, or not fresh any more, is asked for by one
 //! `inquiry` for all who wait: the origin says that what is here is still good, or gives another
-//! generation, or an answer for one client alone, which nobody else and no disk gets to see. Whether
+//! generation, or an answer for one client alone, which nobody else and no disk gets to see. Where the
+//! origin fails, what is stale is given if it may be, and for a moment (`pause`) without asking. Whether
 //! what is here may be given is settled once, before the first byte of an answer.
 //!
 //! One URL has one home, and there may be more than one object in it: answers that `Vary`, and a
@@ -29,6 +30,7 @@ mod fill_tests;
 mod found;
 mod inquiry;
 mod open;
+mod pause;
 mod plan;
 pub mod range;
 mod refill;

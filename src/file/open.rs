@@ -17,7 +17,7 @@ use url::Url;
 use super::{
     Error, Found, How,
     asker::{Asker, Fit},
-    inquiry::{Inquiries, Inquiry, Outcome, begin_fill, unix_seconds},
+    inquiry::{Inquiries, Inquiry, Outcome, SharedPauses, begin_fill, unix_seconds},
     refill,
 };
 use crate::{
@@ -77,6 +77,7 @@ pub struct Files {
     origins: HashMap<String, Rc<Origin>>,
     libraries: HashMap<String, Rc<Library>>,
     inquiries: Inquiries,
+    pauses: SharedPauses,
 }
 
 impl Files {
@@ -89,7 +90,8 @@ impl Files {
     ) -> Self {
         let origins = origins.into_iter().map(|o| (o.name.clone(), Rc::new(o))).collect();
         let libraries = libraries.into_iter().map(|l| (l.name.clone(), Rc::new(l))).collect();
-        Self { store, client, origins, libraries, inquiries: Inquiries::default() }
+        let (inquiries, pauses) = Default::default();
+        Self { store, client, origins, libraries, inquiries, pauses }
     }
 
     /// The cache under these files.
@@ -153,8 +155,8 @@ impl Files {
         }
     }
 
-    /// Opens a source to pass it on as it is, whatever the origin answers, to a client with those
-    /// `fields` that are [passed on](super::passed_on).
+    /// Opens a source to pass it on as it is from `position` on, whatever the origin answers, to a client
+    /// with those `fields` that are [passed on](super::passed_on).
     ///
     /// # Errors
     /// A source that is not there, or an origin that does not answer.
@@ -163,10 +165,11 @@ impl Files {
         name: &str,
         path: &str,
         fields: &HeaderMap,
+        position: u64,
     ) -> Result<Opened, Error> {
         match self.place(name, path)? {
             Place::Origin { origin, url } => {
-                let asker = Asker::original(fields, origin.forward_credentials);
+                let asker = Asker::original(fields, origin.forward_credentials).at(position);
                 self.open_origin(origin, url, asker).await
             }
             Place::Library { library, path } => open_library(&library, &path).await,
@@ -311,6 +314,9 @@ impl Files {
     fn weigh(&self, lease: Lease, asker: &Asker, fit: &Fit) -> Result<Stored, Error> {
         let judgement = self.judge(&lease, asker);
         match judgement.verdict {
+            Verdict::Stale if *fit == Fit::Fits && self.is_spared(&lease, asker) => {
+                Ok(Stored::Good(lease, judgement, How::Spared))
+            }
             Verdict::Stale => Ok(Stored::Bad(Some(lease))),
             _ if *fit != Fit::Fits => Err(misfit_error(fit)),
             Verdict::Behind => Ok(Stored::Good(lease, judgement, How::Stale)),
@@ -319,6 +325,14 @@ impl Files {
             }
             Verdict::Fresh => Ok(Stored::Good(lease, judgement, How::Partial)),
         }
+    }
+
+    /// Whether a stale one may be given without asking an origin that has just failed.
+    fn is_spared(&self, lease: &Lease, asker: &Asker) -> bool {
+        let trouble = self.pauses.borrow().trouble(lease.key.id, runtime::now());
+        let (ttl, now) = (self.store.media_ttl(), unix_seconds());
+        let survives = |trouble| freshness::survives(&lease.head(), asker.use_, trouble, ttl, now);
+        trouble.is_some_and(survives)
     }
 
     fn judge(&self, lease: &Lease, asker: &Asker) -> Judgement {
@@ -355,7 +369,8 @@ impl Files {
     /// Asks whether a stale one is still good, for those who come later.
     fn ask_behind(&self, key: &Key, origin: &Rc<Origin>, url: &Url, asker: &Asker, old: &Lease) {
         let is_asked = self.inquiries.borrow().contains_key(key);
-        if !is_asked && !asker.wishes.no_store {
+        let is_paused = self.pauses.borrow().trouble(key.id, runtime::now()).is_some();
+        if !is_asked && !is_paused && !asker.wishes.no_store {
             self.inquiry(key, origin, url, asker, Some(old.clone())).put(&self.inquiries);
         }
     }
@@ -368,8 +383,8 @@ impl Files {
         asker: &Asker,
         old: Option<Lease>,
     ) -> Rc<Inquiry> {
-        let from = self.provenance(origin, url, asker);
-        Inquiry::new(Rc::clone(&self.store), from, key.clone(), asker.clone(), old)
+        let (from, pauses) = (self.provenance(origin, url, asker), Rc::clone(&self.pauses));
+        Inquiry::new(Rc::clone(&self.store), from, key.clone(), asker.clone(), old, pauses)
     }
 
     fn provenance(&self, origin: &Rc<Origin>, url: &Url, asker: &Asker) -> Provenance {

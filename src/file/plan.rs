@@ -74,6 +74,12 @@ pub(super) struct Way {
     pub is_paced: bool,
 }
 
+/// Where a request begins that is made for who wants `position` before anything is known of the
+/// resource: there, in whole chunks, unless a fetch from the beginning will soon have come to it.
+pub(super) fn first_request(position: u64) -> u64 {
+    if position <= JOIN_BYTES { 0 } else { position - position % CHUNK_BYTES }
+}
+
 /// What is to be changed about the running fetches.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {

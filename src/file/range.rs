@@ -36,6 +36,15 @@ pub fn select(field: Option<&[u8]>, length: u64) -> Selection {
     }
 }
 
+/// Where the one part begins that `field` asks for; 0 where that depends on the length, or where it asks
+/// for several.
+pub fn first_position(field: Option<&[u8]>) -> u64 {
+    match field.and_then(parse).as_deref() {
+        Some(&[Spec::Between(first, _)]) => first,
+        _ => 0,
+    }
+}
+
 /// The value of `Content-Range` for `part` of `length` bytes.
 pub fn content_range(part: &Range<u64>, length: u64) -> String {
     debug_assert!(part.start < part.end && part.end <= length);
@@ -121,6 +130,16 @@ mod tests {
         assert_eq!(of_100("bytes=0-"), Selection::Part(0..100));
         assert_eq!(of_100("bytes=-10"), Selection::Part(90..100));
         assert_eq!(of_100("BYTES=99-99"), Selection::Part(99..100));
+    }
+
+    #[test]
+    fn a_part_begins_where_it_says_so_for_any_length() {
+        let first = |field: &str| first_position(Some(field.as_bytes()));
+        assert_eq!((first("bytes=10-19"), first("bytes=7-"), first("bytes=0-")), (10, 7, 0));
+        for field in ["bytes=-10", "bytes=5-6,8-9", "bytes=x-", "lines=5-6"] {
+            assert_eq!(first(field), 0, "{field}");
+        }
+        assert_eq!(first_position(None), 0);
     }
 
     #[test]

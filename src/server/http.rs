@@ -297,15 +297,15 @@ fn without_body(response: Response<Body>) -> Response<Body> {
 
 /// Whether the body was here, whatever the origin was asked about it.
 fn is_from_cache(cached: Cached) -> bool {
-    use How::{Hit, Kept, Partial, Stale, Validated};
-    matches!(cached.found.how, Hit | Partial | Stale | Kept { .. } | Validated)
+    use How::{Hit, Kept, Partial, Spared, Stale, Validated};
+    matches!(cached.found.how, Hit | Partial | Stale | Spared | Kept { .. } | Validated)
 }
 
 /// What the cache did, as RFC 9211 writes it.
 fn cache_status(cached: Cached) -> String {
     let Cached { found, stored } = cached;
     let what = match found.how {
-        How::Hit | How::Stale => "hit".to_owned(),
+        How::Hit | How::Stale | How::Spared => "hit".to_owned(),
         How::Partial => "fwd=partial".to_owned(),
         How::Kept { status: Some(status) } => format!("fwd=stale; fwd-status={status}"),
         How::Kept { status: None } => "fwd=stale".to_owned(),
@@ -319,7 +319,7 @@ fn cache_status(cached: Cached) -> String {
     let stored = if stored && fetches { "; stored" } else { "" };
     let collapsed = if found.collapsed { "; collapsed" } else { "" };
     let ttl = match (found.how, found.ttl) {
-        (How::Hit | How::Stale | How::Kept { .. } | How::Validated, Some(ttl)) => {
+        (How::Hit | How::Stale | How::Spared | How::Kept { .. } | How::Validated, Some(ttl)) => {
             format!("; ttl={ttl}")
         }
         _ => String::new(),
@@ -332,7 +332,7 @@ fn timing(cached: Cached, decode: Option<Duration>) -> String {
     let desc = match cached.found.how {
         How::Hit => "hit",
         How::Partial => "partial",
-        How::Stale | How::Kept { .. } => "stale",
+        How::Stale | How::Spared | How::Kept { .. } => "stale",
         How::Validated => "revalidated",
         How::Replaced | How::Absent | How::Unselected => "miss",
         How::InPlace => "bypass",
@@ -392,6 +392,7 @@ mod tests {
         for (how, stored, said) in [
             (How::Hit, true, "kithara; hit"),
             (How::Stale, true, "kithara; hit"),
+            (How::Spared, true, "kithara; hit"),
             (How::Partial, true, "kithara; fwd=partial; stored"),
             (How::Absent, true, "kithara; fwd=uri-miss; stored"),
             (How::Absent, false, "kithara; fwd=uri-miss"),

@@ -386,7 +386,10 @@ async fn open_object(
     let opened = match wanted.head_only {
         _ if wanted.is_own => shard.files.open(name, path).await?,
         true => shard.files.open_head(name, path, &wanted.fields).await?,
-        false => shard.files.open_original(name, path, &wanted.fields).await?,
+        false => {
+            let position = range::first_position(wanted.range.as_ref().map(HeaderValue::as_bytes));
+            shard.files.open_original(name, path, &wanted.fields, position).await?
+        }
     };
     let (status, fields) = (opened.status, opened.fields.clone());
     let length = opened.source.length();

@@ -193,6 +193,58 @@ fn where_the_origin_fails_a_stale_answer_is_given_if_it_may() {
 }
 
 #[test]
+fn an_origin_that_fails_is_not_asked_by_each_who_can_do_with_what_is_here() {
+    let song = bytes(50_000);
+    let origin = origin().file("song", &song).says("Cache-Control", "max-age=0, stale-if-error=60");
+    let origin = origin.start();
+    let node = node_of(&origin).start();
+    node.get("/o/origin/song").ok();
+    origin.answers("song", Some(503));
+    let began = Instant::now();
+    for _ in 0..50 {
+        assert!(node.get("/o/origin/song").ok().body == song);
+    }
+    // One question a second, however many there are who would ask.
+    let asked = origin.asked("song").len() as u64;
+    assert!(asked <= 2 + began.elapsed().as_secs(), "it was asked {asked} times");
+    origin.answers("song", None);
+    let began = Instant::now();
+    while !node.get("/o/origin/song").ok().field("cache-status").unwrap().contains("304") {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is never asked again");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_part_of_what_is_not_here_is_asked_for_once_and_where_it_begins() {
+    let song = bytes(3 << 20);
+    for control in ["private", "max-age=60"] {
+        let origin = origin().file("song", &song).says("Cache-Control", control).start();
+        let node = node_of(&origin).start();
+        let part =
+            |range: &str| node.get_with("/o/origin/song", &format!("Range: bytes={range}\r\n"));
+        let answer = part("2000000-2000099");
+        assert_eq!((answer.status, &answer.body[..]), (206, &song[2_000_000..2_000_100]));
+        assert_eq!(origin.ranges_asked("song"), [2_000_000 - 2_000_000 % (64 << 10)], "{control}");
+        assert!(node.get("/o/origin/song").ok().body == song);
+    }
+}
+
+#[test]
+fn who_asks_for_what_lies_behind_the_end_leaves_the_file_as_it_is() {
+    let song = bytes(3 << 20);
+    let origin = origin().file("song", &song).says("Cache-Control", "max-age=60").start();
+    let node = node_of(&origin).start();
+    let behind = node.get_with("/o/origin/song", "Range: bytes=9000000-\r\n");
+    assert_eq!((behind.status, behind.field("content-range")), (416, Some("bytes */3145728")));
+    let whole = node.get("/o/origin/song").ok();
+    assert!(whole.body == song);
+    // What is kept is what describes the file, and not what went with the refusal.
+    assert_eq!(whole.field("content-type"), Some("application/octet-stream"));
+    assert_eq!(whole.field("etag"), Some("\"song-1\""));
+}
+
+#[test]
 fn what_is_for_one_client_is_given_to_no_other_and_not_kept() {
     for (name, value) in
         [("Cache-Control", "private"), ("Cache-Control", "no-store"), ("Set-Cookie", "id=1")]

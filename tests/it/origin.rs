@@ -325,7 +325,9 @@ impl Shared {
         let stale = request.if_range.is_some() && request.if_range != file.etag;
         let range = request.range.clone().filter(|_| file.ranges && !stale);
         if range.as_ref().is_some_and(|range| range.start >= total) {
-            let fields = format!("Content-Range: bytes */{total}\r\nContent-Length: 0\r\n");
+            let etag = file.etag.as_ref().map(|etag| format!("ETag: {etag}\r\n"));
+            let etag = etag.unwrap_or_default();
+            let fields = format!("{etag}Content-Range: bytes */{total}\r\nContent-Length: 0\r\n");
             return reply(stream, 416, &fields);
         }
         let part = range.clone().map_or(0..total, |range| range.start..range.end.min(total));
