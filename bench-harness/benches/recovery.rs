@@ -3,7 +3,8 @@
 //! `cargo bench --bench recovery [-- OBJECTS]`. The journals are written as a node leaves them, by
 //! the codecs of the format: once as a compaction does, once as the objects came, record by record.
 //! Recovery does not look at `data` but for its length, so that is sparse. Then the release node
-//! opens the cache with two shards; what an empty cache of the same size takes is taken off.
+//! opens the cache with two shards; what an empty cache of the same size takes is taken off, from
+//! what it has when it is ready and from the most it had on the way there.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use std::{
@@ -46,7 +47,7 @@ fn main() {
     println!(
         "{objects} objects, {SHARDS} shards, median of {ROUNDS}; file cache dropped by direct I/O"
     );
-    let heads = ["chunks each, journal", "MB", "seconds", "needed", "B/object", "needed"];
+    let heads = ["chunks each, journal", "MB", "seconds", "needed", "B/object", "peak", "needed"];
     let table = Table::new(24, heads);
     for (chunks, written) in [
         (1, Written::Compacted),
@@ -59,8 +60,8 @@ fn main() {
         Directory::lock(&empty, SIZE_BYTES).expect("a new directory");
         let full = scratch.path().join("full");
         let journal_bytes = fill(&full, objects, chunks, written);
-        let (none_seconds, none_bytes) = open(&empty);
-        let (seconds, bytes) = open(&full);
+        let (none_seconds, none_bytes, none_peak) = open(&empty);
+        let (seconds, bytes, peak) = open(&full);
         let name = if written == Written::Compacted { "compacted" } else { "as it came" };
         table.row([
             format!("{chunks}, {name}"),
@@ -68,20 +69,23 @@ fn main() {
             format!("{:.2}", seconds - none_seconds),
             format!("{NEEDED_SECONDS}"),
             format!("{:.0}", (bytes - none_bytes) / objects as f64),
+            format!("{:.0}", (peak - none_peak) / objects as f64),
             format!("{}", NEEDED_BYTES + NEEDED_CHUNK_BYTES * u64::from(chunks)),
         ]);
     }
 }
 
-/// Seconds until a node over `cache` is ready, and the memory it has by then.
-fn open(cache: &Path) -> (f64, f64) {
+/// Seconds until a node over `cache` is ready, the memory it has by then, and the most it had.
+fn open(cache: &Path) -> (f64, f64, f64) {
     let rounds = (0..ROUNDS).map(|_| {
         let start = Instant::now();
         let node = Node::open(SHARDS, cache, SIZE, MEMORY);
-        (start.elapsed().as_secs_f64(), node.usage().private_bytes as f64)
+        let (seconds, usage) = (start.elapsed().as_secs_f64(), node.usage());
+        (seconds, (usage.private_bytes as f64, usage.peak_bytes as f64))
     });
-    let (seconds, bytes) = rounds.unzip();
-    (median(seconds), median(bytes))
+    let (seconds, bytes): (_, Vec<_>) = rounds.unzip();
+    let (private, peak) = bytes.into_iter().unzip();
+    (median(seconds), median(private), median(peak))
 }
 
 /// Makes a cache of so many objects; how long its journals are together.

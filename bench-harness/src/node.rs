@@ -44,6 +44,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Memory of its own, in bytes.
     pub private_bytes: u64,
+    /// The most memory that it ever had in RAM, what it maps of files among it, in bytes.
+    pub peak_bytes: u64,
     /// Times that a thread of it went to sleep.
     pub sleeps: u64,
     /// Threads.
@@ -117,6 +119,7 @@ impl Node {
                 ticks * 1000 / rustix::param::clock_ticks_per_second().max(1),
             ),
             private_bytes: field(&read(dir.join("smaps_rollup")), "Anonymous:") << 10,
+            peak_bytes: field(&read(dir.join("status")), "VmHWM:") << 10,
             sleeps: tasks.iter().map(|status| field(status, "voluntary_ctxt_switches:")).sum(),
             threads: tasks.len(),
         }

@@ -26,7 +26,8 @@ use crate::{
     bufpool::Exhausted,
     runtime::{self, event::Event},
     storage::{
-        Failure, Generation, KEEP_BYTES, Said, StreamingResource, VolumeIndex, Volumes,
+        Failure, Generation, KEEP_BYTES, LAST_SECOND, Said, StreamingResource, VolumeIndex,
+        Volumes,
         policy::{Kind, Policy},
     },
 };
@@ -119,8 +120,8 @@ impl AssetStore {
             let objects = volumes.objects(volume);
             let objects = objects.into_iter().map(|object| (object.id, object.stored_bytes));
             let (free, used) = volumes.bytes_of(volume).unwrap_or_default();
-            let pieces = volumes.remembered(volume);
-            (volume, Policy::restore(options.policy, free + used, pieces, objects))
+            let snapshot = volumes.remembered(volume);
+            (volume, Policy::restore(options.policy, free + used, &snapshot, objects))
         };
         let policies = RefCell::new(volumes.own().map(policy).collect());
         let held = Rc::new(Held { volumes, assets: RefCell::default(), policies });
@@ -224,7 +225,8 @@ impl AssetStore {
     fn expiry(&self, head: &Head) -> u64 {
         let lifetime = |use_| freshness::lifetime(head, use_, self.media_ttl());
         let lifetime = lifetime(Use::Original).max(lifetime(Use::Media));
-        (head.answered + lifetime).saturating_sub(head.age(head.answered))
+        let expires = (head.answered + lifetime).saturating_sub(head.age(head.answered));
+        expires.min(LAST_SECOND)
     }
 
     /// The right to fill a generation that is not complete and that nobody fills: whoever gets it
@@ -469,6 +471,20 @@ mod tests {
         assert_eq!(*again.head(), head);
         assert_eq!(again.resource.present_bytes(), 3 * CHUNK_BYTES);
         assert!(again.resource.is_committed());
+    }
+
+    /// Times are kept up to a last second, and many an `Expires` lies beyond it.
+    #[test]
+    fn what_is_fresh_for_ever_is_so_after_a_rest() {
+        let store = store();
+        let expires = HeaderValue::from_static("Fri, 31 Dec 9999 23:59:59 GMT");
+        let mut head = Head { answered: 1 << 30, asked: 1 << 30, ..Head::default() };
+        head.fields.insert(http::header::EXPIRES, expires);
+        let lease = store.begin(&key(1), head);
+        assert!(!store.is_invalidated(&lease));
+        fill(&lease, 1);
+        drop(lease);
+        assert!(!store.is_invalidated(&find(&store, &key(1)).unwrap()));
     }
 
     #[test]

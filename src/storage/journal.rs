@@ -23,6 +23,7 @@ use super::{
     disk::{Data, Disk},
     format::{PAGE_BYTES, Record, SUPERBLOCK_BYTES, Superblock, Whose, newest, open, records},
     pages::Pages,
+    policy::Snapshot,
 };
 use crate::bufpool::{Block, BufPool, Class};
 
@@ -55,8 +56,7 @@ pub(super) struct Name {
 #[derive(Default)]
 pub(super) struct Recovered {
     pub(super) catalog: Catalog,
-    /// All snapshots of the eviction policy, in pieces.
-    pub(super) snapshot: Vec<Vec<u8>>,
+    pub(super) snapshot: Snapshot,
 }
 
 /// The journal of one volume.
@@ -363,7 +363,7 @@ impl Recovered {
         // Nothing is given back here: what is free shows when all is read.
         self.catalog.apply(&record, &mut drop);
         if let Record::Snapshot { bytes } = record {
-            self.snapshot.push(bytes);
+            self.snapshot.read(&bytes);
         }
     }
 }

@@ -16,8 +16,8 @@
 //! What is to leave, a full volume or the tier, is decided by one [`policy`].
 //!
 //! A generation that somebody uses has a [`StreamingResource`]; at rest it is an entry in the catalog
-//! of its volume, about 150 bytes and 8 for each chunk, which the journal brings back after a start. They
-//! are counted in the budget of the shard.
+//! of its volume, about 100 bytes and, from its second chunk on, 32 and 8 for each chunk. The journal
+//! brings it back after a start. They are counted in the budget of the shard.
 //!
 //! # The life of a chunk
 //!
@@ -99,6 +99,7 @@ use std::{
 };
 
 pub use atomic::AtomicResource;
+pub use catalog::LAST_SECOND;
 pub use checksum::{Identity, checksum};
 pub use demands::Demand;
 pub use directory::Directory;

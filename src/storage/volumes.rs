@@ -19,6 +19,7 @@ use super::{
     disk::{Device, Disk},
     format::{Format, SUPERBLOCK_BYTES},
     journal::{Files, Name},
+    policy::Snapshot,
     streaming::{KEEP_BYTES, StreamingResource},
     tier::Tier,
     volume::{self, Common, Disks, Share, Volume},
@@ -71,7 +72,7 @@ struct Inner {
     shards: u16,
     common: Common,
     /// What the eviction policy had said before this start, by volume, until it takes it.
-    snapshots: RefCell<BTreeMap<VolumeIndex, Vec<Vec<u8>>>>,
+    snapshots: RefCell<BTreeMap<VolumeIndex, Snapshot>>,
     /// Which cache it is, where there is one.
     format: Option<Format>,
 }
@@ -242,9 +243,9 @@ impl Volumes {
         catalog.objects().map(object).collect()
     }
 
-    /// What was given to [`remember`](Self::remember) before this start, as far as the journal still
-    /// has it; once.
-    pub fn remembered(&self, volume: VolumeIndex) -> Vec<Vec<u8>> {
+    /// What was given to [`remember`](Self::remember) last before this start, as far as the journal
+    /// still has it; once.
+    pub fn remembered(&self, volume: VolumeIndex) -> Snapshot {
         self.inner.snapshots.borrow_mut().remove(&volume).unwrap_or_default()
     }
 

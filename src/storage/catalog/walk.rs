@@ -19,7 +19,7 @@ impl Catalog {
         let end = self.entries_end();
         let until = from.saturating_add(most).min(end);
         let present = |number: u32| {
-            let entry = self.entries.get(number as usize).filter(|entry| !entry.dropped)?;
+            let entry = self.entries.get(number as usize).filter(|entry| entry.is_present())?;
             Some((number, entry.object()))
         };
         ((from..until).filter_map(present).collect(), (until < end).then_some(until))

@@ -55,7 +55,7 @@ mod snapshot;
 
 use ghosts::Ghosts;
 use nodes::{MOST_USES, Nodes, Place, Slot};
-pub use snapshot::{PIECE_BYTES, Remembered};
+pub use snapshot::{PIECE_BYTES, Remembered, Snapshot};
 
 use crate::storage::ObjectId;
 

@@ -117,13 +117,11 @@ impl Policy {
     }
 
     /// The policy of a volume that was opened again: `objects` are what the journal found in it, with
-    /// their bytes, oldest first; `pieces` are those of all snapshots it found, in its order. The
-    /// last snapshot that is whole counts. Bytes that are no piece are passed over; an object that
-    /// the snapshot does not name is taken for new.
-    pub fn restore<P: AsRef<[u8]>>(
+    /// their bytes, oldest first. An object that the snapshot does not name is taken for new.
+    pub fn restore(
         kind: Kind,
         capacity_bytes: u64,
-        pieces: impl IntoIterator<Item = P>,
+        snapshot: &Snapshot,
         objects: impl IntoIterator<Item = (ObjectId, u64)>,
     ) -> Self {
         let mut policy = Self::new(kind, capacity_bytes);
@@ -134,14 +132,58 @@ impl Policy {
                 None => policy.nodes.insert(object, bytes, UNNAMED),
             }
         }
-        let whole = last_whole(pieces);
-        place_named(&mut policy.nodes, &whole, kind);
+        let whole = &snapshot.whole;
+        place_named(&mut policy.nodes, whole, kind);
         place_others(&mut policy.nodes, kind);
         if kind == Kind::S3Fifo {
             let bound = policy.len();
             remember_ghosts(&mut policy.ghosts, whole.ghosts(), bound);
         }
         policy
+    }
+}
+
+/// What is left of the snapshots in a journal: the last one of which every piece is there, in order.
+///
+/// The others are forgotten as they are read; a journal has one for each few seconds since it was
+/// begun. Memory is bounded by the bytes given: entries are counted as they come and not as they are
+/// promised.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    whole: Whole,
+    /// One that came after it, of which pieces are missing so far.
+    begun: Option<Whole>,
+}
+
+impl Snapshot {
+    /// Reads the next piece of those that the journal has. Bytes that are no piece are passed over.
+    pub fn read(&mut self, piece: &[u8]) {
+        let Some((head, entries)) = decode_piece(piece) else { return };
+        let mut collected = match self.begun.take() {
+            _ if head.number == 0 => Whole { counts: head.counts, entries: Vec::new() },
+            Some(begun) if follows(&begun, &head) => begun,
+            _ => return,
+        };
+        collected.entries.extend(entries);
+        if collected.entries.len() == head.entries() {
+            self.whole = collected;
+        } else {
+            self.begun = Some(collected);
+        }
+    }
+
+    /// Memory it takes, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let begun = self.begun.as_ref().map_or(0, |begun| begun.entries.capacity());
+        (self.whole.entries.capacity() + begun) * size_of::<u32>()
+    }
+}
+
+impl<P: AsRef<[u8]>> FromIterator<P> for Snapshot {
+    fn from_iter<I: IntoIterator<Item = P>>(pieces: I) -> Self {
+        let mut snapshot = Self::default();
+        pieces.into_iter().for_each(|piece| snapshot.read(piece.as_ref()));
+        snapshot
     }
 }
 
@@ -218,7 +260,7 @@ fn decode_piece(bytes: &[u8]) -> Option<(Head, impl Iterator<Item = u32>)> {
 }
 
 /// A snapshot, or the beginning of one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Whole {
     counts: [u32; 3],
     entries: Vec<u32>,
@@ -236,28 +278,6 @@ impl Whole {
     fn ghosts(&self) -> &[u32] {
         &self.entries[self.counts[0] as usize + self.counts[1] as usize..]
     }
-}
-
-/// The last snapshot of which every piece is there, in order; an empty one where none is. Memory is
-/// bounded by the bytes given: entries are counted as they come and not as they are promised.
-fn last_whole<P: AsRef<[u8]>>(pieces: impl IntoIterator<Item = P>) -> Whole {
-    let mut whole = Whole { counts: [0; 3], entries: Vec::new() };
-    let mut begun: Option<Whole> = None;
-    for piece in pieces {
-        let Some((head, entries)) = decode_piece(piece.as_ref()) else { continue };
-        let mut collected = match begun.take() {
-            _ if head.number == 0 => Whole { counts: head.counts, entries: Vec::new() },
-            Some(begun) if follows(&begun, &head) => begun,
-            _ => continue,
-        };
-        collected.entries.extend(entries);
-        if collected.entries.len() == head.entries() {
-            whole = collected;
-        } else {
-            begun = Some(collected);
-        }
-    }
-    whole
 }
 
 fn follows(begun: &Whole, head: &Head) -> bool {

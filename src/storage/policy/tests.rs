@@ -210,7 +210,7 @@ impl Both {
             return;
         }
         let objects: Vec<_> = self.model.all().map(|k| (ObjectId(k.0), k.1)).collect();
-        self.policy = Policy::restore(kind, CAPACITY, pieces, objects.into_iter().rev());
+        self.policy = Policy::restore(kind, CAPACITY, &snapshot(pieces), objects.into_iter().rev());
         let Model { small, main, small_held, main_held, ghosts, .. } = &mut self.model;
         main.splice(0..0, main_held.drain(..));
         small.splice(0..0, small_held.drain(..));
@@ -392,7 +392,7 @@ fn a_snapshot_of_many_pieces_comes_back_in_order() {
     assert!(pieces.len() >= 5 && pieces.iter().all(|piece| piece.len() <= PIECE_BYTES));
     assert!(policy.encode().is_empty(), "nothing changed since");
     let known = objects(0..5000).filter(|(object, _)| policy.nodes.find(*object).is_some());
-    let restored = Policy::restore(Kind::S3Fifo, 50_000, &pieces, known);
+    let restored = Policy::restore(Kind::S3Fifo, 50_000, &snapshot(&pieces), known);
     assert!(restored.snapshot().eq(policy.snapshot()));
     assert_eq!(restored.bytes(), policy.bytes());
     policy.touch(ObjectId(4999));
@@ -407,12 +407,30 @@ fn the_last_whole_snapshot_counts_and_newer_objects_are_new() {
     let mut torn = policy.encode();
     assert_eq!(torn.len(), 3);
     torn.pop();
-    let pieces = || first.iter().chain(&torn);
-    let mut restored = Policy::restore(Kind::Lru, 1, pieces(), objects(0..2600));
+    let last = snapshot(first.iter().chain(&torn));
+    let mut restored = Policy::restore(Kind::Lru, 1, &last, objects(0..2600));
     assert_eq!(restored.len(), 2600);
     assert_eq!(restored.victim(|_| true), Some(ObjectId(0)));
     let order: Vec<_> = std::iter::from_fn(|| restored.victim(|_| true)).map(|o| o.0).collect();
     assert!(order.into_iter().eq(1..2600));
+}
+
+/// A journal that was not compacted for an hour has seven hundred of them.
+#[test]
+fn snapshots_that_others_followed_take_no_memory() {
+    let mut policy = filled(Kind::Lru, 2500);
+    let mut found = Snapshot::default();
+    for _ in 0..20 {
+        policy.touch(ObjectId(0));
+        policy.encode().iter().for_each(|piece| found.read(piece));
+        assert!(found.memory_bytes() <= 2 * 2 * 2500 * 4, "{} bytes", found.memory_bytes());
+    }
+    let mut restored = Policy::restore(Kind::Lru, 1, &found, objects(0..2500));
+    assert_eq!(restored.victim(|_| true), Some(ObjectId(1)));
+}
+
+fn snapshot(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Snapshot {
+    pieces.into_iter().collect()
 }
 
 #[test]
@@ -420,7 +438,7 @@ fn what_is_no_whole_snapshot_does_not_count() {
     let mut policy = filled(Kind::Lru, 2500);
     policy.touch(ObjectId(0));
     let good = policy.encode();
-    let mut restored = Policy::restore(Kind::Lru, 1, &good, objects(0..2500));
+    let mut restored = Policy::restore(Kind::Lru, 1, &snapshot(&good), objects(0..2500));
     assert_eq!(restored.victim(|_| true), Some(ObjectId(1)));
     let change = |piece: usize, change: fn(&mut Vec<u8>)| {
         let mut pieces = good.clone();
@@ -438,11 +456,12 @@ fn what_is_no_whole_snapshot_does_not_count() {
         good[1..].to_vec(),
         good[..2].to_vec(),
     ] {
-        let mut restored = Policy::restore(Kind::Lru, 1, bad, objects(0..2500));
+        let mut restored = Policy::restore(Kind::Lru, 1, &snapshot(bad), objects(0..2500));
         assert_eq!(restored.victim(|_| true), Some(ObjectId(0)));
     }
     // Objects that are gone do no harm.
-    let mut few = Policy::restore(Kind::Lru, 1, &good, objects(0..3).chain(objects(9..10)));
+    let mut few =
+        Policy::restore(Kind::Lru, 1, &snapshot(&good), objects(0..3).chain(objects(9..10)));
     let order: Vec<_> = std::iter::from_fn(|| few.victim(|_| true)).map(|o| o.0).collect();
     assert_eq!(order, [1, 2, 9, 0]);
 }
@@ -452,7 +471,7 @@ fn a_snapshot_of_the_other_policy_is_of_use() {
     let mut policy = filled(Kind::S3Fifo, 100);
     (0..50).for_each(|id| (0..3).for_each(|_| policy.touch(ObjectId(id))));
     assert_eq!(policy.victim(|_| true), Some(ObjectId(50)));
-    let lru = Policy::restore(Kind::Lru, 1000, policy.encode(), objects(0..100));
+    let lru = Policy::restore(Kind::Lru, 1000, &snapshot(policy.encode()), objects(0..100));
     let in_order: Vec<_> = lru.nodes.in_order(Place::Main).map(|s| lru.nodes.name(s).0).collect();
     assert_eq!(in_order[..50], (0..50).collect::<Vec<_>>(), "main comes before the trial");
     assert!(lru.snapshot().all(|r| matches!(r, Remembered::Main { uses: 0, .. })));
@@ -471,7 +490,8 @@ fn arbitrary_pieces_are_passed_over() {
             piece[at] = [0, 1, 0x7f, 0xff, random.below(256) as u8][random.below(5) as usize];
         }
         piece.truncate(random.below(200) as usize);
-        let restored = Policy::restore(Kind::S3Fifo, 300, [&piece, &good, &piece], objects(0..30));
+        let found = snapshot([&piece, &good, &piece]);
+        let restored = Policy::restore(Kind::S3Fifo, 300, &found, objects(0..30));
         assert_eq!((restored.len(), restored.bytes()), (30, 300), "seed {seed}");
     }
 }

@@ -33,6 +33,7 @@ use super::{
     disk::{Data, Disk},
     format::{Meta, Record},
     journal::{Files, Journal, Name, Recovered},
+    policy::Snapshot,
     stats::Counters,
     tier::Tier,
     waiters::Waiters,
@@ -137,7 +138,7 @@ impl Volume {
         disks: Disks,
         share: Share,
         common: Common,
-    ) -> Result<(Rc<Self>, Vec<Vec<u8>>), Error> {
+    ) -> Result<(Rc<Self>, Snapshot), Error> {
         let (pool, blocks) = (common.pool.clone(), share.data_bytes / BLOCK_BYTES);
         let counted = RefCell::new((pool.charge(0)?, 0));
         let opened = Journal::open(name, disks.journal, share.journal_bytes, blocks, pool).await;

@@ -24,15 +24,17 @@ fuzz_target!(|data: &[u8]| {
         pieces.push(piece);
         rest = after;
     }
+    let found = pieces.iter().collect();
     for kind in [Kind::S3Fifo, Kind::Lru] {
-        let mut policy = Policy::restore(kind, 5000, &pieces, objects());
+        let mut policy = Policy::restore(kind, 5000, &found, objects());
         assert_eq!(policy.len() as u128, OBJECTS);
         assert_eq!(policy.bytes(), objects().map(|(_, bytes)| bytes).sum::<u64>());
         // A change, so that there is something to write.
         policy.remove(ObjectId(0));
         let own = policy.encode();
         assert!(own.iter().all(|piece| piece.len() <= PIECE_BYTES));
-        let again = Policy::restore(kind, 5000, own, objects().skip(1));
+        let own = own.iter().collect();
+        let again = Policy::restore(kind, 5000, &own, objects().skip(1));
         assert!(again.snapshot().take(again.len()).eq(policy.snapshot().take(policy.len())));
         assert!(again.snapshot().skip(again.len()).count() <= again.len(), "ghosts have a bound");
         while policy.victim(|_| true).is_some() {}
