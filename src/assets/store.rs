@@ -23,11 +23,11 @@ use super::{
     freshness::{self, Use},
 };
 use crate::{
-    bufpool::Exhausted,
+    bufpool::{Charge, Exhausted},
     runtime::{self, event::Event},
     storage::{
-        Failure, Generation, KEEP_BYTES, LAST_SECOND, Said, StreamingResource, VolumeIndex,
-        Volumes,
+        Failure, Generation, KEEP_BYTES, LAST_SECOND, ObjectId, Said, StreamingResource,
+        VolumeIndex, Volumes,
         policy::{Kind, Policy},
     },
 };
@@ -89,6 +89,10 @@ struct Held {
     volumes: Volumes,
     assets: RefCell<HashMap<u128, Weak<Asset>>>,
     policies: RefCell<BTreeMap<VolumeIndex, Policy>>,
+    /// What of the shard's memory the policies take, and what of that is counted in its budget: whole
+    /// [`COUNTED_BYTES`].
+    policy_bytes: Cell<usize>,
+    counted: RefCell<Option<Charge>>,
 }
 
 impl Held {
@@ -96,9 +100,27 @@ impl Held {
         self.assets.borrow().get(&id).and_then(Weak::upgrade)
     }
 
-    /// The policy of the volume that a key lives in, where this shard has it.
-    fn policy<T>(&self, key: &Key, ask: impl FnOnce(&mut Policy) -> T) -> Option<T> {
-        self.policies.borrow_mut().get_mut(&self.volumes.of(key.id)).map(ask)
+    /// The policy of the volume that an object lives in, where this shard has it.
+    fn policy<T>(&self, id: ObjectId, ask: impl FnOnce(&mut Policy) -> T) -> Option<T> {
+        let mut policies = self.policies.borrow_mut();
+        let policy = policies.get_mut(&self.volumes.of(id))?;
+        let before = policy.memory_bytes();
+        let answer = ask(policy);
+        let after = policy.memory_bytes();
+        drop(policies);
+        if before != after {
+            self.count_policies(self.policy_bytes.get() - before + after);
+        }
+        Some(answer)
+    }
+
+    fn count_policies(&self, bytes: usize) {
+        let before = self.policy_bytes.replace(bytes);
+        if before / COUNTED_BYTES != bytes / COUNTED_BYTES
+            && let Some(charge) = &mut *self.counted.borrow_mut()
+        {
+            charge.set(bytes - bytes % COUNTED_BYTES);
+        }
     }
 }
 
@@ -109,6 +131,8 @@ pub struct AssetStore {
     /// When the policies were last kept for the next start, and whether they changed since.
     remembered: Cell<Option<Instant>>,
     is_touched: Cell<bool>,
+    /// Those that are still to be kept of all that are kept now.
+    to_remember: RefCell<Vec<VolumeIndex>>,
     stats: Cell<Stats>,
     observer: OnceCell<Observer>,
 }
@@ -123,10 +147,15 @@ impl AssetStore {
             let snapshot = volumes.remembered(volume);
             (volume, Policy::restore(options.policy, free + used, &snapshot, objects))
         };
-        let policies = RefCell::new(volumes.own().map(policy).collect());
-        let held = Rc::new(Held { volumes, assets: RefCell::default(), policies });
-        let (remembered, is_touched, stats, observer) = Default::default();
-        Self { options, held, remembered, is_touched, stats, observer }
+        let policies: BTreeMap<_, _> = volumes.own().map(policy).collect();
+        let bytes = policies.values().map(Policy::memory_bytes).sum();
+        let counted = RefCell::new(volumes.pool().charge(0).ok());
+        let (policies, policy_bytes, assets) =
+            (RefCell::new(policies), Cell::new(0), RefCell::default());
+        let held = Rc::new(Held { volumes, assets, policies, policy_bytes, counted });
+        held.count_policies(bytes);
+        let (remembered, is_touched, to_remember, stats, observer) = Default::default();
+        Self { options, held, remembered, is_touched, to_remember, stats, observer }
     }
 
     /// The longest resource, in bytes.
@@ -187,7 +216,7 @@ impl AssetStore {
         // Its catalog is bounded as its bytes are.
         while !self.held.volumes.has_place(key.id) && self.evict_one(key) {}
         let resource = self.held.volumes.create(key.id, Generation::random());
-        self.held.policy(key, |policy| {
+        self.held.policy(key.id, |policy| {
             policy.remove(key.id);
             policy.insert(key.id, 0);
         });
@@ -257,7 +286,7 @@ impl AssetStore {
     }
 
     fn touch(&self, key: &Key) {
-        self.held.policy(key, |policy| policy.touch(key.id));
+        self.held.policy(key.id, |policy| policy.touch(key.id));
         if !self.is_touched.replace(true) {
             self.held.volumes.stir();
         }
@@ -308,18 +337,22 @@ impl AssetStore {
     }
 }
 
+/// Memory is counted in such steps, so that not every object asks the pool.
+const COUNTED_BYTES: usize = 64 << 10;
+
 fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_lite::future::block_on;
     use http::HeaderValue;
 
-    use super::*;
+    use super::{room::REMEMBER_INTERVAL, *};
     use crate::{
         bufpool::{self, BufPool},
-        storage::{BLOCK_BYTES, CHUNK_BYTES, Disk, Sim, turns::Turns},
+        storage::{BLOCK_BYTES, CHUNK_BYTES, Disk, Sim, device::Device, turns::Turns},
     };
 
     const CAPACITY: u64 = 4 << 20;
@@ -334,7 +367,7 @@ mod tests {
     }
 
     fn find(store: &AssetStore, key: &Key) -> Option<Lease> {
-        futures_lite::future::block_on(store.find(key)).unwrap()
+        block_on(store.find(key)).unwrap()
     }
 
     /// As who serves does it: finds or begins, and fills where nobody does.
@@ -362,6 +395,13 @@ mod tests {
         });
         turns.run();
         assert!(lease.resource.is_complete());
+    }
+
+    /// A chunk of its bytes, whoever keeps it.
+    fn fill_what_the_disk_takes(lease: &Lease) {
+        let bytes = vec![7; CHUNK_BYTES as usize];
+        block_on(lease.resource.write_at(0, &bytes)).unwrap();
+        block_on(lease.resource.flush());
     }
 
     #[test]
@@ -471,6 +511,65 @@ mod tests {
         assert_eq!(*again.head(), head);
         assert_eq!(again.resource.present_bytes(), 3 * CHUNK_BYTES);
         assert!(again.resource.is_committed());
+    }
+
+    /// A restart finds who was used last, though the device failed when that was to be kept.
+    #[test]
+    fn what_a_failing_device_does_not_take_is_kept_when_it_is_well() {
+        let device = Device::default();
+        let open_store = || {
+            let volumes = block_on(device.volumes(CAPACITY, 256 << 10, pool())).unwrap();
+            AssetStore::new(Options::default(), volumes)
+        };
+        let store = open_store();
+        let mut now = Instant::now();
+        let mut tick = |later| {
+            now += Duration::from_secs(later);
+            let due = store.remember(now);
+            block_on(store.volumes().tick(now, Duration::from_secs(5)));
+            due.map(|due| due - now)
+        };
+        (0..4).for_each(|number| fill(&open(&store, &key(number)).0, 1));
+        tick(0);
+        // The next write fails, and the volume is off.
+        device.data.fail(device.data.operations(), std::io::ErrorKind::Other);
+        let (lost, _permit) = open(&store, &key(9));
+        fill_what_the_disk_takes(&lost);
+        for _ in 0..3 {
+            drop(find(&store, &key(0)));
+        }
+        assert_eq!(store.volumes().stats().volumes_off, 1);
+        assert_eq!(tick(6), Some(REMEMBER_INTERVAL), "nothing was kept, and nothing is due");
+        for _ in 0..4 {
+            tick(11);
+        }
+        assert_eq!(store.volumes().stats().volumes_off, 0);
+        drop((lost, store));
+        let again = open_store();
+        // As of a full volume.
+        let victim = |policy: &mut Policy| {
+            policy.set_capacity(1);
+            policy.victim(|_| true)
+        };
+        let first = again.held.policy(key(0).id, victim).flatten();
+        assert!(first.is_some_and(|first| first != key(0).id), "it was used most");
+    }
+
+    #[test]
+    fn what_the_policies_know_is_counted() {
+        let store = store();
+        let used = || store.volumes().pool().stats().used_bytes;
+        let before = used();
+        let object = |number: u128| ObjectId(number);
+        for number in 0..10_000 {
+            store.held.policy(object(number), |policy| policy.insert(object(number), 1));
+        }
+        let counted = used() - before;
+        assert!((5 * COUNTED_BYTES..10 * COUNTED_BYTES).contains(&counted), "{counted}");
+        for number in 0..10_000 {
+            store.held.policy(object(number), |policy| policy.remove(object(number)));
+        }
+        assert!(used() < before + counted, "the index is smaller");
     }
 
     /// Times are kept up to a last second, and many an `Expires` lies beyond it.

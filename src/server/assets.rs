@@ -479,7 +479,7 @@ pub(super) fn problem_of(undone: Undone) -> Problem {
     match undone {
         Undone::NoObject => Problem::new(Kind::NotFound, undone.to_string()).hint("see /v1/assets"),
         Undone::Draining => Problem::draining(),
-        Undone::NotPinned(_) => busy.hint("see /v1/cache"),
+        Undone::NotPinned(_) | Undone::NotDurable(_) => busy.hint("see /v1/cache"),
         Undone::Full | Undone::Memory | Undone::Silent => busy.retry_after(1),
     }
 }

@@ -1,10 +1,10 @@
 //! The operator's chores on the cache, each done by the shard that owns the volume.
 
-use std::{rc::Rc, time::Duration};
+use std::{io, rc::Rc, time::Duration};
 
 use super::{Mail, Shard};
 use crate::{
-    assets::{AssetStore, Listed, NotPinned, Report, Walk, Walked},
+    assets::{Act, AssetStore, Listed, NotPinned, Report, Walk, Walked},
     bufpool::Exhausted,
     runtime::{self, Queue, ShardId},
     storage::{ObjectId, State, VolumeIndex},
@@ -77,6 +77,9 @@ pub enum Undone {
     /// The pin could not be set or lifted.
     #[error(transparent)]
     NotPinned(NotPinned),
+    /// It is so for now, and may not outlive a crash.
+    #[error("the cache's device fails: {0}")]
+    NotDurable(io::ErrorKind),
     /// As many chores as there is room for are under way.
     #[error("too many of the operator's chores are under way")]
     Full,
@@ -148,17 +151,32 @@ impl Shard {
 }
 
 async fn carry_out(store: &AssetStore, chore: Chore) -> Outcome {
-    let there = |is_there| if is_there { Ok(Done::Plainly) } else { Err(Undone::NoObject) };
     match chore {
         Chore::Look(id) => {
             let listed = store.look(id).await?.ok_or(Undone::NoObject)?;
             Ok(Done::Looked(Box::new(listed)))
         }
-        Chore::Walk(walk) => Ok(Done::Walked(store.walk(&walk).await?)),
-        Chore::Purge(id, Reach::Object) => there(store.purge(id)),
-        Chore::Purge(id, Reach::Url) => there(store.purge_all(id).await),
-        Chore::Invalidate(id, Reach::Object) => there(store.invalidate(id)),
-        Chore::Invalidate(id, Reach::Url) => there(store.invalidate_all(id).await),
+        Chore::Walk(walk) => {
+            let walked = store.walk(&walk).await?;
+            if walk.act != Act::List && !walked.assets.is_empty() {
+                durable(store, walk.volume).await?;
+            }
+            Ok(Done::Walked(walked))
+        }
+        Chore::Purge(id, reach) => {
+            let was_there = match reach {
+                Reach::Object => store.purge(id),
+                Reach::Url => store.purge_all(id).await,
+            };
+            done_durably(store, id, was_there).await
+        }
+        Chore::Invalidate(id, reach) => {
+            let was_there = match reach {
+                Reach::Object => store.invalidate(id),
+                Reach::Url => store.invalidate_all(id).await,
+            };
+            done_durably(store, id, was_there).await
+        }
         Chore::Pin(id, pinned) => {
             store.pin(id, pinned).await.map_err(Undone::NotPinned)?;
             Ok(Done::Plainly)
@@ -174,8 +192,78 @@ async fn carry_out(store: &AssetStore, chore: Chore) -> Outcome {
     }
 }
 
+/// What an operator was told is done is so after a crash too.
+async fn done_durably(store: &AssetStore, id: ObjectId, was_there: bool) -> Outcome {
+    if !was_there {
+        return Err(Undone::NoObject);
+    }
+    durable(store, store.volumes().of(id)).await?;
+    Ok(Done::Plainly)
+}
+
+async fn durable(store: &AssetStore, volume: VolumeIndex) -> Result<(), Undone> {
+    let durable = store.volumes().all_durable(volume).await;
+    durable.map_err(|error| Undone::NotDurable(error.kind()))
+}
+
 impl From<Exhausted> for Undone {
     fn from(_: Exhausted) -> Self {
         Self::Memory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, time::Instant};
+
+    use super::*;
+    use crate::{
+        assets::{self, Filter, Head, Key, Lease, Spot},
+        bufpool::{self, BufPool},
+        storage::{Disk, Sim, Volumes, turns::Turns},
+    };
+
+    /// A store with this one object, which is held.
+    fn store(key: &Key) -> (Rc<AssetStore>, Lease) {
+        let pool = BufPool::new(bufpool::Options { budget_bytes: 8 << 20 });
+        let volumes = Volumes::on(vec![Disk::Sim(Sim::default())], 4 << 20, pool);
+        let store = Rc::new(AssetStore::new(assets::Options::default(), volumes));
+        let lease = store.begin(key, Head::default());
+        (store, lease)
+    }
+
+    #[test]
+    fn what_an_operator_has_taken_away_is_durable_when_that_is_answered() {
+        let key = Key::of_library("music", "1.flac");
+        let all = |act| Walk {
+            volume: VolumeIndex(0),
+            from: Spot::Entry(0),
+            most: 9,
+            filter: Filter::default(),
+            act,
+        };
+        let chores = [
+            Chore::Purge(key.id, Reach::Object),
+            Chore::Purge(key.id, Reach::Url),
+            Chore::Invalidate(key.id, Reach::Object),
+            Chore::Invalidate(key.id, Reach::Url),
+            Chore::Walk(all(Act::Purge)),
+            Chore::Walk(all(Act::Invalidate)),
+        ];
+        for chore in chores {
+            let ((store, _held), done) = (store(&key), Rc::new(RefCell::new(None)));
+            let (its_store, its_done, told) = (Rc::clone(&store), Rc::clone(&done), chore.clone());
+            let mut turns = Turns::default();
+            turns.spawn(async move {
+                *its_done.borrow_mut() = Some(carry_out(&its_store, told).await);
+            });
+            turns.run();
+            assert!(done.borrow().is_none(), "{chore:?}: nobody has synced yet");
+            turns.spawn(async move {
+                store.volumes().tick(Instant::now(), Duration::from_secs(5)).await;
+            });
+            turns.run();
+            assert!(matches!(*done.borrow(), Some(Ok(_))), "{chore:?}: {done:?}");
+        }
     }
 }

@@ -33,7 +33,7 @@ use super::{
 };
 
 /// The key of an entry while it is in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Slot(u32);
 
 /// Blocks of the volume.
@@ -281,6 +281,11 @@ impl Catalog {
     /// All chunks that lie on disk, in order, the response head not among them.
     pub(super) fn chunks(&self, slot: Slot) -> impl Iterator<Item = Filled> + '_ {
         self.entry(slot).body()
+    }
+
+    /// The same with the response head.
+    pub(super) fn all_chunks(&self, slot: Slot) -> impl Iterator<Item = Filled> + '_ {
+        self.entry(slot).filled()
     }
 
     /// Bytes of the volume that an object takes, in whole blocks.

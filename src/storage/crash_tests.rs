@@ -5,6 +5,9 @@
 //! size of the cache allows, which changes between starts. `SEEDS` says how many histories are tried,
 //! and `SEED` repeats one; `FIRST_SEED` lets two processes share the work.
 
+mod running;
+mod starts;
+
 use std::{
     collections::BTreeMap,
     env,
@@ -206,6 +209,10 @@ impl World {
         self.device = self.device.crash(crash, &mut self.random);
         if self.random.below(4) == 0 {
             self.share = SHARES[self.random.below(3) as usize];
+        }
+        if starts::is_lost(&self.device.superblock) {
+            // Refused. The operator begins anew.
+            self.device = Device::default();
         }
         self.volumes = start(&self.device, self.share, &self.pool);
         self.check_size();

@@ -22,23 +22,23 @@ impl Device {
     }
 
     /// Starts a cache of this one volume, with what it holds. As [`Volumes::open`] does with files,
-    /// it is cut to its share.
+    /// it is cut to its share in the end.
     pub(crate) async fn volumes(
         &self,
         data_bytes: u64,
         journal_bytes: u64,
         pool: BufPool,
     ) -> Result<Volumes, Error> {
-        self.data.cut(data_bytes);
         let share = Share { data_bytes, journal_bytes };
         let volumes = Volumes::over(vec![self.disks()], share, pool).await?;
         if volumes.all_fit() {
+            self.data.cut(data_bytes);
             self.journals.iter().for_each(|journal| journal.cut(journal_bytes));
         }
         Ok(volumes)
     }
 
-    fn disks(&self) -> Disks {
+    pub(super) fn disks(&self) -> Disks {
         let disk = |sim: &Sim| Disk::Sim(sim.clone());
         let [first, second] = &self.journals;
         let journal = Files {

@@ -75,6 +75,19 @@ impl VolumeFiles {
         let journals = [dir.join("journal.0"), dir.join("journal.1")];
         Self { data: dir.join("data"), superblock: dir.join("super"), journals }
     }
+
+    /// Where they all are.
+    pub(super) fn dir(&self) -> &Path {
+        self.data.parent().expect("a file in a directory")
+    }
+
+    /// What kept the volume from being opened, and where it is.
+    pub(super) fn unusable(&self, error: Error) -> Error {
+        match error {
+            Error::Io(error) => unusable(self.dir(), error.to_string()),
+            other => other,
+        }
+    }
 }
 
 fn unusable(dir: &Path, problem: String) -> Error {

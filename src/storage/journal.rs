@@ -57,6 +57,10 @@ pub(super) struct Name {
 pub(super) struct Recovered {
     pub(super) catalog: Catalog,
     pub(super) snapshot: Snapshot,
+    /// Pages that the device did not give.
+    pub(super) unread_pages: u64,
+    /// Pages between sound ones that are not sound, or were not given: what they said is lost.
+    pub(super) lost_pages: u64,
 }
 
 /// The journal of one volume.
@@ -69,7 +73,20 @@ pub(super) struct Journal {
     next: RefCell<Option<Pages>>,
     /// How long a journal may get, in bytes.
     capacity_bytes: u64,
-    broken: Cell<bool>,
+    state: Cell<State>,
+}
+
+/// How a journal is.
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    /// It is appended to.
+    Whole,
+    /// A write failed: it has a hole, or is not the one that counts.
+    Broken,
+    /// The disk did not even take the first superblock.
+    NotBegun,
+    /// What is there could not be read, and is not to be written over.
+    Shut,
 }
 
 impl Journal {
@@ -77,7 +94,8 @@ impl Journal {
     /// none.
     ///
     /// # Errors
-    /// [`SuperblockError::Newer`] as [`io::ErrorKind::Unsupported`]; [`Error::Exhausted`].
+    /// [`Error::Io`] with what to do, where the volume is not to be used; [`Error::Exhausted`]. Nothing
+    /// is changed then.
     pub(super) async fn open(
         name: Name,
         files: Files,
@@ -87,22 +105,31 @@ impl Journal {
     ) -> Result<(Self, Recovered), Error> {
         let found = read_superblock(&files.superblock, name, &pool).await?;
         let mut recovered = Recovered { catalog: Catalog::new(blocks), ..Recovered::default() };
-        let (superblock, end, broken) = match found {
-            Some(superblock) => {
+        let is_empty = files.lengths == [0, 0];
+        let (superblock, end, state) = match found {
+            Found::Sound(superblock) => {
                 let end = replay(&files, &superblock, &pool, &mut recovered).await?;
-                (superblock, end, false)
+                (superblock, end, State::Whole)
             }
-            None => {
+            Found::Unsound if !is_empty => return Err(neither_is_sound().into()),
+            Found::Unreadable if !is_empty => {
+                tracing::error!(
+                    volume = name.volume,
+                    "a superblock cannot be read: the volume is off until the next start"
+                );
+                (first_superblock(name), 0, State::Shut)
+            }
+            Found::Unsound | Found::Unreadable => {
                 let first = first_superblock(name);
                 // A disk that takes nothing now may do so later: no reason not to start.
-                let broken = match write_superblock(&files.superblock, &first, &pool).await {
+                let state = match write_superblock(&files.superblock, &first, &pool).await {
                     Err(Error::Io(error)) => {
                         tracing::warn!(%error, volume = name.volume, "a volume cannot begin");
-                        true
+                        State::NotBegun
                     }
-                    written => written.map(|()| false)?,
+                    written => written.map(|()| State::Whole)?,
                 };
-                (first, 0, broken)
+                (first, 0, state)
             }
         };
         recovered.catalog.shrink();
@@ -114,14 +141,14 @@ impl Journal {
             current: RefCell::new(pages),
             next: RefCell::new(None),
             capacity_bytes,
-            broken: Cell::new(broken),
+            state: Cell::new(state),
         };
         Ok((journal, recovered))
     }
 
     /// Appends a record; it is written by the next [`commit`](Self::commit).
     pub(super) fn append(&self, record: &Record) {
-        if !self.broken.get() {
+        if !self.is_broken() {
             self.current.borrow_mut().push(record);
         }
         if let Some(next) = &mut *self.next.borrow_mut() {
@@ -131,7 +158,7 @@ impl Journal {
 
     /// Whether records of further chunks have room.
     pub(super) fn takes_more(&self) -> bool {
-        !self.broken.get() && self.pending_bytes() < PENDING_BYTES
+        !self.is_broken() && self.pending_bytes() < PENDING_BYTES
     }
 
     pub(super) fn pending_bytes(&self) -> usize {
@@ -144,7 +171,14 @@ impl Journal {
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        self.broken.get()
+        self.state.get() != State::Whole
+    }
+
+    /// A write failed; a journal that is worse already stays so.
+    fn break_off(&self) {
+        if self.state.get() == State::Whole {
+            self.state.set(State::Broken);
+        }
     }
 
     /// Whether the journal is several times as long as what it says, or nearly full.
@@ -175,7 +209,7 @@ impl Journal {
         let file = &self.files.journals[usize::from(self.superblock.get().journal)];
         let committed = self.write_out(file, || Some(self.current.borrow_mut())).await;
         if matches!(committed, Err(Error::Io(_))) {
-            self.broken.set(true);
+            self.break_off();
         }
         committed
     }
@@ -193,6 +227,15 @@ impl Journal {
     /// that neither may be appended to before another compaction.
     pub(super) async fn compact(&self, catalog: &RefCell<Catalog>) -> Result<(), Error> {
         let was = self.superblock.get();
+        match self.state.get() {
+            State::Shut => return Err(io::Error::other("it could not be read").into()),
+            // First, so that there is no page without a superblock that was sound once.
+            State::NotBegun => {
+                write_superblock(&self.files.superblock, &was, &self.pool).await?;
+                self.state.set(State::Broken);
+            }
+            State::Whole | State::Broken => {}
+        }
         let now = Superblock {
             sequence: was.sequence + 1,
             journal: 1 - was.journal,
@@ -203,12 +246,12 @@ impl Journal {
         let written = self.write_catalog(catalog, &now).await;
         let next = self.next.borrow_mut().take();
         if matches!(written, Err(Error::Io(_))) {
-            self.broken.set(true);
+            self.break_off();
         }
         written?;
         *self.current.borrow_mut() = next.expect("only this function takes it");
         self.superblock.set(now);
-        self.broken.set(false);
+        self.state.set(State::Whole);
         Ok(())
     }
 
@@ -293,31 +336,49 @@ async fn write_superblock(
     Ok(disk.sync().await?)
 }
 
-/// The superblock that counts; `None` where the volume is new, or where neither copy is sound.
-async fn read_superblock(
-    disk: &Disk,
-    name: Name,
-    pool: &BufPool,
-) -> Result<Option<Superblock>, Error> {
-    let (mut copies, mut is_new) = ([None, None], true);
+/// What the two copies of a superblock say.
+enum Found {
+    /// This one counts.
+    Sound(Superblock),
+    /// Neither is one, and no other is there.
+    Unsound,
+    /// The device does not give what may be one.
+    Unreadable,
+}
+
+async fn read_superblock(disk: &Disk, name: Name, pool: &BufPool) -> Result<Found, Error> {
+    let (mut copies, mut is_unreadable) = ([None, None], false);
     for (number, copy) in copies.iter_mut().enumerate() {
-        let read = disk.read((number * SUPERBLOCK_BYTES) as u64, SUPERBLOCK_BYTES, pool).await;
-        // What cannot be read is not there: the other copy may be.
-        *copy = match read {
-            Err(Error::Exhausted(exhausted)) => return Err(exhausted.into()),
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
-            read => {
-                is_new = false;
-                read.ok()
-            }
-        };
+        match read_copy(disk, number, pool).await {
+            Ok(page) => *copy = Some(page),
+            Err(Error::Io(error)) => is_unreadable |= error.kind() != io::ErrorKind::UnexpectedEof,
+            Err(error) => return Err(error),
+        }
     }
     let [first, second] = &copies;
-    let found = newest([first.as_deref(), second.as_deref()], name.uuid, name.volume);
-    if let (Ok(None), false) = (&found, is_new) {
-        tracing::warn!(volume = name.volume, "neither superblock is sound: the volume begins anew");
+    match newest([first.as_deref(), second.as_deref()], name.uuid, name.volume) {
+        Ok(Some(superblock)) => Ok(Found::Sound(superblock)),
+        Ok(None) if is_unreadable => Ok(Found::Unreadable),
+        Ok(None) => Ok(Found::Unsound),
+        Err(error) => Err(io::Error::new(io::ErrorKind::Unsupported, error).into()),
     }
-    found.map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error).into())
+}
+
+/// What fails once is tried again: the older copy names what the newer one took the place of.
+async fn read_copy(disk: &Disk, number: usize, pool: &BufPool) -> Result<Block, Error> {
+    let read = || disk.read((number * SUPERBLOCK_BYTES) as u64, SUPERBLOCK_BYTES, pool);
+    match read().await {
+        Err(Error::Io(_)) => read().await,
+        done => done,
+    }
+}
+
+/// Pages of a journal are sealed with the number of their epoch, which stands in the superblock alone:
+/// without it nothing tells which journal counts, nor a page from one of an earlier life.
+fn neither_is_sound() -> io::Error {
+    let problem = "neither copy of the superblock is sound, and the journals hold objects and pins; \
+                   put back the file, or remove its directory to begin this volume without them";
+    io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
 /// Does what the records of the current journal say; the position behind its last page.
@@ -333,29 +394,55 @@ async fn replay(
     let which = usize::from(superblock.journal);
     let (file, length) = (&files.journals[which], files.lengths[which]);
     let whose = whose(superblock);
-    let (mut at, mut end) = (0, 0);
+    let (mut at, mut end, mut sound_pages) = (0, 0, 0);
     while at < length && at - end < GAP_BYTES {
         let piece = (length - at).min(CHUNK_BYTES) as usize / PAGE_BYTES * PAGE_BYTES;
         if piece == 0 {
             break;
         }
-        let read = match file.read(at, piece, pool).await {
-            Err(Error::Exhausted(exhausted)) => return Err(exhausted.into()),
-            read => read.ok(),
-        };
-        for page in read.as_deref().unwrap_or_default().chunks_exact(PAGE_BYTES) {
-            let number = (at / PAGE_BYTES as u64) as u32;
-            at += PAGE_BYTES as u64;
-            if let Some(bytes) = open(page, &whose, number) {
-                records(bytes).for_each(|record| into.apply(record));
-                end = at;
+        for pages in read_pages(file, at, piece, pool).await? {
+            let Some(pages) = pages else {
+                into.unread_pages += 1;
+                at += PAGE_BYTES as u64;
+                continue;
+            };
+            for page in pages.chunks_exact(PAGE_BYTES) {
+                let number = (at / PAGE_BYTES as u64) as u32;
+                at += PAGE_BYTES as u64;
+                if let Some(bytes) = open(page, &whose, number) {
+                    records(bytes).for_each(|record| into.apply(record));
+                    sound_pages += 1;
+                    end = at;
+                }
             }
         }
-        if read.is_none() {
-            at += piece as u64;
-        }
     }
+    into.lost_pages = end / PAGE_BYTES as u64 - sound_pages;
     Ok(end)
+}
+
+/// A piece of a journal; page by page where the device does not give it whole, `None` for those that
+/// it does not give at all.
+async fn read_pages(
+    file: &Disk,
+    at: u64,
+    length: usize,
+    pool: &BufPool,
+) -> Result<Vec<Option<Block>>, Error> {
+    match file.read(at, length, pool).await {
+        Ok(pages) => return Ok(vec![Some(pages)]),
+        Err(Error::Io(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let mut pages = Vec::new();
+    for at in (at..at + length as u64).step_by(PAGE_BYTES) {
+        pages.push(match file.read(at, PAGE_BYTES, pool).await {
+            Ok(page) => Some(page),
+            Err(Error::Io(_)) => None,
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(pages)
 }
 
 impl Recovered {

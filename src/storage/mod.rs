@@ -50,7 +50,8 @@
 //! durable: a record without its bytes fails their checksum and is a miss. A record is written within
 //! 100 ms; what is not lost by a killed process is what was written before that, partial chunks and
 //! partial objects included. A power cut loses what was not synced, which is done every few seconds.
-//! The blocks of a chunk that was written anew are given to others only when the record of that is
+//! A start in a smaller cache drops what lies behind its end and moves what is pinned; the file is cut
+//! when both are durable. The blocks of a chunk that was written anew are given to others only when the record of that is
 //! written; those of a dropped object at once, since nothing of them is missed.
 
 #![deny(unsafe_code)]

@@ -17,7 +17,7 @@ pub struct Stats {
     pub zeroed_bytes: u64,
     /// Chunks that the disk gave back with other bytes: found and dropped, never served.
     pub corrupt_chunks: u64,
-    /// Reads that the disk refused; the chunk became a miss.
+    /// Reads that the disk refused: the chunk became a miss, or a page of a journal was passed over.
     pub read_errors: u64,
     /// Writes that the disk refused; the chunk stayed in memory.
     pub write_errors: u64,

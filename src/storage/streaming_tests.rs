@@ -12,10 +12,10 @@ use std::{
 use futures_lite::future::or;
 
 use super::{
-    CHUNK_BYTES, Disk, Error, Failure, Generation, ObjectId, Sim, StreamingResource, Volumes, Wait,
-    random::Random, turns::Turns,
+    CHUNK_BYTES, Disk, Error, Failure, Generation, ObjectId, Said, Sim, StreamingResource, Volumes,
+    Wait, random::Random, turns::Turns,
 };
-use crate::bufpool::{BufPool, Options};
+use crate::bufpool::{BlockMut, BufPool, Class, Options};
 
 const CHUNK: usize = CHUNK_BYTES as usize;
 const CAPACITY: u64 = 4 << 20;
@@ -388,6 +388,43 @@ fn without_memory_nothing_is_lost() {
     assert!(matches!(refused, Err(Error::Exhausted(_))));
     assert_eq!(resource.present_from(0), Some(2 * CHUNK_BYTES));
     assert_eq!(read(&resource, CHUNK_BYTES, 9).unwrap(), bytes(CHUNK_BYTES, 9));
+}
+
+/// All memory there is.
+fn take_all(pool: &BufPool) -> Vec<BlockMut> {
+    let classes = [Class::Large, Class::Medium, Class::Small];
+    classes
+        .into_iter()
+        .flat_map(|class| std::iter::from_fn(move || pool.take(class).ok()))
+        .collect()
+}
+
+#[test]
+fn a_head_that_finds_no_memory_is_stored_when_there_is_some() {
+    let bench = bench();
+    let resource = bench.resource();
+    let taken = take_all(&bench.pool);
+    resource.set_head(b"head", Said::default());
+    drop(taken);
+    write(&resource, 0, bytes(0, CHUNK)).unwrap();
+    flush(&resource);
+    drop(resource);
+    let again = bench.volumes.find(ObjectId(1)).unwrap();
+    assert_eq!(now(async move { again.head().await }).unwrap().as_deref(), Some(&b"head"[..]));
+}
+
+#[test]
+fn what_cannot_be_written_at_the_end_for_want_of_memory_is_told() {
+    let bench = bench();
+    let close = || {
+        let volumes = bench.volumes.clone();
+        now(async move { volumes.close(Instant::now()).await })
+    };
+    bench.volumes.pin(ObjectId(1), true);
+    let taken = take_all(&bench.pool);
+    assert_eq!(close().unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+    drop(taken);
+    close().unwrap();
 }
 
 // ---- random interleavings ----

@@ -107,14 +107,10 @@ impl Volumes {
         for number in own {
             let name = Name { uuid: format.uuid, volume: number };
             let files = VolumeFiles::of(dir, number);
-            let disks = Disks::open(device, &files, share).await?;
-            new.add(name, disks, share).await.map_err(|error| {
-                let path = files.superblock.clone();
-                let problem = format!("{error}; use the version that wrote it, or another --cache");
-                Error::Directory { path, problem }
-            })?;
+            let disks = Disks::open(device, &files).await?;
+            new.add(name, disks, share).await.map_err(|error| files.unusable(error))?;
             if new.volumes[number as usize].as_ref().is_some_and(|volume| volume.fits()) {
-                cut_journals(&files, share);
+                cut(&files, share);
             }
         }
         Ok(Self { inner: Rc::new(new) })
@@ -257,6 +253,31 @@ impl Volumes {
         }
     }
 
+    /// Whether a volume takes such pieces now: not while its device fails or its journal is behind.
+    pub fn remembers(&self, volume: VolumeIndex) -> bool {
+        self.inner.volumes[volume.0 as usize].as_ref().is_some_and(|volume| volume.remembers())
+    }
+
+    /// Writes the records that are due, and says when to come again. A [`tick`](Self::tick) does that
+    /// too, but while it makes one volume durable the others wait: so a second task calls this, and
+    /// again when [`said`](Self::said) says so.
+    ///
+    /// # Cancellation
+    /// Not to be dropped half-way: pages that were taken would be missing.
+    pub async fn commit(&self, now: Instant) -> Option<Instant> {
+        let mut next = None;
+        for volume in self.owned() {
+            let due = volume.commit_if_due(now).await;
+            next = [next, due].into_iter().flatten().min();
+        }
+        next
+    }
+
+    /// Resolves when there is something new for a [`commit`](Self::commit).
+    pub async fn said(&self) {
+        self.inner.common.said.wait().await;
+    }
+
     /// Does what is due in this shard's volumes, and says when to come again; `None` where nothing
     /// waits. One task calls it, again when [`stirred`](Self::stirred) says so, and lets it end.
     pub async fn tick(&self, now: Instant, sync_interval: Duration) -> Option<Instant> {
@@ -271,6 +292,7 @@ impl Volumes {
     /// Says that there is something to do in time.
     pub fn stir(&self) {
         self.inner.common.stirred.stir();
+        self.inner.common.said.stir();
     }
 
     /// Resolves when there is something new for a [`tick`](Self::tick).
@@ -284,7 +306,15 @@ impl Volumes {
     /// # Errors
     /// What the device says.
     pub async fn durable(&self, object: ObjectId) -> io::Result<()> {
-        match self.volume(object) {
+        self.all_durable(self.of(object)).await
+    }
+
+    /// The same of all that was said of a volume.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub async fn all_durable(&self, volume: VolumeIndex) -> io::Result<()> {
+        match self.inner.volumes.get(volume.0 as usize).and_then(Option::as_ref) {
             Some(volume) => volume.durable().await,
             None => Ok(()),
         }
@@ -347,11 +377,11 @@ impl Inner {
     /// `own` of the volumes are to be added.
     fn empty(volumes: u32, shards: u16, own: usize, pool: BufPool) -> Self {
         assert!(volumes > 0 && shards > 0, "a cache has a volume and an owner");
-        let (counters, stirred, snapshots) = Default::default();
+        let (counters, stirred, said, snapshots) = Default::default();
         let catalog_bytes = (pool.stats().budget_bytes / CATALOG_SHARE / own.max(1)) as u64;
         let tier = Tier::new(&pool, Rc::clone(&counters));
         let as_they_are = false;
-        let common = Common { pool, tier, counters, stirred, catalog_bytes, as_they_are };
+        let common = Common { pool, tier, counters, stirred, said, catalog_bytes, as_they_are };
         let (volumes, format) = (vec![None; volumes as usize], None);
         Self { volumes, shards, common, snapshots, format }
     }
@@ -384,15 +414,14 @@ impl Share {
 }
 
 impl Disks {
-    async fn open(device: &Device, files: &VolumeFiles, share: Share) -> Result<Self, Error> {
-        let dir = files.data.parent().expect("a file in a directory");
-        fs::create_dir_all(dir).map_err(|error| {
+    async fn open(device: &Device, files: &VolumeFiles) -> Result<Self, Error> {
+        fs::create_dir_all(files.dir()).map_err(|error| {
             let problem = format!("cannot be created: {error}");
-            Error::Directory { path: dir.to_owned(), problem }
+            Error::Directory { path: files.dir().to_owned(), problem }
         })?;
         let [first, second] = &files.journals;
-        let (data, grown_bytes) = device.open(&files.data, share.data_bytes).await?;
-        // What a larger cache wrote there is read first, and cut when it was written anew.
+        // What a larger cache wrote is read first, and cut when what is to stay was written anew.
+        let (data, grown_bytes) = device.open(&files.data, u64::MAX).await?;
         let (superblock, _) = device.open(&files.superblock, u64::MAX).await?;
         let (first, first_length) = device.open(first, u64::MAX).await?;
         let (second, second_length) = device.open(second, u64::MAX).await?;
@@ -407,16 +436,19 @@ impl Disks {
     }
 }
 
-/// Cuts journals that a larger cache wrote. Of the current one nothing lies behind its share, and the
-/// other one says nothing.
-fn cut_journals(files: &VolumeFiles, share: Share) {
-    for path in &files.journals {
+/// Cuts what a larger cache wrote. No chunk lies behind the share of the data any more, nothing of the
+/// current journal behind that of a journal, and the other one says nothing.
+fn cut(files: &VolumeFiles, Share { data_bytes, journal_bytes }: Share) {
+    let [first, second] = &files.journals;
+    for (path, bytes) in
+        [(&files.data, data_bytes), (first, journal_bytes), (second, journal_bytes)]
+    {
         let cut = fs::File::options().write(true).open(path).and_then(|file| {
-            let is_longer = file.metadata()?.len() > share.journal_bytes;
-            if is_longer { file.set_len(share.journal_bytes) } else { Ok(()) }
+            let is_longer = file.metadata()?.len() > bytes;
+            if is_longer { file.set_len(bytes) } else { Ok(()) }
         });
         if let Err(error) = cut {
-            tracing::warn!(%error, path = %path.display(), "a journal cannot be cut");
+            tracing::warn!(%error, path = %path.display(), "a file of the cache cannot be cut");
         }
     }
 }
@@ -626,6 +658,41 @@ mod tests {
             resource.write_at(0, &content(3)).await.unwrap();
             resource.flush().await;
             assert!(read_all(&resource).await == content(3), "it was not healed");
+        });
+    }
+
+    #[test]
+    fn a_volume_of_an_unknown_version_is_left_as_it_is() {
+        let Some(dir) = directory_on_disk() else { return };
+        let dir = dir.path().to_owned();
+        on_shard(async move {
+            let large = Options {
+                dir: dir.clone(),
+                size_bytes: 16 << 20,
+                format: Format { uuid: 7, volumes: 1 },
+                shard: 0,
+                shards: 1,
+            };
+            let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
+            let volumes = Volumes::open(&large, &device(), pool.clone()).await.unwrap();
+            for object in 0..20 {
+                fill_and_read_back(&volumes, ObjectId(object)).await;
+            }
+            volumes.close(Instant::now()).await.unwrap();
+            let files = VolumeFiles::of(&dir, 0);
+            let mut copies = fs::read(&files.superblock).unwrap();
+            for copy in copies.chunks_exact_mut(SUPERBLOCK_BYTES) {
+                copy[4] = 2;
+                let sum = crc32c::crc32c(&copy[4..]);
+                copy[..4].copy_from_slice(&sum.to_le_bytes());
+            }
+            fs::write(&files.superblock, copies).unwrap();
+            let bytes = || [&files.data, &files.journals[0]].map(|path| fs::read(path).unwrap());
+            let before = bytes();
+            let small = Options { size_bytes: 2 << 20, ..large };
+            let refused = Volumes::open(&small, &device(), pool).await.err().expect("version 2");
+            assert!(refused.to_string().contains("the version that wrote it"), "{refused}");
+            assert!(before[0].len() > 2 << 20 && bytes() == before, "it was changed");
         });
     }
 

@@ -86,7 +86,7 @@ impl Asset {
         if held.present(self.key.id.0).is_some_and(|present| present.generation == self.generation)
         {
             held.assets.borrow_mut().remove(&self.key.id.0);
-            held.policy(&self.key, |policy| policy.remove(self.key.id));
+            held.policy(self.key.id, |policy| policy.remove(self.key.id));
         }
         self.resource.discard();
     }
@@ -101,7 +101,7 @@ impl Drop for Asset {
         if assets.get(&self.key.id.0).is_some_and(|present| present.strong_count() == 0) {
             assets.remove(&self.key.id.0);
             let bytes = self.resource.stored_bytes();
-            held.policy(&self.key, |policy| match bytes {
+            held.policy(self.key.id, |policy| match bytes {
                 0 => policy.remove(self.key.id),
                 bytes => policy.resize(self.key.id, bytes),
             });

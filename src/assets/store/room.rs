@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use super::{Asset, AssetStore, News};
 use crate::{
     assets::Key,
-    storage::{ObjectId, policy::Policy},
+    storage::{ObjectId, VolumeIndex, policy::Policy},
 };
 
 /// How often the policies are kept for the next start, where there are up to so many objects.
-const REMEMBER_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const REMEMBER_INTERVAL: Duration = Duration::from_secs(5);
 const REMEMBERED_AT_ONCE: usize = 100_000;
 
 impl AssetStore {
@@ -22,7 +22,7 @@ impl AssetStore {
         let held = &self.held;
         let volume = held.volumes.of(asset.key.id);
         let stored_bytes = asset.resource.stored_bytes();
-        held.policy(&asset.key, |policy| policy.resize(asset.key.id, stored_bytes));
+        held.policy(asset.key.id, |policy| policy.resize(asset.key.id, stored_bytes));
         let is_missing = || held.volumes.bytes_of(volume).is_some_and(|(free, _)| free < bytes);
         while is_missing() && self.evict_one(&asset.key) {}
     }
@@ -31,7 +31,7 @@ impl AssetStore {
     pub(super) fn evict_one(&self, key: &Key) -> bool {
         let held = &self.held;
         let may_go = |id: ObjectId| held.present(id.0).is_none() && !self.is_pinned(id);
-        let victim = held.policy(key, |policy| policy.victim(may_go)).flatten();
+        let victim = held.policy(key.id, |policy| policy.victim(may_go)).flatten();
         let Some(victim) = victim else { return false };
         tracing::debug!(object = %victim, "evicted");
         held.volumes.forget(victim);
@@ -40,31 +40,46 @@ impl AssetStore {
         true
     }
 
-    /// Has the volumes keep what their policies know for the next start, where something changed:
-    /// at most every five seconds, and seldomer where a snapshot is long. Says when to come again.
+    /// Has a volume keep what its policy knows for the next start, where something changed: one of
+    /// them a call, each at most every five seconds, and seldomer where a snapshot is long. Says when
+    /// to come again, which is at once while others have not had their turn.
     pub fn remember(&self, now: Instant) -> Option<Instant> {
-        if !self.is_touched.get() {
-            return None;
+        let mut next = self.to_remember.borrow_mut().pop();
+        if next.is_none() && self.is_touched.get() {
+            let interval = self.remember_interval();
+            let due = self.remembered.get().map_or(now, |before| before + interval);
+            if now < due {
+                return Some(due);
+            }
+            self.remembered.set(Some(now));
+            self.is_touched.set(false);
+            self.to_remember.borrow_mut().extend(self.held.policies.borrow().keys());
+            next = self.to_remember.borrow_mut().pop();
         }
-        let mut policies = self.held.policies.borrow_mut();
-        let objects: usize = policies.values().map(Policy::len).sum();
-        let interval = REMEMBER_INTERVAL * (objects / REMEMBERED_AT_ONCE + 1) as u32;
-        let due = self.remembered.get().map_or(now, |before| before + interval);
-        if now < due {
-            return Some(due);
+        self.remember_one(next?);
+        match self.to_remember.borrow().is_empty() {
+            true => self.is_touched.get().then(|| now + self.remember_interval()),
+            false => Some(now),
         }
-        self.remembered.set(Some(now));
-        self.is_touched.set(false);
-        for (volume, policy) in &mut *policies {
-            self.held.volumes.remember(*volume, policy.encode());
-        }
-        None
     }
 
-    /// The same, whether it is due or not: at the end.
+    /// The same of all, whether it is due or not: at the end.
     pub fn remember_all(&self) {
-        for (volume, policy) in &mut *self.held.policies.borrow_mut() {
-            self.held.volumes.remember(*volume, policy.encode());
+        let all: Vec<_> = self.held.policies.borrow().keys().copied().collect();
+        all.into_iter().for_each(|volume| self.remember_one(volume));
+    }
+
+    fn remember_one(&self, volume: VolumeIndex) {
+        // What is encoded counts as said; what nobody takes is to be said again.
+        if !self.held.volumes.remembers(volume) {
+            return self.is_touched.set(true);
         }
+        let pieces = self.held.policies.borrow_mut().get_mut(&volume).map(Policy::encode);
+        self.held.volumes.remember(volume, pieces.unwrap_or_default());
+    }
+
+    fn remember_interval(&self) -> Duration {
+        let objects: usize = self.held.policies.borrow().values().map(Policy::len).sum();
+        REMEMBER_INTERVAL * (objects / REMEMBERED_AT_ONCE + 1) as u32
     }
 }

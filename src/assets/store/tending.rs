@@ -233,8 +233,7 @@ impl AssetStore {
             return false;
         }
         volumes.forget(id);
-        let mut policies = self.held.policies.borrow_mut();
-        policies.get_mut(&volumes.of(id)).into_iter().for_each(|policy| policy.remove(id));
+        self.held.policy(id, |policy| policy.remove(id));
         true
     }
 
@@ -316,8 +315,7 @@ impl AssetStore {
     fn drop_from_policy_if_gone(&self, id: ObjectId) {
         let volumes = self.volumes();
         if volumes.resident(id).is_none() && self.held.present(id.0).is_none() {
-            let mut policies = self.held.policies.borrow_mut();
-            policies.get_mut(&volumes.of(id)).into_iter().for_each(|policy| policy.remove(id));
+            self.held.policy(id, |policy| policy.remove(id));
         }
     }
 

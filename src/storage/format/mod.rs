@@ -46,6 +46,11 @@
 //!
 //! Every parser takes any bytes. None panics, and none allocates more than its input is long, give
 //! or take a factor of two. What is damaged is left out, never guessed.
+//!
+//! Of `super` one copy is enough. Where neither is sound and a journal holds anything, a start is
+//! refused: the epoch stands nowhere else, so no page can be told from one of an earlier life, and to
+//! begin anew would lose what was pinned. Where the device does not give them, which may pass, the
+//! volume is off until the next start, and nothing in it is written.
 
 mod directory;
 mod fields;

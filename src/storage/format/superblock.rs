@@ -48,7 +48,9 @@ pub struct Superblock {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SuperblockError {
     /// It is sound and of that version, which this program does not know: refuse the cache.
-    #[error("a superblock of format {0} is not known here; use the version that wrote it")]
+    #[error(
+        "a superblock of format {0} is not known here; use the version that wrote it, or another --cache"
+    )]
     Newer(u32),
     /// It was torn, rotted or never written: the other copy may count.
     #[error("the superblock is damaged")]

@@ -2,12 +2,9 @@
 
 use std::{future::Future, io, ops::Range, rc::Rc};
 
-use super::{
-    POSITIONS, Piece, Said, StreamingResource,
-    state::{ResponseHead, State},
-};
+use super::{POSITIONS, Piece, Said, StreamingResource, state::State};
 use crate::{
-    bufpool::{Block, BlockMut, Class},
+    bufpool::{Block, BlockMut, Class, Exhausted},
     storage::{
         BLOCK_BYTES, CHUNK_BYTES, Demand, Error, Failure,
         checksum::checksum,
@@ -152,14 +149,10 @@ impl StreamingResource {
         let Some(home) = &self.home else { return };
         let Said { born, expires, validator } = said;
         home.set_meta(Meta { born, expires, validator, ..home.meta() });
-        let Ok(mut block) = self.pool.take(Class::Large) else { return };
         if head.is_empty() || head.len() > CHUNK_BYTES as usize {
             return;
         }
-        block[..head.len()].copy_from_slice(head);
-        block[head.len()..].fill(0);
-        let blocks = block.freeze(head.len().next_multiple_of(BLOCK_BYTES as usize));
-        self.state.borrow_mut().head = Some(ResponseHead { blocks, bytes: head.len() as u32 });
+        self.state.borrow_mut().head = Some(head.into());
         self.store_head();
     }
 
@@ -304,20 +297,28 @@ impl StreamingResource {
         })
     }
 
-    /// Begins to write the response head, where the disk does not have it yet.
+    /// Begins to write the response head, where the disk does not have it yet. Without it the object
+    /// is of no use, so it waits for memory.
     pub(super) fn store_head(self: &Rc<Self>) {
         let Some(head) = self.state.borrow_mut().head.take() else { return };
-        let part = 0..head.bytes;
-        let sum = checksum(&self.identity(HEAD_CHUNK, part.clone()), &valid(&part, &head.blocks));
-        let its_part = part.clone();
-        let begun = self.begin_write(head.blocks.clone(), move |me, written| {
-            if let (Ok(reserved), Some(home)) = (written, &me.home) {
-                home.filled(reserved, HEAD_CHUNK, its_part, sum);
-            }
-        });
-        if begun == Err(Refused::Later) {
+        if self.begin_head(&head) == Err(Refused::Later) {
             self.state.borrow_mut().head = Some(head);
         }
+    }
+
+    fn begin_head(self: &Rc<Self>, head: &[u8]) -> Result<(), Refused> {
+        let length = head.len().next_multiple_of(BLOCK_BYTES as usize);
+        let block = self.pool.take(Class::holding(length));
+        let mut block = block.map_err(|Exhausted| Refused::Later)?;
+        block[..head.len()].copy_from_slice(head);
+        block[head.len()..].fill(0);
+        let (blocks, part) = (block.freeze(length), 0..head.len() as u32);
+        let sum = checksum(&self.identity(HEAD_CHUNK, part.clone()), &valid(&part, &blocks));
+        self.begin_write(blocks, move |me, written| {
+            if let (Ok(reserved), Some(home)) = (written, &me.home) {
+                home.filled(reserved, HEAD_CHUNK, part, sum);
+            }
+        })
     }
 
     fn begin_write(

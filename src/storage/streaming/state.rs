@@ -23,12 +23,6 @@ use crate::{
 /// until their fill tries it again.
 const LOST_RANGES: usize = 16;
 
-/// The response head in whole blocks, and how many bytes of them it is.
-pub(super) struct ResponseHead {
-    pub(super) blocks: Block,
-    pub(super) bytes: u32,
-}
-
 /// The state of a resource.
 pub(super) struct State {
     /// Whether new chunks go to disk.
@@ -43,8 +37,8 @@ pub(super) struct State {
     pub(super) present: RangeSet,
     /// Those that are not on disk, or not with all their bytes.
     pub(super) chunks: BTreeMap<u64, Chunk>,
-    /// The response head, until the disk has it.
-    pub(super) head: Option<ResponseHead>,
+    /// The response head, at most a chunk long, until there is memory to write it with.
+    pub(super) head: Option<Box<[u8]>>,
     /// Chunks kept in memory, the oldest first.
     pub(super) kept: VecDeque<u64>,
     pub(super) writes_in_flight: usize,

@@ -70,6 +70,11 @@ impl Due {
         due.map(|at| if at > now { at } else { now + COMMIT_INTERVAL })
     }
 
+    /// When the records that wait are to be written.
+    pub(super) fn next_commit(&self, now: Instant) -> Option<Instant> {
+        Self { pending: self.pending, ..Self::default() }.next(now, COMMIT_INTERVAL)
+    }
+
     /// The same while the device takes nothing and is tried again at `probe`.
     pub(super) fn next_while_off(&self, now: Instant, probe: Instant) -> Instant {
         let probe = if probe > now { probe } else { now + PROBE_INTERVAL };

@@ -15,6 +15,7 @@
 mod due;
 mod home;
 pub(super) mod look;
+mod shrink;
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,6 +27,7 @@ use std::{
 
 use self::due::Due;
 pub(super) use self::home::{Home, Reserved};
+use self::shrink::Smaller;
 use super::{
     BLOCK_BYTES, Error, Generation, ObjectId,
     allocator::Allocator,
@@ -64,6 +66,8 @@ pub(super) struct Volume {
     /// The device refused a write.
     off: Cell<bool>,
     due: RefCell<Due>,
+    /// A journal is written now; one at a time.
+    writing: Cell<bool>,
     synced: Waiters<()>,
     /// What of the budget the catalog takes, in whole [`COUNTED_BYTES`].
     counted: RefCell<(Charge, usize)>,
@@ -93,6 +97,8 @@ pub(super) struct Common {
     pub(super) counters: Rc<Counters>,
     /// Told when there is something to do for a tick.
     pub(super) stirred: Rc<Stirred>,
+    /// Told when there is something to do for a commit.
+    pub(super) said: Rc<Stirred>,
     /// The memory that the catalog of each may take, in bytes.
     pub(super) catalog_bytes: u64,
     /// They are looked at, and nothing is dropped because of its size.
@@ -140,20 +146,29 @@ impl Volume {
         common: Common,
     ) -> Result<(Rc<Self>, Snapshot), Error> {
         let (pool, blocks) = (common.pool.clone(), share.data_bytes / BLOCK_BYTES);
-        let counted = RefCell::new((pool.charge(0)?, 0));
-        let opened = Journal::open(name, disks.journal, share.journal_bytes, blocks, pool).await;
-        let (journal, Recovered { mut catalog, snapshot }) = opened?;
         let grown = disks.grown_bytes / BLOCK_BYTES;
-        let blocks = allocate(&mut catalog, blocks, grown, &journal, &common.counters);
+        let counted = RefCell::new((pool.charge(0)?, 0));
+        let (files, before) = (disks.journal, blocks.max(grown));
+        let opened = Journal::open(name, files, share.journal_bytes, before, pool).await;
+        let (journal, recovered) = opened?;
+        tell_lost(&recovered, name, &common.counters);
+        let Recovered { mut catalog, snapshot, .. } = recovered;
+        let mut free = allocate(&mut catalog, before, grown, &journal, &common.counters);
+        if before > blocks {
+            let (disk, journal, common) = (&disks.data, &journal, &common);
+            let smaller = Smaller { blocks, grown, disk, journal, common };
+            free = smaller.shrink(&mut catalog, &snapshot).await?;
+        }
         let volume = Rc::new(Self {
             disk: disks.data,
             journal,
             catalog: RefCell::new(catalog),
-            blocks: RefCell::new(blocks),
+            blocks: RefCell::new(free),
             replaced: RefCell::default(),
             growing: Cell::new(false),
             off: Cell::new(false),
             due: RefCell::default(),
+            writing: Cell::new(false),
             synced: Waiters::default(),
             counted,
             common,
@@ -164,14 +179,13 @@ impl Volume {
         Ok((volume, snapshot))
     }
 
-    /// Drops what a smaller cache, or less memory, has no place for, and cuts a journal that is too
-    /// long for it.
+    /// Drops what less memory, or a smaller journal, has no place for, and writes a journal anew that is
+    /// too long. What was found out at the start is durable then, or the volume is off.
     async fn fit(&self) {
         let mut objects = Vec::new();
         if !self.has_place() && !self.common.as_they_are {
             let catalog = self.catalog.borrow();
-            objects.extend(catalog.objects());
-            objects.sort_by_key(|(object, _)| catalog.is_pinned(*object));
+            objects.extend(catalog.objects().filter(|(object, _)| !catalog.is_pinned(*object)));
         }
         let mut dropped = 0;
         for (_, slot) in objects {
@@ -191,6 +205,19 @@ impl Volume {
         if self.journal.is_too_long() && !self.common.as_they_are {
             self.compact().await;
         }
+        if self.journal.pending_bytes() > 0 && !self.common.as_they_are {
+            self.settle().await;
+        }
+    }
+
+    async fn settle(&self) {
+        let settled = match self.journal.commit().await {
+            Ok(()) => self.journal.sync().await,
+            Err(Error::Io(error)) => Err(error),
+            // It is tried again by a tick.
+            Err(_) => Ok(()),
+        };
+        settled.unwrap_or_else(|error| self.turn_off(&error));
     }
 
     // ---- objects ----
@@ -208,9 +235,10 @@ impl Volume {
         Some(self.open_slot(slot))
     }
 
-    /// Whether its journal is within its share.
+    /// Whether nothing that counts lies behind its share of any file.
     pub(super) fn fits(&self) -> bool {
-        !self.journal.is_broken() && !self.journal.is_too_long()
+        let is_settled = self.journal.pending_bytes() == 0 && !self.off.get();
+        is_settled && !self.journal.is_broken() && !self.journal.is_too_long()
     }
 
     /// Whether there is a place for another object, in memory and in the journal.
@@ -266,17 +294,19 @@ impl Volume {
 
     /// Has the pieces of a snapshot of the eviction policy written; they come back at the next start.
     pub(super) fn remember(&self, pieces: Vec<Vec<u8>>) {
-        // What a volume that is off would gather has no bound, and is old when it is back.
-        if self.off.get() || !self.journal.takes_more() {
-            return;
-        }
         pieces.into_iter().for_each(|bytes| self.log(&Record::Snapshot { bytes }));
+    }
+
+    /// What a volume that is off would gather has no bound, and is old when it is back.
+    pub(super) fn remembers(&self) -> bool {
+        !self.off.get() && self.journal.takes_more()
     }
 
     fn log(&self, record: &Record) {
         self.journal.append(record);
         self.count_memory();
         self.common.stirred.stir();
+        self.common.said.stir();
     }
 
     /// Counts what the catalog takes now.
@@ -445,27 +475,41 @@ impl Volume {
             self.answer(0, Some(io::ErrorKind::Other));
             return Some(self.due.borrow().next_while_off(now, probe));
         }
-        if self.journal.wants_compaction(self.catalog.borrow().snapshot_bytes()) {
+        let snapshot_bytes = self.catalog.borrow().snapshot_bytes();
+        if !self.writing.get() && self.journal.wants_compaction(snapshot_bytes) {
             self.compact().await;
         }
         self.commit_if_due(now).await;
-        // What could not be written for want of memory is not to be called durable.
-        if self.journal.pending_bytes() == 0 && self.due.borrow().wants_sync(now, sync_interval) {
+        // What is not written yet, or could not be for want of memory, is not to be called durable.
+        let is_written = self.journal.pending_bytes() == 0 && !self.writing.get();
+        if is_written && self.due.borrow().wants_sync(now, sync_interval) {
             self.sync_all().await;
         }
         self.due.borrow().next(now, sync_interval)
     }
 
-    async fn commit_if_due(&self, now: Instant) {
+    /// Writes the records that wait, if it is time, and says when it will be. Two tasks may call it.
+    pub(super) async fn commit_if_due(&self, now: Instant) -> Option<Instant> {
+        if self.writing.get() || self.journal.is_broken() {
+            return None;
+        }
         let pending_bytes = self.journal.pending_bytes();
         if self.due.borrow_mut().wants_commit(now, pending_bytes) {
-            self.commit(now).await;
+            // What failed turned the volume off, and what found no memory is tried again later.
+            if self.commit(now).await.is_ok() {
+                // A sync may have been waiting for this.
+                self.common.stirred.stir();
+            }
         }
+        self.due.borrow().next_commit(now)
     }
 
-    async fn commit(&self, now: Instant) {
+    async fn commit(&self, now: Instant) -> Result<(), Error> {
         let replaced = self.replaced.take();
-        match self.journal.commit().await {
+        self.writing.set(true);
+        let committed = self.journal.commit().await;
+        self.writing.set(false);
+        match &committed {
             Ok(()) => {
                 replaced.into_iter().for_each(self.freeing());
                 self.due.borrow_mut().committed(now);
@@ -473,15 +517,21 @@ impl Volume {
             Err(error) => {
                 self.replaced.borrow_mut().extend(replaced);
                 if let Error::Io(error) = error {
-                    self.turn_off(&error);
+                    self.turn_off(error);
                 }
             }
         }
+        committed
     }
 
     async fn compact(&self) {
         let replaced = self.replaced.take();
-        match self.journal.compact(&self.catalog).await {
+        self.writing.set(true);
+        let compacted = self.journal.compact(&self.catalog).await;
+        self.writing.set(false);
+        // Records that came meanwhile wait in the other journal.
+        self.common.said.stir();
+        match compacted {
             Ok(()) => replaced.into_iter().for_each(self.freeing()),
             Err(error) => {
                 self.replaced.borrow_mut().extend(replaced);
@@ -546,12 +596,30 @@ impl Volume {
     }
 
     /// Writes and syncs what is left, at the end. Nobody ticks any more.
+    ///
+    /// # Errors
+    /// What the device says, or that there was no memory: what was said lately is lost.
     pub(super) async fn close(&self, now: Instant) -> io::Result<()> {
-        if !self.journal.is_broken() {
-            self.commit(now).await;
-        }
+        let committed = match self.journal.is_broken() {
+            true => Err(io::Error::other("a journal could not be written")),
+            false => self.commit(now).await.map_err(|error| match error {
+                Error::Io(error) => error,
+                other => io::Error::new(io::ErrorKind::OutOfMemory, other),
+            }),
+        };
         self.disk.sync().await?;
-        self.journal.sync().await
+        self.journal.sync().await?;
+        committed
+    }
+}
+
+/// A crash may lose pages as well: those that were written since the last sync.
+fn tell_lost(recovered: &Recovered, name: Name, counters: &Counters) {
+    let Recovered { unread_pages, lost_pages, .. } = *recovered;
+    counters.count(|stats| stats.read_errors += unread_pages);
+    if unread_pages > 0 || lost_pages > 0 {
+        let volume = name.volume;
+        tracing::warn!(volume, unread_pages, lost_pages, "pages of a journal are lost");
     }
 }
 

@@ -62,12 +62,9 @@ impl Volumes {
                 continue;
             }
             let share = Share::of_files(&files);
-            let disks = Disks::open(device, &files, share).await?;
+            let disks = Disks::open(device, &files).await?;
             let name = Name { uuid: format.uuid, volume };
-            new.add(name, disks, share).await.map_err(|error| {
-                let problem = format!("{error}; use the version that wrote it, or another --cache");
-                Error::Directory { path: files.superblock, problem }
-            })?;
+            new.add(name, disks, share).await.map_err(|error| files.unusable(error))?;
         }
         Ok(Self { inner: Rc::new(new) })
     }

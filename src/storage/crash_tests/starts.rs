@@ -1,0 +1,151 @@
+//! Starts that find something other than was left: another size, another version, damage.
+
+use super::*;
+use crate::storage::format::{Superblock, newest};
+
+/// The cache over a device, as `share` has it; or why it does not start.
+fn started(device: &Device, share: Share) -> Result<Started, String> {
+    let Share { data_bytes, journal_bytes } = share;
+    let opening = future::block_on(device.volumes(data_bytes, journal_bytes, pool()));
+    let volumes = opening.map_err(|error| error.to_string())?;
+    Ok(Started { volumes, now: Instant::now() })
+}
+
+const LARGE: Share = SHARES[0];
+const SMALL: Share = SHARES[1];
+const WHOLE: u64 = 3 * CHUNK_BYTES;
+
+/// A cache with fourteen objects, those of `pinned` pinned.
+fn with_pins(device: &Device, pinned: Range<u64>) {
+    let mut started = started(device, LARGE).unwrap();
+    (1..=14).for_each(|object| assert!(started.put(object)));
+    pinned.for_each(|object| started.volumes.pin(ObjectId(object.into()), true));
+    started.tick(Duration::from_secs(6));
+    assert!(device.data.length() > SMALL.data_bytes);
+}
+
+/// They lie behind the new end, and what lay before it makes room.
+#[test]
+fn what_is_pinned_outlives_a_smaller_cache() {
+    let device = Device::default();
+    with_pins(&device, 11..15);
+    let mut random = Random(1);
+    for start in 0..2 {
+        let small = started(&device, SMALL).unwrap();
+        assert!((11..15).all(|object| small.present(object) == WHOLE), "start {start}");
+        let stats = small.volumes.stats();
+        assert_eq!((stats.corrupt_chunks, stats.read_errors), (0, 0), "start {start}");
+        assert!(device.data.length() <= SMALL.data_bytes);
+        // It was durable before anything was cut.
+        let crashed = device.crash(Crash::Lost, &mut random);
+        let after = started(&crashed, SMALL).unwrap();
+        assert!((11..15).all(|object| after.present(object) == WHOLE), "crash {start}");
+    }
+}
+
+#[test]
+fn what_is_pinned_and_has_no_room_keeps_a_cache_from_getting_smaller() {
+    let device = Device::default();
+    with_pins(&device, 1..11);
+    let length = device.data.length();
+    let refused = started(&device, SMALL).err().expect("it is too small");
+    assert!(refused.contains("pinned") && refused.contains("cache.size"), "{refused}");
+    assert_eq!(device.data.length(), length);
+    let again = started(&device, LARGE).unwrap();
+    assert!((1..=14).all(|object| again.present(object) == WHOLE));
+}
+
+/// A machine that stops in the middle of a smaller start, at any write.
+#[test]
+fn a_smaller_start_that_fails_loses_nothing_that_is_pinned() {
+    for operation in 0..40 {
+        let device = Device::default();
+        with_pins(&device, 11..15);
+        let now = device.all().map(Sim::operations);
+        device.all().into_iter().zip(now).for_each(|(sim, now)| sim.die(now + operation));
+        let _ = started(&device, SMALL);
+        let after = device.crash(Crash::Lost, &mut Random(operation + 1));
+        let small = started(&after, SMALL).unwrap();
+        assert!((11..15).all(|object| small.present(object) == WHOLE), "operation {operation}");
+    }
+}
+
+#[test]
+fn two_damaged_superblocks_are_refused_and_nothing_is_changed() {
+    let device = Device::default();
+    with_pins(&device, 1..3);
+    // The other one was not written yet.
+    let damage = || device.superblock.flip(SUPERBLOCK_BYTES as u64 + 50, 1);
+    damage();
+    let operations = device.all().map(Sim::operations);
+    let refused = started(&device, SMALL).err().expect("nothing says which journal counts");
+    assert!(refused.contains("superblock") && refused.contains("remove"), "{refused}");
+    let reads = device.all().map(Sim::operations);
+    let reads: Vec<_> = reads.iter().zip(operations).map(|(now, before)| now - before).collect();
+    assert_eq!(reads, [0, 2, 0, 0], "they are read, and nothing else is done");
+    damage();
+    let again = started(&device, LARGE).unwrap();
+    assert!((1..=14).all(|object| again.present(object) == WHOLE));
+    assert!(again.volumes.is_pinned(ObjectId(1)));
+}
+
+#[test]
+fn a_superblock_that_the_device_does_not_give_is_not_written_over() {
+    let device = Device::default();
+    with_pins(&device, 1..3);
+    // Each copy is read twice; writes are taken.
+    let now = device.superblock.operations();
+    (now..now + 4).for_each(|read| device.superblock.fail(read, io::ErrorKind::Other));
+    let mut blind = started(&device, LARGE).unwrap();
+    assert_eq!((blind.volumes.stats().volumes_off, blind.present(1)), (1, 0));
+    (0..3).for_each(|_| blind.tick(Duration::from_secs(11)));
+    assert!(!blind.put(20));
+    let healed = device.crash(Crash::Kill, &mut Random(1));
+    let again = started(&healed, LARGE).unwrap();
+    assert!((1..=14).all(|object| again.present(object) == WHOLE));
+    assert!(again.volumes.is_pinned(ObjectId(1)));
+}
+
+/// Its disk fails at once, and again when it is tried: before the first superblock is written, or
+/// before the one that a compaction turns to. Else there would be journals that no superblock names.
+#[test]
+fn a_volume_that_could_not_begin_does_so_at_the_next_start() {
+    for later in [1, 3] {
+        let device = Device::default();
+        // Each copy is read twice.
+        let first = 4;
+        device.superblock.fail(first, io::ErrorKind::Other);
+        device.superblock.die(first + later);
+        let mut ill = started(&device, LARGE).unwrap();
+        (0..3).for_each(|_| ill.tick(Duration::from_secs(11)));
+        assert_eq!(ill.volumes.stats().volumes_off, 1);
+        let healed = device.crash(Crash::Kill, &mut Random(1));
+        assert!(started(&healed, LARGE).unwrap().put(1), "{later}");
+    }
+}
+
+/// Each object came with a commit of its own, and so has a page of its own.
+#[test]
+fn a_page_of_a_journal_that_cannot_be_read_costs_its_own_records_and_is_counted() {
+    let device = Device::default();
+    let mut first = started(&device, LARGE).unwrap();
+    (1..=4).for_each(|object| assert!(first.put(object)));
+    let journal = &device.journals[0];
+    // All of it at once, then the second of its pages.
+    [0, 2]
+        .into_iter()
+        .for_each(|read| journal.fail(journal.operations() + read, io::ErrorKind::Other));
+    let second = started(&device, LARGE).unwrap();
+    let there: Vec<_> = (1..=4).filter(|object| second.present(*object) == WHOLE).collect();
+    assert_eq!((there, second.volumes.stats().read_errors), (vec![1, 3, 4], 1));
+}
+
+/// Whether bits of both copies turned over.
+pub(super) fn is_lost(superblock: &Sim) -> bool {
+    let pool = pool();
+    let copy = |at| at_once(superblock.read(at, SUPERBLOCK_BYTES, &pool)).unwrap().ok();
+    let copies = [copy(0), copy(SUPERBLOCK_BYTES as u64)];
+    let [first, second] = &copies;
+    let found: Result<Option<Superblock>, _> = newest([first.as_deref(), second.as_deref()], 1, 0);
+    found == Ok(None)
+}

@@ -1,0 +1,105 @@
+//! How a volume becomes smaller, before its file is cut.
+
+mod plan;
+
+use std::io;
+
+use self::plan::Plan;
+use super::{Common, Disk};
+use crate::storage::{
+    BLOCK_BYTES, Error,
+    allocator::Allocator,
+    catalog::{Catalog, Slot, run_of},
+    disk::Data,
+    format::{Filled, Record},
+    journal::Journal,
+    policy::Snapshot,
+};
+
+/// A volume that is to hold `blocks` blocks and has `grown`, which is more.
+pub(super) struct Smaller<'a> {
+    pub(super) blocks: u64,
+    pub(super) grown: u64,
+    pub(super) disk: &'a Disk,
+    pub(super) journal: &'a Journal,
+    pub(super) common: &'a Common,
+}
+
+impl Smaller<'_> {
+    /// Drops what lies beyond the end and moves what is pinned, and says so in the journal; what of
+    /// the blocks is free then. The bytes are durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with what to do; the file and what the journal has on disk are as they were, but
+    /// for blocks that nothing pinned lies in.
+    pub(super) async fn shrink(
+        self,
+        catalog: &mut Catalog,
+        snapshot: &Snapshot,
+    ) -> Result<Allocator, Error> {
+        let plan = Plan::of(catalog, snapshot, self.blocks, self.grown);
+        let Plan { dropped, moves } = plan.map_err(io::Error::other)?;
+        for slot in &dropped {
+            let (object, generation) = catalog.name(*slot);
+            catalog.drop_object(*slot, &mut drop);
+            self.journal.append(&Record::Drop { object, generation });
+        }
+        for (slot, filled, block) in &moves {
+            self.shift(catalog, *slot, filled, *block).await.map_err(cannot_move)?;
+        }
+        if !moves.is_empty() {
+            self.disk.sync().await.map_err(|error| cannot_move(error.into()))?;
+        }
+        if !dropped.is_empty() {
+            let (dropped, moved) = (dropped.len(), moves.len());
+            tracing::warn!(
+                dropped,
+                moved,
+                "a volume is smaller: objects went, pinned chunks moved"
+            );
+        }
+        let used: Vec<_> = catalog.runs().map(|(run, ..)| run).collect();
+        Ok(Allocator::with_used(self.blocks, self.grown, &used).0)
+    }
+
+    async fn shift(
+        &self,
+        catalog: &mut Catalog,
+        slot: Slot,
+        filled: &Filled,
+        block: u32,
+    ) -> Result<(), Error> {
+        let (object, generation) = catalog.name(slot);
+        let (run, pool) = (run_of(filled), &self.common.pool);
+        let length = ((run.end - run.start) * BLOCK_BYTES) as usize;
+        match self.disk.read(run.start * BLOCK_BYTES, length, pool).await {
+            Ok(bytes) => {
+                let to = u64::from(block) * BLOCK_BYTES;
+                self.disk.write_whole(to, Data::Bytes(bytes), pool).await?;
+                let moved = Filled { block, ..filled.clone() };
+                catalog.fill(slot, &moved);
+                self.journal.append(&Record::Fill { object, generation, chunks: vec![moved] });
+            }
+            // As for a reader: the disk does not have it any more.
+            Err(Error::Io(_)) => {
+                catalog.lose(slot, filled.chunk);
+                let chunks = vec![filled.chunk];
+                self.journal.append(&Record::Lost { object, generation, chunks });
+                self.common.counters.count(|stats| stats.read_errors += 1);
+            }
+            Err(other) => return Err(other),
+        }
+        Ok(())
+    }
+}
+
+fn cannot_move(error: Error) -> Error {
+    match error {
+        Error::Io(error) => {
+            let problem =
+                format!("pinned objects cannot be moved: {error}; set a larger cache.size");
+            io::Error::new(error.kind(), problem).into()
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,122 @@
+//! What a volume that became smaller does before its file is cut.
+//!
+//! Pure: no I/O, no clock, no executor.
+//!
+//! What lies beyond the new end goes, but for what is pinned: that is moved to blocks before it. Where
+//! those are taken, the eviction policy says who makes room, and where nobody can, the volume cannot
+//! be as small: better not to start than to lose what was promised to stay. What is not pinned is not
+//! moved, however hot it is: a terabyte that is halved would be written for an hour before the start.
+
+use crate::storage::{
+    BLOCK_BYTES, ObjectId,
+    allocator::Allocator,
+    catalog::{Catalog, Run, Slot, run_of},
+    format::Filled,
+    policy::{Kind, Policy, Snapshot},
+};
+
+/// What is to be done, in this order.
+#[derive(Default)]
+pub(super) struct Plan {
+    /// Objects that go.
+    pub(super) dropped: Vec<Slot>,
+    /// Chunks of pinned objects, and their first block from now on.
+    pub(super) moves: Vec<(Slot, Filled, u32)>,
+}
+
+/// What is pinned takes more than there is.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "pinned objects take {pinned_bytes} bytes of it, and it would hold {bytes}; set a larger \
+     cache.size, or unpin some with `kithara cache unpin`"
+)]
+pub(super) struct TooSmall {
+    pinned_bytes: u64,
+    bytes: u64,
+}
+
+impl Plan {
+    /// For a volume of `blocks` blocks, of which the first `grown` were written.
+    ///
+    /// # Errors
+    /// [`TooSmall`]; nothing is to be done then.
+    pub(super) fn of(
+        catalog: &Catalog,
+        snapshot: &Snapshot,
+        blocks: u64,
+        grown: u64,
+    ) -> Result<Self, TooSmall> {
+        let is_pinned = |slot: Slot| catalog.is_pinned(catalog.name(slot).0);
+        let mut beyond: Vec<_> = catalog.runs().filter(|(run, ..)| run.end > blocks).collect();
+        beyond.sort_unstable_by_key(|(run, ..)| run.start);
+        let mut plan = Self::default();
+        let slots = beyond.iter().map(|(_, slot, _)| *slot);
+        plan.dropped.extend(slots.filter(|slot| !is_pinned(*slot)));
+        plan.dropped.sort_unstable();
+        plan.dropped.dedup();
+        beyond.retain(|(_, slot, _)| is_pinned(*slot));
+        if beyond.is_empty() {
+            return Ok(plan);
+        }
+        let mut room = Room::of(catalog, snapshot, blocks, grown, &plan.dropped);
+        for (run, slot, chunk) in beyond {
+            let place = room.take(run.end - run.start, &mut plan.dropped);
+            let place = place.ok_or_else(|| TooSmall {
+                pinned_bytes: pinned_bytes(catalog),
+                bytes: blocks * BLOCK_BYTES,
+            })?;
+            let filled = catalog.chunk(slot, chunk).expect("it lies in a run of blocks");
+            let block = u32::try_from(place.start).expect("a volume has less blocks");
+            plan.moves.push((slot, filled, block));
+        }
+        Ok(plan)
+    }
+}
+
+fn pinned_bytes(catalog: &Catalog) -> u64 {
+    let pinned = catalog.objects().filter(|(object, _)| catalog.is_pinned(*object));
+    pinned.map(|(_, slot)| catalog.stored_bytes(slot)).sum()
+}
+
+/// The blocks before the new end, and who may leave them.
+struct Room<'a> {
+    catalog: &'a Catalog,
+    free: Allocator,
+    policy: Policy,
+    blocks: u64,
+}
+
+impl<'a> Room<'a> {
+    fn of(
+        catalog: &'a Catalog,
+        snapshot: &Snapshot,
+        blocks: u64,
+        grown: u64,
+        dropped: &[Slot],
+    ) -> Self {
+        let stays = |slot: Slot| dropped.binary_search(&slot).is_err();
+        let kept = catalog.runs().filter(|(run, slot, _)| run.end <= blocks && stays(*slot));
+        let used: Vec<Run> = kept.map(|(run, ..)| run).collect();
+        let (free, impossible) = Allocator::with_used(blocks, grown, &used);
+        debug_assert!(impossible.is_empty(), "such chunks were taken out before");
+        let may_go = |object: ObjectId, slot| stays(slot) && !catalog.is_pinned(object);
+        let objects = catalog.objects().filter(|(object, slot)| may_go(*object, *slot));
+        let objects = objects.map(|(object, slot)| (object, catalog.stored_bytes(slot)));
+        let policy = Policy::restore(Kind::default(), blocks * BLOCK_BYTES, snapshot, objects);
+        Self { catalog, free, policy, blocks }
+    }
+
+    /// Blocks for a chunk; who makes room for them is added to `dropped`.
+    fn take(&mut self, count: u64, dropped: &mut Vec<Slot>) -> Option<Run> {
+        loop {
+            if let Some(run) = self.free.allocate(count) {
+                return Some(run);
+            }
+            let victim = self.policy.victim(|_| true)?;
+            let slot = self.catalog.find(victim).expect("the policy knows what is here");
+            dropped.push(slot);
+            let chunks = self.catalog.all_chunks(slot).map(|filled| run_of(&filled));
+            chunks.filter(|run| run.end <= self.blocks).for_each(|run| self.free.release(run));
+        }
+    }
+}
