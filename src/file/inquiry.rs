@@ -132,7 +132,10 @@ impl Inquiry {
     fn pause(&self, outcome: &Outcome) {
         let mut pauses = self.pauses.borrow_mut();
         match outcome {
-            Outcome::Kept(_, status) => pauses.begin(self.key.id, *status, runtime::now()),
+            Outcome::Kept(_, status) => {
+                let trouble = status.map_or(Trouble::Unreachable, |_| Trouble::Answered);
+                pauses.begin(self.key.id, trouble, runtime::now());
+            }
             Outcome::Failed(_) => {}
             Outcome::Validated(_) | Outcome::Begun(_) | Outcome::Alone => pauses.end(self.key.id),
         }

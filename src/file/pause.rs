@@ -20,22 +20,14 @@ const PAUSES: usize = 4096;
 /// The objects whose origin is not asked now.
 #[derive(Default)]
 pub(super) struct Pauses {
-    failed: HashMap<ObjectId, Failed>,
+    failed: HashMap<ObjectId, (Instant, Trouble)>,
     /// Oldest first. One that began anew stands here twice.
     order: VecDeque<(ObjectId, Instant)>,
 }
 
-/// How the last question about one ended.
-#[derive(Clone, Copy)]
-struct Failed {
-    until: Instant,
-    /// What the origin answered, if it did.
-    status: Option<u16>,
-}
-
 impl Pauses {
-    /// The origin failed, with this status or without an answer.
-    pub(super) fn begin(&mut self, id: ObjectId, status: Option<u16>, now: Instant) {
+    /// The origin failed.
+    pub(super) fn begin(&mut self, id: ObjectId, trouble: Trouble, now: Instant) {
         let until = now + PAUSE;
         while let Some((oldest, until)) = self.order.front().copied()
             && (until <= now || self.order.len() == PAUSES)
@@ -43,7 +35,7 @@ impl Pauses {
             self.order.pop_front();
             self.remove(oldest, until);
         }
-        self.failed.insert(id, Failed { until, status });
+        self.failed.insert(id, (until, trouble));
         self.order.push_back((id, until));
     }
 
@@ -54,15 +46,12 @@ impl Pauses {
 
     /// How it failed, as long as it is not to be asked.
     pub(super) fn trouble(&self, id: ObjectId, now: Instant) -> Option<Trouble> {
-        let failed = self.failed.get(&id).filter(|failed| now < failed.until)?;
-        Some(match failed.status {
-            Some(_) => Trouble::Answered,
-            None => Trouble::Unreachable,
-        })
+        let (until, trouble) = *self.failed.get(&id)?;
+        (now < until).then_some(trouble)
     }
 
     fn remove(&mut self, id: ObjectId, until: Instant) {
-        if self.failed.get(&id).is_some_and(|failed| failed.until == until) {
+        if self.failed.get(&id).is_some_and(|failed| failed.0 == until) {
             self.failed.remove(&id);
         }
     }
@@ -76,13 +65,13 @@ mod tests {
     fn a_pause_ends_by_time_or_by_an_answer_and_can_begin_anew() {
         let (mut pauses, now, id) = (Pauses::default(), Instant::now(), ObjectId(7));
         let just = Duration::from_nanos(1);
-        pauses.begin(id, Some(503), now);
+        pauses.begin(id, Trouble::Answered, now);
         assert_eq!(pauses.trouble(id, now + PAUSE - just), Some(Trouble::Answered));
         assert_eq!(pauses.trouble(id, now + PAUSE), None);
         assert_eq!(pauses.trouble(ObjectId(8), now), None);
-        pauses.begin(id, None, now + PAUSE / 2);
+        pauses.begin(id, Trouble::Unreachable, now + PAUSE / 2);
         assert_eq!(pauses.trouble(id, now + PAUSE), Some(Trouble::Unreachable));
-        pauses.begin(ObjectId(8), None, now + PAUSE);
+        pauses.begin(ObjectId(8), Trouble::Answered, now + PAUSE);
         assert_eq!(pauses.trouble(id, now + PAUSE), Some(Trouble::Unreachable), "the later counts");
         pauses.end(id);
         assert_eq!(pauses.trouble(id, now + PAUSE), None);
@@ -91,11 +80,12 @@ mod tests {
     #[test]
     fn there_are_only_so_many_and_those_that_are_over_take_no_room() {
         let (mut pauses, now) = (Pauses::default(), Instant::now());
-        (0..PAUSES as u128 + 3).for_each(|id| pauses.begin(ObjectId(id), None, now));
+        let mut begin = |id, now| pauses.begin(ObjectId(id), Trouble::Answered, now);
+        (0..PAUSES as u128 + 3).for_each(|id| begin(id, now));
         assert_eq!((pauses.failed.len(), pauses.order.len()), (PAUSES, PAUSES));
         assert!(pauses.trouble(ObjectId(2), now).is_none());
         assert!(pauses.trouble(ObjectId(3), now).is_some());
-        pauses.begin(ObjectId(0), None, now + PAUSE);
+        pauses.begin(ObjectId(0), Trouble::Answered, now + PAUSE);
         assert_eq!((pauses.failed.len(), pauses.order.len()), (1, 1));
     }
 }
