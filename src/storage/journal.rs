@@ -156,9 +156,12 @@ impl Journal {
         }
     }
 
-    /// Whether records of further chunks have room.
+    /// Whether records of further chunks have room: in memory until the next commit, and in the files
+    /// until the next compaction is through. An eighth is left to the records that cannot wait.
     pub(super) fn takes_more(&self) -> bool {
-        !self.is_broken() && self.pending_bytes() < PENDING_BYTES
+        let next = self.next.borrow().as_ref().map_or(0, Pages::end);
+        let has_room = self.length().max(next) <= self.capacity_bytes / 8 * 7;
+        !self.is_broken() && self.pending_bytes() < PENDING_BYTES && has_room
     }
 
     pub(super) fn pending_bytes(&self) -> usize {

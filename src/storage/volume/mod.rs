@@ -346,6 +346,7 @@ impl Volume {
             return Err(Refused::Off);
         }
         if !self.journal.takes_more() {
+            self.common.stirred.stir();
             return Err(Refused::Later);
         }
         let (length, count) = (bytes.len() as u64, bytes.len() as u64 / BLOCK_BYTES);
