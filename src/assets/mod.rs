@@ -22,6 +22,8 @@ pub mod freshness;
 mod head;
 mod key;
 mod pace;
+#[cfg(test)]
+mod simulation;
 mod store;
 
 pub use head::Head;

@@ -14,6 +14,7 @@ use std::{
     future::Future,
     io,
     ops::Range,
+    pin::pin,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -81,9 +82,9 @@ impl World {
             27 => self.volumes.pin(ObjectId(object.into()), self.random.below(2) == 0),
             28..32 => self.read_all(),
             32..36 => self.tick(),
-            36 => self.fail(),
-            37 => self.rot(),
-            38 => self.misdirect(),
+            36 => self.device.fail(&mut self.random),
+            37 => self.device.rot(&mut self.random),
+            38 => self.device.misdirect(&mut self.random),
             _ => self.crash(),
         }
         self.check_size();
@@ -172,36 +173,6 @@ impl World {
         at_once(self.volumes.tick(self.now, SYNC_INTERVAL)).expect("no operation is held");
     }
 
-    /// One of the next operations of some device fails.
-    fn fail(&mut self) {
-        let kinds =
-            [io::ErrorKind::StorageFull, io::ErrorKind::Other, io::ErrorKind::ReadOnlyFilesystem];
-        let sim = self.device.all()[self.random.below(4) as usize];
-        let operation = sim.operations() + self.random.below(6);
-        sim.fail(operation, kinds[self.random.below(3) as usize]);
-    }
-
-    /// A device; mostly that of the data.
-    fn some_sim(&mut self) -> Sim {
-        let number = self.random.below(8);
-        self.device.all()[number.saturating_sub(4) as usize].clone()
-    }
-
-    /// A bit turns over.
-    fn rot(&mut self) {
-        self.some_sim().flip_some(&mut self.random);
-    }
-
-    /// A write landed in another place of its device as well.
-    fn misdirect(&mut self) {
-        let sim = self.some_sim();
-        let pages = sim.length() / 4096;
-        if pages > 1 {
-            let [from, to] = [0, 0].map(|_| self.random.below(pages) * 4096);
-            sim.copy_page(from, to);
-        }
-    }
-
     fn crash(&mut self) {
         let crashes = [Crash::Kill, Crash::Lost, Crash::Reordered, Crash::Torn];
         let crash = crashes[self.random.below(4) as usize];
@@ -210,7 +181,7 @@ impl World {
         if self.random.below(4) == 0 {
             self.share = SHARES[self.random.below(3) as usize];
         }
-        if starts::is_lost(&self.device.superblock) {
+        if self.device.is_lost(0) {
             // Refused. The operator begins anew.
             self.device = Device::default();
         }
@@ -390,6 +361,34 @@ fn a_turn_of_journals_that_fails_is_done_again_before_anything_is_appended() {
 }
 
 /// What a larger cache left is cut at the start, journals too, and what fits stays.
+/// A journal of a small cache is shorter than what waits may be, and the disk takes its time.
+#[test]
+fn what_comes_while_a_journal_is_turned_over_waits_rather_than_overflow_it() {
+    let device = Device::default();
+    let volumes = start(&device, SHARES[1], &pool());
+    let come_and_go = |objects: Range<u64>| {
+        for object in objects {
+            let resource = volumes.create(ObjectId(object.into()), Generation(object));
+            let _ = at_once(resource.write_at(0, &[7; 100]));
+            at_once(resource.flush());
+            drop(resource);
+            volumes.forget(ObjectId(object.into()));
+        }
+    };
+    come_and_go(100..400);
+    device.journals.iter().for_each(Sim::hold);
+    let now = Instant::now();
+    {
+        let mut turn = pin!(volumes.tick(now, SYNC_INTERVAL));
+        assert!(at_once(turn.as_mut()).is_none(), "it was not turned over");
+        come_and_go(400..2_000);
+        device.journals.iter().for_each(Sim::release_all);
+        at_once(turn).expect("no operation is held");
+    }
+    assert_eq!(volumes.stats().volumes_off, 0);
+    assert!(Started { volumes, now }.put(1), "its disk took it not");
+}
+
 #[test]
 fn a_smaller_cache_evicts_and_cuts() {
     let device = Device::default();

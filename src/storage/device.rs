@@ -1,12 +1,17 @@
 //! The simulated devices of one volume: for tests of this layer and of those above it.
 
+use std::io;
+
+use futures_lite::future;
+
 use super::{
     Crash, Disk, Error, Sim, Volumes,
+    format::{SUPERBLOCK_BYTES, newest},
     journal::Files,
     random::Random,
     volume::{Disks, Share},
 };
-use crate::bufpool::BufPool;
+use crate::bufpool::{self, BufPool};
 
 /// Data, superblock and journals. A clone is another handle to the same ones.
 #[derive(Clone, Default)]
@@ -21,19 +26,32 @@ impl Device {
         [&self.data, &self.superblock, &self.journals[0], &self.journals[1]]
     }
 
-    /// Starts a cache of this one volume, with what it holds. As [`Volumes::open`] does with files,
-    /// it is cut to its share in the end.
+    /// Starts a cache of this one volume.
     pub(crate) async fn volumes(
         &self,
         data_bytes: u64,
         journal_bytes: u64,
         pool: BufPool,
     ) -> Result<Volumes, Error> {
+        Self::volumes_of(std::slice::from_ref(self), data_bytes, journal_bytes, pool).await
+    }
+
+    /// Starts a cache of as many volumes, each with what it holds. As [`Volumes::open`] does with
+    /// files, each is cut to its share in the end.
+    pub(crate) async fn volumes_of(
+        devices: &[Self],
+        data_bytes: u64,
+        journal_bytes: u64,
+        pool: BufPool,
+    ) -> Result<Volumes, Error> {
         let share = Share { data_bytes, journal_bytes };
-        let volumes = Volumes::over(vec![self.disks()], share, pool).await?;
+        let disks = devices.iter().map(Self::disks).collect();
+        let volumes = Volumes::over(disks, share, pool).await?;
         if volumes.all_fit() {
-            self.data.cut(data_bytes);
-            self.journals.iter().for_each(|journal| journal.cut(journal_bytes));
+            for device in devices {
+                device.data.cut(data_bytes);
+                device.journals.iter().for_each(|journal| journal.cut(journal_bytes));
+            }
         }
         Ok(volumes)
     }
@@ -49,6 +67,45 @@ impl Device {
         Disks { data: disk(&self.data), grown_bytes: self.data.length(), journal }
     }
 
+    /// One of the next operations of some device fails.
+    pub(crate) fn fail(&self, random: &mut Random) {
+        let kinds =
+            [io::ErrorKind::StorageFull, io::ErrorKind::Other, io::ErrorKind::ReadOnlyFilesystem];
+        let sim = self.all()[random.below(4) as usize];
+        let operation = sim.operations() + random.below(6);
+        sim.fail(operation, kinds[random.below(3) as usize]);
+    }
+
+    /// A bit turns over.
+    pub(crate) fn rot(&self, random: &mut Random) {
+        self.some(random).flip_some(random);
+    }
+
+    /// A write landed in another place of its device as well.
+    pub(crate) fn misdirect(&self, random: &mut Random) {
+        let sim = self.some(random);
+        let pages = sim.length() / 4096;
+        if pages > 1 {
+            let [from, to] = [0, 0].map(|_| random.below(pages) * 4096);
+            sim.copy_page(from, to);
+        }
+    }
+
+    /// A device; mostly that of the data.
+    fn some(&self, random: &mut Random) -> &Sim {
+        self.all()[random.below(8).saturating_sub(4) as usize]
+    }
+
+    /// Whether neither copy of the superblock of this, the volume of that number, is sound any more.
+    pub(crate) fn is_lost(&self, volume: u32) -> bool {
+        let pool = BufPool::new(bufpool::Options { budget_bytes: 1 << 20 });
+        let read = |at| self.superblock.read(at, SUPERBLOCK_BYTES, &pool);
+        let copies = [0, SUPERBLOCK_BYTES as u64].map(|at| future::block_on(read(at)).ok());
+        let [first, second] = &copies;
+        newest([first.as_deref(), second.as_deref()], 1, volume) == Ok(None)
+    }
+
+    /// What a crash leaves.
     pub(crate) fn crash(&self, crash: Crash, random: &mut Random) -> Self {
         let mut after = |sim: &Sim| sim.crash(crash, |bound| random.below(bound));
         let journals = [after(&self.journals[0]), after(&self.journals[1])];

@@ -1,7 +1,6 @@
 //! Starts that find something other than was left: another size, another version, damage.
 
 use super::*;
-use crate::storage::format::{Superblock, newest};
 
 /// The cache over a device, as `share` has it; or why it does not start.
 fn started(device: &Device, share: Share) -> Result<Started, String> {
@@ -138,14 +137,4 @@ fn a_page_of_a_journal_that_cannot_be_read_costs_its_own_records_and_is_counted(
     let second = started(&device, LARGE).unwrap();
     let there: Vec<_> = (1..=4).filter(|object| second.present(*object) == WHOLE).collect();
     assert_eq!((there, second.volumes.stats().read_errors), (vec![1, 3, 4], 1));
-}
-
-/// Whether bits of both copies turned over.
-pub(super) fn is_lost(superblock: &Sim) -> bool {
-    let pool = pool();
-    let copy = |at| at_once(superblock.read(at, SUPERBLOCK_BYTES, &pool)).unwrap().ok();
-    let copies = [copy(0), copy(SUPERBLOCK_BYTES as u64)];
-    let [first, second] = &copies;
-    let found: Result<Option<Superblock>, _> = newest([first.as_deref(), second.as_deref()], 1, 0);
-    found == Ok(None)
 }

@@ -1,0 +1,383 @@
+//! Random histories of a store on simulated disks that crash, rot and fail, against a map of what was
+//! written: generations come and go, are filled in parts, evicted, pinned, purged and remembered, and
+//! some writes never reach the disk.
+//!
+//! A version's bytes follow from its number, so the map needs to hold nothing but lengths. Whatever
+//! happened, a read gives those bytes or a miss, nothing leaves that is held or pinned, and no disk holds
+//! more than it may. `SEEDS` says how many histories are tried, and `SEED` repeats one; `FIRST_SEED` lets
+//! two processes share the work.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    env,
+    future::Future,
+    ops::Range,
+    rc::Rc,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+use futures_lite::future;
+use http::HeaderValue;
+
+use super::{AssetStore, FillPermit, Head, Key, Lease, News, Options};
+use crate::{
+    bufpool::{self, BufPool},
+    storage::{CHUNK_BYTES, Crash, Generation, ObjectId, Sim, device::Device, random::Random},
+};
+
+const OBJECTS: u64 = 16;
+const DEVICES: usize = 2;
+/// What each device may hold: less than all objects together.
+const DATA_BYTES: u64 = 768 << 10;
+const JOURNAL_BYTES: u64 = 128 << 10;
+/// What an object is long at most.
+const LENGTH_BYTES: u64 = 6 * CHUNK_BYTES;
+const SYNC_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Version and length of what was written, by object and generation.
+type Written = BTreeMap<(ObjectId, Generation), (u64, u64)>;
+
+/// A store, what was put into it, and who holds something.
+struct World {
+    random: Random,
+    devices: Vec<Device>,
+    store: AssetStore,
+    pool: BufPool,
+    now: Instant,
+    versions: u64,
+    written: Written,
+    held: BTreeMap<u64, (Lease, Option<FillPermit>)>,
+    evicted: Rc<RefCell<Vec<String>>>,
+}
+
+/// What may happen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Luck {
+    /// Disks fail and rot, and power is cut.
+    Bad,
+    /// Nothing but kills.
+    Good,
+}
+
+fn key(number: u64) -> Key {
+    Key::of_library("simulation", &number.to_string())
+}
+
+/// Each version is another window on the same noise, since making noise takes longer than all else.
+fn content(version: u64, range: Range<u64>) -> &'static [u8] {
+    static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut random = Random(0);
+        (0..1 << 17).flat_map(|_| random.next().to_le_bytes()).collect()
+    });
+    let from = (version * 4099) % (NOISE.len() as u64 - LENGTH_BYTES);
+    &NOISE[(from + range.start) as usize..(from + range.end) as usize]
+}
+
+fn etag(version: u64) -> HeaderValue {
+    format!("\"{version}\"").parse().unwrap()
+}
+
+/// What a future gives that need not wait.
+fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    future::block_on(future::poll_once(future))
+}
+
+fn started(devices: &[Device], pool: &BufPool) -> AssetStore {
+    let volumes = Device::volumes_of(devices, DATA_BYTES, JOURNAL_BYTES, pool.clone());
+    let volumes = future::block_on(volumes).expect("what a crash leaves can be opened");
+    AssetStore::new(Options::default(), volumes)
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let devices: Vec<_> = (0..DEVICES).map(|_| Device::default()).collect();
+        let pool = BufPool::new(bufpool::Options { budget_bytes: 8 << 20 });
+        let (store, random) = (started(&devices, &pool), Random(seed));
+        let (written, held, evicted) = Default::default();
+        let (now, versions) = (Instant::now(), 0);
+        let world = Self { random, devices, store, pool, now, versions, written, held, evicted };
+        world.watch();
+        world
+    }
+
+    /// Hears of each eviction.
+    fn watch(&self) {
+        let evicted = Rc::clone(&self.evicted);
+        self.store.observe(move |object, news| {
+            if let News::Evicted = news {
+                evicted.borrow_mut().push(object.to_owned());
+            }
+        });
+    }
+
+    fn step(&mut self, luck: Luck) {
+        let number = self.random.below(OBJECTS);
+        let pinned: BTreeSet<_> = self.pinned();
+        match self.random.below(44) {
+            0..10 => self.open(number),
+            10..20 => self.write(number),
+            20..24 => self.end(number),
+            24..28 => drop(self.held.remove(&number)),
+            28 => drop(self.store.purge(key(number).id)),
+            29 => drop(self.store.invalidate(key(number).id)),
+            30 => self.pin(number),
+            31..34 => self.read_all(),
+            34..38 => {
+                let later = Duration::from_millis(self.random.below(6_000));
+                self.tick(later);
+            }
+            38 => self.some_sims(|sim| sim.hold()),
+            39 => self.some_sims(|sim| sim.release_all()),
+            40 => self.crash(luck),
+            _ if luck == Luck::Good => {}
+            41 => self.some_device().fail(&mut self.random),
+            42 => self.some_device().rot(&mut self.random),
+            _ => self.some_device().misdirect(&mut self.random),
+        }
+        self.check_evicted(&pinned);
+        self.check_size();
+    }
+
+    fn pinned(&self) -> BTreeSet<String> {
+        let ids = (0..OBJECTS).map(|number| key(number).id);
+        ids.filter(|id| self.store.volumes().is_pinned(*id)).map(|id| id.to_string()).collect()
+    }
+
+    /// Takes a lease, on what is there or on a new version.
+    fn open(&mut self, number: u64) {
+        self.held.remove(&number);
+        let key = key(number);
+        let is_stale = self.random.below(4) == 0;
+        let found = match is_stale {
+            true => None,
+            // Where the disk holds its operations back, nobody waits for it here.
+            false => at_once(self.store.find(&key)).and_then(|found| found.expect("memory")),
+        };
+        let lease = found.unwrap_or_else(|| self.begin(&key));
+        let permit = self.store.permit(&lease);
+        self.held.insert(number, (lease, permit));
+    }
+
+    fn begin(&mut self, key: &Key) -> Lease {
+        self.versions += 1;
+        let mut head = Head::default();
+        head.fields.insert("etag", etag(self.versions));
+        let lease = self.store.begin(key, head);
+        let length = match self.random.below(4) {
+            0 => 1 + self.random.below(20_000),
+            _ => 1 + self.random.below(LENGTH_BYTES),
+        };
+        if self.random.below(4) > 0 {
+            lease.resource.set_length(length).unwrap();
+        }
+        self.written.insert((key.id, lease.generation), (self.versions, length));
+        lease
+    }
+
+    fn write(&mut self, number: u64) {
+        let Some((lease, Some(_))) = self.held.get(&number) else { return };
+        let (version, length) = self.written[&(lease.key.id, lease.generation)];
+        let mut range = self.random.range(length);
+        if self.random.below(2) == 0 {
+            range.start -= range.start % CHUNK_BYTES;
+        }
+        let bytes = content(version, range.clone());
+        self.store.make_room(lease.asset(), bytes.len() as u64 + 2 * CHUNK_BYTES);
+        let _ = at_once(lease.resource.write_at(range.start, bytes));
+        if self.random.below(2) == 0 {
+            at_once(lease.resource.flush());
+        }
+    }
+
+    fn end(&mut self, number: u64) {
+        let Some((lease, permit)) = self.held.get_mut(&number) else { return };
+        if permit.is_none() {
+            return;
+        }
+        let (version, length) = self.written[&(lease.key.id, lease.generation)];
+        let missing = lease.resource.next_gap(0..length);
+        if let Some(gap) = missing {
+            self.store.make_room(lease.asset(), LENGTH_BYTES);
+            let _ = at_once(lease.resource.write_at(gap.start, content(version, gap.clone())));
+        }
+        at_once(lease.resource.flush());
+        if lease.resource.present_from(0) == Some(length) {
+            lease.resource.set_length(length).unwrap();
+            lease.resource.commit().unwrap();
+            *permit = None;
+        }
+    }
+
+    fn pin(&mut self, number: u64) {
+        let pinned = self.random.below(3) > 0;
+        // It is so at once, and durable with the next commit.
+        at_once(self.store.pin(key(number).id, pinned));
+    }
+
+    /// Reads whatever is said to be there, of what is held and of what rests.
+    fn read_all(&self) {
+        self.held.values().for_each(|(lease, _)| self.read(lease));
+        for key in (0..OBJECTS).map(key) {
+            if let Some(Ok(Some(lease))) = at_once(self.store.find(&key)) {
+                self.read(&lease);
+            }
+        }
+    }
+
+    fn read(&self, lease: &Lease) {
+        let name = (lease.key.id, lease.generation);
+        let (version, length) = *self.written.get(&name).expect("a generation of nobody");
+        assert_eq!(lease.head().fields.get("etag"), Some(&etag(version)), "{name:?}");
+        assert!(lease.resource.length().is_none_or(|said| said == length), "{name:?}");
+        let mut at = 0;
+        while at < length {
+            match at_once(lease.resource.read_at(at, usize::MAX)) {
+                None => return, // Held back.
+                Some(Ok(Some(bytes))) => {
+                    let expected = content(version, at..at + bytes.len() as u64);
+                    assert!(*bytes == *expected, "{name:?} at {at}: {} wrong bytes", bytes.len());
+                    at += bytes.len() as u64;
+                }
+                Some(Ok(None)) => at = (at / CHUNK_BYTES * CHUNK_BYTES + CHUNK_BYTES).min(length),
+                Some(Err(error)) => panic!("{name:?} at {at}: {error}"),
+            }
+        }
+    }
+
+    /// What a shard does for its cache in time. It is never left half-way, so nothing is held back.
+    fn tick(&mut self, later: Duration) {
+        self.release();
+        self.now += later;
+        self.store.remember(self.now);
+        at_once(self.store.volumes().tick(self.now, SYNC_INTERVAL)).expect("nothing is held back");
+    }
+
+    fn release(&self) {
+        for device in &self.devices {
+            device.all().into_iter().for_each(|sim| sim.release_all());
+        }
+    }
+
+    fn some_device(&mut self) -> Device {
+        self.devices[self.random.below(DEVICES as u64) as usize].clone()
+    }
+
+    fn some_sims(&mut self, act: impl Fn(&Sim)) {
+        let device = self.some_device();
+        act(&device.data);
+        if self.random.below(2) == 0 {
+            device.journals.iter().for_each(act);
+        }
+    }
+
+    /// What is held back then never reaches the disk.
+    fn crash(&mut self, luck: Luck) {
+        let crashes = [Crash::Kill, Crash::Lost, Crash::Reordered, Crash::Torn];
+        let crash = match luck {
+            Luck::Bad => crashes[self.random.below(4) as usize],
+            Luck::Good => Crash::Kill,
+        };
+        self.held.clear();
+        let after = |device: &Device| device.crash(crash, &mut self.random);
+        let after: Vec<_> = self.devices.iter().map(after).collect();
+        // They hold one another: what is held back, and the volume that waits for it.
+        self.release();
+        // One that lost its superblock is refused, and the operator begins it anew.
+        let kept = |(volume, device): (usize, Device)| match device.is_lost(volume as u32) {
+            true => Device::default(),
+            false => device,
+        };
+        self.devices = after.into_iter().enumerate().map(kept).collect();
+        self.store = started(&self.devices, &self.pool);
+        self.watch();
+        self.check_size();
+        self.check_room();
+        self.read_all();
+    }
+
+    /// What was evicted in a step was neither pinned before it nor held.
+    fn check_evicted(&self, pinned: &BTreeSet<String>) {
+        let held: BTreeSet<_> =
+            self.held.values().map(|(lease, _)| lease.key.id.to_string()).collect();
+        for object in self.evicted.take() {
+            assert!(!pinned.contains(&object), "{object} was pinned");
+            assert!(!held.contains(&object), "{object} was held");
+        }
+    }
+
+    /// No block belongs to two, and none to nobody.
+    fn check_room(&self) {
+        let volumes = self.store.volumes();
+        let objects = volumes.own().flat_map(|volume| volumes.objects(volume));
+        let held: u64 = objects.map(|object| object.stored_bytes).sum();
+        assert_eq!(volumes.used_bytes(), held, "blocks without an owner");
+        assert_eq!(volumes.stored_bytes(), held);
+    }
+
+    /// No file is longer than its share.
+    fn check_size(&self) {
+        for device in &self.devices {
+            assert!(device.data.length() <= DATA_BYTES, "{}", device.data.length());
+            let journals = device.journals.each_ref().map(|journal| journal.length());
+            assert!(journals.iter().all(|length| *length <= JOURNAL_BYTES), "{journals:?}");
+        }
+    }
+
+    /// What is complete, and where nobody is at work on it.
+    fn complete(&self) -> BTreeSet<(ObjectId, Generation)> {
+        let found = (0..OBJECTS).filter_map(|n| at_once(self.store.find(&key(n)))?.unwrap());
+        let complete = found.filter(|lease| {
+            lease.resource.is_complete()
+                && lease.resource.stored_bytes() >= lease.resource.present_bytes()
+        });
+        complete.map(|lease| (lease.key.id, lease.generation)).collect()
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok()?.parse().ok()
+}
+
+fn for_each_seed(seeds: u64, history: impl Fn(u64) + std::panic::RefUnwindSafe) {
+    let first = number("FIRST_SEED").unwrap_or(1);
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => first..first + number("SEEDS").unwrap_or(seeds),
+    };
+    for seed in seeds {
+        let told = std::panic::catch_unwind(|| history(seed));
+        assert!(told.is_ok(), "SEED={seed} repeats it");
+    }
+}
+
+#[test]
+fn whatever_happens_a_store_gives_what_was_written_or_a_miss() {
+    for_each_seed(1_000, |seed| {
+        let mut world = World::new(seed);
+        (0..160).for_each(|_| world.step(Luck::Bad));
+        world.release();
+        world.read_all();
+        world.crash(Luck::Bad);
+    });
+}
+
+/// A killed process loses what was not committed, and the policy takes nothing that it does not say.
+#[test]
+fn what_was_complete_and_did_not_leave_is_there_after_a_kill() {
+    for_each_seed(300, |seed| {
+        let mut world = World::new(seed);
+        for _ in 0..6 {
+            (0..40).for_each(|_| world.step(Luck::Good));
+            world.held.clear();
+            // The second one writes what the first one found due.
+            (0..2).for_each(|_| world.tick(Duration::from_millis(200)));
+            let (complete, pinned) = (world.complete(), world.pinned());
+            world.crash(Luck::Good);
+            assert_eq!(world.store.volumes().stats().volumes_off, 0, "seed {seed}");
+            assert_eq!(world.complete(), complete, "seed {seed}");
+            assert_eq!(world.pinned(), pinned, "seed {seed}");
+        }
+    });
+}
