@@ -21,7 +21,7 @@ use std::{
 
 use kithara::{
     bufpool::{self, BufPool, Class},
-    decode::{Ask, Decoder, Pipeline, StackOptions, Stacks, Step},
+    decode::{Ask, Decoder, DecoderOptions, Pipeline, Stacks, Step},
     stream::Resident,
 };
 use kithara_bench::{CODINGS, Node, Scratch, Stream, Table, music, play};
@@ -100,7 +100,11 @@ fn parts(file: &Path) -> Parts {
 }
 
 fn measured(bytes: &[u8], pool: &BufPool) -> (Parts, Option<Pipeline>) {
-    let stacks = Stacks::new(StackOptions { stack_bytes: STACK_BYTES, keep: 0 });
+    let stacks = Stacks::new(DecoderOptions {
+        stack_bytes: STACK_BYTES,
+        keep: 0,
+        ..DecoderOptions::default()
+    });
     let resident = Resident::new(Some(bytes.len() as u64));
     let mut block = vec![0; 64 << 10];
     let mut parts = Parts::default();

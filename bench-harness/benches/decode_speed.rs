@@ -14,7 +14,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use kithara::decode::{StackOptions, Stacks};
+use kithara::decode::{DecoderOptions, Stacks};
 use kithara_bench::{
     CODINGS, Scratch, Table, binary, median, music,
     play::{play, resident},
@@ -95,7 +95,7 @@ fn timed(command: &[&str], program: &Path, file: &Path) -> (f64, String) {
 /// CPU time of this thread for the same work, from bytes in pool blocks to bytes of a response.
 fn thread_seconds(file: &Path, seconds: usize) -> f64 {
     let resident = resident(&fs::read(file).expect("the file was just made"));
-    let stacks = Stacks::new(StackOptions::default());
+    let stacks = Stacks::new(DecoderOptions::default());
     let before = thread_cpu();
     let written = play(&stacks, resident);
     let spent = thread_cpu() - before;

@@ -6,7 +6,7 @@
 #![allow(clippy::print_stdout)]
 
 use kithara::{
-    decode::{StackOptions, Stacks},
+    decode::{DecoderOptions, Stacks},
     demo,
 };
 use kithara_bench::play::{play, resident};
@@ -19,7 +19,7 @@ fn main() {
     if cfg!(not(feature = "dhat")) {
         println!("without --features dhat the heap is not counted; decoding only");
     }
-    let stacks = Stacks::new(StackOptions::default());
+    let stacks = Stacks::new(DecoderOptions::default());
     for file in demo::FILES {
         let resident = resident(file.bytes);
         // A codec's tables are made once in a process, for all its streams.

@@ -62,7 +62,7 @@ fn refuse_unenforced(config: &Config) -> Result<(), Failure> {
 }
 
 /// Limits that have a name and a default already, and whose enforcement comes with later work.
-const NOT_YET: [&str; 13] = [
+const NOT_YET: [&str; 12] = [
     "connections_per_client",
     "streams_per_client",
     "min_write_rate",
@@ -75,7 +75,6 @@ const NOT_YET: [&str; 13] = [
     "scan_bytes",
     "read_ahead",
     "decode_share",
-    "sample_table_bytes",
 ];
 
 /// Who sets a limit must not believe that it holds when it does not.
@@ -185,8 +184,9 @@ pub(super) fn options(config: &Config) -> Result<server::Options, Failure> {
         origins: origins(config)?,
         libraries: libraries(config),
         demo: false,
-        stacks: decode::StackOptions {
+        decoders: decode::DecoderOptions {
             stack_bytes: limits.stack_bytes.0 as usize,
+            sample_table_bytes: limits.sample_table_bytes.0,
             ..Default::default()
         },
         connection: connection::Options {

@@ -212,6 +212,7 @@ impl Limits {
             ("read_ahead_bytes", self.read_ahead_bytes, 64 << 10),
             // An unoptimised AAC decoder was seen to touch 211 KiB.
             ("stack_bytes", self.stack_bytes, 256 << 10),
+            ("sample_table_bytes", self.sample_table_bytes, 4 << 10),
         ] {
             ensure(size.0 >= least, &format!("limits.{name}"), || {
                 format!("`limits.{name}` is {size}, less than {}", super::Size(least))

@@ -20,7 +20,7 @@ use rustix::mm::{Advice, madvise};
 
 use super::Error;
 
-/// What stacks a shard gives to its decoders.
+/// What a shard gives to its decoders.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Address space reserved per stack, in bytes. The deepest decoder touches 68 KiB in release
@@ -28,11 +28,13 @@ pub struct Options {
     pub stack_bytes: usize,
     /// Unused stacks kept for reuse; more are unmapped.
     pub keep: usize,
+    /// What the tables of a container may take of memory; more is refused before it is read.
+    pub sample_table_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { stack_bytes: 1 << 20, keep: 64 }
+        Self { stack_bytes: 1 << 20, keep: 64, sample_table_bytes: 16 << 20 }
     }
 }
 
@@ -51,6 +53,10 @@ impl Stacks {
     /// An empty pool: stacks are mapped when they are first asked for.
     pub fn new(options: Options) -> Self {
         Self { inner: Rc::new(Inner { options, free: RefCell::default() }) }
+    }
+
+    pub(super) fn options(&self) -> Options {
+        self.inner.options
     }
 
     /// Unused stacks in the pool.
@@ -264,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_was_touched_below_is_given_back_and_what_stands_above_stays() {
-        let stacks = Stacks::new(Options { stack_bytes: 256 << 10, keep: 0 });
+        let stacks = Stacks::new(Options { stack_bytes: 256 << 10, keep: 0, ..Options::default() });
         let seen = Rc::new(Cell::new((0, 0, 0)));
         let told = Rc::clone(&seen);
         let mut coroutine = Coroutine::new(&stacks, move |_: &Leave<(), ()>, below| {

@@ -78,8 +78,10 @@ impl Decoder {
         }
         let (track, from_frame) = (ask.track, ask.from_frame);
         let (inner_desk, inner_resident) = (Rc::clone(&desk), resident.clone());
+        let table_bytes = stacks.options().sample_table_bytes;
         let coroutine = Coroutine::new(stacks, move |leave, below| {
-            let inside = Inside { leave, below, desk: inner_desk, resident: inner_resident };
+            let (desk, resident) = (inner_desk, inner_resident);
+            let inside = Inside { leave, below, desk, resident, table_bytes };
             track::run(Rc::new(inside), track, from_frame)
         })?;
         Ok(Self {

@@ -32,10 +32,10 @@ pub enum Error {
         /// What the parser or the decoder said first.
         why: Cow<'static, str>,
     },
-    /// A table of the container is larger than its limit. Answered with 415.
-    #[error("the container's {table} is larger than {limit_bytes} bytes")]
+    /// Tables of the container would take more memory than their limit. Answered with 415.
+    #[error("the {table} of its container would take more than {limit_bytes} bytes of memory")]
     TooLarge {
-        /// Which table.
+        /// Which tables.
         table: &'static str,
         /// The limit that it broke.
         limit_bytes: u64,

@@ -9,7 +9,8 @@ pub fn xing(frame: &[u8]) -> bool {
 
 /// Reads the boxes of an MP4 file and what follows from them; says how many tracks there are.
 pub fn mp4_boxes(bytes: &[u8]) -> usize {
-    let Some(movie) = mp4::read(&mut |at, into| copy(bytes, at, into)) else { return 0 };
+    let mut read = |at, into: &mut [u8]| copy(bytes, at, into);
+    let Some(movie) = mp4::read(&mut read, 16 << 20) else { return 0 };
     for track in &movie.tracks {
         let _ = track.refused();
         for rate_hz in [8_000, 44_100, u32::MAX] {

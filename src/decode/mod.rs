@@ -36,12 +36,13 @@ mod sbr;
 mod skip;
 mod sniff;
 mod source;
+mod tables;
 mod tags;
 mod track;
 mod wav;
 mod xing;
 
-pub use coroutine::{Options as StackOptions, Stacks};
+pub use coroutine::{Options as DecoderOptions, Stacks};
 pub use decoder::{Ask, Decoder, Step};
 pub use error::Error;
 pub use frames::Frames;

@@ -14,8 +14,6 @@ pub(super) type Read<'a> = dyn FnMut(u64, &mut [u8]) -> usize + 'a;
 const BOXES: u32 = 100_000;
 /// Bytes of a small box that are read.
 const SMALL_BYTES: usize = 4096;
-/// Bytes of a time-to-sample table at most.
-const TABLE_BYTES: u64 = 16 << 20;
 
 /// What the boxes of a movie say.
 #[derive(Debug, Default)]
@@ -30,6 +28,9 @@ pub(super) struct Movie {
     /// Where the box of samples behind the movie box ends, by its header: behind the source if the
     /// file was cut. 0 if there is none.
     pub(super) media_end: u64,
+    /// What its tables take of memory once they are read; `u64::MAX` where more boxes would have to
+    /// be looked at than are.
+    pub(super) table_bytes: u64,
 }
 
 /// What the boxes of a track say.
@@ -51,27 +52,37 @@ pub(super) struct Track {
 }
 
 /// Reads the boxes of a file. `None` if there is no movie box.
-pub(super) fn read(read: &mut Read<'_>) -> Option<Movie> {
-    let mut walk = Walk { read, left: BOXES, movie: Movie::default() };
-    let mut at = 0;
+///
+/// What has tables of more than `table_bytes` is read no further than to where that shows.
+pub(super) fn read(read: &mut Read<'_>, table_bytes: u64) -> Option<Movie> {
+    let mut walk =
+        Walk { read, left: BOXES, most_table_bytes: table_bytes, movie: Movie::default() };
+    let (mut at, mut is_movie) = (0, false);
     while let Some(found) = walk.header(at, u64::MAX) {
         match &found.kind {
             b"moov" => {
+                // As for the reader, the last one counts.
+                walk.movie = Movie { table_bytes: walk.movie.table_bytes, ..Movie::default() };
                 walk.children(&found, 0);
-                walk.movie.media_end = walk.media_end(found.end);
-                return Some(walk.movie);
+                is_movie = true;
             }
-            b"moof" => return None,
-            _ if found.end == u64::MAX => return None,
-            _ => at = found.end,
+            b"mdat" if is_movie && found.end != u64::MAX => walk.movie.media_end = found.end,
+            _ => {}
         }
+        let is_media = matches!(&found.kind, b"mdat" | b"moof");
+        if found.end == u64::MAX || (is_movie && is_media) {
+            break;
+        }
+        at = found.end;
     }
-    None
+    (is_movie || walk.is_too_large()).then_some(walk.movie)
 }
 
 struct Walk<'a, 'r> {
     read: &'a mut Read<'r>,
     left: u32,
+    /// What all tables may take of memory.
+    most_table_bytes: u64,
     movie: Movie,
 }
 
@@ -83,9 +94,15 @@ struct Found {
 }
 
 impl Walk<'_, '_> {
-    /// The box at `at`, cut to `end`.
+    /// The box at `at`, cut to `end`. `None` also where nothing of the file will be played.
     fn header(&mut self, at: u64, end: u64) -> Option<Found> {
-        self.left = self.left.checked_sub(1)?;
+        match self.left.checked_sub(1) {
+            Some(left) => self.left = left,
+            None => self.movie.table_bytes = u64::MAX,
+        }
+        if self.is_too_large() {
+            return None;
+        }
         let mut head = [0; 16];
         let got = (self.read)(at, &mut head);
         let kind = head[4..8].try_into().ok()?;
@@ -99,16 +116,8 @@ impl Walk<'_, '_> {
         (start <= stop).then_some(Found { kind, start, end: stop })
     }
 
-    /// Where the first box of samples from `at` on ends.
-    fn media_end(&mut self, mut at: u64) -> u64 {
-        while let Some(found) = self.header(at, u64::MAX) {
-            match &found.kind {
-                b"mdat" if found.end != u64::MAX => return found.end,
-                b"free" | b"skip" | b"wide" | b"uuid" | b"meta" => at = found.end,
-                _ => break,
-            }
-        }
-        0
+    fn is_too_large(&self) -> bool {
+        self.movie.table_bytes > self.most_table_bytes
     }
 
     fn children(&mut self, parent: &Found, depth: u32) {
@@ -121,7 +130,8 @@ impl Walk<'_, '_> {
 
     fn visit(&mut self, found: &Found, depth: u32) {
         const DEPTH: u32 = 10;
-        if depth > DEPTH {
+        self.table(found);
+        if depth > DEPTH || self.is_too_large() {
             return;
         }
         match &found.kind {
@@ -162,6 +172,21 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// Counts what a table takes of memory. Its number of entries may lie: they end with their box.
+    fn table(&mut self, found: &Found) {
+        let Some((in_file, in_memory)) = entry_bytes(&found.kind) else { return };
+        let mut head = [0; 12];
+        (self.read)(found.start, &mut head);
+        let count = match (&found.kind, u32_at(&head, 4)) {
+            (b"stsz", 0) => u32_at(&head, 8),
+            // Samples of one size need no table.
+            (b"stsz", _) => 0,
+            (_, count) => count,
+        };
+        let entries = u64::from(count).min((found.end - found.start) / in_file);
+        self.movie.table_bytes += entries * in_memory;
+    }
+
     fn small(&mut self, found: &Found) -> Vec<u8> {
         let mut body = vec![0; (found.end - found.start).min(SMALL_BYTES as u64) as usize];
         let got = (self.read)(found.start, &mut body);
@@ -177,7 +202,9 @@ impl Walk<'_, '_> {
 
     /// Sums a time-to-sample table.
     fn durations(&mut self, found: &Found) {
-        let end = found.end.min(found.start.saturating_add(TABLE_BYTES));
+        // Entries take as much in the file as in memory.
+        let end =
+            found.end.min(found.start.saturating_add(8).saturating_add(self.most_table_bytes));
         let (mut at, mut ticks) = (found.start + 8, 0u64);
         let mut piece = [0; SMALL_BYTES];
         while at < end {
@@ -379,6 +406,17 @@ impl Movie {
     }
 }
 
+/// Bytes of an entry of a table that symphonia's reader loads: in the file, and in memory.
+fn entry_bytes(kind: &[u8; 4]) -> Option<(u64, u64)> {
+    match kind {
+        b"stts" | b"co64" => Some((8, 8)),
+        b"stsz" | b"stco" => Some((4, 4)),
+        b"stsc" => Some((12, 16)),
+        b"elst" => Some((12, 24)),
+        _ => None,
+    }
+}
+
 /// Entries of an edit list.
 fn edits(body: &[u8]) -> Vec<(u64, i64)> {
     let is_long = body.first() == Some(&1);
@@ -453,17 +491,87 @@ mod tests {
         assert_eq!(refused_config(&[0x13, 0x90, 0x56, 0xE5, 0xA0]), Some("aac (HE-AAC)"));
     }
 
+    fn source(bytes: &[u8]) -> impl FnMut(u64, &mut [u8]) -> usize {
+        move |at, into| {
+            let rest = bytes.get(at as usize..).unwrap_or_default();
+            let count = rest.len().min(into.len());
+            into[..count].copy_from_slice(&rest[..count]);
+            count
+        }
+    }
+
+    /// A box whose header says that `more` bytes follow what is there.
+    fn boxed(kind: &[u8; 4], more: u32, content: &[&[u8]]) -> Vec<u8> {
+        let content = content.concat();
+        let length = 8 + content.len() as u32 + more;
+        [&length.to_be_bytes()[..], kind, &content].concat()
+    }
+
+    /// A movie with one table, which says that it has `entries` and lacks its last `more` bytes.
+    fn movie_of(kind: &[u8; 4], entries: u32, more: u32, content: &[u8]) -> Vec<u8> {
+        let size: &[u8] = if kind == b"stsz" { &[0; 4] } else { &[] };
+        let table = boxed(kind, more, &[&[0; 4], size, &entries.to_be_bytes(), content]);
+        let inside = [b"stbl", b"minf", b"mdia", b"trak", b"moov"];
+        let movie = inside.iter().fold(table, |inner, kind| boxed(kind, more, &[&inner]));
+        [&boxed(b"ftyp", 0, &[b"M4A "])[..], &movie].concat()
+    }
+
+    fn table_bytes(file: &[u8]) -> u64 {
+        read(&mut source(file), 1 << 40).map_or(0, |movie| movie.table_bytes)
+    }
+
+    #[test]
+    fn tables_are_counted_as_they_lie_in_memory() {
+        let body = [0; 240];
+        for (kind, entries, bytes) in
+            [(b"stsz", 60, 240), (b"stco", 60, 240), (b"co64", 30, 240), (b"stts", 30, 240)]
+        {
+            assert_eq!(table_bytes(&movie_of(kind, entries, 0, &body)), bytes, "{kind:?}");
+        }
+        assert_eq!(table_bytes(&movie_of(b"stsc", 20, 0, &body)), 320);
+        assert_eq!(table_bytes(&movie_of(b"elst", 20, 0, &body)), 480);
+        // Which the reader passes over.
+        assert_eq!(table_bytes(&movie_of(b"ctts", 30, 0, &body)), 0);
+        let of_one_size = [&[0, 0, 0, 9][..], &u32::MAX.to_be_bytes()].concat();
+        assert_eq!(
+            table_bytes(&boxed(b"moov", 0, &[&boxed(b"stsz", 0, &[&[0; 4], &of_one_size])])),
+            0
+        );
+    }
+
+    #[test]
+    fn a_lying_number_of_entries_ends_with_its_box() {
+        assert!((240..=252).contains(&table_bytes(&movie_of(b"stsz", u32::MAX, 0, &[0; 240]))));
+        assert_eq!(table_bytes(&movie_of(b"stsz", 2, 0, &[0; 240])), 8);
+    }
+
+    #[test]
+    fn a_table_longer_than_its_file_is_seen_by_its_header() {
+        let file = movie_of(b"stsz", 5 << 20, 20 << 20, &[]);
+        assert_eq!(table_bytes(&file), 20 << 20);
+        let second = boxed(b"moov", 0, &[]);
+        let replaced = [&file[..12], &second, &file[12..]].concat();
+        assert_eq!(table_bytes(&replaced), 20 << 20, "a second movie box is the one that counts");
+    }
+
+    #[test]
+    fn what_is_too_large_is_read_no_further() {
+        let file = movie_of(b"stts", 3 << 20, 24 << 20, &[]);
+        let mut furthest = 0;
+        let mut watched = |at: u64, into: &mut [u8]| {
+            furthest = furthest.max(at);
+            source(&file)(at, into)
+        };
+        assert!(read(&mut watched, 16 << 20).unwrap().table_bytes > 16 << 20);
+        assert!(furthest < file.len() as u64);
+        let boxes = boxed(b"free", 0, &[]).repeat(BOXES as usize + 1);
+        assert_eq!(table_bytes(&boxes), u64::MAX);
+    }
+
     #[test]
     fn any_bytes_come_to_an_end() {
         for fill in [0u8, 1, 0xFF] {
-            let bytes = vec![fill; 5000];
-            let mut source = |at: u64, into: &mut [u8]| {
-                let rest = bytes.get(at as usize..).unwrap_or_default();
-                let count = rest.len().min(into.len());
-                into[..count].copy_from_slice(&rest[..count]);
-                count
-            };
-            assert!(read(&mut source).is_none());
+            assert!(read(&mut source(&[fill; 5000]), u64::MAX).is_none());
         }
     }
 }

@@ -24,7 +24,7 @@ use super::{
     matroska, mp4, ogg, sbr,
     sniff::{by_frame, by_magic, is_ac3, is_markup},
     source::{Inside, Source, View, Window},
-    tags, wav, xing,
+    tables, tags, wav, xing,
 };
 
 /// How far behind tags a first frame is looked for: cut-in streams and broken tags have junk there,
@@ -253,6 +253,10 @@ fn open_reader<'y>(
         _ => Vec::new(),
     };
     refuse_ogg(&streams)?;
+    if found.container == Container::Caf {
+        let bytes = tables::packet_table_bytes(&mut reads(inside, found.start));
+        fits(inside, "packet table", bytes)?;
+    }
     if found.container == Container::Wav
         && let Some(opened) = open_wav(inside, &found)?
     {
@@ -419,8 +423,9 @@ fn open_empty<'y>(
 ///
 /// symphonia's reader fails as a whole on some of what it does not know; the name is said here.
 fn read_movie(inside: &Inside<'_>, start: u64) -> Result<Option<mp4::Movie>, Error> {
-    let movie = mp4::read(&mut reads(inside, start));
+    let movie = mp4::read(&mut reads(inside, start), inside.table_bytes);
     let Some(movie) = movie else { return Ok(None) };
+    fits(inside, "sample tables", movie.table_bytes)?;
     let mut audio = movie.tracks.iter().filter(|track| track.is_audio).peekable();
     if audio.peek().is_none() {
         return Err(Error::NoAudio);
@@ -431,6 +436,12 @@ fn read_movie(inside: &Inside<'_>, start: u64) -> Result<Option<mp4::Movie>, Err
         Some(name) if refused.all(|name| name.is_some()) => Err(Error::unsupported(name)),
         _ => Ok(Some(movie)),
     }
+}
+
+/// Refuses tables that would take too much memory, before they are loaded.
+fn fits(inside: &Inside<'_>, table: &'static str, bytes: u64) -> Result<(), Error> {
+    let limit_bytes = inside.table_bytes;
+    if bytes > limit_bytes { Err(Error::TooLarge { table, limit_bytes }) } else { Ok(()) }
 }
 
 /// Refuses by name what the first packet of an Ogg stream says it is.
@@ -552,13 +563,15 @@ fn make_reader<'y>(
     found: &Found,
     least_bytes: u64,
 ) -> Result<Box<dyn FormatReader + 'y>, Error> {
-    let patch = match found.container {
-        Container::Matroska => matroska::without_chapters(&mut reads(inside, found.start)),
-        _ => None,
+    let read = &mut reads(inside, found.start);
+    let patches = match found.container {
+        Container::Matroska => matroska::without_chapters_and_cues(read),
+        Container::Flac => tables::without_seek_tables(read),
+        _ => Vec::new(),
     };
     let reader = |is_in_order: &Rc<Cell<bool>>| {
         let in_order = Rc::clone(is_in_order);
-        let view = View { in_order, least_bytes, patch: patch.clone() };
+        let view = View { in_order, least_bytes, patches: patches.clone() };
         let source = Source::new(Rc::clone(inside), found.start, view);
         let options = MediaSourceStreamOptions { buffer_len: RING_BYTES };
         new_reader(found.container, MediaSourceStream::new(Box::new(source), options))

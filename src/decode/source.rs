@@ -57,6 +57,8 @@ pub(super) struct Inside<'y> {
     pub(super) below: Below,
     pub(super) desk: Rc<Desk>,
     pub(super) resident: Resident,
+    /// What tables of the container may take of memory.
+    pub(super) table_bytes: u64,
 }
 
 impl Inside<'_> {
@@ -118,9 +120,11 @@ pub(super) struct View {
     pub(super) in_order: Rc<Cell<bool>>,
     /// The object is at least as long as this: a file that was cut ends where it was to end.
     pub(super) least_bytes: u64,
-    /// Bytes that stand in the place of others, and where.
-    pub(super) patch: Option<(u64, Vec<u8>)>,
+    pub(super) patches: Vec<Patch>,
 }
+
+/// Bytes that stand in the place of others, and where.
+pub(super) type Patch = (u64, Vec<u8>);
 
 impl<'y> Source<'y> {
     pub(super) fn new(inside: Rc<Inside<'y>>, start: u64, view: View) -> Self {
@@ -130,14 +134,15 @@ impl<'y> Source<'y> {
 }
 
 impl View {
-    /// Puts the patch over `bytes` that were read at `at`.
+    /// Puts the patches over `bytes` that were read at `at`.
     fn cover(&self, at: u64, bytes: &mut [u8]) {
-        let Some((place, patch)) = &self.patch else { return };
-        let from = at.max(*place);
-        let to = (at + bytes.len() as u64).min(place + patch.len() as u64);
-        if from < to {
-            let covered = &mut bytes[(from - at) as usize..(to - at) as usize];
-            covered.copy_from_slice(&patch[(from - place) as usize..(to - place) as usize]);
+        for (place, patch) in &self.patches {
+            let from = at.max(*place);
+            let to = (at + bytes.len() as u64).min(place + patch.len() as u64);
+            if from < to {
+                let covered = &mut bytes[(from - at) as usize..(to - at) as usize];
+                covered.copy_from_slice(&patch[(from - place) as usize..(to - place) as usize]);
+            }
         }
     }
 }

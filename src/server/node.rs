@@ -68,8 +68,8 @@ pub struct Options {
     pub libraries: Vec<Library>,
     /// Whether the demo's origin runs inside.
     pub demo: bool,
-    /// Stacks of decoders.
-    pub stacks: decode::StackOptions,
+    /// What a decoder may take.
+    pub decoders: decode::DecoderOptions,
     /// How clients' connections are served.
     pub connection: connection::Options,
     /// Kernel buffers of clients' sockets.

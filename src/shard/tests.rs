@@ -55,7 +55,7 @@ fn shard(mailbox: Mailbox<Mail>, roots: &net::Roots, dir: PathBuf) -> Rc<Shard> 
     let client = Client::new(net::Options::default(), roots, Resolver::system());
     let library = Library { name: "local".to_owned(), dir };
     let files = Files::new(Rc::new(store), client, Vec::new(), vec![library]);
-    Shard::new(ROUTE, pool, files, Stacks::new(decode::StackOptions::default()), 1 << 20, mailbox)
+    Shard::new(ROUTE, pool, files, Stacks::new(decode::DecoderOptions::default()), 1 << 20, mailbox)
 }
 
 fn attends(shard: Rc<Shard>) -> Life {

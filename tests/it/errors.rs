@@ -81,6 +81,17 @@ fn what_is_longer_than_any_file_is_refused() {
 }
 
 #[test]
+fn tables_that_would_take_too_much_memory_are_refused() {
+    let song = |ending: &str| {
+        let found = demo::FILES.iter().find(|file| file.name.ends_with(ending));
+        format!("/v1/pcm?src=demo:{}", found.expect("a demo song").name)
+    };
+    let node = node().arg("--demo").set("LIMITS__SAMPLE_TABLE_BYTES", "4KiB").start();
+    problem(&node.get(&song(".m4a")), 415, "sample tables");
+    assert_eq!(node.get(&song(".mp3")).status, 200);
+}
+
+#[test]
 fn a_silent_origin_is_a_gateway_timeout() {
     let origin = origin().file("song", &[1; 500_000]).stalls_after(0).start();
     let node = node()

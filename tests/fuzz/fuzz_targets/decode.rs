@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kithara::{
     bufpool::{BufPool, Class, Options},
-    decode::{Ask, Decoder, Error, StackOptions, Stacks, Step},
+    decode::{Ask, Decoder, Error, DecoderOptions, Stacks, Step},
     stream::Resident,
 };
 use libfuzzer_sys::fuzz_target;
@@ -17,7 +17,7 @@ const TRAY_FRAMES: usize = 4096 + 65_535;
 const FRAMES: u64 = 4_000_000;
 
 fuzz_target!(|bytes: &[u8]| {
-    let stacks = Stacks::new(StackOptions::default());
+    let stacks = Stacks::new(DecoderOptions::default());
     let from_frame = bytes.last().map_or(0, |byte| u64::from(*byte) * 100);
     for from_frame in [0, from_frame] {
         hear(bytes, &stacks, from_frame);
