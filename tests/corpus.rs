@@ -14,7 +14,7 @@ use std::{
 
 use kithara::{
     bufpool::{BufPool, Class, Options},
-    decode::{Ask, Decoder, Error, Info, Sample, StackOptions, Stacks, Step},
+    decode::{Ask, Decoder, DecoderOptions, Error, Info, Sample, Stacks, Step},
     stream::Resident,
 };
 
@@ -75,8 +75,9 @@ const GARBAGE: &str = "ffmpeg takes the garbage for AMR";
 const COMMENT: &str = "ffmpeg drops a first frame that holds only the encoder's name";
 const SILENCE: &str = "ffmpeg leaves out the silence of the empty edit";
 const EMPTY: &str = "its data chunk is empty; ffmpeg plays the tags behind it";
-const MOVED: &str = "the offsets of its fragment miss the audio by a box of 8 KiB that was put before \
-                     it: ffmpeg decodes nothing of what lies there, we ten packets of noise";
+const MOVED: &str = "its fragment says where the audio lay in the file (`base_data_offset` 1244) before a \
+                     box of 8 KiB was put in front: of the pictures that lie there now ffmpeg decodes \
+                     nothing, we ten packets of noise; without the box both play it";
 
 /// Files that ffmpeg plays as silence, for it cannot decode one frame of them.
 const SILENT: &[&str] =
@@ -124,7 +125,7 @@ const TRAY_FRAMES: usize = 4096 + 65_535;
 fn hear(bytes: &[u8], feed: Feed, from_frame: u64) -> Heard {
     let pool = BufPool::new(Options { budget_bytes: 64 << 20 });
     let resident = Resident::new(Some(bytes.len() as u64));
-    let stacks = Stacks::new(StackOptions::default());
+    let stacks = Stacks::new(DecoderOptions::default());
     let ask = Ask { from_frame, ..Ask::default() };
     let mut decoder = Decoder::new(&stacks, resident.clone(), ask).unwrap();
     let mut heard = Heard {
@@ -379,6 +380,20 @@ fn mended(bytes: &[u8]) -> Option<Vec<f32>> {
     ffmpeg(whole.path())
 }
 
+/// How we agree about a file without the box that was put in front of its offsets.
+fn compare_without_box(path: &Path) -> Result<String, String> {
+    const HEADER_BYTES: usize = 8;
+    let mut bytes = fs::read(path).unwrap();
+    let name = bytes.windows(4).position(|name| name == b"uuid").ok_or("there is no such box")?;
+    let start = name + 4 - HEADER_BYTES;
+    let length = u32::from_be_bytes(bytes[start..start + 4].try_into().unwrap());
+    bytes.drain(start..start + length as usize);
+    let whole = tempfile::Builder::new().suffix(".mp4").tempfile().unwrap();
+    fs::write(whole.path(), &bytes).unwrap();
+    let theirs = ffmpeg(whole.path()).ok_or("ffmpeg refuses it all the same")?;
+    compare(&hear(&bytes, WHOLE, 0), &theirs, 0)
+}
+
 /// A listed file must differ, and as it is listed.
 fn differs_as_listed(listed: &Differs, path: &Path, heard: &Heard) -> Result<String, String> {
     let frames = heard.planes.first().map_or(0, Vec::len);
@@ -405,6 +420,9 @@ fn differs_as_listed(listed: &Differs, path: &Path, heard: &Heard) -> Result<Str
     if [GARBAGE, HIDDEN].contains(&listed.why) && frames > 1152 {
         let theirs = mended(&fs::read(path).unwrap()).ok_or("it cannot be mended")?;
         seen = format!("mended: {}", compare(heard, &theirs, 0)?);
+    }
+    if listed.why == MOVED {
+        seen = format!("without the box: {}", compare_without_box(path)?);
     }
     Ok(format!("{} ({frames} frames, {seen})", listed.why))
 }
