@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn an_event_is_its_name_and_one_line() {
         let what = What::SessionEnded {
-            id: SessionId { shard: ShardId(1), number: 7 },
+            id: SessionId { shard: ShardId(1), slot: 3, generation: 7 },
             end: End::Left,
             bytes: 3,
             lasted: Duration::from_millis(1500),
@@ -86,7 +86,7 @@ mod tests {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(12_345);
         assert_eq!(
             text(&Notice { shard: ShardId(1), at, what }),
-            "event: session_ended\ndata: {\"bytes\":3,\"id\":\"1-7\",\"seconds\":1.5,\"shard\":1,\
+            "event: session_ended\ndata: {\"bytes\":3,\"id\":\"1-3-7\",\"seconds\":1.5,\"shard\":1,\
              \"status\":\"left\",\"time_unix_ms\":12345}\n\n"
         );
     }

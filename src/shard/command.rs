@@ -25,13 +25,13 @@ impl Shard {
     /// The command is still carried out.
     pub async fn command(&self, id: SessionId, command: Command) -> Result<(), Unheard> {
         if id.shard == self.id {
-            return self.register.command(id.number, command);
+            return self.register.command(id, command);
         }
         if id.shard.0 >= self.route.shards {
             return Err(Unheard::NoSession);
         }
         let (place, mut outcome) = self.commands.begin(id.shard).ok_or(Unheard::Full)?;
-        if self.mailbox.try_send(id.shard, Mail::Command(place, id.number, command)).is_err() {
+        if self.mailbox.try_send(id.shard, Mail::Command(place, id, command)).is_err() {
             // The shard has left the mesh, and its sessions before it.
             self.commands.end(id.shard, place, Err(Unheard::NoSession));
         }

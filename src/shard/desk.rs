@@ -239,8 +239,8 @@ impl Shard {
                 Mail::Quiet => self.desk.quieted(),
                 Mail::Look => self.post(peer, Mail::Report(Box::new(self.report()))),
                 Mail::Report(report) => self.survey.take_in(*report),
-                Mail::Command(place, number, command) => {
-                    let outcome = self.register.command(number, command);
+                Mail::Command(place, id, command) => {
+                    let outcome = self.register.command(id, command);
                     self.post(peer, Mail::Commanded(place, outcome));
                 }
                 Mail::Chore(place, chore) => self.do_chore(peer, place, *chore),

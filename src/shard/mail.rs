@@ -5,7 +5,7 @@
 //! that comes late for a slot used again is recognised and dropped.
 
 use super::{
-    Abort, Answer, Chore, Command, Job, Notice, Progress, Refusal, Report,
+    Abort, Answer, Chore, Command, Job, Notice, Progress, Refusal, Report, SessionId,
     chore::{self, CHORES_PER_PAIR},
     command::{COMMANDS_PER_PAIR, Outcome},
 };
@@ -70,9 +70,9 @@ pub enum Mail {
     Look,
     /// The answer to a look.
     Report(Box<Report>),
-    /// To the shard that serves the session of this number: tell it so. The first is the sender's
+    /// To the shard that serves the session of this name: tell it so. The first is the sender's
     /// own name for the command.
-    Command(u16, u64, Command),
+    Command(u16, SessionId, Command),
     /// The answer to a command.
     Commanded(u16, Outcome),
     /// To the shard that owns a volume: do this in it. The first is the sender's own name for it.

@@ -209,7 +209,7 @@ mod tests {
     use crate::storage::random::Random;
 
     fn notice(number: u64) -> Notice {
-        let id = SessionId { shard: ShardId(0), number };
+        let id = SessionId { shard: ShardId(0), slot: 0, generation: number };
         let what = What::SessionBegun { id, source: String::new(), job: "probe" };
         Notice { shard: ShardId(0), at: SystemTime::UNIX_EPOCH, what }
     }
@@ -218,7 +218,7 @@ mod tests {
     fn count(notice: &Notice) -> (u64, Option<u64>) {
         match &notice.what {
             What::Dropped { notices } => (*notices, None),
-            What::SessionBegun { id, .. } => (1, Some(id.number)),
+            What::SessionBegun { id, .. } => (1, Some(id.generation)),
             other => panic!("{other:?}"),
         }
     }

@@ -5,12 +5,13 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     fmt,
     rc::Rc,
     str::FromStr,
     time::{Instant, SystemTime},
 };
+
+use slab::Slab;
 
 use super::{End, Job, What, feed::Feed, notice::shown};
 use crate::runtime::{
@@ -24,19 +25,21 @@ const COMMANDS_PER_SESSION: usize = 16;
 /// Sessions of one shard that a list names; the others it counts.
 const LISTED_SESSIONS: usize = 1024;
 
-/// A session of the node: the shard that serves it, and its number there. Never used again while
-/// the node lives.
+/// A session of the node: the shard that serves it, and its place in that shard's register. Never
+/// used again while the node lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionId {
     /// The shard that owns the source.
     pub shard: ShardId,
-    /// Counted from 1.
-    pub number: u64,
+    /// Used again by later sessions.
+    pub slot: u32,
+    /// How many sessions began on the shard up to this one, itself included.
+    pub generation: u64,
 }
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.shard.0, self.number)
+        write!(f, "{}-{}-{}", self.shard.0, self.slot, self.generation)
     }
 }
 
@@ -49,9 +52,11 @@ impl FromStr for SessionId {
 
     /// Takes what `Display` writes and nothing else.
     fn from_str(text: &str) -> Result<Self, NoSessionId> {
-        let (shard, number) = text.split_once('-').ok_or(NoSessionId)?;
-        let shard = ShardId(shard.parse().map_err(|_| NoSessionId)?);
-        let id = Self { shard, number: number.parse().map_err(|_| NoSessionId)? };
+        let mut numbers = text.splitn(3, '-').map(|number| number.parse::<u64>().ok());
+        let mut next = || numbers.next().flatten().ok_or(NoSessionId);
+        let shard = ShardId(next()?.try_into().map_err(|_| NoSessionId)?);
+        let slot = next()?.try_into().map_err(|_| NoSessionId)?;
+        let id = Self { shard, slot, generation: next()? };
         if id.to_string() == text { Ok(id) } else { Err(NoSessionId) }
     }
 }
@@ -105,9 +110,9 @@ pub(super) struct Register {
 
 struct Inner {
     shard: ShardId,
+    /// Generation of the last session that began.
     last: Cell<u64>,
-    /// By number, so by age.
-    entries: RefCell<BTreeMap<u64, Entry>>,
+    entries: RefCell<Slab<Entry>>,
 }
 
 struct Entry {
@@ -130,8 +135,11 @@ impl Register {
         front: ShardId,
         feed: &Feed,
     ) -> (Registered, channel::Receiver<Command>) {
-        let id = SessionId { shard: self.inner.shard, number: self.inner.last.get() + 1 };
-        self.inner.last.set(id.number);
+        let generation = self.inner.last.get() + 1;
+        self.inner.last.set(generation);
+        let slot = self.inner.entries.borrow().vacant_key();
+        let slot = u32::try_from(slot).expect("sessions are bounded by connections");
+        let id = SessionId { shard: self.inner.shard, slot, generation };
         let source = shown(&job.source().to_string());
         let (what, format) = (job.name(), job.format().map(|format| format.name()));
         feed.tell(|| What::SessionBegun { id, source: source.clone(), job: what });
@@ -140,7 +148,8 @@ impl Register {
         let (commands, heard) = channel::bounded(COMMANDS_PER_SESSION);
         let bytes = Rc::default();
         let entry = Entry { session, bytes: Rc::clone(&bytes), commands };
-        self.inner.entries.borrow_mut().insert(id.number, entry);
+        let taken = self.inner.entries.borrow_mut().insert(entry);
+        assert_eq!(taken, slot as usize, "nothing was entered in between");
         let (register, feed, since) = (self.clone(), feed.clone(), runtime::now());
         (Registered { register, feed, id, bytes, since, end: Cell::new(End::Left) }, heard)
     }
@@ -148,17 +157,20 @@ impl Register {
     /// The oldest sessions, and how many more there are.
     pub(super) fn list(&self) -> (Vec<Listed>, usize) {
         let entries = self.inner.entries.borrow();
-        let listed = entries
-            .values()
+        let mut by_age: Vec<_> = entries.iter().map(|(_, entry)| entry).collect();
+        by_age.sort_unstable_by_key(|entry| entry.session.id.generation);
+        let listed = by_age
+            .iter()
             .take(LISTED_SESSIONS)
             .map(|Entry { session, bytes, .. }| Listed { bytes: bytes.get(), ..session.clone() });
         (listed.collect(), entries.len().saturating_sub(LISTED_SESSIONS))
     }
 
     /// Puts a command into the session's queue.
-    pub(super) fn command(&self, number: u64, command: Command) -> Result<(), Unheard> {
+    pub(super) fn command(&self, id: SessionId, command: Command) -> Result<(), Unheard> {
         let entries = self.inner.entries.borrow();
-        let commands = entries.get(&number).map(|entry| entry.commands.clone());
+        let entry = entries.get(id.slot as usize).filter(|entry| entry.session.id == id);
+        let commands = entry.map(|entry| entry.commands.clone());
         drop(entries);
         let commands = commands.ok_or(Unheard::NoSession)?;
         commands.try_send(command).map_err(|refused| match refused {
@@ -197,7 +209,8 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let entry = self.register.inner.entries.borrow_mut().remove(&self.id.number);
+        let entry = self.register.inner.entries.borrow_mut().remove(self.id.slot as usize);
+        debug_assert_eq!(entry.session.id, self.id);
         // Its queue may wake a task: outside of the borrow.
         drop(entry);
         let (id, end, bytes) = (self.id, self.end.get(), self.bytes.get());
@@ -235,11 +248,16 @@ mod tests {
             let (listed, left_off) = register.list();
             let shown: Vec<_> =
                 listed.iter().map(|s| (s.id.to_string(), &*s.source, s.bytes)).collect();
-            assert_eq!(shown, [("0-1".to_owned(), "demo:a", 11), ("0-2".to_owned(), "demo:b", 0)]);
+            let (a, b) = (("0-0-1".to_owned(), "demo:a", 11), ("0-1-2".to_owned(), "demo:b", 0));
+            assert_eq!(shown, [a, b]);
             assert_eq!((listed[0].front, left_off), (ShardId(1), 0));
             drop(first);
             assert_eq!(register.list().0.len(), 1);
-            drop(second);
+            // What stands in the slot of the first is the youngest all the same.
+            let (third, _commands) = register.enter(&probe("c"), ShardId(0), &feed);
+            let ids: Vec<_> = register.list().0.iter().map(|s| s.id.to_string()).collect();
+            assert_eq!(ids, ["0-1-2", "0-0-3"]);
+            drop((second, third));
             assert!(register.list().0.is_empty());
         });
     }
@@ -248,15 +266,31 @@ mod tests {
     fn the_seventeenth_unheard_command_is_refused() {
         on_a_shard(|register, feed| {
             let (session, mut commands) = register.enter(&probe("a"), ShardId(0), &feed);
+            let cancel = |slot, generation| {
+                let id = SessionId { shard: ShardId(0), slot, generation };
+                register.command(id, Command::Cancel)
+            };
             for _ in 0..16 {
-                assert_eq!(register.command(1, Command::Cancel), Ok(()));
+                assert_eq!(cancel(0, 1), Ok(()));
             }
-            assert_eq!(register.command(1, Command::Cancel), Err(Unheard::Full));
+            assert_eq!(cancel(0, 1), Err(Unheard::Full));
             assert_eq!(commands.try_recv(), Some(Command::Cancel));
-            assert_eq!(register.command(1, Command::Cancel), Ok(()));
-            assert_eq!(register.command(2, Command::Cancel), Err(Unheard::NoSession));
+            assert_eq!(cancel(0, 1), Ok(()));
+            assert_eq!(cancel(1, 1), Err(Unheard::NoSession));
             drop(session);
-            assert_eq!(register.command(1, Command::Cancel), Err(Unheard::NoSession));
+            assert_eq!(cancel(0, 1), Err(Unheard::NoSession));
+        });
+    }
+
+    #[test]
+    fn a_command_to_one_that_ended_does_not_reach_the_next_in_its_slot() {
+        on_a_shard(|register, feed| {
+            drop(register.enter(&probe("a"), ShardId(0), &feed));
+            let (_session, mut commands) = register.enter(&probe("b"), ShardId(0), &feed);
+            let id = |generation| SessionId { shard: ShardId(0), slot: 0, generation };
+            assert_eq!(register.command(id(1), Command::Cancel), Err(Unheard::NoSession));
+            assert_eq!(commands.try_recv(), None);
+            assert_eq!(register.command(id(2), Command::Cancel), Ok(()));
         });
     }
 
@@ -274,9 +308,23 @@ mod tests {
 
     #[test]
     fn a_name_is_read_back_as_it_is_written() {
-        let id = SessionId { shard: ShardId(2), number: 17 };
+        let id = SessionId { shard: ShardId(2), slot: 3, generation: 17 };
         assert_eq!(id.to_string().parse(), Ok(id));
-        for text in ["", "2", "2-", "-17", "02-17", "2-+17", "2-17-1", "70000-1", "a-b"] {
+        for text in [
+            "",
+            "2",
+            "2-3",
+            "2-3-",
+            "-3-17",
+            "2--17",
+            "02-3-17",
+            "2-03-17",
+            "2-3-+17",
+            "2-3-17-1",
+            "70000-3-17",
+            "2-4294967296-17",
+            "a-b-c",
+        ] {
             assert_eq!(text.parse::<SessionId>(), Err(NoSessionId), "{text}");
         }
     }

@@ -87,14 +87,25 @@ fn the_operator_ends_one_stream_and_no_other() {
 #[test]
 fn a_stream_that_is_not_there_cannot_be_ended() {
     let node = node().shards(2).arg("--demo").start();
-    for id in ["0-1", "1-1", "2-1", "65535-1", "1", "0-1/", "0-18446744073709551616", "..", ""] {
+    for id in [
+        "0-0-1",
+        "1-0-1",
+        "2-0-1",
+        "65535-0-1",
+        "1",
+        "0-1",
+        "0-0-1/",
+        "0-0-18446744073709551616",
+        "..",
+        "",
+    ] {
         let answer = client::request(node.admin, "DELETE", &format!("/v1/streams/{id}"), "");
         assert_eq!(answer.status, 404, "{id}: {}", answer.text());
     }
-    let answer = client::request(node.admin, "GET", "/v1/streams/0-1", "");
+    let answer = client::request(node.admin, "GET", "/v1/streams/0-0-1", "");
     assert_eq!((answer.status, answer.field("allow")), (405, Some("DELETE, OPTIONS")));
     assert_eq!(node.get("/v1/streams").status, 404);
-    assert_eq!(client::request(node.listen, "DELETE", "/v1/streams/0-1", "").status, 404);
+    assert_eq!(client::request(node.listen, "DELETE", "/v1/streams/0-0-1", "").status, 404);
 }
 
 #[test]
