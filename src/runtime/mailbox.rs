@@ -288,6 +288,8 @@ impl<M> Inbox<M> {
 
 #[cfg(test)]
 mod tests {
+    use std::{pin::pin, task::Wake};
+
     use super::*;
     use crate::runtime::{Options, run, yield_now};
 
@@ -369,6 +371,38 @@ mod tests {
                     }
                     assert_eq!(came, [1; TASKS]);
                 }
+            }
+        })
+        .expect("shards start");
+    }
+
+    /// Of a ring of glommio's, each poll would keep one more.
+    #[test]
+    fn polls_of_an_empty_mailbox_keep_one_waker() {
+        struct Quiet;
+        impl Wake for Quiet {
+            fn wake(self: Arc<Self>) {}
+        }
+        let mesh = Mesh::<u32>::new(2, 4);
+        let options = Options { shards: 2, blocking_threads: 1, oversubscribe: true };
+        run(options, move |shard| {
+            let mesh = mesh.clone();
+            async move {
+                let mailbox = mesh.join(shard).await;
+                if shard == ShardId(1) {
+                    mailbox.try_send(ShardId(0), 7).expect("there is room");
+                    assert_eq!(mailbox.recv().await, None, "the other one leaves first");
+                    return;
+                }
+                // From now on the ring is connected, and empty.
+                assert_eq!(mailbox.recv().await, Some((ShardId(1), 7)));
+                let quiet = Arc::new(Quiet);
+                for _ in 0..100 {
+                    let waker = Arc::clone(&quiet).into();
+                    let polled = pin!(mailbox.recv()).poll(&mut Context::from_waker(&waker));
+                    assert!(polled.is_pending());
+                }
+                assert_eq!(Arc::strong_count(&quiet), 2, "ours, and that of the last poll");
             }
         })
         .expect("shards start");
