@@ -1,0 +1,112 @@
+//! MP3 and ADTS: frames in a row, behind a frame that may speak for all of them.
+
+use std::rc::Rc;
+
+use symphonia::core::{
+    audio::{Channels, layouts},
+    codecs::audio::{
+        AudioCodecParameters,
+        well_known::{CODEC_ID_AAC, CODEC_ID_MP3},
+    },
+};
+
+use super::{Found, Opened, Timeline, refuse_hidden_extension};
+use crate::decode::{
+    Error,
+    demux::Demux,
+    elementary,
+    headers::{Header, Kind, is_trailer},
+    sbr,
+    source::{Inside, Window},
+    xing,
+};
+
+pub(super) fn open<'y>(
+    inside: &Rc<Inside<'y>>,
+    found: Found,
+    header: Header,
+) -> Result<Opened<'y>, Error> {
+    let mut params = AudioCodecParameters::new();
+    params.with_sample_rate(header.rate_hz);
+    params.with_channels(Channels::Discrete(header.channels));
+    let (codec, mut start, mut timeline) = ("mp3", found.start, Timeline::default());
+    let codec = match header.kind {
+        Kind::Adts => {
+            params.for_codec(CODEC_ID_AAC);
+            params.with_channels(aac_channels(header.channels)?);
+            let packets = first_packets(inside, start, header);
+            refuse_hidden_extension(packets.iter().map(Vec::as_slice), header.rate_hz)?;
+            "aac"
+        }
+        Kind::Mpeg { .. } => {
+            params.for_codec(CODEC_ID_MP3);
+            (start, timeline) = pass_info_frame(inside, start, &header);
+            codec
+        }
+    };
+    let window = Window::new(Rc::clone(inside), start, u64::MAX);
+    Ok(Opened {
+        demux: Demux::Elementary(elementary::Frames::new(window, header)),
+        container: found.container,
+        params,
+        codec,
+        timeline,
+        link_frames: None,
+        tags: found.tags,
+    })
+}
+
+/// The first packets of an ADTS stream that differ from the one before them.
+fn first_packets(inside: &Rc<Inside<'_>>, start: u64, first: Header) -> Vec<Vec<u8>> {
+    let window = Window::new(Rc::clone(inside), start, u64::MAX);
+    let mut frames = elementary::Frames::new(window, first);
+    let mut packets: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..sbr::MOST_PACKETS {
+        let Some((header, bytes)) = frames.next() else { break };
+        let packet = bytes.get(header.header_bytes..).unwrap_or_default();
+        if packets.last().is_none_or(|last| last != packet) {
+            packets.push(packet.to_vec());
+        }
+        if packets.len() == sbr::PACKETS {
+            break;
+        }
+    }
+    packets
+}
+
+/// The first audio frame of an MP3, behind the one that only carries a Xing or VBRI tag, and what
+/// that tag says about the timeline.
+fn pass_info_frame(inside: &Inside<'_>, start: u64, header: &Header) -> (u64, Timeline) {
+    let mut frame = vec![0; header.bytes];
+    let length = inside.read_full(start, &mut frame);
+    let Some(tag) = xing::parse(&frame[..length]) else { return (start, Timeline::default()) };
+    let total = tag.packets.filter(|_| is_whole(inside, start, &tag)).map(|packets| {
+        let decoded = u64::from(packets) * u64::from(header.frames);
+        decoded.saturating_sub(u64::from(tag.delay) + u64::from(tag.padding))
+    });
+    let timeline = Timeline { delay: i64::from(tag.delay), frames: total };
+    (start + header.bytes as u64, timeline)
+}
+
+/// Whether the tag counts exactly the bytes that are there: to the end of the object, or to a tag
+/// behind the audio.
+fn is_whole(inside: &Inside<'_>, start: u64, tag: &xing::Tag) -> bool {
+    let (Some(length), Some(bytes)) = (inside.resident.length(), tag.bytes) else { return false };
+    let end = start + u64::from(bytes);
+    if end >= length {
+        return end == length;
+    }
+    let mut behind = [0; 12];
+    let got = inside.read_full(end, &mut behind);
+    is_trailer(&behind[..got])
+}
+
+/// The channels of an AAC channel configuration that we decode.
+fn aac_channels(count: u16) -> Result<Channels, Error> {
+    match count {
+        1 => Ok(layouts::CHANNEL_LAYOUT_MONO),
+        2 => Ok(layouts::CHANNEL_LAYOUT_STEREO),
+        0 => Err(Error::unsupported("aac (channels by program config)")),
+        _ => Err(Error::unsupported("aac (more than two channels)")),
+    }
+}

@@ -1,0 +1,57 @@
+//! Whole files whose headers are followed by no audio at all: readers look for the first packet and
+//! fail, players play nothing.
+
+use std::rc::Rc;
+
+use symphonia::core::{
+    audio::Channels,
+    codecs::audio::{
+        AudioCodecParameters,
+        well_known::{CODEC_ID_FLAC, CODEC_ID_VORBIS},
+    },
+};
+
+use super::{Found, Opened, Timeline, codec_name, reads};
+use crate::decode::{Container, demux::Demux, headers, ogg, source::Inside};
+
+/// Opens a file of headers. `None` if it is none.
+pub(super) fn open<'y>(
+    inside: &Rc<Inside<'y>>,
+    found: Found,
+    streams: &[ogg::Stream],
+) -> Option<Opened<'y>> {
+    let length = inside.resident.length()?.saturating_sub(found.start);
+    let mut read = reads(inside, found.start);
+    let (codec, shape) = match (found.container, streams.first()) {
+        (Container::Flac, _) => (CODEC_ID_FLAC, headers::read_empty_flac(&mut read, length)?),
+        (Container::Ogg, Some(stream)) => {
+            let (codec, shape, packets) = match stream.packet.as_slice() {
+                [1, b'v', b'o', b'r', b'b', b'i', b's', _, _, _, _, channels, rate @ ..] => {
+                    let rate_hz = u32::from_le_bytes(rate.get(..4)?.try_into().ok()?);
+                    (CODEC_ID_VORBIS, (rate_hz, u16::from(*channels), None), 3)
+                }
+                packet if packet.starts_with(b"\x7FFLAC") => {
+                    (CODEC_ID_FLAC, headers::stream_info(packet.get(9..)?)?, 2)
+                }
+                _ => return None,
+            };
+            ogg::is_headers_only(&mut read, length, packets).then_some((codec, shape))?
+        }
+        _ => return None,
+    };
+    let (rate_hz, channels, bits) = shape;
+    let mut params = AudioCodecParameters::new();
+    params.for_codec(codec).with_sample_rate(rate_hz).with_channels(Channels::Discrete(channels));
+    if let Some(bits) = bits {
+        params.with_bits_per_sample(bits);
+    }
+    Some(Opened {
+        demux: Demux::Empty,
+        container: found.container,
+        params,
+        codec: codec_name(codec)?,
+        timeline: Timeline { delay: 0, frames: Some(0) },
+        link_frames: None,
+        tags: found.tags,
+    })
+}

@@ -1,0 +1,197 @@
+//! From bytes to a track: finds the container, opens its reader, chooses the track.
+//!
+//! - `elementary`: MP3 and ADTS, which are frames and nothing else;
+//! - `samples`: WAVE;
+//! - `reader`: what symphonia's readers demultiplex, and what is asked of its boxes before;
+//! - `empty`: files of headers.
+
+mod elementary;
+mod empty;
+mod reader;
+mod samples;
+
+use std::rc::Rc;
+
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, well_known::*};
+
+pub(super) use self::reader::open_link;
+use super::{
+    Container, Error,
+    demux::Demux,
+    headers::{Header, find_frames, tag_bytes},
+    sbr,
+    sniff::{by_frame, by_magic, is_ac3, is_markup},
+    source::Inside,
+    tags,
+};
+
+/// How far behind tags a first frame is looked for: cut-in streams and broken tags have junk there,
+/// 200 kB of it in the worst file seen.
+const JUNK_BYTES: u64 = 512 << 10;
+
+/// Tags in a row before the audio. Real files have up to three.
+const TAGS: usize = 16;
+
+/// A track ready to be decoded.
+pub(super) struct Opened<'y> {
+    pub(super) demux: Demux<'y>,
+    pub(super) container: Container,
+    pub(super) params: AudioCodecParameters,
+    pub(super) codec: &'static str,
+    pub(super) timeline: Timeline,
+    /// Frames of the running link of a chain, where that is known; `None` if there is no chain.
+    pub(super) link_frames: Option<u64>,
+    pub(super) tags: Vec<(String, String)>,
+}
+
+/// How decoded frames lie on the trimmed timeline.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Timeline {
+    /// Frames decoded before frame 0; negative if silence comes first.
+    pub(super) delay: i64,
+    /// Total, where it can be trusted.
+    pub(super) frames: Option<u64>,
+}
+
+/// Where the audio starts, and what it is.
+struct Found {
+    container: Container,
+    start: u64,
+    /// First frame header of an elementary stream.
+    header: Option<Header>,
+    tags: Vec<(String, String)>,
+}
+
+/// Opens the wanted audio track of the source.
+pub(super) fn open<'y>(inside: &Rc<Inside<'y>>, wanted: Option<u32>) -> Result<Opened<'y>, Error> {
+    let found = find(inside)?;
+    match (found.container, found.header) {
+        (Container::Other(name), _) => Err(Error::unsupported(name)),
+        (_, Some(header)) => {
+            the_only_one(wanted)?;
+            elementary::open(inside, found, header)
+        }
+        _ => reader::open(inside, found, wanted),
+    }
+}
+
+fn find(inside: &Inside<'_>) -> Result<Found, Error> {
+    let (start, tags) = pass_tags(inside);
+    let mut head = vec![0; 4096];
+    let length = inside.read_full(start, &mut head);
+    head.truncate(length);
+    if let Some(container) = by_magic(&head) {
+        return Ok(Found { container, start, header: None, tags });
+    }
+    if let Some(name) = is_ac3(&head) {
+        return Err(Error::unsupported(name));
+    }
+    if is_markup(&head) {
+        return Err(Error::NotMedia);
+    }
+    let (start, header) = find_stream(inside, start).ok_or(Error::NotMedia)?;
+    Ok(Found { container: by_frame(&header), start, header: Some(header), tags })
+}
+
+/// Where the tags before the audio end, and what they say.
+fn pass_tags(inside: &Inside<'_>) -> (u64, Vec<(String, String)>) {
+    let (mut start, mut tags) = (0, Vec::new());
+    for _ in 0..TAGS {
+        let mut head = [0; 32];
+        let length = inside.read_full(start, &mut head);
+        match tag_bytes(&head[..length]) {
+            Some(bytes) if head.starts_with(b"ID3") => {
+                if tags.is_empty() {
+                    tags = tags::read_id3(inside, start, bytes);
+                }
+                start += bytes;
+            }
+            _ => break,
+        }
+    }
+    (start, tags)
+}
+
+/// Looks for the first chain of frames, through junk.
+fn find_stream(inside: &Inside<'_>, start: u64) -> Option<(u64, Header)> {
+    const STEP: usize = 16 << 10;
+    /// Three of the longest frames, so that a chain that starts in one piece is seen whole.
+    const OVERLAP: usize = 3 * 8192;
+    let mut piece = vec![0; STEP + OVERLAP];
+    let mut at = start;
+    while at < start + JUNK_BYTES {
+        // Small files and good ones are settled by the first few frames.
+        let wanted = if at == start { 6 << 10 } else { piece.len() };
+        let length = inside.read_full(at, &mut piece[..wanted]);
+        if let Some((offset, header)) = find_frames(&piece[..length], length < wanted) {
+            return Some((at + offset as u64, header));
+        }
+        if length < wanted {
+            return None;
+        }
+        at += (wanted.saturating_sub(OVERLAP)).max(if at == start { 1 } else { STEP }) as u64;
+    }
+    None
+}
+
+/// Reads of a source whose position 0 is `start`, for what is parsed here.
+fn reads<'a>(inside: &'a Inside<'_>, start: u64) -> impl FnMut(u64, &mut [u8]) -> usize {
+    move |at, into| inside.read_full(start.saturating_add(at), into)
+}
+
+/// What holds one track holds no other.
+fn the_only_one(wanted: Option<u32>) -> Result<(), Error> {
+    match wanted {
+        None | Some(0) => Ok(()),
+        Some(_) => Err(Error::NoTrack { tracks: 1 }),
+    }
+}
+
+/// Refuses HE-AAC that only its packets tell of, not the configuration of their core.
+fn refuse_hidden_extension<'a>(
+    packets: impl Iterator<Item = &'a [u8]>,
+    core_hz: u32,
+) -> Result<(), Error> {
+    if sbr::is_extended(packets, core_hz) {
+        return Err(Error::unsupported("aac (HE-AAC)"));
+    }
+    Ok(())
+}
+
+/// `timeline` without a total that its bytes cannot hold: a damaged header must not become hours of
+/// promised silence.
+fn plausible(inside: &Inside<'_>, timeline: Timeline) -> Timeline {
+    /// A constant FLAC frame, the densest there is: 65,535 frames in 11 bytes.
+    const FRAMES_PER_BYTE: u64 = 6_000;
+    let most = inside.resident.length().map_or(u64::MAX, |b| b.saturating_mul(FRAMES_PER_BYTE));
+    Timeline { frames: timeline.frames.filter(|frames| *frames <= most), ..timeline }
+}
+
+/// The name of a codec that we decode.
+fn codec_name(id: AudioCodecId) -> Option<&'static str> {
+    Some(match id {
+        CODEC_ID_AAC => "aac",
+        CODEC_ID_ALAC => "alac",
+        CODEC_ID_FLAC => "flac",
+        CODEC_ID_MP3 => "mp3",
+        CODEC_ID_VORBIS => "vorbis",
+        CODEC_ID_ADPCM_MS => "adpcm_ms",
+        CODEC_ID_ADPCM_IMA_WAV => "adpcm_ima_wav",
+        CODEC_ID_ADPCM_IMA_QT => "adpcm_ima_qt",
+        CODEC_ID_PCM_ALAW => "pcm_alaw",
+        CODEC_ID_PCM_MULAW => "pcm_mulaw",
+        CODEC_ID_PCM_U8 => "pcm_u8",
+        CODEC_ID_PCM_S8 => "pcm_s8",
+        CODEC_ID_PCM_S16LE => "pcm_s16le",
+        CODEC_ID_PCM_S16BE => "pcm_s16be",
+        CODEC_ID_PCM_S24LE => "pcm_s24le",
+        CODEC_ID_PCM_S24BE => "pcm_s24be",
+        CODEC_ID_PCM_S32LE => "pcm_s32le",
+        CODEC_ID_PCM_S32BE => "pcm_s32be",
+        CODEC_ID_PCM_F32LE => "pcm_f32le",
+        CODEC_ID_PCM_F32BE => "pcm_f32be",
+        CODEC_ID_PCM_F64LE => "pcm_f64le",
+        CODEC_ID_PCM_F64BE => "pcm_f64be",
+        _ => return None,
+    })
+}

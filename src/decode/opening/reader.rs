@@ -1,0 +1,341 @@
+//! Containers that symphonia's readers demultiplex: what is refused before they look, how they are
+//! made, and which of their tracks is taken.
+
+use std::{cell::Cell, collections::VecDeque, rc::Rc};
+
+use symphonia::{
+    core::{
+        audio::Channels,
+        codecs::{
+            CodecParameters,
+            audio::{AudioCodecId, AudioCodecParameters, well_known::*},
+        },
+        errors::Error as Fault,
+        formats::{FormatOptions, FormatReader, Track as Listed},
+        io::{MediaSourceStream, MediaSourceStreamOptions},
+    },
+    default::formats,
+};
+
+use super::{
+    Found, Opened, Timeline, codec_name, empty, plausible, reads, refuse_hidden_extension, samples,
+    the_only_one,
+};
+use crate::decode::{
+    Container, Error,
+    demux::{Demux, Reader},
+    matroska, mp4, ogg, sbr,
+    source::{Inside, Source, View},
+    tables, tags,
+};
+
+/// The ring of symphonia's stream, which insists on more than 32 KiB.
+const RING_BYTES: usize = 64 << 10;
+
+pub(super) fn open<'y>(
+    inside: &Rc<Inside<'y>>,
+    found: Found,
+    wanted: Option<u32>,
+) -> Result<Opened<'y>, Error> {
+    let movie = match found.container {
+        Container::Mp4 => read_movie(inside, found.start)?,
+        _ => None,
+    };
+    let streams = match found.container {
+        Container::Ogg => ogg::streams(&mut reads(inside, found.start)),
+        _ => Vec::new(),
+    };
+    refuse_ogg(&streams)?;
+    if found.container == Container::Caf {
+        let bytes = tables::packet_table_bytes(&mut reads(inside, found.start));
+        fits(inside, "packet table", bytes)?;
+    }
+    if found.container == Container::Wav
+        && let Some(opened) = samples::open(inside, &found)?
+    {
+        the_only_one(wanted)?;
+        return Ok(opened);
+    }
+    let least_bytes = movie.as_ref().map_or(0, |movie| movie.media_end);
+    let mut format = match make_reader(inside, &found, least_bytes) {
+        Ok(format) => format,
+        Err(error) => {
+            let opened = empty::open(inside, found, &streams).ok_or(error)?;
+            return the_only_one(wanted).map(|()| opened);
+        }
+    };
+    let listed = choose(&*format, movie.as_ref(), wanted)?;
+    let Some(CodecParameters::Audio(mut params)) = listed.codec_params.clone() else {
+        return Err(Error::NoAudio);
+    };
+    let boxes = movie.as_ref().and_then(|m| m.tracks.iter().find(|track| track.id == listed.id));
+    if let Some(name) = boxes.and_then(mp4::Track::refused) {
+        return Err(Error::unsupported(name));
+    }
+    let codec =
+        codec_name(params.codec).ok_or_else(|| Error::unsupported(refused(params.codec)))?;
+    if codec == "aac"
+        && matches!(found.container, Container::Mp4 | Container::Matroska)
+        && let Some(config) = params.extra_data.as_deref()
+    {
+        if let Some(name) = mp4::refused_config(config) {
+            return Err(Error::unsupported(name));
+        }
+        params.sample_rate = mp4::core_rate_hz(config).or(params.sample_rate);
+    }
+    if codec == "alac" && params.bits_per_sample.is_none() {
+        params.bits_per_sample = params.extra_data.as_deref().and_then(alac_bits);
+    }
+    let timeline = match (&movie, boxes, params.sample_rate) {
+        (Some(movie), Some(track), Some(rate_hz)) => movie.timeline(track, rate_hz),
+        _ => stated(inside, found.container, &listed, &params),
+    };
+    let is_chained = found.container == Container::Ogg && is_chained(inside, &found, &streams);
+    let timeline = match is_chained {
+        // What is stated is the length of the first link.
+        true => Timeline { frames: None, ..timeline },
+        false => plausible(inside, timeline),
+    };
+    let link_frames = listed.num_frames.filter(|frames| is_chained && *frames > 0);
+    let frames_per_tick = frames_per_tick(&listed, &params);
+    let mut tags = found.tags;
+    tags::collect(&mut *format, &mut tags);
+    let mut reader = Reader {
+        track: listed.id,
+        format,
+        frames_per_tick,
+        fixed: (params.codec == CODEC_ID_AAC).then_some(1024),
+        // Matroska's milliseconds count no frames.
+        counts_exactly: found.container != Container::Matroska
+            && frames_per_tick.0 == frames_per_tick.1,
+        early: VecDeque::new(),
+        current: None,
+    };
+    if codec == "aac" {
+        refuse_hidden_extension(
+            reader.peek(sbr::PACKETS, sbr::MOST_PACKETS),
+            params.sample_rate.unwrap_or(0),
+        )?;
+    }
+    Ok(Opened {
+        demux: Demux::Symphonia(reader),
+        container: found.container,
+        params,
+        codec,
+        timeline,
+        link_frames,
+        tags,
+    })
+}
+
+/// Goes on to the next link of a chained stream, which its reader has come to.
+///
+/// # Errors
+/// [`Error::Unsupported`] if it is not like the ones before it: what goes out has one shape.
+pub(in crate::decode) fn open_link(
+    opened: &mut Opened<'_>,
+    wanted: Option<u32>,
+) -> Result<(), Error> {
+    let other = || Error::unsupported("a chain of streams that differ in codec, rate or channels");
+    let Demux::Symphonia(reader) = &mut opened.demux else { return Err(other()) };
+    let listed = choose(&*reader.format, None, wanted).map_err(|_| other())?;
+    let Some(CodecParameters::Audio(params)) = listed.codec_params.clone() else {
+        return Err(other());
+    };
+    let shape = |params: &AudioCodecParameters| {
+        let channels = params.channels.as_ref().map(Channels::count);
+        (params.codec, params.sample_rate, channels, params.bits_per_sample)
+    };
+    if shape(&params) != shape(&opened.params) {
+        return Err(other());
+    }
+    reader.start_link(listed.id);
+    opened.params = params;
+    opened.link_frames = listed.num_frames.filter(|frames| *frames > 0);
+    Ok(())
+}
+
+fn is_chained(inside: &Inside<'_>, found: &Found, streams: &[ogg::Stream]) -> bool {
+    let length = inside.resident.length().map(|length| length.saturating_sub(found.start));
+    let mut read = reads(inside, found.start);
+    length.is_some_and(|length| ogg::is_chained(&mut read, length, streams))
+}
+
+/// The boxes of an MP4 file, with a refusal where none of its audio is ours.
+///
+/// symphonia's reader fails as a whole on some of what it does not know; the name is said here.
+fn read_movie(inside: &Inside<'_>, start: u64) -> Result<Option<mp4::Movie>, Error> {
+    let movie = mp4::read(&mut reads(inside, start), inside.table_bytes);
+    let Some(movie) = movie else { return Ok(None) };
+    fits(inside, "sample tables", movie.table_bytes)?;
+    let mut audio = movie.tracks.iter().filter(|track| track.is_audio).peekable();
+    if audio.peek().is_none() {
+        return Err(Error::NoAudio);
+    }
+    let mut refused = audio.map(mp4::Track::refused);
+    let first = refused.next().flatten();
+    match first {
+        Some(name) if refused.all(|name| name.is_some()) => Err(Error::unsupported(name)),
+        _ => Ok(Some(movie)),
+    }
+}
+
+/// Refuses tables that would take too much memory, before they are loaded.
+fn fits(inside: &Inside<'_>, table: &'static str, bytes: u64) -> Result<(), Error> {
+    let limit_bytes = inside.table_bytes;
+    if bytes > limit_bytes { Err(Error::TooLarge { table, limit_bytes }) } else { Ok(()) }
+}
+
+/// Refuses by name what the first packet of an Ogg stream says it is.
+fn refuse_ogg(streams: &[ogg::Stream]) -> Result<(), Error> {
+    let Some(ogg::Stream { packet, .. }) = streams.first() else { return Ok(()) };
+    let known: [(&[u8], &str); 3] =
+        [(b"OpusHead", "opus"), (b"Speex   ", "speex"), (b"CELT    ", "celt")];
+    match known.iter().find(|(magic, _)| packet.starts_with(magic)) {
+        Some((_, name)) => Err(Error::unsupported(*name)),
+        None => Ok(()),
+    }
+}
+
+/// The reader of a container. A file of boxes is at least `least_bytes` long.
+fn make_reader<'y>(
+    inside: &Rc<Inside<'y>>,
+    found: &Found,
+    least_bytes: u64,
+) -> Result<Box<dyn FormatReader + 'y>, Error> {
+    let read = &mut reads(inside, found.start);
+    let patches = match found.container {
+        Container::Matroska => matroska::without_chapters_and_cues(read),
+        Container::Flac => tables::without_seek_tables(read),
+        _ => Vec::new(),
+    };
+    let reader = |is_in_order: &Rc<Cell<bool>>| {
+        let in_order = Rc::clone(is_in_order);
+        let view = View { in_order, least_bytes, patches: patches.clone() };
+        let source = Source::new(Rc::clone(inside), found.start, view);
+        let options = MediaSourceStreamOptions { buffer_len: RING_BYTES };
+        new_reader(found.container, MediaSourceStream::new(Box::new(source), options))
+    };
+    match found.container {
+        // It would look behind the audio first, where seldom anything is, and reads 64 KiB before
+        // that to get there. From then on any frame is found by arithmetic.
+        Container::Aiff => {
+            let in_order = Rc::new(Cell::new(true));
+            let first = reader(&in_order);
+            in_order.set(false);
+            first.or_else(|error| reader(&in_order).map_err(|_| error))
+        }
+        // These look there too, and a file that was cut ends before that.
+        Container::Matroska | Container::Ogg => {
+            reader(&Rc::default()).or_else(|error| reader(&Rc::new(true.into())).map_err(|_| error))
+        }
+        _ => reader(&Rc::default()),
+    }
+}
+
+fn new_reader<'y>(
+    container: Container,
+    stream: MediaSourceStream<'y>,
+) -> Result<Box<dyn FormatReader + 'y>, Error> {
+    let options = FormatOptions::default();
+    fn boxed<'y, R: FormatReader + 'y>(
+        reader: Result<R, Fault>,
+    ) -> Result<Box<dyn FormatReader + 'y>, Error> {
+        match reader {
+            Ok(reader) => Ok(Box::new(reader)),
+            Err(fault) => Err(Error::damaged(fault.to_string())),
+        }
+    }
+    match container {
+        Container::Flac => boxed(formats::FlacReader::try_new(stream, options)),
+        Container::Ogg => boxed(formats::OggReader::try_new(stream, options)),
+        Container::Mp4 => boxed(formats::IsoMp4Reader::try_new(stream, options)),
+        Container::Matroska => boxed(formats::MkvReader::try_new(stream, options)),
+        Container::Wav => boxed(formats::WavReader::try_new(stream, options)),
+        Container::Aiff => boxed(formats::AiffReader::try_new(stream, options)),
+        Container::Caf => boxed(formats::CafReader::try_new(stream, options)),
+        Container::Mp3 | Container::Adts | Container::Other(_) => {
+            Err(Error::unsupported(container.name()))
+        }
+    }
+}
+
+/// The wanted audio track. Those of a movie are counted in its own boxes: the reader leaves out
+/// tracks of codecs that it does not know.
+fn choose(
+    format: &dyn FormatReader,
+    movie: Option<&mp4::Movie>,
+    wanted: Option<u32>,
+) -> Result<Listed, Error> {
+    let is_audio = |track: &&Listed| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
+    let mut known = format.tracks().iter().filter(is_audio);
+    let boxes: Vec<_> = movie.iter().flat_map(|movie| movie.audio_tracks()).collect();
+    let Some(index) = wanted.map(|wanted| wanted as usize) else {
+        let unknown = || boxes.first().map_or(Error::NoAudio, |track| track.unsupported());
+        return known.next().cloned().ok_or_else(unknown);
+    };
+    let tracks = if movie.is_some() { boxes.len() } else { known.clone().count() };
+    if tracks == 0 {
+        return Err(Error::NoAudio);
+    }
+    let found = match boxes.get(index) {
+        Some(track) => {
+            known.find(|listed| listed.id == track.id).ok_or_else(|| track.unsupported())
+        }
+        None => known.nth(index).filter(|_| index < tracks).ok_or(Error::NoTrack { tracks }),
+    };
+    found.cloned()
+}
+
+/// Frames per tick of the track's time base, as a fraction.
+fn frames_per_tick(listed: &Listed, params: &AudioCodecParameters) -> (u64, u64) {
+    match (listed.time_base, params.sample_rate) {
+        (Some(base), Some(rate)) => {
+            (u64::from(base.numer.get()) * u64::from(rate), u64::from(base.denom.get()))
+        }
+        _ => (1, 1),
+    }
+}
+
+/// What the container itself says of the timeline, where it can be believed.
+fn stated(
+    inside: &Inside<'_>,
+    container: Container,
+    listed: &Listed,
+    params: &AudioCodecParameters,
+) -> Timeline {
+    let frames = match (container, inside.resident.length()) {
+        (Container::Flac, _) => listed.num_frames.filter(|frames| *frames > 0),
+        (Container::Ogg, Some(_)) if params.codec == CODEC_ID_VORBIS => listed.num_frames,
+        (Container::Ogg, _) if params.codec == CODEC_ID_FLAC => {
+            listed.num_frames.filter(|frames| *frames > 0)
+        }
+        (Container::Wav | Container::Aiff | Container::Caf, Some(_)) => listed.num_frames,
+        _ => None,
+    };
+    Timeline { delay: 0, frames }
+}
+
+/// Bits per sample by the ALACSpecificConfig, which the reader does not pass on.
+fn alac_bits(config: &[u8]) -> Option<u32> {
+    let bits = config.get(5).map(|bits| u32::from(*bits));
+    bits.filter(|bits| config.len() >= 24 && config[4] == 0 && [16, 20, 24, 32].contains(bits))
+}
+
+/// The name of a codec that symphonia's readers know and nothing here decodes.
+fn refused(id: AudioCodecId) -> &'static str {
+    match id {
+        CODEC_ID_OPUS => "opus",
+        CODEC_ID_SPEEX => "speex",
+        CODEC_ID_AC3 => "ac3",
+        CODEC_ID_EAC3 => "eac3",
+        CODEC_ID_AC4 => "ac4",
+        CODEC_ID_DCA => "dts",
+        CODEC_ID_MP1 => "mp1",
+        CODEC_ID_MP2 => "mp2",
+        CODEC_ID_WAVPACK => "wavpack",
+        CODEC_ID_TTA => "tta",
+        CODEC_ID_TRUEHD => "truehd",
+        _ => "this codec",
+    }
+}
