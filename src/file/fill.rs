@@ -19,7 +19,7 @@ use crate::{
     assets::{Asset, AssetStore, FillPermit, News},
     bufpool::Exhausted,
     net::{self, Download, Known, Provenance, Response, Signs, Validator},
-    runtime::{self, Panicked, Queue, Task, event::Event},
+    runtime::{self, Alarm, Panicked, Queue, Task, event::Event},
     storage::{self, CHUNK_BYTES, Demand, Failure},
     stream::Patience,
 };
@@ -311,8 +311,10 @@ impl Fill {
         course.begins();
         self.learn(&head)?;
         let resource = &self.asset().resource;
-        let mut partial = None;
-        while let Some(bytes) = self.next(&mut download, course.position(), &mut partial).await? {
+        let (mut partial, mut alarm) = (None, Alarm::default());
+        while let Some(bytes) =
+            self.next(&mut download, course.position(), &mut partial, &mut alarm).await?
+        {
             let (position, length) = (course.position(), bytes.len() as u64);
             self.check_length(position + length)?;
             self.pace(course, position, length).await;
@@ -343,11 +345,12 @@ impl Fill {
         download: &mut Download,
         position: u64,
         partial: &mut Option<Instant>,
+        alarm: &mut Alarm,
     ) -> Result<Option<Bytes>, Failure> {
         let mut bytes = pin!(download.chunk());
         if let Some(since) = *partial {
             let left = PARTIAL.saturating_sub(since.elapsed());
-            if let Ok(bytes) = runtime::timeout(left, bytes.as_mut()).await {
+            if let Ok(bytes) = alarm.within(left, bytes.as_mut()).await {
                 return bytes.map_err(Failure::new);
             }
             *partial = None;

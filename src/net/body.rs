@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use tracing::debug;
 
 use super::{Error, pool::Lease};
-use crate::runtime;
+use crate::runtime::Alarm;
 
 /// Bytes of one answer as they arrive.
 ///
@@ -22,6 +22,8 @@ pub struct Body {
     /// Bytes to come, where they were promised. Invariant: without `source` and without error, 0.
     left: Option<u64>,
     inactivity: Duration,
+    /// Rings after so long.
+    alarm: Alarm,
 }
 
 impl Body {
@@ -32,7 +34,8 @@ impl Body {
         left: Option<u64>,
         inactivity: Duration,
     ) -> Self {
-        let mut body = Self { source: Some((incoming, lease)), position, left, inactivity };
+        let (source, alarm) = (Some((incoming, lease)), Alarm::default());
+        let mut body = Self { source, position, left, inactivity, alarm };
         body.finish_if_whole();
         body
     }
@@ -52,7 +55,7 @@ impl Body {
     /// No byte is lost; call again.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         let Some((incoming, _)) = &mut self.source else { return self.end() };
-        match runtime::timeout(self.inactivity, next_bytes(incoming)).await {
+        match self.alarm.within(self.inactivity, next_bytes(incoming)).await {
             Ok(Ok(Some(bytes))) => Ok(Some(self.take(bytes))),
             Ok(Ok(None)) => {
                 self.keep_connection();

@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     task::Poll,
     time::{Duration, Instant, SystemTime},
 };
@@ -29,21 +29,53 @@ pub async fn sleep(duration: Duration) {
     Timer::new(duration).await;
 }
 
-/// Runs `future` for at most `limit`.
+/// One timer for many waits, one after another: a timer of its own for each would be an allocation
+/// for each.
+///
+/// It is set when a future has to wait and stays set when that is over: whoever owns it is then
+/// woken once for nothing, a limit after the last wait.
+#[derive(Debug, Default)]
+pub struct Alarm {
+    timer: Option<Timer>,
+}
+
+impl Alarm {
+    /// Runs `future` for at most `limit` from when it first has to wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] when the limit passed first; the future has then been dropped.
+    pub async fn within<F: Future>(
+        &mut self,
+        limit: Duration,
+        future: F,
+    ) -> Result<F::Output, Elapsed> {
+        let mut future = pin!(future);
+        let mut is_set = false;
+        poll_fn(|context| {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Ok(output));
+            }
+            match &mut self.timer {
+                Some(timer) if !is_set => timer.reset(limit),
+                Some(_) => {}
+                None => self.timer = Some(Timer::new(limit)),
+            }
+            is_set = true;
+            let timer = self.timer.as_mut().expect("set above");
+            Pin::new(timer).poll(context).map(|_| Err(Elapsed))
+        })
+        .await
+    }
+}
+
+/// Runs `future` for at most `limit` from when it first has to wait.
 ///
 /// # Errors
 ///
 /// [`Elapsed`] when the limit passed first; the future has then been dropped.
 pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
-    let mut future = pin!(future);
-    let mut timer = pin!(Timer::new(limit));
-    poll_fn(|context| {
-        if let Poll::Ready(output) = future.as_mut().poll(context) {
-            return Poll::Ready(Ok(output));
-        }
-        timer.as_mut().poll(context).map(|_| Err(Elapsed))
-    })
-    .await
+    Alarm::default().within(limit, future).await
 }
 
 /// Lets every other task of this queue, and queues that are due, run first.

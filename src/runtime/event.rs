@@ -35,9 +35,14 @@ impl Event {
     /// Wakes all listeners made until now.
     pub fn notify_all(&self) {
         self.state.count.set(self.state.count.get().wrapping_add(1));
-        let woken = self.state.waiting.take();
+        let mut woken = self.state.waiting.take();
         // Wakers run outside of the borrow: they may be anything.
-        woken.into_iter().for_each(|(_, waker)| waker.wake());
+        woken.drain().for_each(Waker::wake);
+        // Its memory serves those who wait next, unless some do already.
+        let mut waiting = self.state.waiting.borrow_mut();
+        if waiting.is_empty() {
+            *waiting = woken;
+        }
     }
 
     /// A future that is ready once the event has happened after this call.

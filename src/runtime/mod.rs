@@ -49,7 +49,7 @@ mod timer;
 
 pub use blocking::blocking;
 pub use clock::{
-    Elapsed, need_preempt, now, sleep, timeout, wall_clock, yield_if_needed, yield_now,
+    Alarm, Elapsed, need_preempt, now, sleep, timeout, wall_clock, yield_if_needed, yield_now,
 };
 pub use doorbell::{Doorbell, Ringer, doorbell};
 pub use error::Error;
