@@ -5,7 +5,7 @@
 //! starts, or how large the buffers are that it is pulled into.
 //!
 //! - `held`: frames that wait side by side, silence among them as a number;
-//! - `resampled`: the resampler and the two blocks that it works on.
+//! - `resampled`: the resampler and the block that it works on.
 
 mod held;
 mod resampled;
@@ -193,7 +193,7 @@ impl Pipeline {
             }
             Stage::Resampled(stage) => {
                 let count = stage.room().min(most);
-                self.mixer.mix(&frames.planes, skip, count, &mut stage.input);
+                self.mixer.mix(&frames.planes, skip, count, &mut stage.planes);
                 count
             }
         };

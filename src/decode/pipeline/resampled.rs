@@ -1,4 +1,4 @@
-//! The resampler with the block before it and the block behind it.
+//! The resampler with the block that it works on.
 
 use super::held::Planes;
 use crate::decode::{
@@ -6,18 +6,17 @@ use crate::decode::{
     resample::{Blocks, Resampler},
 };
 
-/// The resampler with the block before it and the block behind it. Nothing else waits: what does not
-/// fit into the block stays with the decoder, as large as its packets are.
+/// The resampler with one block, which is input until it is whole and output until that has gone
+/// out. Nothing else waits: what does not fit stays with the decoder, as large as its packets are.
 #[derive(Debug)]
 pub(super) struct Resampled {
     resampler: Resampler,
-    /// The block of input as far as it has come.
-    pub(super) input: Vec<Vec<f32>>,
-    /// Frames of silence that come behind it, before anything else. A number, so that a gap of hours
-    /// costs nothing.
+    /// The block of input as far as it has come, or a block of output.
+    pub(super) planes: Vec<Vec<f32>>,
+    /// Frames of silence that come behind the input, before anything else. A number, so that a gap
+    /// of hours costs nothing.
     pub(super) silence: u64,
-    /// One block of output, of which frames `ready` are still to go out.
-    output: Vec<Vec<f32>>,
+    /// Frames of the output that are still to go out. Empty: the planes are input.
     ready: std::ops::Range<usize>,
     /// Frames of the filter's output that come before the first of the slice: its delay, at the
     /// start of the timeline, or the pre-roll and what lies before the slice in its block.
@@ -28,31 +27,35 @@ impl Resampled {
     pub(super) fn new(blocks: Blocks, mixer: &Mixer, from: u64) -> Self {
         let planes = mixer.planes();
         let start = blocks.holding(from).saturating_sub(1) * blocks.output as u64;
+        let frames = blocks.input.max(blocks.output);
         Self {
             resampler: Resampler::new(blocks, planes),
-            input: (0..planes).map(|_| Vec::with_capacity(blocks.input)).collect(),
+            planes: (0..planes).map(|_| Vec::with_capacity(frames)).collect(),
             silence: 0,
-            output: vec![vec![0.0; blocks.output]; planes],
             ready: 0..0,
             drop: from + blocks.delay() - start,
         }
     }
 
-    /// Frames of the block of input that are there.
-    fn filled(&self) -> usize {
-        self.input.first().map_or(0, Vec::len)
-    }
-
-    /// How many frames may be appended to the input now: none before all silence has gone into it.
+    /// How many frames may be appended to the planes now: none before all silence has gone into
+    /// them, and none while they are output.
     pub(super) fn room(&mut self) -> usize {
+        if !self.ready.is_empty() {
+            return 0;
+        }
         self.add_silence();
         self.resampler.blocks().input - self.filled()
+    }
+
+    /// Frames of the block of input that are there.
+    fn filled(&self) -> usize {
+        self.planes.first().map_or(0, Vec::len)
     }
 
     fn add_silence(&mut self) {
         let (filled, most) = (self.filled(), self.resampler.blocks().input);
         let end = most.min(filled + self.silence.min(most as u64) as usize);
-        self.input.iter_mut().for_each(|plane| plane.resize(end, 0.0));
+        self.planes.iter_mut().for_each(|plane| plane.resize(end, 0.0));
         self.silence -= (end - filled) as u64;
     }
 
@@ -64,12 +67,12 @@ impl Resampled {
             if !finished && !is_whole {
                 return false;
             }
-            self.input.iter_mut().for_each(|plane| plane.resize(blocks.input, 0.0));
-            self.resampler.block(&self.input, &mut self.output);
-            self.input.iter_mut().for_each(Vec::clear);
+            self.planes.iter_mut().for_each(|plane| plane.resize(blocks.input, 0.0));
+            self.resampler.block(&mut self.planes);
             let before = self.drop.min(blocks.output as u64);
             self.drop -= before;
             self.ready = before as usize..blocks.output;
+            self.begin_if_gone();
         }
         true
     }
@@ -81,8 +84,16 @@ impl Resampled {
         visit: impl FnOnce(Planes<'_, f32>, usize),
     ) -> usize {
         let (from, count) = (self.ready.start, self.ready.len().min(most));
-        visit(Planes::Audio { planes: &self.output, from }, count);
+        visit(Planes::Audio { planes: &self.planes, from }, count);
         self.ready.start += count;
+        self.begin_if_gone();
         count
+    }
+
+    /// Once the output has gone out, the planes are for input again.
+    fn begin_if_gone(&mut self) {
+        if self.ready.is_empty() {
+            self.planes.iter_mut().for_each(Vec::clear);
+        }
     }
 }

@@ -254,7 +254,7 @@ fn steady_pushes_do_not_allocate() {
             while pipeline.pull(&mut buffer) > 0 {}
         }
         let Stage::Resampled(stage) = &pipeline.stage else { panic!("rates differ") };
-        capacity.push(stage.input[0].capacity());
+        capacity.push(stage.planes[0].capacity());
     }
-    assert!(capacity.iter().all(|frames| *frames == 1176), "{capacity:?}");
+    assert!(capacity.iter().all(|frames| *frames == 1280), "{capacity:?}");
 }
