@@ -101,6 +101,8 @@ pub struct Cache {
     pub dir: PathBuf,
     /// What it may take of the disk; 0 turns it off. 10 GiB is a few hundred hours of music. The
     /// queue of prefetches lies beside it: a megabyte or two when it is full, and never over 64 MiB.
+    /// A start with less drops what lies beyond it, but for what is pinned; where that has no room,
+    /// it is refused.
     pub size: Size,
     /// What leaves first when it is full. S3-FIFO had 0.79 of the best possible hit ratio on 16
     /// measured traces, LRU 0.67.

@@ -26,6 +26,8 @@ pub(super) struct Allocator {
     /// Blocks below it were given out at least once, or lay in the file when it was opened.
     frontier: u64,
     capacity: u64,
+    /// The device has no room behind the frontier.
+    is_full: bool,
 }
 
 impl Allocator {
@@ -33,7 +35,7 @@ impl Allocator {
     pub(super) fn new(capacity: u64, grown: u64) -> Self {
         let frontier = grown.min(capacity);
         let (free, by_length) = (BTreeMap::new(), BTreeSet::new());
-        let mut new = Self { free, by_length, free_blocks: 0, frontier, capacity };
+        let mut new = Self { free, by_length, free_blocks: 0, frontier, capacity, is_full: false };
         new.add(0..frontier);
         new
     }
@@ -84,6 +86,9 @@ impl Allocator {
     /// The next `blocks` blocks at the frontier, though others may be free: to grow the file.
     pub(super) fn advance(&mut self, blocks: u64) -> Option<Range<u64>> {
         let end = self.frontier.checked_add(blocks).filter(|end| *end <= self.capacity)?;
+        if self.is_full {
+            return None;
+        }
         let run = self.frontier..end;
         self.frontier = end;
         Some(run)
@@ -113,9 +118,14 @@ impl Allocator {
         self.add(merged);
     }
 
-    /// Blocks that nobody uses, below the frontier or not.
+    /// Whether the device has no room behind the frontier: then there is none to give.
+    pub(super) fn set_full(&mut self, is_full: bool) {
+        self.is_full = is_full;
+    }
+
+    /// Blocks that nobody uses and that can be given out, below the frontier or not.
     pub(super) fn free_blocks(&self) -> u64 {
-        self.free_blocks + self.capacity - self.frontier
+        self.free_blocks + if self.is_full { 0 } else { self.capacity - self.frontier }
     }
 
     /// Free blocks that were written before: a chunk that lands there overwrites.

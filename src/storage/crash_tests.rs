@@ -360,7 +360,6 @@ fn a_turn_of_journals_that_fails_is_done_again_before_anything_is_appended() {
     assert_eq!((second.present(1), second.present(2)), (0, 3 * CHUNK_BYTES));
 }
 
-/// What a larger cache left is cut at the start, journals too, and what fits stays.
 /// A journal of a small cache is shorter than what waits may be, and the disk takes its time.
 #[test]
 fn what_comes_while_a_journal_is_turned_over_waits_rather_than_overflow_it() {
@@ -389,6 +388,7 @@ fn what_comes_while_a_journal_is_turned_over_waits_rather_than_overflow_it() {
     assert!(Started { volumes, now }.put(1), "its disk took it not");
 }
 
+/// What a larger cache left is cut at the start, journals too, and what fits stays.
 #[test]
 fn a_smaller_cache_evicts_and_cuts() {
     let device = Device::default();

@@ -43,6 +43,8 @@ struct State {
     dead_from: Option<u64>,
     /// Of these operations only the first half is done.
     short: BTreeSet<u64>,
+    /// How long it can get, where something else has the rest.
+    limit: Option<u64>,
     holding: bool,
     held: VecDeque<Held>,
 }
@@ -115,6 +117,11 @@ impl Sim {
     pub fn release_all(&self) {
         self.state.borrow_mut().holding = false;
         while self.release_one() {}
+    }
+
+    /// It has room for so many bytes, or for any, from now on.
+    pub fn limit(&self, bytes: Option<u64>) {
+        self.state.borrow_mut().limit = bytes;
     }
 
     /// Turns over one bit of what lies at `position`: rot.
@@ -236,6 +243,7 @@ impl Sim {
             let is_short = state.borrow().short.contains(&operation);
             let length =
                 if is_short { data.len() / PAGE_BYTES / 2 * PAGE_BYTES } else { data.len() };
+            let outcome = outcome.and_then(|()| state.borrow().room(position + data.len() as u64));
             if outcome.is_ok() {
                 state.borrow_mut().put(position, &data, length);
             }
@@ -283,6 +291,13 @@ impl Sim {
 }
 
 impl State {
+    fn room(&self, end: u64) -> io::Result<()> {
+        match self.limit {
+            Some(limit) if end > limit => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
+    }
+
     fn put(&mut self, position: u64, data: &Data, length: usize) {
         let mut bytes = vec![0; data.len()];
         data.copy_to(&mut bytes);

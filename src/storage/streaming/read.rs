@@ -132,6 +132,8 @@ impl StreamingResource {
             read => read.ok(),
         };
         let Some(read) = read else {
+            // What is fetched instead is not given to a device that may lose it again.
+            self.state.borrow_mut().caching = false;
             self.lose(stored, |stats| stats.read_errors += 1);
             return Ok(None);
         };

@@ -34,7 +34,13 @@ impl Home {
     pub(in crate::storage) async fn read(&self, filled: &Filled) -> Result<Block, Error> {
         let run = run_of(filled);
         let (position, length) = (run.start * BLOCK_BYTES, (run.end - run.start) * BLOCK_BYTES);
-        self.volume.disk.read(position, length as usize, &self.volume.common.pool).await
+        let read = self.volume.disk.read(position, length as usize, &self.volume.common.pool).await;
+        match &read {
+            Ok(_) => self.volume.note_read(Ok(())),
+            Err(Error::Io(error)) => self.volume.note_read(Err(error)),
+            Err(_) => {}
+        }
+        read
     }
 
     /// A chunk out of memory, if it is there.
@@ -156,8 +162,8 @@ pub(in crate::storage) struct Reserved {
 }
 
 impl Reserved {
-    /// The catalog names them now.
-    fn keep(mut self) -> Range<u64> {
+    /// Somebody else accounts for them now.
+    pub(super) fn keep(mut self) -> Range<u64> {
         std::mem::take(&mut self.run)
     }
 

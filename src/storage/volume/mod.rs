@@ -7,12 +7,15 @@
 //!
 //! A device that refuses a write is left alone for a while: the volume is *off*, takes no chunks,
 //! and goes on giving what it has. Every ten seconds one write asks whether it is well again. The log
-//! says when it goes off and when it is back; lost chunks it names once in ten seconds.
+//! says when it goes off and when it is back; lost chunks it names once in ten seconds. Reads that fail
+//! several times in a row turn it off as well. A device that has no room for more is *full*: the volume
+//! does not grow, and goes on in the space its file has already.
 //!
 //! What the catalog takes in memory is counted in the shard's budget. It may take half of that; then
 //! a new object waits until an old one was evicted.
 
 mod due;
+mod full;
 mod home;
 pub(super) mod look;
 mod shrink;
@@ -65,6 +68,12 @@ pub(super) struct Volume {
     growing: Cell<bool>,
     /// The device refused a write.
     off: Cell<bool>,
+    /// Behind the last block that was ever written.
+    written: Cell<u64>,
+    /// Blocks that the device had no room for; there are some while it is full.
+    withheld: RefCell<Vec<Range<u64>>>,
+    /// Reads that failed, one after another.
+    unread: Cell<u32>,
     due: RefCell<Due>,
     /// A journal is written now; one at a time.
     writing: Cell<bool>,
@@ -167,6 +176,9 @@ impl Volume {
             replaced: RefCell::default(),
             growing: Cell::new(false),
             off: Cell::new(false),
+            written: Cell::new(grown),
+            withheld: RefCell::default(),
+            unread: Cell::new(0),
             due: RefCell::default(),
             writing: Cell::new(false),
             synced: Waiters::default(),
@@ -355,7 +367,16 @@ impl Volume {
         let (position, me) = (reserved.position(), Rc::clone(self));
         let written = move |outcome: io::Result<()>| {
             me.note(&outcome, length);
-            done(outcome.map(|()| reserved));
+            done(match outcome {
+                Ok(()) => {
+                    me.note_written(&reserved);
+                    Ok(reserved)
+                }
+                Err(error) => {
+                    me.refused(reserved, &error);
+                    Err(error)
+                }
+            });
         };
         let begun = self.disk.write(position, Data::Bytes(bytes), &self.common.pool, written);
         begun.map_err(|Exhausted| Refused::Later)?;
@@ -363,7 +384,7 @@ impl Volume {
         Ok(())
     }
 
-    /// Counts a write that has ended, and turns the volume off where the device refused it.
+    /// Counts a write that has ended.
     fn note(&self, outcome: &io::Result<()>, length: u64) {
         self.common.counters.count(|stats| match outcome {
             Ok(()) => {
@@ -372,9 +393,6 @@ impl Volume {
             }
             Err(_) => stats.write_errors += 1,
         });
-        if let Err(error) = outcome {
-            self.turn_off(error);
-        }
     }
 
     fn turn_off(&self, error: &io::Error) {
@@ -407,15 +425,21 @@ impl Volume {
         let (me, counters) = (Rc::clone(self), Rc::clone(&self.common.counters));
         self.growing.set(true);
         let written = move |outcome: io::Result<()>| {
-            drop(reserved);
             me.growing.set(false);
             match outcome {
                 Ok(()) => {
+                    me.note_written(&reserved);
+                    drop(reserved);
                     counters.count(|stats| stats.zeroed_bytes += length as u64);
                     me.grow();
                 }
-                // The next chunk tries again; until then chunks append.
-                Err(_) => counters.count(|stats| stats.write_errors += 1),
+                // The next chunk tries again, and appends until then; or the volume is full.
+                Err(error) => {
+                    counters.count(|stats| stats.write_errors += 1);
+                    if error.kind() == io::ErrorKind::StorageFull {
+                        me.refused(reserved, &error);
+                    }
+                }
             }
         };
         if self.disk.write(position, Data::Zeros(length), &self.common.pool, written).is_err() {
@@ -486,7 +510,9 @@ impl Volume {
         if is_written && self.due.borrow().wants_sync(now, sync_interval) {
             self.sync_all().await;
         }
-        self.due.borrow().next(now, sync_interval)
+        let next = self.due.borrow().next(now, sync_interval);
+        let retry = if self.is_full() { Some(self.try_to_grow(now).await) } else { None };
+        [next, retry].into_iter().flatten().min()
     }
 
     /// Writes the records that wait, if it is time, and says when it will be. Two tasks may call it.
@@ -575,6 +601,10 @@ impl Volume {
                 self.disk.write_whole(run.start * BLOCK_BYTES, zeros, &self.common.pool).await
             }
             None => Ok(()),
+        };
+        let outcome = match (outcome, &run) {
+            (Ok(()), Some(run)) => self.read_back(run).await,
+            (outcome, _) => outcome,
         };
         run.into_iter().for_each(self.freeing());
         if outcome.is_ok() {
