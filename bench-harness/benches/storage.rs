@@ -1,8 +1,9 @@
 //! The disk under the cache: storage's ring against glommio's file with its copy, and both against fio.
 //!
-//! `cargo bench --bench storage [-- ROUNDS]`. Wants fio (`apt-get install fio`) and some GiB beside the
-//! target directory, on the file system that is to be measured. All arms take turns in each round, so
-//! what else the machine does falls on all of them; ratios are medians of the rounds' ratios.
+//! `cargo bench --bench storage [-- ROUNDS] [reads|fills|beside|hits]...`. Wants fio (`apt-get install
+//! fio`) and some GiB beside the target directory, on the file system that is to be measured. All arms
+//! take turns in each round, so what else the machine does falls on all of them; ratios are medians of
+//! the rounds' ratios.
 
 // What a shard found comes home to the thread that started it.
 #![allow(clippy::disallowed_types)]
@@ -24,7 +25,7 @@ use kithara::{
     runtime::{self, Queue},
     shard::ShardDisk,
     storage::{
-        Device, Disk, Format, Generation, ObjectId, Options, StreamingResource, VolumeIndex,
+        Device, Disk, Format, Generation, ObjectId, Options, Said, StreamingResource, VolumeIndex,
         Volumes,
     },
 };
@@ -37,38 +38,70 @@ const CHUNK: u64 = 64 * KIB;
 const FILE_BYTES: u64 = 512 * MIB;
 /// How long one arm has its turn.
 const TURN: Duration = Duration::from_millis(1500);
-/// Reads at a time.
-const DEPTH: usize = 8;
+/// Chunks that are read together, and how many of these at a time: what one listener, and what a crowd
+/// asks of a disk.
+const READS: [(u64, usize); 3] = [(1, 8), (1, 32), (4, 8)];
 
 fn main() {
-    let rounds = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(7);
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let rounds = words.iter().find_map(|word| word.parse().ok()).unwrap_or(7);
+    let parts = ["reads", "fills", "beside", "hits"];
+    let named = |part: &str| words.iter().any(|word| word == part);
+    let wants = |part: &str| named(part) || !parts.into_iter().any(named);
     let scratch = Scratch::new("storage");
     let file = scratch.path().join("file");
     fio(&file, &["--rw=write", "--bs=1M", "--iodepth=4"]);
-    reads(&file, rounds);
-    fills(&file, scratch.path(), rounds);
-    readers_beside_a_fill(scratch.path(), rounds);
+    if wants("reads") {
+        reads(&file, scratch.path(), rounds);
+    }
+    if wants("fills") {
+        fills(&file, scratch.path(), rounds);
+    }
+    if wants("beside") {
+        readers_beside_a_fill(scratch.path(), rounds);
+    }
+    if wants("hits") {
+        hits(scratch.path());
+    }
 }
 
 // ---- reading ----
 
-fn reads(file: &Path, rounds: usize) {
-    println!("random reads, {DEPTH} at a time, of a file of {} MiB\n", FILE_BYTES / MIB);
+/// Who reads.
+#[derive(Clone, Copy)]
+enum Arm {
+    Fio,
+    /// The file by a device.
+    File(Kind),
+    /// An object by its resource, on the ring: found in the catalog, its checksums verified.
+    Object,
+}
+
+const ARMS: [(&str, Arm); 5] = [
+    ("fio", Arm::Fio),
+    ("ring", Arm::File(Kind::Ring)),
+    ("ring, nothing locked", Arm::File(Kind::Plain)),
+    ("glommio and a copy", Arm::File(Kind::Dma)),
+    ("ring, verified", Arm::Object),
+];
+
+fn reads(file: &Path, dir: &Path, rounds: usize) {
+    println!("random reads of a file of {} MiB, 0.95 of fio asked\n", FILE_BYTES / MIB);
     let table = Table::new(
-        24,
+        34,
         ["what", "MB/s", "of fio", "CPU us/MB", "of fio", "p50 us", "p99 us", "of fio"],
     );
-    for chunks in [1, 4] {
-        let arms = ["fio", "ring", "ring, nothing locked", "glommio and a copy"];
-        let mut runs: Vec<Vec<Run>> = arms.map(|_| Vec::new()).into();
+    let cache = empty(dir);
+    let filled = cache.clone();
+    on_shard(Kind::Ring, async move |device| fill_large(device, filled).await);
+    for (chunks, depth) in READS {
+        let mut runs = ARMS.map(|_| Vec::new());
         for _ in 0..rounds {
-            runs[0].push(fio_reads(file, chunks));
-            for (arm, kind) in [Kind::Ring, Kind::Plain, Kind::Dma].into_iter().enumerate() {
-                let file = file.to_owned();
-                runs[arm + 1].push(on_shard(kind, move |device| read_turn(device, file, chunks)));
+            for ((_, arm), runs) in ARMS.into_iter().zip(&mut runs) {
+                runs.push(read_by(arm, file, &cache, chunks, depth));
             }
         }
-        for (arm, own) in arms.into_iter().zip(&runs) {
+        for ((arm, _), own) in ARMS.into_iter().zip(&runs) {
             let of = |value: fn(&Run) -> f64| {
                 let middle = median(own.iter().map(value).collect());
                 let ratio = own.iter().zip(&runs[0]).map(|(own, fio)| value(own) / value(fio));
@@ -76,20 +109,52 @@ fn reads(file: &Path, rounds: usize) {
             };
             let (speed, speed_ratio) = of(|run| run.mb_per_second);
             let (cpu, cpu_ratio) = of(|run| run.cpu_us_per_mb);
-            let (p99, p99_ratio) = of(|run| run.p99_us);
-            let name = format!("{} KiB, {arm}", chunks * 64);
-            table.row([
-                name,
-                speed,
-                speed_ratio,
-                cpu,
-                cpu_ratio,
-                of(|run| run.p50_us).0,
-                p99,
-                p99_ratio,
-            ]);
+            let (p50, p99) = (of(|run| run.p50_us).0, of(|run| run.p99_us));
+            let name = format!("{} KiB, {depth} at a time, {arm}", chunks * 64);
+            table.row([name, speed, speed_ratio, cpu, cpu_ratio, p50, p99.0, p99.1]);
         }
     }
+}
+
+fn read_by(arm: Arm, file: &Path, cache: &Path, chunks: u64, depth: usize) -> Run {
+    let (file, cache) = (file.to_owned(), cache.to_owned());
+    match arm {
+        Arm::Fio => fio_reads(&file, chunks, depth),
+        Arm::File(kind) => on_shard(kind, async move |device| {
+            let pool = pool(64);
+            let (disk, _) = device.open(&file, FILE_BYTES).await.expect("it is there");
+            let read = async move |position| joined(&disk, position, chunks, &pool).await;
+            read_turn(read, FILE_BYTES, chunks, depth).await
+        }),
+        Arm::Object => on_shard(Kind::Ring, async move |device| {
+            let volumes = volumes(&device, cache, 64).await;
+            // Each read is one of the disk.
+            volumes.limit_tier(0);
+            let resource = volumes.find(ObjectId(1)).expect("it was filled");
+            let read = async move |position| {
+                let read = |chunk| resource.read_at(position + chunk * CHUNK, CHUNK as usize);
+                for read in all((0..chunks).map(read)).await {
+                    read.expect("the disk gives it").expect("it is there");
+                }
+            };
+            read_turn(read, LARGE_BYTES, chunks, depth).await
+        }),
+    }
+}
+
+/// Leaves an object in a cache.
+async fn fill_large(device: Device, cache: PathBuf) {
+    let volumes = volumes(&device, cache, 64).await;
+    let upkeep = Upkeep::start(&volumes);
+    let resource = volumes.create(ObjectId(1), Generation(1));
+    resource.set_length(LARGE_BYTES).expect("it has none yet");
+    // What has no head is of no use, and does not outlive its user.
+    resource.set_head(b"head", Said::default());
+    write(&resource, 0..LARGE_BYTES, None).await;
+    resource.flush().await;
+    resource.commit().expect("all is there");
+    drop(resource);
+    upkeep.end(&volumes).await;
 }
 
 /// One arm in one round.
@@ -115,22 +180,26 @@ impl Run {
     }
 }
 
-async fn read_turn(device: Device, file: PathBuf, chunks: u64) -> Run {
-    let pool = pool(64);
-    let (disk, _) = device.open(&file, FILE_BYTES).await.expect("it is there");
-    let (began, before) = (Instant::now(), cpu());
-    let readers: Vec<_> = (0..DEPTH as u64)
+/// Has `depth` readers read at random places of `bytes` bytes.
+async fn read_turn(
+    read: impl AsyncFn(u64) + 'static,
+    bytes: u64,
+    chunks: u64,
+    depth: usize,
+) -> Run {
+    let (began, before, read) = (Instant::now(), cpu(), Rc::new(read));
+    let readers: Vec<_> = (0..depth as u64)
         .map(|seed| {
-            let (disk, pool) = (disk.clone(), pool.clone());
+            let read = Rc::clone(&read);
             runtime::spawn(Queue::Io, "reader", async move {
                 let (mut random, mut each) = (seed + 1, Vec::new());
                 while began.elapsed() < TURN {
                     random ^= random << 13;
                     random ^= random >> 7;
                     random ^= random << 17;
-                    let position = random % (FILE_BYTES / CHUNK / chunks) * CHUNK * chunks;
+                    let position = random % (bytes / CHUNK / chunks) * CHUNK * chunks;
                     let asked = Instant::now();
-                    joined(&disk, position, chunks, &pool).await;
+                    read(position).await;
                     each.push(asked.elapsed().as_nanos() as u32);
                 }
                 each
@@ -359,6 +428,42 @@ async fn read_until(resource: &Rc<StreamingResource>, end: impl Future<Output = 
     Run::of(each.len() as u64 * CHUNK, began.elapsed(), Duration::ZERO, each)
 }
 
+// ---- what is hot ----
+
+/// Chunks that are read again and again.
+const HOT_CHUNKS: u64 = 64;
+
+fn hits(dir: &Path) {
+    println!("\nreads of {HOT_CHUNKS} chunks that are hot\n");
+    let cache = empty(dir);
+    let (run, disk_reads) = on_shard(Kind::Ring, async move |device| {
+        fill_large(device.clone(), cache.clone()).await;
+        let volumes = volumes(&device, cache, 64).await;
+        let resource = volumes.find(ObjectId(1)).expect("it was filled");
+        let read = async move |position| {
+            let read = resource.read_at(position, CHUNK as usize).await;
+            read.expect("the disk gives it").expect("it is there");
+            runtime::yield_if_needed().await;
+        };
+        // Twice, since what was read once may be a scan.
+        for chunk in (0..2 * HOT_CHUNKS).map(|chunk| chunk % HOT_CHUNKS) {
+            read(chunk * CHUNK).await;
+        }
+        let before = volumes.stats().reads;
+        let run = read_turn(read, HOT_CHUNKS * CHUNK, 1, 8).await;
+        (run, volumes.stats().reads - before)
+    });
+    let table = Table::new(24, ["what", "GB/s", "CPU us/MB", "disk reads"]);
+    let speed = format!("{:.1}", run.mb_per_second / 1e3);
+    table.row([
+        "ring".to_owned(),
+        speed,
+        format!("{:.1}", run.cpu_us_per_mb),
+        disk_reads.to_string(),
+    ]);
+    assert_eq!(disk_reads, 0, "a hit on a warm chunk costs no disk read");
+}
+
 // ---- volumes ----
 
 fn pool(megabytes: usize) -> BufPool {
@@ -460,8 +565,8 @@ fn cpu() -> Duration {
 
 // ---- fio ----
 
-fn fio_reads(file: &Path, chunks: u64) -> Run {
-    let (size, depth) = (format!("--bs={}k", chunks * 64), format!("--iodepth={DEPTH}"));
+fn fio_reads(file: &Path, chunks: u64, depth: usize) -> Run {
+    let (size, depth) = (format!("--bs={}k", chunks * 64), format!("--iodepth={depth}"));
     let turn = format!("--runtime={}ms", TURN.as_millis());
     let said = fio(file, &["--rw=randread", &size, &depth, "--time_based", &turn]);
     let read = |name: &str| number(&said, "\"read\"", name);
