@@ -20,7 +20,10 @@
 use serde_json::{Map, Value, json};
 
 use super::{queue::FAILURES_TOLD, spec::Spec};
-use crate::shard::{Check, Prefetched, Progress, shown};
+use crate::{
+    shard::{Check, Prefetched, Progress, shown},
+    storage::crc32c,
+};
 
 const NAME: &str = "kithara-prefetch ";
 const VERSION: &str = "1";
@@ -192,7 +195,7 @@ pub fn header() -> String {
 /// One line.
 pub fn encode(record: &Record) -> String {
     let json = to_json(record).to_string();
-    format!("{:08x} {json}\n", crc32c::crc32c(json.as_bytes()))
+    format!("{:08x} {json}\n", crc32c(json.as_bytes()))
 }
 
 /// Reads a file. `is_library` says which names are those of libraries.
@@ -224,7 +227,7 @@ fn decode(line: &[u8], is_library: impl Fn(&str) -> bool) -> Option<Record> {
     let line = std::str::from_utf8(line).ok()?;
     let (sum, json) = line.split_at_checked(8)?;
     let json = json.strip_prefix(' ')?;
-    if sum != format!("{:08x}", crc32c::crc32c(json.as_bytes())) {
+    if sum != format!("{:08x}", crc32c(json.as_bytes())) {
         return None;
     }
     of_json(&serde_json::from_str(json).ok()?, is_library)
@@ -482,7 +485,7 @@ mod tests {
 
     #[test]
     fn what_a_later_version_adds_is_passed_over() {
-        let line = |json: &str| format!("{:08x} {json}\n", crc32c::crc32c(json.as_bytes()));
+        let line = |json: &str| format!("{:08x} {json}\n", crc32c(json.as_bytes()));
         let text = header()
             + &line("{\"paused\":{\"id\":7}}")
             + &line("{\"cancelled\":{\"id\":7,\"unix_ms\":5,\"by\":\"me\"}}")

@@ -101,7 +101,7 @@ use std::{
 
 pub use atomic::AtomicResource;
 pub use catalog::LAST_SECOND;
-pub use checksum::{Identity, checksum};
+pub use checksum::{Identity, checksum, crc32c};
 pub use demands::Demand;
 pub use directory::Directory;
 pub use disk::{Data, Device, Disk};

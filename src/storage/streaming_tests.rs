@@ -13,7 +13,7 @@ use futures_lite::future::or;
 
 use super::{
     CHUNK_BYTES, Disk, Error, Failure, Generation, ObjectId, Said, Sim, StreamingResource, Volumes,
-    Wait, random::Random, turns::Turns,
+    WRITES_IN_FLIGHT, Wait, random::Random, turns::Turns,
 };
 use crate::bufpool::{BlockMut, BufPool, Class, Options};
 
@@ -337,22 +337,23 @@ fn memory_is_bounded_and_what_is_wanted_is_not_dropped() {
 }
 
 #[test]
-fn a_fill_waits_while_four_chunks_are_on_their_way() {
+fn a_fill_waits_while_so_many_chunks_are_on_their_way() {
+    const MOST: usize = WRITES_IN_FLIGHT;
     let bench = bench();
     let (resource, mut turns) = (bench.resource(), Turns::default());
     bench.sim.hold();
     let its_resource = Rc::clone(&resource);
     let fill = turns.spawn(async move {
-        its_resource.write_at(0, &bytes(0, 6 * CHUNK)).await.unwrap();
+        its_resource.write_at(0, &bytes(0, (MOST + 2) * CHUNK)).await.unwrap();
         its_resource.flush().await;
     });
     turns.run();
-    assert_eq!(resource.present_from(0), Some(4 * CHUNK_BYTES));
+    assert_eq!(resource.present_from(0), Some(MOST as u64 * CHUNK_BYTES));
     while !turns.is_done(fill) {
         assert!(bench.sim.release_one(), "the fill waits for nothing");
         turns.run();
     }
-    assert_eq!(resource.present_from(0), Some(6 * CHUNK_BYTES));
+    assert_eq!(resource.present_from(0), Some((MOST as u64 + 2) * CHUNK_BYTES));
 }
 
 #[test]

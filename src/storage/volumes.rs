@@ -683,7 +683,7 @@ mod tests {
             let mut copies = fs::read(&files.superblock).unwrap();
             for copy in copies.chunks_exact_mut(SUPERBLOCK_BYTES) {
                 copy[4] = 2;
-                let sum = crc32c::crc32c(&copy[4..]);
+                let sum = crate::storage::crc32c(&copy[4..]);
                 copy[..4].copy_from_slice(&sum.to_le_bytes());
             }
             fs::write(&files.superblock, copies).unwrap();

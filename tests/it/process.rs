@@ -70,7 +70,7 @@ fn own_mebibytes(pid: u32) -> u64 {
 #[test]
 fn the_memory_of_a_crowd_goes_back_to_the_system() {
     let node = node().arg("--demo").start();
-    let streams: Vec<_> = (0..80)
+    let streams: Vec<_> = (0..120)
         .map(|_| {
             use std::io::{Read, Write};
             let mut stream = client::connect(node.listen);

@@ -16,7 +16,7 @@
 //! rest. The sum comes last because it covers what stands before it. Version 1 has exactly these
 //! lines, each in exactly one spelling; more lines are another version.
 
-use crate::storage::{BLOCK_BYTES, CHUNK_BYTES};
+use crate::storage::{BLOCK_BYTES, CHUNK_BYTES, crc32c};
 
 const NAME: &str = "kithara-cache ";
 const VERSION: u32 = 1;
@@ -58,7 +58,7 @@ impl Format {
             "{NAME}{VERSION}\nuuid {uuid:032x}\nvolumes {volumes}\n\
              block_bytes {BLOCK_BYTES}\nchunk_bytes {CHUNK_BYTES}\n"
         );
-        let sum = crc32c::crc32c(lines.as_bytes());
+        let sum = crc32c(lines.as_bytes());
         format!("{lines}crc32c {sum:08x}\n")
     }
 
@@ -74,7 +74,7 @@ impl Format {
         }
         let text = std::str::from_utf8(text).map_err(|_| damaged("it is not text"))?;
         let (lines, sum) = split_sum(text).ok_or(damaged("its end is missing"))?;
-        if u32::from_str_radix(sum, 16) != Ok(crc32c::crc32c(lines.as_bytes())) {
+        if u32::from_str_radix(sum, 16) != Ok(crc32c(lines.as_bytes())) {
             return Err(damaged("its checksum does not fit"));
         }
         let uuid = value(lines, "uuid").and_then(|hex| u128::from_str_radix(hex, 16).ok());
@@ -127,7 +127,7 @@ mod tests {
 
     /// `lines` with the sum that fits.
     fn summed(lines: &str) -> Vec<u8> {
-        format!("{lines}crc32c {:08x}\n", crc32c::crc32c(lines.as_bytes())).into_bytes()
+        format!("{lines}crc32c {:08x}\n", crc32c(lines.as_bytes())).into_bytes()
     }
 
     fn lines() -> String {

@@ -17,6 +17,7 @@
 //! valid, and a journal is used again without being erased.
 
 use super::fields::Fields;
+use crate::storage::checksum::{crc32c, crc32c_append};
 
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 4096;
@@ -71,7 +72,7 @@ fn checksum(page: &[u8], whose: &Whose, number: u32) -> u32 {
     identity[16..20].copy_from_slice(&whose.volume.to_le_bytes());
     identity[20..28].copy_from_slice(&whose.epoch.to_le_bytes());
     identity[28..].copy_from_slice(&number.to_le_bytes());
-    crc32c::crc32c_append(crc32c::crc32c(&identity), &page[4..])
+    crc32c_append(crc32c(&identity), &page[4..])
 }
 
 #[cfg(test)]

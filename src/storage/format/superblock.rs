@@ -21,6 +21,7 @@
 //! not a newer program's work. Of the rest, the wide fields come first, so that each is aligned.
 
 use super::fields::Fields;
+use crate::storage::crc32c;
 
 /// Bytes of one copy.
 pub const SUPERBLOCK_BYTES: usize = 4096;
@@ -68,7 +69,7 @@ impl Superblock {
         page[32..40].copy_from_slice(&self.epoch.to_le_bytes());
         page[40..44].copy_from_slice(&self.volume.to_le_bytes());
         page[44..FIELDS_END].copy_from_slice(&[self.journal]);
-        let sum = crc32c::crc32c(&page[4..]);
+        let sum = crc32c(&page[4..]);
         page[..4].copy_from_slice(&sum.to_le_bytes());
         page
     }
@@ -82,7 +83,7 @@ impl Superblock {
             page.try_into().map_err(|_| SuperblockError::Damaged)?;
         let mut fields = Fields(page);
         match (fields.u32(), fields.u32()) {
-            (sum, _) if sum != Some(crc32c::crc32c(&page[4..])) => Err(SuperblockError::Damaged),
+            (sum, _) if sum != Some(crc32c(&page[4..])) => Err(SuperblockError::Damaged),
             (_, Some(VERSION)) => Self::read(fields).ok_or(SuperblockError::Damaged),
             (_, version) => Err(SuperblockError::Newer(version.unwrap_or_default())),
         }
@@ -140,7 +141,7 @@ mod tests {
     }
 
     fn sum_again(page: &mut [u8]) {
-        let sum = crc32c::crc32c(&page[4..]);
+        let sum = crc32c(&page[4..]);
         page[..4].copy_from_slice(&sum.to_le_bytes());
     }
 
