@@ -2,7 +2,8 @@
 //!
 //! What makes it sound is one rule: an operation lies in the table from before the kernel hears of it
 //! until its completion was seen, and nobody touches it there. It owns its memory and its file, so the
-//! kernel never reads or writes what has another owner. When this is dropped, all have to end first.
+//! kernel never reads or writes what has another owner, and the place it names in the kernel's table of
+//! memory stays the same. When this is dropped, all have to end first.
 
 use std::{
     io,
@@ -56,6 +57,8 @@ pub(super) struct Flight {
 
 struct InFlight {
     operation: Operation,
+    /// The number by which it names its memory.
+    known: Option<u16>,
     /// The pieces of its memory, where it names several: the kernel reads this list.
     _slices: Box<[Slice]>,
 }
@@ -105,7 +108,8 @@ impl Flight {
         let known = operation.action.memory().and_then(|memory| self.register(&memory));
         let slices = operation.action.slices();
         let entry = operation.entry(known, &slices);
-        let key = self.operations.insert(InFlight { operation, _slices: slices });
+        known.into_iter().for_each(|place| self.registered.hold(place));
+        let key = self.operations.insert(InFlight { operation, known, _slices: slices });
         let entry = entry.user_data(key as u64);
         // SAFETY: the file, the memory and the list that the entry names belong to what is in the table
         // now and leaves it only when its completion was seen; none of them moves with it. No length
@@ -130,6 +134,7 @@ impl Flight {
     pub(super) fn reap(&mut self) -> Option<(Operation, io::Result<usize>)> {
         let completion = self.uring.completion().next()?;
         let in_flight = self.operations.remove(completion.user_data() as usize);
+        in_flight.known.into_iter().for_each(|place| self.registered.release(place));
         let outcome = match completion.result() {
             error if error < 0 => Err(io::Error::from_raw_os_error(-error)),
             bytes => Ok(bytes as usize),

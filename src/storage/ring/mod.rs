@@ -297,6 +297,28 @@ mod tests {
         });
     }
 
+    /// The kernel looks a place up when it comes to the operation, after all of a burst were pushed.
+    #[test]
+    fn a_burst_of_more_memory_than_the_kernel_may_know_ends_well() {
+        let Some(dir) = directory_on_disk() else { return };
+        on_shard(async {
+            let (ring, pool) = (ring(4 * LARGE as u64), pool(8 << 20));
+            let path = dir.path().join("data");
+            std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+            let (file, _) = ring.open(&path, 1 << 20).unwrap();
+            for round in 0..10 {
+                let mut reads: Vec<_> =
+                    (0..100).map(|_| Box::pin(file.read(0, LARGE, &pool))).collect();
+                reads.iter_mut().for_each(|read| poll_once(read.as_mut()));
+                for read in reads {
+                    let read = read.await;
+                    assert!(read.is_ok_and(|read| read[9] == 7), "round {round}");
+                }
+            }
+            assert_eq!(ring.registered(), 4);
+        });
+    }
+
     #[test]
     fn more_than_can_be_under_way_is_refused_and_goes_later() {
         let Some(dir) = directory_on_disk() else { return };

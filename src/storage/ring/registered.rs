@@ -7,6 +7,9 @@
 //! nothing used that since the last look, it is taken over, else it is only marked. So what is used
 //! stays, what the pool gave back to the allocator goes, and a table that is too small does not spend
 //! its time on being rewritten.
+//!
+//! A place that an operation names is not taken over before that has ended: the kernel looks it up when
+//! it comes to the operation, which may be later than when it is told of other memory there.
 
 use std::collections::HashMap;
 
@@ -24,6 +27,8 @@ struct Place {
     number: u64,
     /// Something used it since it was looked at last.
     is_used: bool,
+    /// Operations that name it and have not ended.
+    named: u32,
 }
 
 /// Where a piece of memory stands.
@@ -55,14 +60,26 @@ impl Registered {
         };
         let at = self.hand;
         self.hand = (self.hand + 1) % self.most;
-        if std::mem::replace(&mut place.is_used, false) { Found::Nowhere } else { Found::Free(at) }
+        let was_used = std::mem::replace(&mut place.is_used, false);
+        if was_used || place.named > 0 { Found::Nowhere } else { Found::Free(at) }
+    }
+
+    /// An operation names a place, until it is [`released`](Self::release).
+    pub(super) fn hold(&mut self, place: u16) {
+        self.places[usize::from(place)].named += 1;
+    }
+
+    /// An operation that named the place has ended.
+    pub(super) fn release(&mut self, place: u16) {
+        self.places[usize::from(place)].named -= 1;
     }
 
     /// The kernel knows the piece by that place's number now, and no more what was there.
     pub(super) fn put(&mut self, place: u16, number: u64) {
-        let new = Place { number, is_used: true };
+        let new = Place { number, is_used: true, named: 0 };
         match self.places.get_mut(usize::from(place)) {
             Some(old) => {
+                assert_eq!(old.named, 0, "an operation names it");
                 self.by_number.remove(&old.number);
                 *old = new;
             }
@@ -109,6 +126,19 @@ mod tests {
         assert_eq!(put(&mut registered, 12), Found::Free(1));
         assert_eq!(registered.find(10), Found::At(0));
         assert_eq!(registered.find(12), Found::At(1));
+    }
+
+    #[test]
+    fn what_an_operation_names_stays_until_it_has_ended() {
+        let mut registered = Registered::new(1);
+        assert_eq!(put(&mut registered, 10), Found::Free(0));
+        registered.hold(0);
+        registered.hold(0);
+        assert!((0..4).all(|_| put(&mut registered, 11) == Found::Nowhere));
+        registered.release(0);
+        assert!((0..4).all(|_| put(&mut registered, 11) == Found::Nowhere));
+        registered.release(0);
+        assert_eq!(put(&mut registered, 11), Found::Free(0));
     }
 
     #[test]
