@@ -61,6 +61,12 @@
 //! * No queue, table or buffer is without a bound, and the bound has a name.
 //! * No promise is guessed: a length goes out only where it is known for sure.
 //!
+//! Some crates bring locks of their own. At none of them a shard waits for another: glommio's list of
+//! executors is read at each spawn, and written only while a shard starts or ends; its channel of
+//! blocking calls (flume, spin) lies between a shard and its own threads; its wake-ups from outside
+//! (crossbeam) lock only where a thread blocks on them, and none does; hyper's channels (tokio) join
+//! the two ends of a connection, which lives on one shard; crc-fast has spin for builds without std.
+//!
 //! # House rules
 //!
 //! 1. **One owner.** Every state has one struct in one shard. What crosses a core is a message.

@@ -37,6 +37,22 @@ const SEAMS: &[(&str, &[&str])] = &[
     ("rubato", &["decode/resample.rs"]),
 ];
 
+/// Crates that have locks for threads, with those that may use them all the same. What these do with
+/// them stands below the invariants in `src/lib.rs`; a further pair needs its reason there.
+const LOCKS: &[(&str, &[&str])] = &[
+    ("async-lock", &[]),
+    ("crossbeam", &["glommio"]),
+    ("crossbeam-channel", &["crossbeam"]),
+    ("dashmap", &[]),
+    // It counts allocations where a bench asks for it, and has a lock to that end.
+    ("dhat", &["kithara-bench"]),
+    ("flume", &["glommio"]),
+    ("lockfree", &["glommio"]),
+    ("parking_lot", &["dhat"]),
+    ("spin", &["crc-fast", "flume"]),
+    ("tokio", &["hyper"]),
+];
+
 /// What a file that calls itself pure must not mention.
 const IMPURE: &[&str] =
     &["glommio", "hyper", "std::fs", "std::net", "Instant::now", "SystemTime::now", ".await"];
@@ -197,6 +213,40 @@ fn foreign_crates_are_named_only_at_their_seams() {
         }
     }
     report("A change of this crate must touch its seam only; use what SEAMS export:", broken);
+}
+
+#[test]
+fn locks_come_only_with_crates_that_may_have_them() {
+    let packages = packages();
+    assert!(packages.iter().any(|(name, _)| name == "kithara"), "Cargo.lock is not understood");
+    let mut broken = Vec::new();
+    for (user, used) in &packages {
+        for (lock, users) in LOCKS {
+            if used.iter().any(|name| name == lock) && !users.contains(&user.as_str()) {
+                broken.push(format!("Cargo.lock: {user} uses {lock}"));
+            }
+        }
+    }
+    report(
+        "No lock crosses a core (see LOCKS); do without this crate or this feature of it:",
+        broken,
+    );
+}
+
+/// Every package of `Cargo.lock` with the names of those it uses, whether for the binary or for tests.
+fn packages() -> Vec<(String, Vec<String>)> {
+    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock");
+    let lock = fs::read_to_string(lock).expect("Cargo.lock is readable");
+    let lock: toml::Table = lock.parse().expect("Cargo.lock is TOML");
+    let packages = lock["package"].as_array().expect("packages are a list");
+    let text = |value: &toml::Value| value.as_str().unwrap_or_default().to_owned();
+    // A version follows the name where there are several.
+    let name = |value: &toml::Value| text(value).split(' ').next().unwrap_or_default().to_owned();
+    let used = |package: &toml::Value| match package.get("dependencies") {
+        Some(used) => used.as_array().into_iter().flatten().map(name).collect(),
+        None => Vec::new(),
+    };
+    packages.iter().map(|package| (text(&package["name"]), used(package))).collect()
 }
 
 /// Whether a line reaches into that crate or imports from it.
