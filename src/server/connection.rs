@@ -97,7 +97,7 @@ where
     let outcome = within(conversation, &exchange, options.patience, time).await;
     let guard = connection.into_parts().io;
     let refusal = match outcome {
-        Err(Late::Head) => Some(Refusal::Slow),
+        Err(Late::Head | Late::Body) => Some(Refusal::Slow),
         _ => guard.refusal(),
     };
     match (refusal, outcome) {

@@ -1,6 +1,12 @@
 //! Whole conversations through the guard and hyper, over a socket pair in memory.
 
-use std::{cell::RefCell, collections::VecDeque, future::pending, task::Context};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    future::pending,
+    task::Context,
+    time::Instant,
+};
 
 use futures_lite::future::block_on;
 use http::Method;
@@ -192,6 +198,37 @@ fn a_half_sent_head_is_not_waited_for() {
     let end = block_on(serve(client.clone(), options, time, pending(), handle));
     assert!(matches!(end, End::Late(Late::Idle)), "{end:?}");
     assert_eq!(client.received(), "");
+}
+
+thread_local! {
+    /// Seconds of [`TICKING`]: each look at a timer takes one.
+    static TICKS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Time in which a connection is driven again and again though nothing comes.
+const TICKING: Time = Time { now: ticked, sleep: sleep_ticks };
+
+fn ticked() -> Instant {
+    thread_local!(static START: Instant = Instant::now());
+    START.with(|start| *start) + Duration::from_secs(TICKS.get())
+}
+
+fn sleep_ticks(duration: Duration) -> Pin<Box<dyn Future<Output = ()>>> {
+    let until = ticked() + duration;
+    Box::pin(poll_fn(move |_| {
+        TICKS.set(TICKS.get() + 1);
+        assert!(TICKS.get() < 1000, "waited for ever");
+        if ticked() < until { Poll::Pending } else { Poll::Ready(()) }
+    }))
+}
+
+#[test]
+fn a_half_sent_body_is_not_waited_for() {
+    let body = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf";
+    let client = Client::new(body, 1, false);
+    let end = block_on(serve(client.clone(), Options::default(), TICKING, pending(), handle));
+    assert!(matches!(end, End::Refused(Refusal::Slow)), "{end:?}");
+    assert!(client.received().starts_with("HTTP/1.1 408 "), "{}", client.received());
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub enum Late {
     Idle,
     /// The rest of a head. The client is told.
     Head,
-    /// The rest of a request body.
+    /// The rest of a request body. The client is told.
     Body,
     /// Reading what was sent.
     Reading,

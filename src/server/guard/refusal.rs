@@ -90,8 +90,8 @@ pub enum Refusal {
     /// Trailer fields that are malformed, too many, or would change the framing (section 7.1.2).
     #[error("the trailer section is malformed, too large, or names a framing field")]
     Trailers,
-    /// A head that was begun did not end within `header_timeout`.
-    #[error("the request head did not arrive in time")]
+    /// A head that was begun did not end within `header_timeout`, or no byte of a body came in it.
+    #[error("the request did not arrive in time")]
     Slow,
 }
 

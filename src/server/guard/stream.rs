@@ -151,8 +151,8 @@ impl<S> Guard<S> {
             Phase::Length(_) | Phase::Chunked(_) => Waiting::Body,
             Phase::Answer | Phase::Closed(_) => Waiting::Nothing,
         };
-        let restarts = waiting == Waiting::Body || self.exchange.waiting().0 != waiting;
-        if waiting != Waiting::Nothing && restarts {
+        // Looking again is no progress: only bytes that came (see `fill`) begin the wait anew.
+        if waiting != Waiting::Nothing && self.exchange.waiting().0 != waiting {
             self.exchange.wait(waiting, (self.clock)());
         }
     }
