@@ -6,9 +6,11 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{
         ACCEPT, ACCEPT_RANGES, AGE, ALLOW, ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH,
-        CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderName, IF_RANGE, ORIGIN, RANGE, VARY,
+        CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPECT, HOST, HeaderName, IF_RANGE, ORIGIN, RANGE, VARY,
     },
+    request::Parts,
 };
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::{
@@ -66,18 +68,16 @@ pub(super) async fn handle(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Abort> {
     let (head, body) = request.into_parts();
-    let is_read = request::route(door, &head.method, head.uri.path()) == Ok(Route::Prefetch);
-    let limit_bytes = if is_read { PREFETCH_BYTES } else { BODY_BYTES };
-    let drained = match is_read {
-        true => collect(body, limit_bytes).await,
-        false => drain(body, limit_bytes).await.map(|()| Vec::new()),
-    };
+    let mut rest = Some(body).filter(|body| !body.is_end_stream());
     let head_only = head.method == Method::HEAD;
     let path = head.uri.path().to_owned();
-    let outcome = match drained {
-        Ok(sent) => respond(&desk, door, &head, &sent).await,
-        Err(Undrained::TooLarge) => Err(Problem::body_too_large(limit_bytes)),
-        Err(Undrained::Cut) => return Err(Abort::Request),
+    let outcome = match called(door, &head) {
+        Ok(called) => match read(&called, &head.headers, &mut rest).await {
+            Ok(sent) => respond(&desk, called, &head, &sent).await,
+            Err(Undrained::TooLarge { limit_bytes }) => Err(Problem::body_too_large(limit_bytes)),
+            Err(Undrained::Cut) => return Err(Abort::Request),
+        },
+        Err(problem) => Err(problem),
     };
     let response = match outcome {
         Ok(response) => response,
@@ -87,33 +87,73 @@ pub(super) async fn handle(
         }
     };
     let mut response = if head_only { without_body(response) } else { response };
-    if desk.shard.gate.is_closed() {
+    // Where the next request begins can be told only behind the rest of this one.
+    if rest.is_some() || desk.shard.gate.is_closed() {
         set(response.headers_mut(), CONNECTION, "close");
     }
-    Ok(response)
+    Ok(response.map(|body| body.with_unread(rest)))
 }
 
-async fn respond(
-    desk: &Desk,
-    door: Door,
-    head: &http::request::Parts,
-    sent: &[u8],
-) -> Result<Response<Body>, Problem> {
-    let (shard, head_only) = (&desk.shard, head.method == Method::HEAD);
-    let query = head.uri.query().unwrap_or_default();
+/// What a request is for.
+enum Called<'a> {
+    /// The cache, by its operator.
+    Errand(Errand),
+    Route(Route<'a>),
+}
+
+/// Finds what a request is for. It needs no body for that, so who is in the wrong place is told so
+/// before anything of it is waited for.
+///
+/// # Errors
+/// 404, 405, and at the operator's listener what its checks refuse.
+fn called(door: Door, head: &Parts) -> Result<Called<'_>, Problem> {
+    let path = head.uri.path();
     if door == Door::Admin {
         let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
         let host = host.unwrap_or_default();
         request::check_admin_host(host)?;
         let origin = head.headers.get(ORIGIN).map(HeaderValue::as_bytes);
         request::check_admin_origin(&head.method, host, origin)?;
+        let query = head.uri.query().unwrap_or_default();
+        if let Some(errand) = Errand::of(&head.method, path, query)? {
+            return Ok(Called::Errand(errand));
+        }
     }
-    if door == Door::Admin
-        && let Some(errand) = Errand::of(&head.method, head.uri.path(), query)?
-    {
-        return tend(shard, errand).await;
-    }
-    match request::route(door, &head.method, head.uri.path())? {
+    request::route(door, &head.method, path).map(Called::Route)
+}
+
+/// Reads the body of a request to its end, and leaves none in `rest`. One that is of no use stays
+/// there, if its client waits to hear whether to send it.
+async fn read(
+    called: &Called<'_>,
+    fields: &HeaderMap,
+    rest: &mut Option<Incoming>,
+) -> Result<Vec<u8>, Undrained> {
+    let is_of_use = matches!(called, Called::Route(Route::Prefetch));
+    let Some(body) = rest.as_mut().filter(|_| is_of_use || !fields.contains_key(EXPECT)) else {
+        return Ok(Vec::new());
+    };
+    let sent = match is_of_use {
+        true => collect(body, PREFETCH_BYTES).await?,
+        false => drain(body, BODY_BYTES).await.map(|()| Vec::new())?,
+    };
+    *rest = None;
+    Ok(sent)
+}
+
+async fn respond(
+    desk: &Desk,
+    called: Called<'_>,
+    head: &Parts,
+    sent: &[u8],
+) -> Result<Response<Body>, Problem> {
+    let (shard, head_only) = (&desk.shard, head.method == Method::HEAD);
+    let query = head.uri.query().unwrap_or_default();
+    let route = match called {
+        Called::Errand(errand) => return tend(shard, errand).await,
+        Called::Route(route) => route,
+    };
+    match route {
         Route::Shards => Ok(json(shards::json(&shard.survey().await))),
         Route::Streams => Ok(json(streams::json(&shard.survey().await))),
         Route::Events => events(shard),
@@ -284,7 +324,6 @@ pub(super) fn json(text: String) -> Response<Body> {
 
 /// The answer to HEAD: what GET would say, and nothing after it.
 fn without_body(response: Response<Body>) -> Response<Body> {
-    use http_body::Body as _;
     let length = response.body().size_hint().exact();
     let mut response = response.map(|_| Body::empty());
     if let Some(length) = length

@@ -59,6 +59,8 @@ pub struct Body {
     content: Content,
     /// Holds back the next request of the connection until this is dropped.
     ticket: Option<Ticket>,
+    /// Keeps hyper from reading what is left of the request as long as this is written.
+    unread: Option<Incoming>,
 }
 
 #[derive(Default)]
@@ -80,7 +82,7 @@ impl Body {
     pub fn small(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         let content = if bytes.is_empty() { Content::Empty } else { Content::Small(bytes) };
-        Self { content, ticket: None }
+        Self::of(content)
     }
 
     /// The body that a session makes: `length` bytes of it where that is known. The session is
@@ -95,12 +97,23 @@ impl Body {
         let unwritten = Rc::default();
         let stream =
             Stream { parts, left: length, over, abort: None, unwritten, cut, _session: session };
-        Self { content: Content::Stream(stream), ticket: None }
+        Self::of(Content::Stream(stream))
     }
 
     /// What happens, as it happens. It ends when the node drains.
     pub fn events(listening: Listening) -> Self {
-        Self { content: Content::Events(listening), ticket: None }
+        Self::of(Content::Events(listening))
+    }
+
+    fn of(content: Content) -> Self {
+        Self { content, ..Self::default() }
+    }
+
+    /// Takes what is not read of the request's own body along, so that nobody waits for it.
+    #[must_use]
+    pub fn with_unread(mut self, unread: Option<Incoming>) -> Self {
+        self.unread = unread;
+        self
     }
 
     /// Lets the connection's next request wait for the end of this body.
@@ -291,8 +304,11 @@ pub fn problem_response(problem: &Problem) -> Response<Body> {
 /// Why a request body was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undrained {
-    /// It exceeds the limit: answer 413.
-    TooLarge,
+    /// It exceeds the limit, or says that it will: answer 413.
+    TooLarge {
+        /// What it may be.
+        limit_bytes: u64,
+    },
     /// It broke off or its framing is refused: answer nothing, return [`Abort::Request`].
     Cut,
 }
@@ -302,13 +318,10 @@ pub enum Undrained {
 ///
 /// # Errors
 /// The body exceeds `limit_bytes`, or breaks off.
-pub async fn drain(mut body: Incoming, limit_bytes: u64) -> Result<(), Undrained> {
+pub async fn drain(body: &mut Incoming, limit_bytes: u64) -> Result<(), Undrained> {
     let mut bytes = 0;
-    while let Some(data) = piece(&mut body).await? {
+    while let Some(data) = piece(body, bytes, limit_bytes).await? {
         bytes += data.len() as u64;
-        if bytes > limit_bytes {
-            return Err(Undrained::TooLarge);
-        }
     }
     Ok(())
 }
@@ -317,26 +330,35 @@ pub async fn drain(mut body: Incoming, limit_bytes: u64) -> Result<(), Undrained
 ///
 /// # Errors
 /// As [`drain`].
-pub async fn collect(mut body: Incoming, limit_bytes: u64) -> Result<Vec<u8>, Undrained> {
+pub async fn collect(body: &mut Incoming, limit_bytes: u64) -> Result<Vec<u8>, Undrained> {
     let mut bytes = Vec::new();
-    while let Some(data) = piece(&mut body).await? {
-        if (bytes.len() + data.len()) as u64 > limit_bytes {
-            return Err(Undrained::TooLarge);
-        }
+    while let Some(data) = piece(body, bytes.len() as u64, limit_bytes).await? {
         bytes.extend_from_slice(&data);
     }
     Ok(bytes)
 }
 
-/// The next piece of a request body; trailers are empty ones.
-async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Undrained> {
+/// The next piece of a request body of which there were `bytes` so far; trailers are empty ones.
+async fn piece(
+    body: &mut Incoming,
+    bytes: u64,
+    limit_bytes: u64,
+) -> Result<Option<Bytes>, Undrained> {
     if body.is_end_stream() {
         return Ok(None);
+    }
+    let is_within = |more: u64| bytes.saturating_add(more) <= limit_bytes;
+    // A length that was announced is known before its bytes are there.
+    if !is_within(body.size_hint().lower()) {
+        return Err(Undrained::TooLarge { limit_bytes });
     }
     match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
         None => Ok(None),
         Some(Err(_)) => Err(Undrained::Cut),
-        Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+        Some(Ok(frame)) => match frame.into_data().unwrap_or_default() {
+            data if is_within(data.len() as u64) => Ok(Some(data)),
+            _ => Err(Undrained::TooLarge { limit_bytes }),
+        },
     }
 }
 

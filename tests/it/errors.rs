@@ -119,6 +119,30 @@ fn a_body_that_cannot_be_completed_ends_short() {
 }
 
 #[test]
+fn a_body_that_nobody_wants_is_not_waited_for() {
+    let node = node().start();
+    for (request, status) in [
+        ("POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n", 405),
+        ("GET /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", 404),
+        ("GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n", 413),
+        ("POST /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", 405),
+        (
+            "PUT /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n",
+            405,
+        ),
+        (
+            "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n",
+            200,
+        ),
+    ] {
+        let response = client::raw(node.listen, request.as_bytes(), false);
+        assert_eq!(response.status, status, "{request:?}: {}", response.text());
+        assert_eq!(response.field("connection"), Some("close"), "{request:?}");
+        assert!(response.complete, "{request:?}");
+    }
+}
+
+#[test]
 fn a_request_that_two_parsers_could_read_in_two_ways_is_refused() {
     let node = node().start();
     for smuggled in [

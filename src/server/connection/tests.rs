@@ -103,8 +103,8 @@ fn fed(parts: [Part; 2]) -> Body {
 
 fn handle(request: Request<Incoming>) -> Answer {
     Box::pin(async move {
-        let (head, body) = request.into_parts();
-        drain(body, 1 << 10).await.map_err(|_| Abort::Request)?;
+        let (head, mut body) = request.into_parts();
+        drain(&mut body, 1 << 10).await.map_err(|_| Abort::Request)?;
         let body = match head.uri.path() {
             "/stream" => fed([Ok(Some(block(b"streamed").into())), Ok(None)]),
             "/broken" => fed([Ok(Some(block(b"half").into())), Err(shard::Abort::Failed)]),
