@@ -218,9 +218,9 @@ impl Download {
         if self.ended {
             return Ok(None);
         }
-        self.must_be_joinable()?;
-        if self.since_failure == 0 {
-            // Good answers without a byte would be asked for without end.
+        // Without a strong validator nothing proves that a rest belongs to what has come, and good
+        // answers without a byte would be asked for without end.
+        if self.known.validator.is_none() || self.since_failure == 0 {
             return Err(Error::Cut { at: self.position });
         }
         self.since_failure = 0;
@@ -245,20 +245,13 @@ impl Download {
             return Err(error);
         }
         if self.known.validator.is_none() {
-            self.from.client.complain(&self.from.url, error);
-        } else {
-            debug!(host = self.from.url.host_str(), at = self.position, %error, "body is continued");
-            self.since_failure = 0;
-            let last = self.from.client.back_off(error, &mut self.attempts).await;
-            last.map_err(|error| self.from.client.complain(&self.from.url, error))?;
+            // Nothing would prove that the rest belongs to what has come.
+            return Err(self.from.client.complain(&self.from.url, error));
         }
-        self.must_be_joinable()
-    }
-
-    /// Without a strong validator nothing proves that a rest belongs to what has come.
-    fn must_be_joinable(&self) -> Result<(), Error> {
-        let joinable = self.known.validator.is_some();
-        if joinable { Ok(()) } else { Err(Error::Cut { at: self.position }) }
+        debug!(host = self.from.url.host_str(), at = self.position, %error, "body is continued");
+        self.since_failure = 0;
+        let last = self.from.client.back_off(error, &mut self.attempts).await;
+        last.map_err(|error| self.from.client.complain(&self.from.url, error))
     }
 
     /// Asks for the rest.
