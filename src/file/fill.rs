@@ -13,7 +13,7 @@ use futures_lite::future;
 
 use super::{
     Error,
-    plan::{JOIN_BYTES, JOIN_TIME, Running, Way, goes_on_alone, is_paced, lost, plan, within},
+    plan::{JOIN_TIME, Running, Way, goes_on_alone, is_paced, lost, plan, within},
 };
 use crate::{
     assets::{Asset, AssetStore, FillPermit, News},
@@ -203,20 +203,20 @@ impl Fill {
             if ends_generation(failure) {
                 return Err(failure.clone());
             }
-            self.lose(fetch.course.position(), fetches, failure);
+            self.lose(fetch.course.running(), fetches, failure);
         }
         Ok(())
     }
 
-    /// A fetch broke off at `failed`, and the resource is still what it was.
-    fn lose(&self, failed: u64, others: &[Fetch], failure: &Failure) {
+    /// A fetch `failed`, and the resource is still what it was.
+    fn lose(&self, failed: Running, others: &[Fetch], failure: &Failure) {
         // Who comes later asks the origin again: for the rest, if what is here can be proved to
         // belong to it and the origin has not said no; else for all of it.
         if !may_pass(failure) || self.known().validator.is_none() {
             self.store.forget(self.asset());
         }
         let others: Vec<_> = others.iter().map(|fetch| fetch.course.running()).collect();
-        if let Some(range) = lost(failed, &others) {
+        for range in lost(failed, &others) {
             self.asset().resource.fail_range(range, failure.clone());
         }
     }
@@ -277,8 +277,8 @@ impl Fill {
         let (head, download) =
             Download::of(response, self.from.clone(), (0, None), Known::default());
         let (position, is_whole) = (download.position(), head.range.is_none());
-        let reach_bytes = if is_whole { u64::MAX } else { JOIN_BYTES };
-        self.begin(Running { position, reach_bytes }, Some((head, download)))
+        let running = if is_whole { Running::whole(position) } else { Running::at(position) };
+        self.begin(running, Some((head, download)))
     }
 
     fn begin(self: &Rc<Self>, running: Running, begun: Option<(net::Head, Download)>) -> Fetch {
@@ -306,7 +306,7 @@ impl Fill {
         let is_whole = head.range.is_none();
         if is_whole {
             // An origin that knows no ranges sends all, over what is here already.
-            course.running.set(Running { position: download.position(), reach_bytes: u64::MAX });
+            course.running.set(Running::whole(download.position()));
         }
         course.begins();
         self.learn(&head)?;

@@ -6,9 +6,9 @@
 //! wants bytes a little ahead of a running fetch waits for it; one who wants bytes far ahead, or
 //! behind, gets a fetch of its own. A fetch that no reader's path leads to is cancelled.
 
-use std::{ops::Range, time::Duration};
+use std::{iter, ops::Range, time::Duration};
 
-use crate::storage::CHUNK_BYTES;
+use crate::storage::{CHUNK_BYTES, RangeSet};
 
 /// A wanted position this far ahead of a running fetch is still left to it. Beyond, a request of
 /// its own is sooner there than the fetch (1 MiB at 100 Mbit/s takes 80 ms, one round trip).
@@ -38,24 +38,38 @@ impl Running {
         Self { position, reach_bytes: JOIN_BYTES }
     }
 
+    /// A fetch of all there is, from an origin that knows no ranges, that has come to `position`.
+    pub(super) fn whole(position: u64) -> Self {
+        Self { position, reach_bytes: u64::MAX }
+    }
+
+    fn is_whole(self) -> bool {
+        self.reach_bytes == u64::MAX
+    }
+
     /// The same, judged by the bytes that it has brought in the time since its head came.
     pub(super) fn judged(self, brought_bytes: u64, ran: Duration) -> Self {
-        if self.reach_bytes == u64::MAX || ran < JOIN_TIME {
+        if self.is_whole() || ran < JOIN_TIME {
             return self;
         }
         let reach = u128::from(brought_bytes) * JOIN_TIME.as_nanos() / ran.as_nanos();
         Self { reach_bytes: reach.min(u128::from(JOIN_BYTES)) as u64, ..self }
     }
 
-    /// Never two in one chunk: what lies in the chunk that it writes is left to it.
     fn leads_to(self, gap: u64) -> bool {
+        self.led().contains(&gap)
+    }
+
+    /// What it is waited for. Never two in one chunk: what lies in the chunk that it writes is left
+    /// to it.
+    fn led(self) -> Range<u64> {
         let reach = self.position.saturating_add(self.reach_bytes);
-        (self.position..=reach.max(self.chunk_end() - 1)).contains(&gap)
+        self.position..reach.saturating_add(1).max(self.chunk_end())
     }
 
     /// Whether who waits for `gap` may get a fetch of its own, should this one turn out to be slow.
     pub(super) fn may_be_late_for(self, gap: u64) -> bool {
-        self.reach_bytes < u64::MAX && gap >= self.chunk_end() && self.leads_to(gap)
+        !self.is_whole() && gap >= self.chunk_end() && self.leads_to(gap)
     }
 
     fn chunk_end(self) -> u64 {
@@ -123,14 +137,18 @@ pub(super) fn is_paced(ways: &[Way], fetch: Running) -> bool {
     led.peek().is_some() && led.all(|way| way.is_paced)
 }
 
-/// What does not come now that a fetch broke off at `failed` and `others` go on: the rest of its
-/// chunk, since chunks are what is asked for. `None` where another fetch will try the same bytes.
+/// What does not come now that a fetch broke off and `others` go on: the rest of its chunk, since
+/// chunks are what is asked for, but for what another fetch leads to.
 ///
-/// Who waits further ahead is not among the losers: it gets a fetch of its own, which may find
-/// what this one did not.
-pub(super) fn lost(failed: u64, others: &[Running]) -> Option<Range<u64>> {
-    let chunk_end = (failed / CHUNK_BYTES + 1).saturating_mul(CHUNK_BYTES);
-    (!others.iter().any(|other| other.leads_to(failed))).then_some(failed..chunk_end)
+/// Who waits further ahead is not among the losers: it gets a fetch of its own, which may find what
+/// this one did not. Unless this one was of all there is: any other would begin where it began and
+/// break off where it broke, so that nothing behind it comes.
+pub(super) fn lost(failed: Running, others: &[Running]) -> Vec<Range<u64>> {
+    let end = if failed.is_whole() { u64::MAX } else { failed.chunk_end() };
+    let mut led = RangeSet::default();
+    others.iter().for_each(|other| led.insert(other.led()));
+    let first = led.next_gap(failed.position..end);
+    iter::successors(first, |gap| led.next_gap(gap.end..end)).collect()
 }
 
 /// Whether a fill goes on while nobody reads: when it is half done, or has just begun. Otherwise
@@ -191,7 +209,7 @@ mod tests {
         let near = CHUNK_BYTES - 1;
         assert_eq!(plan(&wanted(&[near]), &[after(0, 9_000)]), Plan::default(), "of its own chunk");
         assert!(!after(0, 0).may_be_late_for(near));
-        let whole = Running { position: 0, reach_bytes: u64::MAX };
+        let whole = Running::whole(0);
         assert_eq!(whole.judged(0, Duration::from_secs(9)), whole);
     }
 
@@ -217,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_fetch_that_cannot_begin_elsewhere_is_waited_for() {
-        let whole = Running { position: MIB, reach_bytes: u64::MAX };
+        let whole = Running::whole(MIB);
         assert_eq!(plan(&wanted(&[MIB, 90 * MIB]), &[whole]), Plan::default());
         assert_eq!(plan(&wanted(&[0]), &[whole]), Plan { cancel: vec![0], start: vec![0] });
     }
@@ -258,7 +276,7 @@ mod tests {
                 .collect();
             let fetches: Vec<_> = (0..random.below(5))
                 .map(|_| match random.below(8) {
-                    0 => Running { position: random.below(12 * MIB), reach_bytes: u64::MAX },
+                    0 => Running::whole(random.below(12 * MIB)),
                     _ => Running::at(random.below(12 * MIB)),
                 })
                 .collect();
@@ -286,10 +304,25 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init, reason = "it is the one that is lost")]
     fn lost_is_the_rest_of_a_chunk_that_no_other_fetch_comes_to() {
-        assert_eq!(lost(MIB + 5, &[]), Some(MIB + 5..MIB + CHUNK_BYTES));
-        assert_eq!(lost(MIB, &running(&[MIB + 1, 0])), None, "the one behind comes to it");
-        assert_eq!(lost(MIB, &running(&[MIB + 1])), Some(MIB..MIB + CHUNK_BYTES));
+        let lost = |others: &[u64]| lost(Running::at(MIB), &running(others));
+        let chunk_end = MIB + CHUNK_BYTES;
+        assert_eq!(lost(&[]), [MIB..chunk_end]);
+        assert_eq!(lost(&[MIB + 1, 0]), [], "the one behind comes to it");
+        assert_eq!(lost(&[MIB + 5]), [MIB..MIB + 5], "the one ahead brings the rest");
+        assert_eq!(lost(&[chunk_end]), [MIB..chunk_end]);
+    }
+
+    #[test]
+    #[allow(clippy::single_range_in_vec_init, reason = "it is the one that is lost")]
+    fn lost_is_all_behind_a_fetch_of_the_whole_that_no_other_fetch_comes_to() {
+        let whole = Running::whole(MIB);
+        assert_eq!(lost(whole, &[]), [MIB..u64::MAX]);
+        assert_eq!(lost(whole, &[Running::whole(9)]), [], "the one behind comes to it");
+        assert_eq!(lost(whole, &[Running::whole(MIB + 9)]), [MIB..MIB + 9]);
+        let behind = 5 * MIB + JOIN_BYTES + 1;
+        assert_eq!(lost(whole, &running(&[5 * MIB])), [MIB..5 * MIB, behind..u64::MAX]);
     }
 
     #[test]

@@ -88,6 +88,54 @@ fn an_origin_without_ranges_or_length_is_no_error() {
     assert!(node.get("/o/origin/endless").ok().body == song);
 }
 
+/// Where the origin can only begin again, a position behind the break is nowhere to be had. Each way
+/// wants one: a range, and what decodes looks behind the audio first.
+#[test]
+fn who_wants_what_lies_behind_a_break_is_told_so_where_no_range_leads_there() {
+    const RETRIES: usize = 1;
+    const WAYS: [(&str, &str, &str); 5] = [
+        ("GET", "strings.mp3", "/o/origin/"),
+        ("GET", "strings.mp3", "/v1/pcm?src=origin:"),
+        ("GET", "strings.ogg", "/v1/pcm?src=origin:"),
+        ("GET", "strings.mp3", "/v1/probe?src=origin:"),
+        ("HEAD", "strings.mp3", "/v1/pcm?src=origin:"),
+    ];
+    let bytes_of = |name| demo::FILES.iter().find(|file| file.name == name).unwrap().bytes;
+    let cases = || (0..WAYS.len()).flat_map(|way| (0..4).map(move |case| (way, case)));
+    let name = |way, case| format!("{way}-{case}");
+    let origin = cases().fold(origin(), |origin, (way, case)| {
+        let bytes = bytes_of(WAYS[way].1);
+        let (origin, half) = (origin.file(&name(way, case), bytes), bytes.len() as u64 / 2);
+        let origin = origin.without_ranges();
+        let origin = if case & 1 == 0 { origin } else { origin.without_validator() };
+        let breaks = case & 2 == 0;
+        if breaks { origin.always_breaks_after(half) } else { origin.stalls_after(half) }
+    });
+    let origin = origin.start();
+    let node = node()
+        .origin(&origin)
+        .set("LIMITS__ORIGIN_INACTIVITY", "300ms")
+        .set("LIMITS__ORIGIN_RETRIES", &RETRIES.to_string())
+        .start();
+    let range = format!("Range: bytes={}-\r\n", bytes_of("strings.mp3").len() - 1000);
+    let ask = |way: usize, case| {
+        let (method, _, path) = WAYS[way];
+        let fields = if path.starts_with("/o/") { &range } else { "" };
+        client::request(node.listen, method, &format!("{path}{}", name(way, case)), fields)
+    };
+    thread::scope(|threads| {
+        let told: Vec<_> = cases()
+            .map(|(way, case)| ((way, case), threads.spawn(move || ask(way, case))))
+            .collect();
+        for ((way, case), told) in told {
+            let (told, asked) = (told.join().unwrap(), origin.asked(&name(way, case)).len());
+            let status = if case & 2 == 0 { 502 } else { 504 };
+            assert_eq!(told.status, status, "{:?}, case {case}: {}", WAYS[way], told.text());
+            assert!(asked <= 1 + RETRIES, "{:?}, case {case}: {asked} requests", WAYS[way]);
+        }
+    });
+}
+
 /// Where the index stands, and that there is one, shows only at the end of a body of unknown length.
 #[test]
 fn an_mp4_plays_from_an_origin_that_tells_no_length_wherever_its_index_is() {

@@ -80,6 +80,12 @@ impl Builder {
         self.change(|file| file.breaks.push(bytes))
     }
 
+    /// Every answer breaks off after that many bytes, up to a thousand of them: who asks without end
+    /// is to be seen and not to hang.
+    pub fn always_breaks_after(self, bytes: u64) -> Self {
+        self.change(|file| file.breaks = vec![bytes; 1000])
+    }
+
     pub fn stalls_after(self, bytes: u64) -> Self {
         self.change(|file| file.stalls_after = Some(bytes))
     }
@@ -90,6 +96,10 @@ impl Builder {
 
     pub fn without_ranges(self) -> Self {
         self.change(|file| file.ranges = false)
+    }
+
+    pub fn without_validator(self) -> Self {
+        self.change(|file| file.etag = None)
     }
 
     pub fn without_length(self) -> Self {
