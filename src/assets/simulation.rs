@@ -184,7 +184,7 @@ impl World {
             range.start -= range.start % CHUNK_BYTES;
         }
         let bytes = content(version, range.clone());
-        self.store.make_room(lease.asset(), bytes.len() as u64 + 2 * CHUNK_BYTES);
+        self.store.make_room(lease.asset(), bytes.len() as u64);
         let _ = at_once(lease.resource.write_at(range.start, bytes));
         if self.random.below(2) == 0 {
             at_once(lease.resource.flush());

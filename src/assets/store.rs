@@ -93,6 +93,8 @@ struct Held {
     /// [`COUNTED_BYTES`].
     policy_bytes: Cell<usize>,
     counted: RefCell<Option<Charge>>,
+    stats: Cell<Stats>,
+    observer: OnceCell<Observer>,
 }
 
 impl Held {
@@ -102,8 +104,12 @@ impl Held {
 
     /// The policy of the volume that an object lives in, where this shard has it.
     fn policy<T>(&self, id: ObjectId, ask: impl FnOnce(&mut Policy) -> T) -> Option<T> {
+        self.policy_of(self.volumes.of(id), ask)
+    }
+
+    fn policy_of<T>(&self, volume: VolumeIndex, ask: impl FnOnce(&mut Policy) -> T) -> Option<T> {
         let mut policies = self.policies.borrow_mut();
-        let policy = policies.get_mut(&self.volumes.of(id))?;
+        let policy = policies.get_mut(&volume)?;
         let before = policy.memory_bytes();
         let answer = ask(policy);
         let after = policy.memory_bytes();
@@ -112,6 +118,18 @@ impl Held {
             self.count_policies(self.policy_bytes.get() - before + after);
         }
         Some(answer)
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Stats)) {
+        let mut stats = self.stats.get();
+        change(&mut stats);
+        self.stats.set(stats);
+    }
+
+    fn tell(&self, url: &str, news: News<'_>) {
+        if let Some(observer) = self.observer.get() {
+            observer(url, news);
+        }
     }
 
     fn count_policies(&self, bytes: usize) {
@@ -133,8 +151,6 @@ pub struct AssetStore {
     is_touched: Cell<bool>,
     /// Those that are still to be kept of all that are kept now.
     to_remember: RefCell<Vec<VolumeIndex>>,
-    stats: Cell<Stats>,
-    observer: OnceCell<Observer>,
 }
 
 impl AssetStore {
@@ -150,12 +166,16 @@ impl AssetStore {
         let policies: BTreeMap<_, _> = volumes.own().map(policy).collect();
         let bytes = policies.values().map(Policy::memory_bytes).sum();
         let counted = RefCell::new(volumes.pool().charge(0).ok());
-        let (policies, policy_bytes, assets) =
-            (RefCell::new(policies), Cell::new(0), RefCell::default());
-        let held = Rc::new(Held { volumes, assets, policies, policy_bytes, counted });
+        let policies = RefCell::new(policies);
+        let (assets, policy_bytes, stats, observer) = Default::default();
+        let held = Held { volumes, assets, policies, policy_bytes, counted, stats, observer };
+        let held = Rc::new(held);
         held.count_policies(bytes);
-        let (remembered, is_touched, to_remember, stats, observer) = Default::default();
-        Self { options, held, remembered, is_touched, to_remember, stats, observer }
+        let evictor = Rc::downgrade(&held);
+        let evict = move |volume| evictor.upgrade().is_some_and(|held| held.evict_one(volume));
+        held.volumes.evict_by(evict);
+        let (remembered, is_touched, to_remember) = Default::default();
+        Self { options, held, remembered, is_touched, to_remember }
     }
 
     /// The longest resource, in bytes.
@@ -175,14 +195,12 @@ impl AssetStore {
 
     /// From now on `observer` hears what happens to the resources. The first one stays.
     pub fn observe(&self, observer: impl Fn(&str, News<'_>) + 'static) {
-        let _ = self.observer.set(Box::new(observer));
+        let _ = self.held.observer.set(Box::new(observer));
     }
 
     /// Something happened to the resource of this URL.
     pub fn tell(&self, url: &str, news: News<'_>) {
-        if let Some(observer) = self.observer.get() {
-            observer(url, news);
-        }
+        self.held.tell(url, news);
     }
 
     /// How long a resource is fresh whose origin says nothing of it, in seconds.
@@ -214,7 +232,9 @@ impl AssetStore {
     pub fn begin(&self, key: &Key, head: Head) -> Lease {
         self.held.present(key.id.0).into_iter().for_each(|old| self.forget(&old));
         // Its catalog is bounded as its bytes are.
-        while !self.held.volumes.has_place(key.id) && self.evict_one(key) {}
+        while !self.held.volumes.has_place(key.id)
+            && self.held.evict_one(self.held.volumes.of(key.id))
+        {}
         let resource = self.held.volumes.create(key.id, Generation::random());
         self.held.policy(key.id, |policy| {
             policy.remove(key.id);
@@ -226,7 +246,7 @@ impl AssetStore {
         asset.said.set(Said { born, ..Said::default() });
         self.refresh(&asset, head);
         self.touch(key);
-        self.update(|stats| stats.misses += 1);
+        self.held.update(|stats| stats.misses += 1);
         Lease::new(&asset)
     }
 
@@ -235,7 +255,7 @@ impl AssetStore {
         let resource = StreamingResource::in_memory(self.held.volumes.pool().clone(), KEEP_BYTES);
         let asset = self.asset(key, resource, Weak::new());
         asset.head.replace(Some(Rc::new(head)));
-        self.update(|stats| stats.misses += 1);
+        self.held.update(|stats| stats.misses += 1);
         Lease::new(&asset)
     }
 
@@ -282,7 +302,7 @@ impl AssetStore {
 
     /// The counters as they are now.
     pub fn stats(&self) -> Stats {
-        self.stats.get()
+        self.held.stats.get()
     }
 
     fn touch(&self, key: &Key) {
@@ -321,19 +341,13 @@ impl AssetStore {
     }
 
     fn count(&self, asset: &Asset) {
-        self.update(|stats| {
+        self.held.update(|stats| {
             if asset.resource.is_complete() {
                 stats.hits += 1;
             } else {
                 stats.partial_hits += 1;
             }
         });
-    }
-
-    fn update(&self, change: impl FnOnce(&mut Stats)) {
-        let mut stats = self.stats.get();
-        change(&mut stats);
-        self.stats.set(stats);
     }
 }
 
@@ -475,6 +489,25 @@ mod tests {
         let mut evicted = [2, 3].map(|number| key(number).id.to_string());
         evicted.sort_unstable();
         assert_eq!(told, evicted);
+    }
+
+    #[test]
+    fn fills_that_counted_on_the_same_room_are_all_kept() {
+        let store = store();
+        for number in 0..10 {
+            fill(&open(&store, &key(number)).0, 6);
+        }
+        let fills: Vec<_> = (10..13).map(|number| open(&store, &key(number))).collect();
+        for (lease, _) in &fills {
+            store.make_room(lease.asset(), 6 * CHUNK_BYTES);
+        }
+        fills.iter().for_each(|(lease, _)| fill(lease, 6));
+        for (lease, _) in &fills {
+            assert!(lease.resource.is_cached());
+            assert_eq!(lease.resource.stored_bytes(), 6 * CHUNK_BYTES + BLOCK_BYTES);
+        }
+        let evicted = store.stats().evicted;
+        assert!((2..=3).contains(&evicted), "{evicted} went for what three of their size need");
     }
 
     #[test]

@@ -150,6 +150,12 @@ impl Volumes {
         self.owned().all(|volume| volume.fits())
     }
 
+    /// From now on `evict` is asked when a volume has no room for a chunk: it evicts one object of that
+    /// volume, and says whether it could. The first one stays.
+    pub fn evict_by(&self, evict: impl Fn(VolumeIndex) -> bool + 'static) {
+        let _ = self.inner.common.evictor.0.set(Box::new(evict));
+    }
+
     /// How many volumes the cache has, those of other shards included.
     pub fn count(&self) -> u32 {
         self.inner.volumes.len() as u32
@@ -377,11 +383,12 @@ impl Inner {
     /// `own` of the volumes are to be added.
     fn empty(volumes: u32, shards: u16, own: usize, pool: BufPool) -> Self {
         assert!(volumes > 0 && shards > 0, "a cache has a volume and an owner");
-        let (counters, stirred, said, snapshots) = Default::default();
+        let (counters, stirred, said, evictor, snapshots) = Default::default();
         let catalog_bytes = (pool.stats().budget_bytes / CATALOG_SHARE / own.max(1)) as u64;
         let tier = Tier::new(&pool, Rc::clone(&counters));
         let as_they_are = false;
-        let common = Common { pool, tier, counters, stirred, said, catalog_bytes, as_they_are };
+        let common =
+            Common { pool, tier, counters, stirred, said, evictor, catalog_bytes, as_they_are };
         let (volumes, format) = (vec![None; volumes as usize], None);
         Self { volumes, shards, common, snapshots, format }
     }

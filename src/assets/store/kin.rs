@@ -7,7 +7,7 @@
 
 use futures_lite::future;
 
-use super::AssetStore;
+use super::{AssetStore, Held};
 use crate::{assets::key::kin, storage::ObjectId};
 
 /// Entries of the catalog that are looked at before others get their turn.
@@ -47,18 +47,20 @@ impl AssetStore {
         answers
     }
 
+    /// Lets go of a URL, by whichever of its answers it was pinned.
+    pub(super) fn unpin(&self, id: ObjectId) {
+        self.held.pins_of(id, PINS).into_iter().for_each(|id| self.volumes().pin(id, false));
+    }
+}
+
+impl Held {
     /// Whether an object is not to be evicted, since a pin is on its URL.
     pub(super) fn is_pinned(&self, id: ObjectId) -> bool {
         !self.pins_of(id, 1).is_empty()
     }
 
-    /// Lets go of a URL, by whichever of its answers it was pinned.
-    pub(super) fn unpin(&self, id: ObjectId) {
-        self.pins_of(id, PINS).into_iter().for_each(|id| self.volumes().pin(id, false));
-    }
-
     fn pins_of(&self, id: ObjectId, most: usize) -> Vec<ObjectId> {
-        let (kin, volumes) = (kin(id), self.volumes());
+        let (kin, volumes) = (kin(id), &self.volumes);
         let mut pins = volumes.pins(volumes.of(id), *kin.start(), most);
         pins.retain(|id| kin.contains(id));
         pins

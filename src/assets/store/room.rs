@@ -2,19 +2,32 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Asset, AssetStore, News};
-use crate::{
-    assets::Key,
-    storage::{ObjectId, VolumeIndex, policy::Policy},
-};
+use super::{Asset, AssetStore, Held, News};
+use crate::storage::{ObjectId, VolumeIndex, policy::Policy};
 
 /// How often the policies are kept for the next start, where there are up to so many objects.
 pub(super) const REMEMBER_INTERVAL: Duration = Duration::from_secs(5);
 const REMEMBERED_AT_ONCE: usize = 100_000;
 
+impl Held {
+    /// Evicts whose turn it is in a volume; false where none may go.
+    pub(super) fn evict_one(&self, volume: VolumeIndex) -> bool {
+        let may_go = |id: ObjectId| self.present(id.0).is_none() && !self.is_pinned(id);
+        let victim = self.policy_of(volume, |policy| policy.victim(may_go)).flatten();
+        let Some(victim) = victim else { return false };
+        tracing::debug!(object = %victim, "evicted");
+        self.volumes.forget(victim);
+        self.update(|stats| stats.evicted += 1);
+        self.tell(&victim.to_string(), News::Evicted);
+        true
+    }
+}
+
 impl AssetStore {
     /// Evicts what the policy says until `bytes` more fit into the volume of `asset`, or until
     /// nothing is left that may go. What no disk keeps takes no room, and nothing goes for it.
+    ///
+    /// It reserves nothing: where others take what was free, more goes when a chunk finds no room.
     pub fn make_room(&self, asset: &Asset, bytes: u64) {
         if !asset.is_shared() || !asset.resource.is_cached() {
             return;
@@ -24,20 +37,7 @@ impl AssetStore {
         let stored_bytes = asset.resource.stored_bytes();
         held.policy(asset.key.id, |policy| policy.resize(asset.key.id, stored_bytes));
         let is_missing = || held.volumes.bytes_of(volume).is_some_and(|(free, _)| free < bytes);
-        while is_missing() && self.evict_one(&asset.key) {}
-    }
-
-    /// Evicts whose turn it is in the volume of `key`; false where none may go.
-    pub(super) fn evict_one(&self, key: &Key) -> bool {
-        let held = &self.held;
-        let may_go = |id: ObjectId| held.present(id.0).is_none() && !self.is_pinned(id);
-        let victim = held.policy(key.id, |policy| policy.victim(may_go)).flatten();
-        let Some(victim) = victim else { return false };
-        tracing::debug!(object = %victim, "evicted");
-        held.volumes.forget(victim);
-        self.update(|stats| stats.evicted += 1);
-        self.tell(&victim.to_string(), News::Evicted);
-        true
+        while is_missing() && held.evict_one(volume) {}
     }
 
     /// Has a volume keep what its policy knows for the next start, where something changed: one of

@@ -320,7 +320,7 @@ impl AssetStore {
     }
 
     async fn listed(&self, id: ObjectId) -> Result<Option<Listed>, Exhausted> {
-        let is_pinned = self.is_pinned(id);
+        let is_pinned = self.held.is_pinned(id);
         if let Some(asset) = self.held.present(id.0) {
             return Ok(Some(of_asset(&asset, is_pinned)));
         }

@@ -21,7 +21,7 @@ pub(super) mod look;
 mod shrink;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     io,
     ops::Range,
     rc::Rc,
@@ -32,7 +32,7 @@ use self::due::Due;
 pub(super) use self::home::{Home, Reserved};
 use self::shrink::Smaller;
 use super::{
-    BLOCK_BYTES, Error, Generation, ObjectId,
+    BLOCK_BYTES, Error, Generation, ObjectId, VolumeIndex,
     allocator::Allocator,
     catalog::{Catalog, Slot},
     disk::{Data, Disk},
@@ -52,6 +52,10 @@ const ZEROS_BYTES: u64 = 256 << 10;
 /// The least kept ahead once a volume is in use.
 const AHEAD_BYTES: u64 = 1 << 20;
 
+/// The most objects that leave for one chunk: where what is free lies in pieces, a run of blocks may be a
+/// long way.
+const EVICTIONS: usize = 64;
+
 /// Memory is counted in such steps, so that not every entry asks the pool.
 const COUNTED_BYTES: usize = 64 << 10;
 
@@ -60,6 +64,8 @@ pub(super) struct Volume {
     disk: Disk,
     journal: Journal,
     catalog: RefCell<Catalog>,
+    /// Which one of the cache.
+    number: VolumeIndex,
     blocks: RefCell<Allocator>,
     /// Blocks whose bytes were written anew elsewhere. Until the record of that is written, they are
     /// what a crash would leave.
@@ -108,6 +114,8 @@ pub(super) struct Common {
     pub(super) stirred: Rc<Stirred>,
     /// Told when there is something to do for a commit.
     pub(super) said: Rc<Stirred>,
+    /// Asked to make room in a volume that is full.
+    pub(super) evictor: Rc<Evictor>,
     /// The memory that the catalog of each may take, in bytes.
     pub(super) catalog_bytes: u64,
     /// They are looked at, and nothing is dropped because of its size.
@@ -121,6 +129,19 @@ pub(super) enum Refused {
     Off,
     /// No memory for the buffer now, or the journal is behind: try again.
     Later,
+}
+
+/// Who decides what leaves a full volume: evicts one object of the volume, and says whether it could.
+pub(super) type Evict = Box<dyn Fn(VolumeIndex) -> bool>;
+
+/// The place for who decides that, which storage does not know.
+#[derive(Default)]
+pub(super) struct Evictor(pub(super) OnceCell<Evict>);
+
+impl Evictor {
+    fn evict_one(&self, volume: VolumeIndex) -> bool {
+        self.0.get().is_some_and(|evict| evict(volume))
+    }
 }
 
 /// Says that some volume has something to do.
@@ -172,6 +193,7 @@ impl Volume {
             disk: disks.data,
             journal,
             catalog: RefCell::new(catalog),
+            number: VolumeIndex(name.volume),
             blocks: RefCell::new(free),
             replaced: RefCell::default(),
             growing: Cell::new(false),
@@ -362,7 +384,7 @@ impl Volume {
             return Err(Refused::Later);
         }
         let (length, count) = (bytes.len() as u64, bytes.len() as u64 / BLOCK_BYTES);
-        let run = self.blocks.borrow_mut().allocate(count).ok_or(Refused::Off)?;
+        let run = self.allocate(count).ok_or(Refused::Off)?;
         let reserved = Reserved { volume: Rc::clone(self), run };
         let (position, me) = (reserved.position(), Rc::clone(self));
         let written = move |outcome: io::Result<()>| {
@@ -382,6 +404,18 @@ impl Volume {
         begun.map_err(|Exhausted| Refused::Later)?;
         self.grow();
         Ok(())
+    }
+
+    /// A run of blocks. What was free when a fill began may have gone to others, or lie in pieces: then
+    /// as few objects leave as make room for this, and not more than [`EVICTIONS`].
+    fn allocate(&self, blocks: u64) -> Option<Range<u64>> {
+        for _ in 0..EVICTIONS {
+            let run = self.blocks.borrow_mut().allocate(blocks);
+            if run.is_some() || !self.common.evictor.evict_one(self.number) {
+                return run;
+            }
+        }
+        self.blocks.borrow_mut().allocate(blocks)
     }
 
     /// Counts a write that has ended.
