@@ -366,7 +366,10 @@ mod tests {
     use super::{room::REMEMBER_INTERVAL, *};
     use crate::{
         bufpool::{self, BufPool},
-        storage::{BLOCK_BYTES, CHUNK_BYTES, Disk, Sim, device::Device, turns::Turns},
+        storage::{
+            BLOCK_BYTES, CHUNK_BYTES, Crash, Disk, Sim, device::Device, random::Random,
+            turns::Turns,
+        },
     };
 
     const CAPACITY: u64 = 4 << 20;
@@ -508,6 +511,30 @@ mod tests {
         }
         let evicted = store.stats().evicted;
         assert!((2..=3).contains(&evicted), "{evicted} went for what three of their size need");
+    }
+
+    #[test]
+    fn what_the_policy_knows_outlives_a_journal_that_is_written_anew() {
+        let device = Device::default();
+        let volumes = || block_on(device.volumes(CAPACITY, 64 << 10, pool())).unwrap();
+        let store = AssetStore::new(Options::default(), volumes());
+        (0..4).for_each(|number| fill(&open(&store, &key(number)).0, 2));
+        let mut now = Instant::now();
+        let mut turn = |store: &AssetStore| {
+            now += Duration::from_secs(6);
+            store.remember(now);
+            block_on(store.volumes().tick(now, Duration::from_secs(5)));
+        };
+        turn(&store);
+        for round in 0..2_000 {
+            store.volumes().pin(key(9).id, round % 2 == 0);
+        }
+        (0..3).for_each(|_| turn(&store));
+        assert!(device.journals[1].length() > 0, "it was not written anew");
+        let after = device.crash(Crash::Kill, &mut Random(1));
+        let after = block_on(after.volumes(CAPACITY, 64 << 10, pool())).unwrap();
+        let remembered = after.remembered(VolumeIndex(0));
+        assert!(remembered.memory_bytes() > 0, "it was forgotten");
     }
 
     #[test]

@@ -259,6 +259,11 @@ impl Volumes {
         }
     }
 
+    /// Whether a volume has no such pieces since its journal was written anew, and takes them now.
+    pub fn forgot(&self, volume: VolumeIndex) -> bool {
+        self.inner.volumes[volume.0 as usize].as_ref().is_some_and(|volume| volume.forgot())
+    }
+
     /// Whether a volume takes such pieces now: not while its device fails or its journal is behind.
     pub fn remembers(&self, volume: VolumeIndex) -> bool {
         self.inner.volumes[volume.0 as usize].as_ref().is_some_and(|volume| volume.remembers())

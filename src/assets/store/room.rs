@@ -44,7 +44,7 @@ impl AssetStore {
     /// them a call, each at most every five seconds, and seldomer where a snapshot is long. Says when
     /// to come again, which is at once while others have not had their turn.
     pub fn remember(&self, now: Instant) -> Option<Instant> {
-        let mut next = self.to_remember.borrow_mut().pop();
+        let mut next = self.to_remember.borrow_mut().pop().or_else(|| self.forgetful());
         if next.is_none() && self.is_touched.get() {
             let interval = self.remember_interval();
             let due = self.remembered.get().map_or(now, |before| before + interval);
@@ -57,7 +57,8 @@ impl AssetStore {
             next = self.to_remember.borrow_mut().pop();
         }
         self.remember_one(next?);
-        match self.to_remember.borrow().is_empty() {
+        let was_last = self.to_remember.borrow().is_empty() && self.forgetful().is_none();
+        match was_last {
             true => self.is_touched.get().then(|| now + self.remember_interval()),
             false => Some(now),
         }
@@ -74,8 +75,15 @@ impl AssetStore {
         if !self.held.volumes.remembers(volume) {
             return self.is_touched.set(true);
         }
-        let pieces = self.held.policies.borrow_mut().get_mut(&volume).map(Policy::encode);
+        let forgot = self.held.volumes.forgot(volume);
+        let encode = |policy: &mut Policy| policy.encode(forgot);
+        let pieces = self.held.policies.borrow_mut().get_mut(&volume).map(encode);
         self.held.volumes.remember(volume, pieces.unwrap_or_default());
+    }
+
+    /// A volume that lost what its policy knows, when its journal was written anew.
+    fn forgetful(&self) -> Option<VolumeIndex> {
+        self.held.policies.borrow().keys().copied().find(|volume| self.held.volumes.forgot(*volume))
     }
 
     fn remember_interval(&self) -> Duration {

@@ -94,9 +94,9 @@ impl Policy {
     }
 
     /// The snapshot as pieces of at most [`PIECE_BYTES`], in order; none where nothing changed since
-    /// the last time.
-    pub fn encode(&mut self) -> Vec<Vec<u8>> {
-        if std::mem::take(&mut self.changes) == 0 {
+    /// the last time, unless it is asked for `anyway`.
+    pub fn encode(&mut self, anyway: bool) -> Vec<Vec<u8>> {
+        if std::mem::take(&mut self.changes) == 0 && !anyway {
             return Vec::new();
         }
         let count = |places: [Place; 2]| -> usize {

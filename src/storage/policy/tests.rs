@@ -205,7 +205,7 @@ impl Both {
 
     /// Goes on with a policy that was restored from the bytes of this one.
     fn restart(&mut self) {
-        let (kind, pieces) = (self.policy.kind, self.policy.encode());
+        let (kind, pieces) = (self.policy.kind, self.policy.encode(false));
         if pieces.is_empty() {
             return;
         }
@@ -388,23 +388,23 @@ fn a_snapshot_of_many_pieces_comes_back_in_order() {
         policy.touch(ObjectId(id));
     });
     evict(&mut policy, 1000);
-    let pieces = policy.encode();
+    let pieces = policy.encode(false);
     assert!(pieces.len() >= 5 && pieces.iter().all(|piece| piece.len() <= PIECE_BYTES));
-    assert!(policy.encode().is_empty(), "nothing changed since");
+    assert!(policy.encode(false).is_empty(), "nothing changed since");
     let known = objects(0..5000).filter(|(object, _)| policy.nodes.find(*object).is_some());
     let restored = Policy::restore(Kind::S3Fifo, 50_000, &snapshot(&pieces), known);
     assert!(restored.snapshot().eq(policy.snapshot()));
     assert_eq!(restored.bytes(), policy.bytes());
     policy.touch(ObjectId(4999));
-    assert_eq!(policy.encode().len(), pieces.len());
+    assert_eq!(policy.encode(false).len(), pieces.len());
 }
 
 #[test]
 fn the_last_whole_snapshot_counts_and_newer_objects_are_new() {
     let mut policy = filled(Kind::Lru, 2500);
-    let first = policy.encode();
+    let first = policy.encode(false);
     policy.touch(ObjectId(0));
-    let mut torn = policy.encode();
+    let mut torn = policy.encode(false);
     assert_eq!(torn.len(), 3);
     torn.pop();
     let last = snapshot(first.iter().chain(&torn));
@@ -422,7 +422,7 @@ fn snapshots_that_others_followed_take_no_memory() {
     let mut found = Snapshot::default();
     for _ in 0..20 {
         policy.touch(ObjectId(0));
-        policy.encode().iter().for_each(|piece| found.read(piece));
+        policy.encode(false).iter().for_each(|piece| found.read(piece));
         assert!(found.memory_bytes() <= 2 * 2 * 2500 * 4, "{} bytes", found.memory_bytes());
     }
     let mut restored = Policy::restore(Kind::Lru, 1, &found, objects(0..2500));
@@ -437,7 +437,7 @@ fn snapshot(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Snapshot {
 fn what_is_no_whole_snapshot_does_not_count() {
     let mut policy = filled(Kind::Lru, 2500);
     policy.touch(ObjectId(0));
-    let good = policy.encode();
+    let good = policy.encode(false);
     let mut restored = Policy::restore(Kind::Lru, 1, &snapshot(&good), objects(0..2500));
     assert_eq!(restored.victim(|_| true), Some(ObjectId(1)));
     let change = |piece: usize, change: fn(&mut Vec<u8>)| {
@@ -471,7 +471,7 @@ fn a_snapshot_of_the_other_policy_is_of_use() {
     let mut policy = filled(Kind::S3Fifo, 100);
     (0..50).for_each(|id| (0..3).for_each(|_| policy.touch(ObjectId(id))));
     assert_eq!(policy.victim(|_| true), Some(ObjectId(50)));
-    let lru = Policy::restore(Kind::Lru, 1000, &snapshot(policy.encode()), objects(0..100));
+    let lru = Policy::restore(Kind::Lru, 1000, &snapshot(policy.encode(false)), objects(0..100));
     let in_order: Vec<_> = lru.nodes.in_order(Place::Main).map(|s| lru.nodes.name(s).0).collect();
     assert_eq!(in_order[..50], (0..50).collect::<Vec<_>>(), "main comes before the trial");
     assert!(lru.snapshot().all(|r| matches!(r, Remembered::Main { uses: 0, .. })));
@@ -481,7 +481,7 @@ fn a_snapshot_of_the_other_policy_is_of_use() {
 fn arbitrary_pieces_are_passed_over() {
     let mut policy = filled(Kind::S3Fifo, 30);
     evict(&mut policy, 5);
-    let good = policy.encode().remove(0);
+    let good = policy.encode(false).remove(0);
     for seed in 0..20_000 {
         let mut random = Random(seed);
         let mut piece = good.clone();

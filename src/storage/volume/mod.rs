@@ -70,6 +70,8 @@ pub(super) struct Volume {
     /// Blocks whose bytes were written anew elsewhere. Until the record of that is written, they are
     /// what a crash would leave.
     replaced: RefCell<Vec<Range<u64>>>,
+    /// The journal has no snapshot of the eviction policy since it was written anew.
+    forgot: Cell<bool>,
     /// Zeros are being written now.
     growing: Cell<bool>,
     /// The device refused a write.
@@ -196,6 +198,7 @@ impl Volume {
             number: VolumeIndex(name.volume),
             blocks: RefCell::new(free),
             replaced: RefCell::default(),
+            forgot: Cell::new(false),
             growing: Cell::new(false),
             off: Cell::new(false),
             written: Cell::new(grown),
@@ -328,12 +331,18 @@ impl Volume {
 
     /// Has the pieces of a snapshot of the eviction policy written; they come back at the next start.
     pub(super) fn remember(&self, pieces: Vec<Vec<u8>>) {
+        self.forgot.set(false);
         pieces.into_iter().for_each(|bytes| self.log(&Record::Snapshot { bytes }));
     }
 
     /// What a volume that is off would gather has no bound, and is old when it is back.
     pub(super) fn remembers(&self) -> bool {
         !self.off.get() && self.journal.takes_more()
+    }
+
+    /// Whether its journal was written anew, without such pieces, and takes them now.
+    pub(super) fn forgot(&self) -> bool {
+        self.forgot.get() && self.remembers()
     }
 
     fn log(&self, record: &Record) {
@@ -593,7 +602,11 @@ impl Volume {
         // Records that came meanwhile wait in the other journal.
         self.common.said.stir();
         match compacted {
-            Ok(()) => replaced.into_iter().for_each(self.freeing()),
+            Ok(()) => {
+                replaced.into_iter().for_each(self.freeing());
+                self.forgot.set(true);
+                self.common.stirred.stir();
+            }
             Err(error) => {
                 self.replaced.borrow_mut().extend(replaced);
                 if let Error::Io(error) = error {

@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(policy.bytes(), objects().map(|(_, bytes)| bytes).sum::<u64>());
         // A change, so that there is something to write.
         policy.remove(ObjectId(0));
-        let own = policy.encode();
+        let own = policy.encode(false);
         assert!(own.iter().all(|piece| piece.len() <= PIECE_BYTES));
         let own = own.iter().collect();
         let again = Policy::restore(kind, 5000, &own, objects().skip(1));
