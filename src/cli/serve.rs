@@ -56,32 +56,15 @@ fn refuse_unenforced(config: &Config) -> Result<(), Failure> {
             ExitCode::Config,
             format!("`{key}` is set, and this version does not enforce it yet"),
         )
-        .hint("leave it out and keep the node on an address that only trusted clients reach")),
+        .hint("leave it out, keep `listen` where only trusted clients reach it, and `admin` on a loopback address")),
         None => Ok(()),
     }
 }
 
-/// Limits that have a name and a default already, and whose enforcement comes with later work.
-const NOT_YET: [&str; 12] = [
-    "connections_per_client",
-    "streams_per_client",
-    "min_write_rate",
-    "ranges",
-    "variants",
-    "key_bytes",
-    "init_bytes",
-    "segment_bytes",
-    "scan_wait",
-    "scan_bytes",
-    "read_ahead",
-    "decode_share",
-];
-
 /// Who sets a limit must not believe that it holds when it does not.
 fn warn_of_unenforced(merged: &Merged) {
-    for name in NOT_YET {
-        let key = format!("limits.{name}");
-        if *merged.source(&key) != Source::Default {
+    for key in config::UNENFORCED {
+        if *merged.source(key) != Source::Default {
             tracing::warn!(key, "is set, and this version does not enforce it yet");
         }
     }

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use super::{
-    keys::Section,
+    keys::{Section, UNENFORCED},
     merge::{Merged, Source},
     setting::bare_or_quoted,
 };
@@ -21,8 +21,8 @@ pub enum Show {
     Changed,
 }
 
-/// The configuration as TOML, each value followed by its source in a comment. Secrets are
-/// redacted.
+/// The configuration as TOML, each value followed by its source in a comment, which says so too
+/// where the value has no effect yet. Secrets are redacted.
 pub fn effective(merged: &Merged, show: Show) -> String {
     let mut config = merged.config.clone();
     let mut text = String::new();
@@ -54,7 +54,8 @@ fn lines(merged: &Merged, section: Section<'_>, show: Show) -> Vec<(String, Stri
         else {
             continue;
         };
-        lines.push((format!("{name} = {value}"), source.to_string()));
+        let lack = if UNENFORCED.contains(&key.as_str()) { ", not enforced yet" } else { "" };
+        lines.push((format!("{name} = {value}"), format!("{source}{lack}")));
     }
     lines
 }
@@ -72,7 +73,10 @@ fn write_aligned(text: &mut String, lines: &[(String, String)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::merge::{File, Inputs};
+    use crate::config::{
+        merge::{File, Inputs},
+        model::Config,
+    };
 
     fn merged(text: &str) -> Merged {
         let file = Some(File { name: "kithara.toml".into(), text: text.into() });
@@ -107,6 +111,24 @@ mod tests {
         let shown = effective(&merged(text), Show::All);
         assert!(!shown.contains("hush"), "{shown}");
         assert_eq!(shown.matches("<redacted>").count(), 3, "{shown}");
+    }
+
+    #[test]
+    fn what_is_not_enforced_yet_is_said_wherever_limits_are() {
+        let shown = effective(&merged("[limits]\nranges = 9\nconnections = 9"), Show::Changed);
+        assert!(shown.contains("ranges = 9       # kithara.toml:2, not enforced yet\n"), "{shown}");
+        assert!(shown.contains("connections = 9  # kithara.toml:3\n"), "{shown}");
+        let readme = include_str!("../../README.md");
+        let (_, lacks) = readme.split_once("## What it does not do yet").unwrap();
+        for key in UNENFORCED {
+            let name = key.strip_prefix("limits.").unwrap();
+            assert!(lacks.contains(&format!("`{name}`")), "{key} is not in README.md");
+            assert!(
+                Config::default()
+                    .setting(&key.split('.').map(str::to_owned).collect::<Vec<_>>())
+                    .is_some()
+            );
+        }
     }
 
     #[test]

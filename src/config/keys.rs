@@ -86,6 +86,22 @@ const PLAIN: &[&str] = &["admin", "log", "cache", "limits", "signing"];
 /// Sections that hold named sections.
 const NAMED: &[&str] = &["origin", "library"];
 
+/// Limits that have a name and a default already, and whose enforcement comes with later work.
+pub const UNENFORCED: [&str; 12] = [
+    "limits.connections_per_client",
+    "limits.streams_per_client",
+    "limits.min_write_rate",
+    "limits.ranges",
+    "limits.variants",
+    "limits.key_bytes",
+    "limits.init_bytes",
+    "limits.segment_bytes",
+    "limits.scan_wait",
+    "limits.scan_bytes",
+    "limits.read_ahead",
+    "limits.decode_share",
+];
+
 /// Whether `path` is a heading, whose keys follow one level deeper.
 pub(crate) fn is_section(path: &[String]) -> bool {
     match path {

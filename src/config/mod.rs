@@ -23,6 +23,7 @@ mod units;
 mod validate;
 
 pub use effective::{Show, effective};
+pub use keys::UNENFORCED;
 pub use load::{DEFAULT_FILE, cores, load};
 pub use merge::{Error, FILE_VARIABLE, File, Flag, Inputs, Merged, PREFIX, Source};
 pub use model::{
