@@ -109,6 +109,9 @@ async fn decode(shard: Rc<Shard>, ask: Ask, shown: &str, to: &Path) -> Result<()
                 if blocks.len() == TOGETHER {
                     (sink, blocks) = write(sink, blocks).await?;
                 }
+                if matches!(sink, Sink::Closed) {
+                    return Ok(());
+                }
             }
             Some(Ok(None)) => break,
             Some(Err(_)) | None => {
@@ -141,6 +144,8 @@ async fn write(mut sink: Sink, mut blocks: Vec<Block>) -> Result<(Sink, Vec<Bloc
 enum Sink {
     File(File, String),
     Stdout,
+    /// Stdout, whose reader has seen enough: `head` say, or a player that was closed.
+    Closed,
 }
 
 impl Sink {
@@ -160,9 +165,8 @@ impl Sink {
             Sink::File(file, name) => {
                 file.write_all(bytes).map_err(|error| broken(&error, name))?
             }
-            Sink::Stdout => {
-                io::stdout().write_all(bytes).map_err(|error| broken(&error, "stdout"))?;
-            }
+            Sink::Stdout => return on_stdout(io::stdout().write_all(bytes)),
+            Sink::Closed => {}
         }
         Ok(self)
     }
@@ -170,7 +174,8 @@ impl Sink {
     /// Where the length was not known at the start, a file's header gets it now; a pipe's cannot.
     fn finish(self, rendition: &Rendition, bytes: u64) -> Result<(), Failure> {
         match self {
-            Sink::Stdout => io::stdout().flush().map_err(|error| broken(&error, "stdout")),
+            Sink::Stdout => on_stdout(io::stdout().flush()).map(drop),
+            Sink::Closed => Ok(()),
             Sink::File(mut file, name) => match rendition.header_of(bytes) {
                 Some(header) => file
                     .rewind()
@@ -179,6 +184,15 @@ impl Sink {
                 None => Ok(()),
             },
         }
+    }
+}
+
+/// Stdout after a write. That nobody reads it any more is no error, and nothing to make more for.
+fn on_stdout(written: io::Result<()>) -> Result<Sink, Failure> {
+    match written {
+        Ok(()) => Ok(Sink::Stdout),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Sink::Closed),
+        Err(error) => Err(broken(&error, "stdout")),
     }
 }
 

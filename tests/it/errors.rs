@@ -1,5 +1,11 @@
 //! What goes wrong is said: which thing, where, and what to do.
 
+use std::{
+    io::Read,
+    path::Path,
+    process::{Command, Stdio},
+};
+
 use kithara::demo;
 
 use crate::{
@@ -311,4 +317,19 @@ fn a_key_that_nothing_reads_yet_is_not_taken_in_silence() {
     let (code, said) = node().arg("--config").arg(path.to_str().unwrap()).arg("--check").fails();
     assert_ne!(code, 0);
     assert!(said.contains("methods"), "{said}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_a_decode_quietly() {
+    let song = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/demo/material/strings.mp3");
+    let scratch = scratch();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kithara"));
+    command.arg("pcm").arg(song).args(["-o", "-"]).current_dir(scratch.path());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut head = [0; 4];
+    child.stdout.take().unwrap().read_exact(&mut head).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(&head, b"RIFF");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{} {said}", output.status);
 }
