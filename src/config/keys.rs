@@ -180,14 +180,15 @@ impl Config {
     }
 }
 
-/// The key most like `path`, of those that exist.
+/// The key most like `path`, of those that exist; one word may also be meant as a heading.
 pub(crate) fn nearest(path: &[String]) -> String {
     let mut config = Config::default();
     let name = path.get(1).filter(|_| path.len() > 2).map_or("NAME", String::as_str).to_owned();
     NAMED.iter().for_each(|kind| config.make_named(&[(*kind).to_owned(), name.clone()]));
     let wanted = path.join(".");
     let best = |key: &String| similarity(&wanted, key);
-    let keys = config.keys().into_iter();
+    let headings = PLAIN.iter().chain(NAMED).filter(|_| path.len() == 1);
+    let keys = headings.map(|heading| (*heading).to_owned()).chain(config.keys());
     keys.max_by(|a, b| best(a).total_cmp(&best(b))).expect("there are keys")
 }
 
@@ -216,6 +217,8 @@ mod tests {
     fn a_misspelt_key_finds_the_one_that_was_meant() {
         for (wrong, right) in [
             ("lisen", "listen"),
+            ("limitz", "limits"),
+            ("orign", "origin"),
             ("cache.sise", "cache.size"),
             ("cahce.size", "cache.size"),
             ("media_ttl", "cache.media_ttl"),
