@@ -8,7 +8,7 @@ use super::problem::{Kind, Problem};
 use crate::{
     bufpool::Exhausted,
     decode, file, net,
-    pcm::{self, SourceName},
+    pcm::{self, SourceName, timeline},
     runtime::ReadError,
     shard::Refusal,
     storage::{self, Failure},
@@ -58,6 +58,9 @@ fn of_pcm(error: &pcm::Error, source: &SourceName) -> Problem {
     match error {
         pcm::Error::Source(failure) => of_failure(failure, source),
         pcm::Error::Decode(error) => of_decode(error, source),
+        pcm::Error::Timeline(timeline::Error::PastEnd { duration }) => {
+            Problem::past_the_end(duration)
+        }
         pcm::Error::Timeline(error) => Problem::new(Kind::Parameter, format!("`t` {error}")),
         pcm::Error::Spec(error) => Problem::new(Kind::Parameter, error.to_string())
             .hint("choose another `rate` or `channels`"),
@@ -74,8 +77,7 @@ fn of_decode(error: &decode::Error, source: &SourceName) -> Problem {
         decode::Error::NoTrack { tracks } => no_such_track(*tracks, source),
         decode::Error::Panicked => Problem::internal(),
         decode::Error::NoStack => Problem::busy("another decoder", BUSY_SECONDS),
-        other => Problem::new(Kind::Unsupported, format!("{source}: {other}"))
-            .hint(format!("the original bytes are at {}", source.object_path())),
+        other => Problem::unsupported(source, &other.to_string()),
     }
 }
 

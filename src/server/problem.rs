@@ -209,9 +209,9 @@ impl Problem {
     }
 
     /// The start lies past the end of the media.
-    pub fn past_the_end(t: &str, duration: &str) -> Self {
-        Self::new(Kind::Parameter, format!("`t` is {t} s, but the media ends at {duration} s"))
-            .hint(format!("`t` takes a start before {duration}"))
+    pub fn past_the_end(duration: &str) -> Self {
+        Self::new(Kind::Parameter, format!("`t` starts past the end; the duration is {duration} s"))
+            .hint(format!("`t` takes seconds from 0, below {duration}"))
     }
 
     /// The guard refused the message.
@@ -264,9 +264,9 @@ impl Problem {
             .hint("accept audio/wav, audio/flac or audio/L16, or give `format`")
     }
 
-    /// A codec, a container or a kind of stream that is not supported, by its name.
-    pub fn unsupported(source: &SourceName, what: &str) -> Self {
-        Self::new(Kind::Unsupported, format!("{source} is {what}, which is not supported"))
+    /// A codec, a container or a kind of stream that is not supported: `why`, with its name.
+    pub fn unsupported(source: &SourceName, why: &str) -> Self {
+        Self::new(Kind::Unsupported, format!("{source}: {why}"))
             .hint(format!("the original bytes are at {}", source.object_path()))
     }
 
@@ -292,12 +292,6 @@ impl Problem {
             Kind::BodyTooLarge,
             format!("request bodies over {limit_bytes} bytes are refused"),
         )
-    }
-
-    /// The client exceeds the limit called `limit`.
-    pub fn too_many(limit: &str, retry_after_seconds: u32) -> Self {
-        Self::new(Kind::TooMany, format!("the limit `{limit}` is reached"))
-            .retry_after(retry_after_seconds)
     }
 
     /// The origin failed: `how`, without addresses and headers.

@@ -40,7 +40,8 @@ fn bad_parameters_are_named_with_their_range() {
         problem(&node.get(&format!("/v1/pcm?src=demo:{name}{query}")), 400, named);
     }
     problem(&node.get("/v1/pcm"), 400, "src");
-    problem(&node.get(&format!("/v1/pcm?src=demo:{name}&t=100000")), 400, "24.");
+    let late = node.get(&format!("/v1/pcm?src=demo:{name}&t=100000"));
+    problem(&late, 400, "`t` takes seconds from 0, below 24.");
 }
 
 #[test]
