@@ -32,7 +32,7 @@ pub fn parse_pcm<'a>(
     is_library: impl Fn(&str) -> bool,
 ) -> Result<Ask, Problem> {
     let query = Query::parse(query, &PCM_PARAMETERS)?;
-    // Checked here and otherwise without effect: a plain file is its own only variant.
+    // Checked here and otherwise without effect.
     query.read("variant", VARIANTS, parse_variant)?;
     Ok(Ask {
         source: source(&query, is_library)?,
@@ -132,7 +132,7 @@ const DURATIONS: &str = "seconds above 0, such as 90 or 12.345";
 
 const TRACKS: &str = "a track number from 0";
 
-const VARIANTS: &str = "auto, a number from 0, or max:BITS_PER_SECOND";
+const VARIANTS: &str = "auto or 0, of a source that has no variants";
 
 fn parse_rate(text: &str) -> Option<u32> {
     number(text).filter(|rate| RATES_HZ.contains(rate))
@@ -167,13 +167,9 @@ fn parse_quality(text: &str) -> Option<Quality> {
     }
 }
 
-/// What a variant may be. Which one it is matters once a source has several.
+/// A plain file is its own only variant, whatever its bit rate.
 fn parse_variant(text: &str) -> Option<()> {
-    match (text, text.strip_prefix("max:")) {
-        ("auto", _) => Some(()),
-        (_, Some(bits)) => number::<u64>(bits).filter(|bits| *bits > 0).map(drop),
-        _ => number::<u32>(text).map(drop),
-    }
+    matches!(text, "auto" | "0").then_some(())
 }
 
 #[cfg(test)]
@@ -199,7 +195,7 @@ mod tests {
     fn every_parameter_is_read() {
         let request = pcm(
             "src=demo%3Aa+b%20%C3%A9.mp3%3Fk%3D1&format=s24le&rate=48000&dither=tpdf&channels=8&\
-             t=1.5&d=0.000000001&track=1&variant=max:128000&quality=best",
+             t=1.5&d=0.000000001&track=1&variant=0&quality=best",
         )
         .unwrap();
         assert_eq!(request.source.path, "a b é.mp3?k=1");
@@ -234,6 +230,8 @@ mod tests {
             ("variant=max:", "variant"),
             ("variant=max:0", "variant"),
             ("variant=best", "variant"),
+            ("variant=1", "variant"),
+            ("variant=max:128000", "variant"),
             ("quality=high", "quality"),
             ("quality", "quality"),
         ] {
