@@ -190,10 +190,12 @@ impl Problem {
             .hint(format!("`{name}` takes {allowed}"))
     }
 
-    /// There is no such parameter; `nearest` is the one that looks most like it.
-    pub fn unknown_parameter(name: &str, nearest: &str, known: &[&str]) -> Self {
+    /// There is no such parameter; `nearest` is the one that was likely meant.
+    pub fn unknown_parameter(name: &str, nearest: Option<&str>, known: &[&str]) -> Self {
+        let guess =
+            nearest.map(|nearest| format!("did you mean `{nearest}`? ")).unwrap_or_default();
         Self::new(Kind::Parameter, format!("there is no parameter {}", quote(name)))
-            .hint(format!("did you mean `{nearest}`? There are: {}", known.join(", ")))
+            .hint(format!("{guess}There are: {}", known.join(", ")))
     }
 
     /// The parameter `name` stands twice.

@@ -247,6 +247,8 @@ mod tests {
         let problem = pcm("src=demo:a&rte=8000").unwrap_err();
         assert_eq!(problem.status(), 400);
         assert!(problem.hint.unwrap().starts_with("did you mean `rate`?"));
+        let far = pcm("src=demo:a&volume=11").unwrap_err().hint.unwrap();
+        assert!(far.starts_with("There are: src, format, "), "{far}");
         assert!(
             parse_probe("source=demo:a", |_| false).unwrap_err().hint.unwrap().contains("`src`")
         );

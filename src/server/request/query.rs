@@ -41,9 +41,15 @@ impl Query {
     }
 }
 
-fn nearest<'a>(name: &str, known: &[&'a str]) -> &'a str {
-    let distance = |known: &&&str| strsim::damerau_levenshtein(name, known);
-    known.iter().min_by_key(distance).copied().unwrap_or_default()
+/// How alike a name and what was meant by it are at least, of 1: half of its letters are right.
+const ALIKE: f64 = 0.5;
+
+/// The name that was likely meant.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let alike =
+        known.iter().map(|known| (strsim::normalized_damerau_levenshtein(name, known), *known));
+    let likely = alike.filter(|(alike, _)| *alike >= ALIKE);
+    likely.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
 }
 
 /// Decodes once, the way browsers and HTTP libraries encode: `%XX`, and `+` for a space.
