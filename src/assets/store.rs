@@ -332,6 +332,7 @@ impl AssetStore {
             resource,
             deserted: Event::new(),
             pace: Pace::default(),
+            in_order: Cell::new(false),
             head: RefCell::default(),
             said: Cell::default(),
             leases: Cell::new(0),

@@ -23,6 +23,7 @@ use super::{
     planes,
     skip::{Preroll, Skip},
     source::{Inside, Pause},
+    xing::Claim,
 };
 
 /// Frames after which a tray goes out: one packet of most codecs. A larger tray saves nothing that
@@ -89,6 +90,7 @@ struct Player<'a, 'y> {
     /// Set by the first decoded packet.
     shape: Option<Shape>,
     timeline: Timeline,
+    claim: Option<Claim>,
     from_frame: u64,
     /// What of the decoded frames is wanted.
     span: Span,
@@ -137,6 +139,7 @@ impl<'a, 'y> Player<'a, 'y> {
             decoder: make_decoder(&opened.params, opened.codec)?,
             shape: None,
             timeline: opened.timeline,
+            claim: opened.claim,
             from_frame,
             span: Span {
                 from: i64::try_from(from_frame).unwrap_or(i64::MAX),
@@ -164,6 +167,7 @@ impl<'a, 'y> Player<'a, 'y> {
         nominal: u64,
         header: Option<&Header>,
     ) -> Result<(), Error> {
+        self.learn_end(nominal);
         if self.can_pass(nominal) {
             self.pass(packet, nominal, header);
             return Ok(());
@@ -209,6 +213,7 @@ impl<'a, 'y> Player<'a, 'y> {
             // Its container counts otherwise: frames have to be decoded to be counted.
             self.skip = None;
         }
+        let count = self.span.untrimmed(count, packet.trim_end.get());
         let (from, to) = self.span.part(self.clock, count);
         if from < to {
             let mut tray = self.inside.desk.tray.borrow_mut();
@@ -221,6 +226,18 @@ impl<'a, 'y> Player<'a, 'y> {
         self.clock += count as i64;
         offer(self.inside);
         Ok(())
+    }
+
+    /// Where a total is only claimed, it is known once a packet of `nominal` frames would go past it:
+    /// by then the bytes where the audio is to end are the next ones.
+    fn learn_end(&mut self, nominal: u64) {
+        let end = self.clock.saturating_add(i64::try_from(nominal).unwrap_or(i64::MAX));
+        let is_passed = |claim: &mut Claim| end > frames_end(Some(claim.frames));
+        if let Some(claim) = self.claim.take_if(is_passed)
+            && opening::is_end(self.inside, claim.end)
+        {
+            self.span.to = frames_end(Some(claim.frames));
+        }
     }
 
     /// Whether a packet that ends before the wanted frame need not be decoded now, or at all.
@@ -325,7 +342,7 @@ impl<'a, 'y> Player<'a, 'y> {
 
     /// The packets ended: silence up to what was promised.
     fn finish(mut self) -> Result<(), Error> {
-        self.inside.desk.frames_there.set(Some(self.clock.max(0) as u64));
+        self.inside.desk.frames_there.set(Some(self.clock.min(self.span.to).max(0) as u64));
         let Some(shape) = self.shape else {
             return self.finish_empty();
         };
@@ -364,6 +381,13 @@ struct Span {
 }
 
 impl Span {
+    /// How many of `count` frames are left where its container has `trimmed` them: that decides where
+    /// nothing has told the end before.
+    fn untrimmed(&self, count: usize, trimmed: u64) -> usize {
+        let trimmed = if self.to == i64::MAX { trimmed } else { 0 };
+        count.saturating_sub(usize::try_from(trimmed).unwrap_or(usize::MAX))
+    }
+
     /// Which of `count` frames that start at `clock` lie in it.
     fn part(&self, clock: i64, count: usize) -> (usize, usize) {
         let within = |frame: i64| frame.saturating_sub(clock).clamp(0, count as i64) as usize;

@@ -23,6 +23,15 @@ pub(super) struct Tag {
     pub(super) padding: u32,
 }
 
+/// What a tag says of the whole, to be believed where the bytes that it counts end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// Frames of the trimmed timeline.
+    pub(super) frames: u64,
+    /// Position behind the last byte.
+    pub(super) end: u64,
+}
+
 /// The tag in the MPEG frame `frame`, if it is one instead of audio.
 pub(super) fn parse(frame: &[u8]) -> Option<Tag> {
     let header = Header::parse(frame)?;

@@ -304,6 +304,7 @@ impl Fill {
             None => self.request(course.position()).await?,
         };
         let is_whole = head.range.is_none();
+        self.asset().in_order.set(is_whole);
         if is_whole {
             // An origin that knows no ranges sends all, over what is here already.
             course.running.set(Running::whole(download.position()));

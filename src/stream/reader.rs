@@ -37,6 +37,14 @@ impl Source {
             Source::File(file) => Some(file.length()),
         }
     }
+
+    /// Whether what is not here yet comes no sooner than all before it.
+    fn comes_in_order(&self) -> bool {
+        match self {
+            Source::Asset(lease) => lease.in_order.get() && !lease.resource.is_complete(),
+            Source::File(_) => false,
+        }
+    }
 }
 
 /// Reads one source for one session, forward or by jumps.
@@ -102,6 +110,7 @@ impl Reader {
             self.resident.insert(at, block);
             at = self.next;
         }
+        self.resident.set_in_order(self.source.comes_in_order());
         Ok(())
     }
 

@@ -22,12 +22,14 @@ struct Inner {
     blocks: VecDeque<(u64, Block)>,
     /// Length of the whole source, once it is known.
     length: Option<u64>,
+    /// What is not here yet comes no sooner than all before it.
+    in_order: bool,
 }
 
 impl Resident {
     /// Nothing resident; `length` is that of the whole source, where it is known.
     pub fn new(length: Option<u64>) -> Self {
-        let inner = Inner { blocks: VecDeque::new(), length };
+        let inner = Inner { blocks: VecDeque::new(), length, in_order: false };
         Self { inner: Rc::new(RefCell::new(inner)) }
     }
 
@@ -39,6 +41,18 @@ impl Resident {
     /// The source turned out to be `length` bytes long.
     pub fn set_length(&self, length: u64) {
         self.inner.borrow_mut().length = Some(length);
+    }
+
+    /// Length of the whole source, if it is known and its end can be had before all the rest: who would
+    /// look there first does without where it cannot.
+    pub fn length_at_hand(&self) -> Option<u64> {
+        let inner = self.inner.borrow();
+        inner.length.filter(|_| !inner.in_order)
+    }
+
+    /// Whether what is not here yet comes no sooner than all before it.
+    pub fn set_in_order(&self, in_order: bool) {
+        self.inner.borrow_mut().in_order = in_order;
     }
 
     /// Adds bytes that start at `position`. What overlaps bytes already here is left out.
@@ -143,6 +157,14 @@ mod tests {
         assert_eq!(resident.read(0, &mut into), 8);
         assert_eq!(&into[..8], b"abcdefgh");
         assert_eq!(resident.bytes(), 8);
+    }
+
+    #[test]
+    fn an_end_that_comes_last_is_known_and_not_at_hand() {
+        let resident = Resident::new(Some(8));
+        assert_eq!(resident.length_at_hand(), Some(8));
+        resident.set_in_order(true);
+        assert_eq!((resident.length(), resident.length_at_hand()), (Some(8), None));
     }
 
     #[test]

@@ -88,23 +88,26 @@ fn an_origin_without_ranges_or_length_is_no_error() {
     assert!(node.get("/o/origin/endless").ok().body == song);
 }
 
-/// Where the origin can only begin again, a position behind the break is nowhere to be had. Each way
-/// wants one: a range, and what decodes looks behind the audio first.
+/// Where the origin can only begin again, a position behind the break is nowhere to be had. Some want one
+/// before they can say anything, and others come to it.
 #[test]
 fn who_wants_what_lies_behind_a_break_is_told_so_where_no_range_leads_there() {
     const RETRIES: usize = 1;
-    const WAYS: [(&str, &str, &str); 5] = [
-        ("GET", "strings.mp3", "/o/origin/"),
-        ("GET", "strings.mp3", "/v1/pcm?src=origin:"),
-        ("GET", "strings.ogg", "/v1/pcm?src=origin:"),
-        ("GET", "strings.mp3", "/v1/probe?src=origin:"),
-        ("HEAD", "strings.mp3", "/v1/pcm?src=origin:"),
+    const INDEX_LAST: &str = "strings-moov-last.m4a";
+    const WAYS: [(&str, &str, &str); 6] = [
+        ("GET", "/o/origin/", "strings.mp3"),
+        ("GET", "/v1/pcm?src=origin:", INDEX_LAST),
+        ("GET", "/v1/probe?src=origin:", INDEX_LAST),
+        ("HEAD", "/v1/pcm?src=origin:", INDEX_LAST),
+        ("GET", "/v1/pcm?src=origin:", "strings.mp3"),
+        ("GET", "/v1/pcm?src=origin:", "strings.ogg"),
     ];
+    const REFUSED: usize = 4;
     let bytes_of = |name| demo::FILES.iter().find(|file| file.name == name).unwrap().bytes;
     let cases = || (0..WAYS.len()).flat_map(|way| (0..4).map(move |case| (way, case)));
     let name = |way, case| format!("{way}-{case}");
     let origin = cases().fold(origin(), |origin, (way, case)| {
-        let bytes = bytes_of(WAYS[way].1);
+        let bytes = bytes_of(WAYS[way].2);
         let (origin, half) = (origin.file(&name(way, case), bytes), bytes.len() as u64 / 2);
         let origin = origin.without_ranges();
         let origin = if case & 1 == 0 { origin } else { origin.without_validator() };
@@ -119,7 +122,7 @@ fn who_wants_what_lies_behind_a_break_is_told_so_where_no_range_leads_there() {
         .start();
     let range = format!("Range: bytes={}-\r\n", bytes_of("strings.mp3").len() - 1000);
     let ask = |way: usize, case| {
-        let (method, _, path) = WAYS[way];
+        let (method, path, _) = WAYS[way];
         let fields = if path.starts_with("/o/") { &range } else { "" };
         client::request(node.listen, method, &format!("{path}{}", name(way, case)), fields)
     };
@@ -129,11 +132,45 @@ fn who_wants_what_lies_behind_a_break_is_told_so_where_no_range_leads_there() {
             .collect();
         for ((way, case), told) in told {
             let (told, asked) = (told.join().unwrap(), origin.asked(&name(way, case)).len());
-            let status = if case & 2 == 0 { 502 } else { 504 };
+            let status = match (way < REFUSED, case & 2 == 0) {
+                (true, true) => 502,
+                (true, false) => 504,
+                (false, _) => 200,
+            };
             assert_eq!(told.status, status, "{:?}, case {case}: {}", WAYS[way], told.text());
+            assert!(way < REFUSED || !told.complete, "{:?}, case {case}", WAYS[way]);
             assert!(asked <= 1 + RETRIES, "{:?}, case {case}: {asked} requests", WAYS[way]);
         }
     });
+}
+
+/// Neither the counts of a tag nor the last granule are known for sure before the end has come.
+#[test]
+fn audio_ends_where_it_ends_though_only_the_end_tells() {
+    for name in ["strings.mp3", "strings.ogg"] {
+        let file = demo::FILES.iter().find(|file| file.name == name).unwrap();
+        let slow = file.bytes.len() as u64;
+        let origin = origin()
+            .file("told", file.bytes)
+            .file("endless", file.bytes)
+            .without_length()
+            .file("whole", file.bytes)
+            .without_ranges()
+            .at_rate(slow)
+            .start();
+        let node = node().origin(&origin).start();
+        let told = node.wav("origin:told", "");
+        assert_eq!(told.frames() as u64, file.frames, "{name}");
+        for other in ["endless", "whole"] {
+            let answer = node.get(&format!("/v1/pcm?src=origin:{other}&format=s16le")).ok();
+            assert_eq!(answer.field("content-length"), None, "{other} {name}");
+            assert_eq!(answer.body.len(), told.data.len(), "{other} {name}");
+            assert!(answer.body == told.data, "{other} {name}");
+            let again = node.get(&format!("/v1/pcm?src=origin:{other}&format=s16le")).ok();
+            assert!(again.field("content-length").is_some(), "{other} {name}");
+            assert!(again.body == told.data, "{other} {name}");
+        }
+    }
 }
 
 /// Where the index stands, and that there is one, shows only at the end of a body of unknown length.

@@ -26,6 +26,8 @@ pub struct Asset {
     pub deserted: Event,
     /// What prefetches allow its fetches.
     pub pace: Pace,
+    /// Its origin knows no ranges: no byte comes sooner than those before it.
+    pub in_order: Cell<bool>,
     /// `None` for one that was at rest, until it was read from disk.
     pub(super) head: RefCell<Option<Rc<Head>>>,
     pub(super) said: Cell<Said>,

@@ -18,7 +18,7 @@ use crate::decode::{
     headers::{Header, Kind, is_trailer},
     sbr,
     source::{Inside, Window},
-    xing,
+    xing::{self, Claim},
 };
 
 pub(super) fn open<'y>(
@@ -29,7 +29,8 @@ pub(super) fn open<'y>(
     let mut params = AudioCodecParameters::new();
     params.with_sample_rate(header.rate_hz);
     params.with_channels(Channels::Discrete(header.channels));
-    let (codec, mut start, mut timeline) = ("mp3", found.start, Timeline::default());
+    let (codec, mut start, mut timeline, mut claim) =
+        ("mp3", found.start, Timeline::default(), None);
     let codec = match header.kind {
         Kind::Adts => {
             params.for_codec(CODEC_ID_AAC);
@@ -40,7 +41,7 @@ pub(super) fn open<'y>(
         }
         Kind::Mpeg { .. } => {
             params.for_codec(CODEC_ID_MP3);
-            (start, timeline) = pass_info_frame(inside, start, &header);
+            (start, timeline, claim) = pass_info_frame(inside, start, &header);
             codec
         }
     };
@@ -52,6 +53,7 @@ pub(super) fn open<'y>(
         codec,
         timeline,
         link_frames: None,
+        claim,
         tags: found.tags,
     })
 }
@@ -75,30 +77,48 @@ fn first_packets(inside: &Rc<Inside<'_>>, start: u64, first: Header) -> Vec<Vec<
 }
 
 /// The first audio frame of an MP3, behind the one that only carries a Xing or VBRI tag, and what
-/// that tag says about the timeline.
-fn pass_info_frame(inside: &Inside<'_>, start: u64, header: &Header) -> (u64, Timeline) {
+/// that tag says about the timeline: for sure, or to be seen where the audio ends.
+fn pass_info_frame(
+    inside: &Inside<'_>,
+    start: u64,
+    header: &Header,
+) -> (u64, Timeline, Option<Claim>) {
     let mut frame = vec![0; header.bytes];
     let length = inside.read_full(start, &mut frame);
-    let Some(tag) = xing::parse(&frame[..length]) else { return (start, Timeline::default()) };
-    let total = tag.packets.filter(|_| is_whole(inside, start, &tag)).map(|packets| {
+    let Some(tag) = xing::parse(&frame[..length]) else {
+        return (start, Timeline::default(), None);
+    };
+    let claim = tag.packets.zip(tag.bytes).map(|(packets, bytes)| {
         let decoded = u64::from(packets) * u64::from(header.frames);
-        decoded.saturating_sub(u64::from(tag.delay) + u64::from(tag.padding))
+        let frames = decoded.saturating_sub(u64::from(tag.delay) + u64::from(tag.padding));
+        Claim { frames, end: start + u64::from(bytes) }
     });
-    let timeline = Timeline { delay: i64::from(tag.delay), frames: total };
-    (start + header.bytes as u64, timeline)
+    let is_at_hand = |claim: &Claim| {
+        inside.resident.length() == Some(claim.end) || inside.resident.length_at_hand().is_some()
+    };
+    let (sure, claim) = match claim {
+        Some(claim) if is_at_hand(&claim) => {
+            (is_end(inside, claim.end).then_some(claim.frames), None)
+        }
+        claim => (None, claim),
+    };
+    let timeline = Timeline { delay: i64::from(tag.delay), frames: sure };
+    (start + header.bytes as u64, timeline, claim)
 }
 
-/// Whether the tag counts exactly the bytes that are there: to the end of the object, or to a tag
-/// behind the audio.
-fn is_whole(inside: &Inside<'_>, start: u64, tag: &xing::Tag) -> bool {
-    let (Some(length), Some(bytes)) = (inside.resident.length(), tag.bytes) else { return false };
-    let end = start + u64::from(bytes);
-    if end >= length {
+/// Whether the audio ends at `end`: with the object, or with a tag behind the audio.
+pub(in crate::decode) fn is_end(inside: &Inside<'_>, end: u64) -> bool {
+    if let Some(length) = inside.resident.length()
+        && end >= length
+    {
         return end == length;
     }
     let mut behind = [0; 12];
     let got = inside.read_full(end, &mut behind);
-    is_trailer(&behind[..got])
+    match got {
+        0 => inside.resident.length() == Some(end),
+        got => is_trailer(&behind[..got]),
+    }
 }
 
 /// The channels of an AAC channel configuration that we decode.

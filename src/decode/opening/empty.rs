@@ -52,6 +52,7 @@ pub(super) fn open<'y>(
         codec: codec_name(codec)?,
         timeline: Timeline { delay: 0, frames: Some(0) },
         link_frames: None,
+        claim: None,
         tags: found.tags,
     })
 }

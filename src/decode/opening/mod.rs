@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, well_known::*};
 
-pub(super) use self::reader::open_link;
+pub(super) use self::{elementary::is_end, reader::open_link};
 use super::{
     Container, Error,
     demux::Demux,
@@ -23,6 +23,7 @@ use super::{
     sniff::{by_frame, by_magic, is_ac3, is_markup},
     source::Inside,
     tags,
+    xing::Claim,
 };
 
 /// How far behind tags a first frame is looked for: cut-in streams and broken tags have junk there,
@@ -41,6 +42,8 @@ pub(super) struct Opened<'y> {
     pub(super) timeline: Timeline,
     /// Frames of the running link of a chain, where that is known; `None` if there is no chain.
     pub(super) link_frames: Option<u64>,
+    /// A total that is only found to be true or not where the audio ends.
+    pub(super) claim: Option<Claim>,
     pub(super) tags: Vec<(String, String)>,
 }
 

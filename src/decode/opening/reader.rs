@@ -90,13 +90,14 @@ pub(super) fn open<'y>(
         (Some(movie), Some(track), Some(rate_hz)) => movie.timeline(track, rate_hz),
         _ => stated(inside, found.container, &listed, &params),
     };
-    let is_chained = found.container == Container::Ogg && is_chained(inside, &found, &streams);
-    let timeline = match is_chained {
+    let may_be_chained =
+        found.container == Container::Ogg && may_be_chained(inside, &found, &streams);
+    let timeline = match may_be_chained {
         // What is stated is the length of the first link.
         true => Timeline { frames: None, ..timeline },
         false => plausible(inside, timeline),
     };
-    let link_frames = listed.num_frames.filter(|frames| is_chained && *frames > 0);
+    let link_frames = listed.num_frames.filter(|frames| may_be_chained && *frames > 0);
     let frames_per_tick = frames_per_tick(&listed, &params);
     let mut tags = found.tags;
     tags::collect(&mut *format, &mut tags);
@@ -124,6 +125,7 @@ pub(super) fn open<'y>(
         codec,
         timeline,
         link_frames,
+        claim: None,
         tags,
     })
 }
@@ -155,10 +157,11 @@ pub(in crate::decode) fn open_link(
     Ok(())
 }
 
-fn is_chained(inside: &Inside<'_>, found: &Found, streams: &[ogg::Stream]) -> bool {
-    let length = inside.resident.length().map(|length| length.saturating_sub(found.start));
+/// Whether other streams follow, or may for all that can be seen now.
+fn may_be_chained(inside: &Inside<'_>, found: &Found, streams: &[ogg::Stream]) -> bool {
+    let length = inside.resident.length_at_hand().map(|length| length.saturating_sub(found.start));
     let mut read = reads(inside, found.start);
-    length.is_some_and(|length| ogg::is_chained(&mut read, length, streams))
+    length.is_none_or(|length| ogg::is_chained(&mut read, length, streams))
 }
 
 /// The boxes of an MP4 file, with a refusal where none of its audio is ours.
@@ -224,6 +227,9 @@ fn make_reader<'y>(
             let first = reader(&in_order);
             in_order.set(false);
             first.or_else(|error| reader(&in_order).map_err(|_| error))
+        }
+        Container::Ogg if inside.resident.length_at_hand().is_none() => {
+            reader(&Rc::new(true.into()))
         }
         // These look there too, and a file that was cut ends before that.
         Container::Matroska | Container::Ogg => {

@@ -50,6 +50,7 @@ pub(super) fn open<'y>(
         codec: codec_name(id).expect("every coding of ours has a decoder"),
         timeline: plausible(inside, Timeline { delay: 0, frames }),
         link_frames: None,
+        claim: None,
         tags,
     }))
 }
