@@ -360,6 +360,28 @@ fn a_turn_of_journals_that_fails_is_done_again_before_anything_is_appended() {
     assert_eq!((second.present(1), second.present(2)), (0, 3 * CHUNK_BYTES));
 }
 
+/// The superblock that failed may have reached the disk, and names a journal that is to be written over.
+#[test]
+fn a_turn_that_is_done_again_and_cut_off_loses_no_pin() {
+    for cut in 0..6 {
+        let device = Device::default();
+        let mut first = Started::over(&device);
+        first.volumes.pin(ObjectId(5), true);
+        first.tick(Duration::from_secs(6));
+        let before = device.superblock.operations();
+        device.superblock.fail(before + 1, io::ErrorKind::Other);
+        let mut object = 0;
+        while device.superblock.operations() < before + 2 {
+            object += 1;
+            let _ = first.put(object % 8 + 10);
+        }
+        device.journals.iter().for_each(|journal| journal.die(journal.operations() + cut));
+        (0..2).for_each(|_| first.tick(Duration::from_secs(11)));
+        let after = device.crash(Crash::Kill, &mut Random(1));
+        assert!(Started::over(&after).volumes.is_pinned(ObjectId(5)), "cut off at {cut}");
+    }
+}
+
 /// A journal of a small cache is shorter than what waits may be, and the disk takes its time.
 #[test]
 fn what_comes_while_a_journal_is_turned_over_waits_rather_than_overflow_it() {

@@ -229,7 +229,7 @@ impl Journal {
     /// As of [`commit`](Self::commit). After [`Error::Io`] the superblock may name either file, so
     /// that neither may be appended to before another compaction.
     pub(super) async fn compact(&self, catalog: &RefCell<Catalog>) -> Result<(), Error> {
-        let was = self.superblock.get();
+        let mut was = self.superblock.get();
         match self.state.get() {
             State::Shut => return Err(io::Error::other("it could not be read").into()),
             // First, so that there is no page without a superblock that was sound once.
@@ -237,7 +237,14 @@ impl Journal {
                 write_superblock(&self.files.superblock, &was, &self.pool).await?;
                 self.state.set(State::Broken);
             }
-            State::Whole | State::Broken => {}
+            // The superblock may name the other file already, which is about to be written over. The
+            // copy of the one that failed is taken, so that the older one stays whatever happens.
+            State::Broken => {
+                was.sequence += 3;
+                write_superblock(&self.files.superblock, &was, &self.pool).await?;
+                self.superblock.set(was);
+            }
+            State::Whole => {}
         }
         let now = Superblock {
             sequence: was.sequence + 1,
