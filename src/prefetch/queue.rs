@@ -471,7 +471,8 @@ impl Queue {
         match record {
             Record::LastId(id) => self.last_id = self.last_id.max(id),
             Record::Accepted { id, unix_ms, spec, ended, summary } => {
-                if self.prefetches.contains_key(&id) || self.has_room(&spec).is_err() {
+                // It was accepted, though fewer may be now.
+                if self.prefetches.contains_key(&id) {
                     return;
                 }
                 self.enter(id, spec, unix_ms);

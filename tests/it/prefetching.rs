@@ -143,7 +143,9 @@ fn an_origin_that_fails_is_asked_again_and_one_that_stays_dead_is_reported() {
     assert_eq!(told["bytes_total"], 300_000, "what is not there hides nothing else");
     assert_eq!(origin.asked("gone").len(), 1, "no is no");
     assert_eq!(origin.ranges_asked("cut"), [0, 100_000]);
-    assert_eq!(node.counter("/prefetch/failures"), 2 + 3 + 1 + 1);
+    // Of what is cut its fill may fetch the rest before the prefetch comes to the break.
+    let failures = node.counter("/prefetch/failures");
+    assert!((2 + 3 + 1..=2 + 3 + 1 + 1).contains(&failures), "{failures}");
 }
 
 #[test]

@@ -8,11 +8,11 @@ use url::Url;
 use super::{Watched, watch};
 use crate::{
     cli::{
-        ExitCode, Failure, PrefetchArgs,
+        ExitCode, Failure, PrefetchArgs, machine,
         offline::{failure, free_origin, on_a_shard},
         serve,
     },
-    config::Config,
+    config::{Config, Size},
     net,
     pcm::SourceName,
     prefetch::{Prefetches, Refused, Spec, gather, status},
@@ -29,6 +29,15 @@ pub(super) fn run(args: &PrefetchArgs, config: &Config) -> Result<ExitCode, Fail
     if options.cache_bytes == 0 {
         return Err(Failure::new(ExitCode::Config, "the cache is off, so nothing can be kept")
             .at("[cache] size"));
+    }
+    let holds = machine::used_bytes(&options.cache_dir, 2);
+    if holds > options.cache_bytes {
+        // A node is started with the size that is meant; a command may just not have been told.
+        let (holds, size) = (Size(holds), Size(options.cache_bytes));
+        let what = format!("the cache takes {holds} on disk, and may take {size} here");
+        return Err(Failure::new(ExitCode::Config, what)
+            .at(options.cache_dir.display().to_string())
+            .hint("give the size that its node has, by --config or --cache-size"));
     }
     // Held until everything is durable.
     let directory = Directory::lock(&options.cache_dir, options.cache_bytes);

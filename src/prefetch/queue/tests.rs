@@ -121,6 +121,18 @@ fn what_ended_is_kept_for_a_while_and_not_for_ever() {
 }
 
 #[test]
+fn what_was_accepted_stays_though_fewer_may_be_now() {
+    let mut queue = Queue::new(LIMITS);
+    for _ in 0..3 {
+        queue.accept(spec(&["a:x", "a:y"], 5), 0);
+    }
+    let mut fewer = Queue::new(Limits { sources: 2, ..LIMITS });
+    queue.records().into_iter().for_each(|record| fewer.apply(record));
+    assert!((1..=3).all(|id| fewer.status(id).is_some()));
+    assert!(fewer.has_room(&spec(&["a:z"], 5)).is_err());
+}
+
+#[test]
 fn what_could_not_be_kept_never_was() {
     let (mut queue, now) = (Queue::new(LIMITS), Instant::now());
     let id = queue.accept(spec(&["a:x", "a:y"], 5), 0);

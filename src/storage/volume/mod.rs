@@ -184,7 +184,7 @@ impl Volume {
         let opened = Journal::open(name, files, share.journal_bytes, before, pool).await;
         let (journal, recovered) = opened?;
         tell_lost(&recovered, name, &common.counters);
-        let Recovered { mut catalog, snapshot, .. } = recovered;
+        let Recovered { mut catalog, snapshot, unread_pages, .. } = recovered;
         let mut free = allocate(&mut catalog, before, grown, &journal, &common.counters);
         if before > blocks {
             let (disk, journal, common) = (&disks.data, &journal, &common);
@@ -212,13 +212,16 @@ impl Volume {
         });
         // Said already: its device did not even take a superblock.
         volume.set_off(volume.journal.is_broken());
-        volume.fit().await;
+        volume.fit(unread_pages > 0).await;
         Ok((volume, snapshot))
     }
 
     /// Drops what less memory, or a smaller journal, has no place for, and writes a journal anew that is
     /// too long. What was found out at the start is durable then, or the volume is off.
-    async fn fit(&self) {
+    ///
+    /// A journal with pages that could not be read is written anew as well: where they are behind what
+    /// counts as its end, the next start may read them, older than what then stands before them.
+    async fn fit(&self, has_unread: bool) {
         let mut objects = Vec::new();
         if !self.has_place() && !self.common.as_they_are {
             let catalog = self.catalog.borrow();
@@ -239,7 +242,7 @@ impl Volume {
             );
         }
         self.count_memory();
-        if self.journal.is_too_long() && !self.common.as_they_are {
+        if (self.journal.is_too_long() || has_unread) && !self.common.as_they_are {
             self.compact().await;
         }
         if self.journal.pending_bytes() > 0 && !self.common.as_they_are {
@@ -647,7 +650,8 @@ impl Volume {
                 let zeros = Data::Zeros(BLOCK_BYTES as usize);
                 self.disk.write_whole(run.start * BLOCK_BYTES, zeros, &self.common.pool).await
             }
-            None => Ok(()),
+            // It is full, and has no block to spare.
+            None => self.disk.sync().await.map_err(Error::Io),
         };
         let outcome = match (outcome, &run) {
             (Ok(()), Some(run)) => self.read_back(run).await,

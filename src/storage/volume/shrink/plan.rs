@@ -95,8 +95,9 @@ impl<'a> Room<'a> {
         dropped: &[Slot],
     ) -> Self {
         let stays = |slot: Slot| dropped.binary_search(&slot).is_err();
-        let kept = catalog.runs().filter(|(run, slot, _)| run.end <= blocks && stays(*slot));
-        let used: Vec<Run> = kept.map(|(run, ..)| run).collect();
+        // Of a chunk across the new end too: until its move is durable, it lies where it lay.
+        let kept = catalog.runs().filter(|(run, slot, _)| run.start < blocks && stays(*slot));
+        let used: Vec<Run> = kept.map(|(run, ..)| run.start..run.end.min(blocks)).collect();
         let (free, impossible) = Allocator::with_used(blocks, grown, &used);
         debug_assert!(impossible.is_empty(), "such chunks were taken out before");
         let may_go = |object: ObjectId, slot| stays(slot) && !catalog.is_pinned(object);
