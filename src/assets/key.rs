@@ -34,7 +34,7 @@ impl Key {
 
     /// The key of another answer to the same URL, told from this one by `text`. It lies in the same
     /// volume, whose number is in the id's low byte (RULES 1: at most 256 volumes, a power of two), and
-    /// begins as this one does, so that who knows one finds all ([`kin`]).
+    /// begins as this one does, so that who knows one finds all (`kin`).
     pub fn secondary(&self, text: &str) -> Key {
         const OWN: u128 = u64::MAX as u128 & !0xFF;
         let hashed = Self::of_text(&format!("{}\n{text}", self.id)).id.0;
