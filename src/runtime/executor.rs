@@ -236,9 +236,9 @@ where
     F: Fn(ShardId) -> Fut,
     Fut: Future<Output = ()>,
 {
-    let _ = tell.send(Begun::Task);
     queue::create();
     rescue::start().await;
+    let _ = tell.send(Begun::Bell);
     // The first sleep of an executor is up to 20 ms late; it is spent here.
     clock::sleep(Duration::from_millis(1)).await;
     main(id).await;

@@ -20,8 +20,10 @@
 //! Which tasks can run is counted by their wakers, so every task of a shard is a [`Counted`], and one
 //! that is cancelled counts until it is dropped.
 //!
-//! Before its first task has run a shard has no bell, and glommio nothing that could be told. So who
-//! starts the thread interrupts its sleep by a signal until that task has run: [`see_it_begin`].
+//! Before its first task has hung it up a shard has no bell, and glommio nothing that could be told. So
+//! who starts the thread interrupts its sleep by a signal until the bell hangs: [`see_it_begin`]. (Until
+//! that task has begun is not enough: it waits while it hangs up the bell, and what wakes it then can be
+//! slept over as well.)
 //!
 //! What happens on other threads comes by messages, completions and sockets, which glommio turns
 //! into wake-ups on the shard. A waker that is called on another thread works, but glommio then
@@ -59,8 +61,8 @@ const WAKERS: usize = 16;
 const WIND: Duration = Duration::from_micros(250);
 /// How often a shard wakes up while it has no bell yet.
 const STARTING: Duration = Duration::from_millis(1);
-/// How long the first task of a shard may take to run before its thread is taken to sleep over it.
-const FIRST_TASK: Duration = Duration::from_millis(20);
+/// How long the bell of a shard may take to hang before its thread is taken to sleep over that.
+const HANGING: Duration = Duration::from_millis(20);
 /// Interrupts the sleep of one thread. By itself it does nothing, and programs expect it to come
 /// for no reason, since sockets with urgent data send it.
 const INTERRUPT: i32 = signal_hook::consts::SIGURG;
@@ -170,18 +172,18 @@ pub(super) async fn start() {
 pub(super) enum Begun {
     /// The executor is made and about to run.
     Executor,
-    /// The first task has run.
-    Task,
+    /// The bell hangs.
+    Bell,
 }
 
-/// Waits until the first task of the shard on `thread` has run, or the thread has ended, and
-/// interrupts its sleep as long as it does not.
+/// Waits until the bell of the shard on `thread` hangs, or the thread has ended, and interrupts its
+/// sleep as long as it does not.
 pub(super) fn see_it_begin<T>(thread: &JoinHandle<T>, begun: &mpsc::Receiver<Begun>) {
     // Making an executor takes what it takes.
     if begun.recv().is_err() {
         return;
     }
-    while let Err(mpsc::RecvTimeoutError::Timeout) = begun.recv_timeout(FIRST_TASK) {
+    while let Err(mpsc::RecvTimeoutError::Timeout) = begun.recv_timeout(HANGING) {
         // SAFETY: the thread is not joined, so its name is valid, though it may have ended.
         unsafe { libc::pthread_kill(thread.as_pthread_t(), INTERRUPT) };
     }
@@ -360,9 +362,9 @@ mod tests {
                 .expect("io_uring");
             tell.send(Begun::Executor).expect("the test listens");
             executor.run(Counted::new(async move {
-                let _ = tell.send(Begun::Task);
                 queue::create();
                 start().await;
+                let _ = tell.send(Begun::Bell);
                 main().await
             }))
         });
@@ -411,7 +413,7 @@ mod tests {
         let sleeper = std::thread::spawn(move || {
             tell.send(Begun::Executor).expect("the test listens");
             let slept = rustix::thread::nanosleep(&Timespec { tv_sec: 10, tv_nsec: 0 });
-            tell.send(Begun::Task).expect("the test listens");
+            tell.send(Begun::Bell).expect("the test listens");
             matches!(slept, NanosleepRelativeResult::Interrupted(_))
         });
         see_it_begin(&sleeper, &begun);
