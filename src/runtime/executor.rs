@@ -239,6 +239,7 @@ where
     queue::create();
     rescue::start().await;
     let _ = tell.send(Begun::Bell);
+    rescue::backstop();
     // The first sleep of an executor is up to 20 ms late; it is spent here.
     clock::sleep(Duration::from_millis(1)).await;
     main(id).await;
@@ -425,8 +426,8 @@ mod tests {
         .expect("shards start");
         for (shard, switches) in samples.iter().take(2) {
             println!("shard {shard}: {switches} voluntary switches in 2 s");
-            // The end of the sleep, and one or two of the kernel's.
-            assert!(switches <= 3, "shard {shard} woke {switches} times in 2 s of idling");
+            // The end of the sleep, the backstop's two or three, and one or two of the kernel's.
+            assert!(switches <= 6, "shard {shard} woke {switches} times in 2 s of idling");
         }
     }
 

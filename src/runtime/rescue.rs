@@ -18,7 +18,8 @@
 //! longer than that timer, and an idle shard, whose bell is silent, has neither.
 //!
 //! Which tasks can run is counted by their wakers, so every task of a shard is a [`Counted`], and one
-//! that is cancelled counts until it is dropped.
+//! that is cancelled counts until it is dropped. Should one be slept over all the same, [`backstop`] wakes
+//! the shard up once a second: no story needs it, and a stream that stops for good costs more.
 //!
 //! Before its first task has hung it up a shard has no bell, and glommio nothing that could be told. So
 //! who starts the thread interrupts its sleep by a signal until the bell hangs: [`see_it_begin`]. (Until
@@ -56,6 +57,8 @@ use super::ShardId;
 
 /// Looks that the bell answers before it has to be wound: those of eight rounds.
 const WAKERS: usize = 16;
+/// How long a task that is slept over can be forgotten, and how often an idle shard wakes up.
+const BACKSTOP: Duration = Duration::from_secs(1);
 /// How long winding takes, which is the longest sleep over tasks that can run. As long as a round
 /// that does run some.
 const WIND: Duration = Duration::from_micros(250);
@@ -165,6 +168,16 @@ pub(super) async fn start() {
     }
     let is_first = BELL.with(|own| own.set(bell).is_ok());
     assert!(is_first, "a thread runs one shard");
+}
+
+/// Wakes the shard up now and then, for as long as it runs.
+pub(super) fn backstop() {
+    glommio::spawn_local(async {
+        loop {
+            Timer::new(BACKSTOP).await;
+        }
+    })
+    .detach();
 }
 
 /// How far the start of a shard has come, in the order in which its thread says so.
