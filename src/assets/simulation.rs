@@ -10,8 +10,6 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    env,
-    future::Future,
     ops::Range,
     rc::Rc,
     sync::LazyLock,
@@ -24,7 +22,12 @@ use http::HeaderValue;
 use super::{AssetStore, FillPermit, Head, Key, Lease, News, Options};
 use crate::{
     bufpool::{self, BufPool},
-    storage::{CHUNK_BYTES, Crash, Generation, ObjectId, Sim, device::Device, random::Random},
+    storage::{
+        CHUNK_BYTES, Crash, Generation, ObjectId, Sim,
+        device::Device,
+        random::{Random, for_each_seed},
+        turns::at_once,
+    },
 };
 
 const OBJECTS: u64 = 16;
@@ -77,11 +80,6 @@ fn content(version: u64, range: Range<u64>) -> &'static [u8] {
 
 fn etag(version: u64) -> HeaderValue {
     format!("\"{version}\"").parse().unwrap()
-}
-
-/// What a future gives that need not wait.
-fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
-    future::block_on(future::poll_once(future))
 }
 
 fn started(devices: &[Device], pool: &BufPool) -> AssetStore {
@@ -333,22 +331,6 @@ impl World {
                 && lease.resource.stored_bytes() >= lease.resource.present_bytes()
         });
         complete.map(|lease| (lease.key.id, lease.generation)).collect()
-    }
-}
-
-fn number(name: &str) -> Option<u64> {
-    env::var(name).ok()?.parse().ok()
-}
-
-fn for_each_seed(seeds: u64, history: impl Fn(u64) + std::panic::RefUnwindSafe) {
-    let first = number("FIRST_SEED").unwrap_or(1);
-    let seeds = match number("SEED") {
-        Some(seed) => seed..seed + 1,
-        None => first..first + number("SEEDS").unwrap_or(seeds),
-    };
-    for seed in seeds {
-        let told = std::panic::catch_unwind(|| history(seed));
-        assert!(told.is_ok(), "SEED={seed} repeats it");
     }
 }
 

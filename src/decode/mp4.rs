@@ -455,7 +455,7 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn track(timescale: u64, ticks: u64, edits: &[(u64, i64)]) -> Track {
@@ -491,7 +491,8 @@ mod tests {
         assert_eq!(refused_config(&[0x13, 0x90, 0x56, 0xE5, 0xA0]), Some("aac (HE-AAC)"));
     }
 
-    fn source(bytes: &[u8]) -> impl FnMut(u64, &mut [u8]) -> usize {
+    /// A file that is here, as [`Read`] reads one.
+    pub(in crate::decode) fn source(bytes: &[u8]) -> impl FnMut(u64, &mut [u8]) -> usize {
         move |at, into| {
             let rest = bytes.get(at as usize..).unwrap_or_default();
             let count = rest.len().min(into.len());

@@ -63,15 +63,7 @@ pub(super) fn packet_table_bytes(read: &mut Read<'_>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn source(bytes: &[u8]) -> impl FnMut(u64, &mut [u8]) -> usize {
-        move |at, into| {
-            let rest = bytes.get(at as usize..).unwrap_or_default();
-            let count = rest.len().min(into.len());
-            into[..count].copy_from_slice(&rest[..count]);
-            count
-        }
-    }
+    use crate::decode::mp4::tests::source;
 
     #[test]
     fn seek_tables_of_flac_become_padding_wherever_they_stand() {

@@ -56,13 +56,10 @@ impl Alarm {
             if let Poll::Ready(output) = future.as_mut().poll(context) {
                 return Poll::Ready(Ok(output));
             }
-            match &mut self.timer {
-                Some(timer) if !is_set => timer.reset(limit),
-                Some(_) => {}
-                None => self.timer = Some(Timer::new(limit)),
+            let timer = self.timer.get_or_insert_with(|| Timer::new(limit));
+            if !std::mem::replace(&mut is_set, true) {
+                timer.reset(limit);
             }
-            is_set = true;
-            let timer = self.timer.as_mut().expect("set above");
             Pin::new(timer).poll(context).map(|_| Err(Elapsed))
         })
         .await

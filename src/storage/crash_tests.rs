@@ -10,8 +10,6 @@ mod starts;
 
 use std::{
     collections::BTreeMap,
-    env,
-    future::Future,
     io,
     ops::Range,
     pin::pin,
@@ -23,7 +21,12 @@ use futures_lite::future;
 
 use super::{
     CHUNK_BYTES, Crash, Generation, ObjectId, SNAPSHOT_BYTES, Said, Sim, StreamingResource,
-    VolumeIndex, Volumes, device::Device, format::SUPERBLOCK_BYTES, random::Random, volume::Share,
+    VolumeIndex, Volumes,
+    device::Device,
+    format::SUPERBLOCK_BYTES,
+    random::{Random, for_each_seed},
+    turns::at_once,
+    volume::Share,
 };
 use crate::bufpool::{self, BufPool};
 
@@ -55,11 +58,6 @@ fn content(object: ObjectId, generation: Generation, range: Range<u64>) -> Vec<u
 
 fn head_of(object: ObjectId, generation: Generation) -> Vec<u8> {
     format!("head of {object} {generation}\n").into_bytes()
-}
-
-/// What a future gives that need not wait.
-fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
-    future::block_on(future::poll_once(future))
 }
 
 impl World {
@@ -219,26 +217,14 @@ fn start(device: &Device, share: Share, pool: &BufPool) -> Volumes {
     future::block_on(opening).expect("what a crash leaves can be opened")
 }
 
-fn number(name: &str) -> Option<u64> {
-    env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn whatever_happens_a_read_gives_what_was_written_or_a_miss() {
-    let first = number("FIRST_SEED").unwrap_or(1);
-    let seeds = match number("SEED") {
-        Some(seed) => seed..seed + 1,
-        None => first..first + number("SEEDS").unwrap_or(2_000),
-    };
-    for seed in seeds {
-        let told = std::panic::catch_unwind(|| {
-            let mut world = World::new(seed);
-            (0..120).for_each(|_| world.step());
-            world.read_all();
-            world.crash();
-        });
-        assert!(told.is_ok(), "SEED={seed} repeats it");
-    }
+    for_each_seed(2_000, |seed| {
+        let mut world = World::new(seed);
+        (0..120).for_each(|_| world.step());
+        world.read_all();
+        world.crash();
+    });
 }
 
 /// A process that is killed loses what was not committed, and nothing else.
@@ -306,6 +292,18 @@ impl Started {
         is_stored
     }
 
+    /// Has objects come until the journals turn: the superblock is written, and its sync fails.
+    fn turn_and_fail(&mut self, device: &Device) {
+        let before = device.superblock.operations();
+        device.superblock.fail(before + 1, io::ErrorKind::Other);
+        let mut object = 0;
+        while device.superblock.operations() < before + 2 {
+            object += 1;
+            let _ = self.put(object % 8 + 10);
+            assert!(object < 10_000, "the journals never turn");
+        }
+    }
+
     /// How many bytes of it are there, all of them right.
     fn present(&self, object: u64) -> u64 {
         let Some(resource) = self.volumes.find(ObjectId(object.into())) else { return 0 };
@@ -342,15 +340,7 @@ fn chunks_dropped_at_a_start_are_recorded() {
 fn a_turn_of_journals_that_fails_is_done_again_before_anything_is_appended() {
     let device = Device::default();
     let mut first = Started::over(&device);
-    let before = device.superblock.operations();
-    // The superblock is written, and its sync fails.
-    device.superblock.fail(before + 1, io::ErrorKind::Other);
-    let mut object = 0;
-    while device.superblock.operations() < before + 2 {
-        object += 1;
-        let _ = first.put(object % 8 + 10);
-        assert!(object < 10_000, "the journals never turn");
-    }
+    first.turn_and_fail(&device);
     assert!(!first.put(1), "appended to a journal that may not count");
     for _ in 0..3 {
         first.tick(Duration::from_secs(11));
@@ -368,13 +358,7 @@ fn a_turn_that_is_done_again_and_cut_off_loses_no_pin() {
         let mut first = Started::over(&device);
         first.volumes.pin(ObjectId(5), true);
         first.tick(Duration::from_secs(6));
-        let before = device.superblock.operations();
-        device.superblock.fail(before + 1, io::ErrorKind::Other);
-        let mut object = 0;
-        while device.superblock.operations() < before + 2 {
-            object += 1;
-            let _ = first.put(object % 8 + 10);
-        }
+        first.turn_and_fail(&device);
         device.journals.iter().for_each(|journal| journal.die(journal.operations() + cut));
         (0..2).for_each(|_| first.tick(Duration::from_secs(11)));
         let after = device.crash(Crash::Kill, &mut Random(1));

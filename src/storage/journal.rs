@@ -196,7 +196,7 @@ impl Journal {
 
     /// Whether it is longer than it may get: a larger cache wrote it.
     pub(super) fn is_too_long(&self) -> bool {
-        self.current.borrow().end() > self.capacity_bytes
+        self.length() > self.capacity_bytes
     }
 
     /// Whether a catalog of that size fits twice, so that compaction always can.

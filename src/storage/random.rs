@@ -1,6 +1,6 @@
 //! Random numbers for the tests of every layer: a seed that fails is all that is needed to repeat it.
 
-use std::ops::Range;
+use std::{env, ops::Range, panic::RefUnwindSafe};
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub(crate) struct Random(pub(crate) u64);
@@ -22,5 +22,20 @@ impl Random {
     pub(crate) fn range(&mut self, bound: u64) -> Range<u64> {
         let start = self.below(bound);
         start..start + self.below(bound - start + 1)
+    }
+}
+
+/// Tries a history with each of so many seeds, or of `SEEDS`; `FIRST_SEED` lets processes share the
+/// work, and `SEED` repeats the one that failed.
+pub(crate) fn for_each_seed(seeds: u64, history: impl Fn(u64) + RefUnwindSafe) {
+    let number = |name: &str| -> Option<u64> { env::var(name).ok()?.parse().ok() };
+    let first = number("FIRST_SEED").unwrap_or(1);
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => first..first + number("SEEDS").unwrap_or(seeds),
+    };
+    for seed in seeds {
+        let told = std::panic::catch_unwind(|| history(seed));
+        assert!(told.is_ok(), "SEED={seed} repeats it");
     }
 }

@@ -10,7 +10,14 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
+use futures_lite::future;
+
 use super::random::Random;
+
+/// What a future gives that need not wait.
+pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    future::block_on(future::poll_once(future))
+}
 
 /// Tasks by number; a task is polled only after its waker was called.
 #[derive(Default)]

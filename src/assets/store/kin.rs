@@ -49,20 +49,15 @@ impl AssetStore {
 
     /// Lets go of a URL, by whichever of its answers it was pinned.
     pub(super) fn unpin(&self, id: ObjectId) {
-        self.held.pins_of(id, PINS).into_iter().for_each(|id| self.volumes().pin(id, false));
+        let (kin, volumes) = (kin(id), self.volumes());
+        let pins = volumes.pins(volumes.of(id), *kin.start(), PINS).into_iter();
+        pins.take_while(|id| kin.contains(id)).for_each(|id| volumes.pin(id, false));
     }
 }
 
 impl Held {
     /// Whether an object is not to be evicted, since a pin is on its URL.
     pub(super) fn is_pinned(&self, id: ObjectId) -> bool {
-        !self.pins_of(id, 1).is_empty()
-    }
-
-    fn pins_of(&self, id: ObjectId, most: usize) -> Vec<ObjectId> {
-        let (kin, volumes) = (kin(id), &self.volumes);
-        let mut pins = volumes.pins(volumes.of(id), *kin.start(), most);
-        pins.retain(|id| kin.contains(id));
-        pins
+        self.volumes.has_pin(self.volumes.of(id), kin(id))
     }
 }

@@ -5,6 +5,8 @@
 //! Entries are numbered, and a number stays with its entry as long as that is there. So who goes on
 //! from a number meets each object that was there all the while once, whatever comes and goes.
 
+use std::ops::RangeInclusive;
+
 use super::Catalog;
 use crate::storage::ObjectId;
 
@@ -28,6 +30,11 @@ impl Catalog {
     /// The first `most` pinned objects from `from` on, in the order of their names.
     pub(in crate::storage) fn pins(&self, from: ObjectId, most: usize) -> Vec<ObjectId> {
         self.pinned.range(from..).take(most).copied().collect()
+    }
+
+    /// Whether a pin is on some name of these.
+    pub(in crate::storage) fn has_pin(&self, names: RangeInclusive<ObjectId>) -> bool {
+        self.pinned.range(names).next().is_some()
     }
 
     pub(in crate::storage) fn pin_count(&self) -> usize {

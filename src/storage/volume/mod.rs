@@ -19,13 +19,13 @@ mod full;
 mod home;
 pub(super) mod look;
 mod shrink;
+mod upkeep;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
     io,
     ops::Range,
     rc::Rc,
-    time::{Duration, Instant},
 };
 
 use self::due::Due;
@@ -517,181 +517,6 @@ impl Volume {
 
     pub(super) fn used_bytes(&self) -> u64 {
         self.blocks.borrow().used_blocks() * BLOCK_BYTES
-    }
-
-    // ---- what is due in time ----
-
-    /// Does what is due at `now`, and says when to come again; `None` where nothing waits. Only one
-    /// task calls it, and it is not dropped half-way: a journal is turned over in here.
-    pub(super) async fn tick(
-        self: &Rc<Self>,
-        now: Instant,
-        sync_interval: Duration,
-    ) -> Option<Instant> {
-        if let Some(further) = self.due.borrow_mut().report(now) {
-            tracing::warn!(further, "more chunks on disk were lost");
-        }
-        if self.off.get() || self.journal.is_broken() {
-            let probe = self.due.borrow_mut().probe_at(now);
-            if now >= probe {
-                self.due.borrow_mut().probed();
-                self.probe().await;
-                // Again: it is well now, or the next probe is to be named.
-                self.common.stirred.stir();
-            }
-            if !self.journal.is_broken() {
-                // Objects go while the volume is off, too, and pins come.
-                self.commit_if_due(now).await;
-            }
-            self.answer(0, Some(io::ErrorKind::Other));
-            return Some(self.due.borrow().next_while_off(now, probe));
-        }
-        let snapshot_bytes = self.catalog.borrow().snapshot_bytes();
-        if !self.writing.get() && self.journal.wants_compaction(snapshot_bytes) {
-            self.compact().await;
-        }
-        self.commit_if_due(now).await;
-        // What is not written yet, or could not be for want of memory, is not to be called durable.
-        let is_written = self.journal.pending_bytes() == 0 && !self.writing.get();
-        if is_written && self.due.borrow().wants_sync(now, sync_interval) {
-            self.sync_all().await;
-        }
-        let next = self.due.borrow().next(now, sync_interval);
-        let retry = if self.is_full() { Some(self.try_to_grow(now).await) } else { None };
-        [next, retry].into_iter().flatten().min()
-    }
-
-    /// Writes the records that wait, if it is time, and says when it will be. Two tasks may call it.
-    pub(super) async fn commit_if_due(&self, now: Instant) -> Option<Instant> {
-        if self.writing.get() || self.journal.is_broken() {
-            return None;
-        }
-        let pending_bytes = self.journal.pending_bytes();
-        if self.due.borrow_mut().wants_commit(now, pending_bytes) {
-            // What failed turned the volume off, and what found no memory is tried again later.
-            if self.commit(now).await.is_ok() {
-                // A sync may have been waiting for this.
-                self.common.stirred.stir();
-            }
-        }
-        self.due.borrow().next_commit(now)
-    }
-
-    async fn commit(&self, now: Instant) -> Result<(), Error> {
-        let replaced = self.replaced.take();
-        self.writing.set(true);
-        let committed = self.journal.commit().await;
-        self.writing.set(false);
-        match &committed {
-            Ok(()) => {
-                replaced.into_iter().for_each(self.freeing());
-                self.due.borrow_mut().committed(now);
-            }
-            Err(error) => {
-                self.replaced.borrow_mut().extend(replaced);
-                if let Error::Io(error) = error {
-                    self.turn_off(error);
-                }
-            }
-        }
-        committed
-    }
-
-    async fn compact(&self) {
-        let replaced = self.replaced.take();
-        self.writing.set(true);
-        let compacted = self.journal.compact(&self.catalog).await;
-        self.writing.set(false);
-        // Records that came meanwhile wait in the other journal.
-        self.common.said.stir();
-        match compacted {
-            Ok(()) => {
-                replaced.into_iter().for_each(self.freeing());
-                self.forgot.set(true);
-                self.common.stirred.stir();
-            }
-            Err(error) => {
-                self.replaced.borrow_mut().extend(replaced);
-                if let Error::Io(error) = error {
-                    self.turn_off(&error);
-                }
-            }
-        }
-    }
-
-    async fn sync_all(&self) {
-        let questions = self.due.borrow_mut().begin_sync();
-        let outcome = match self.disk.sync().await {
-            Ok(()) => self.journal.sync().await,
-            failed => failed,
-        };
-        if let Err(error) = &outcome {
-            self.turn_off(error);
-        }
-        self.answer(questions, outcome.err().map(|error| error.kind()));
-    }
-
-    fn answer(&self, questions: u64, outcome: Option<io::ErrorKind>) {
-        self.due.borrow_mut().answer(questions, outcome);
-        self.synced.wake(|()| true);
-    }
-
-    /// Asks the device whether it takes writes again.
-    async fn probe(&self) {
-        if self.journal.is_broken() {
-            self.compact().await;
-        }
-        if self.journal.is_broken() {
-            return;
-        }
-        let run = self.blocks.borrow_mut().allocate_last();
-        let outcome = match &run {
-            Some(run) => {
-                let zeros = Data::Zeros(BLOCK_BYTES as usize);
-                self.disk.write_whole(run.start * BLOCK_BYTES, zeros, &self.common.pool).await
-            }
-            // It is full, and has no block to spare.
-            None => self.disk.sync().await.map_err(Error::Io),
-        };
-        let outcome = match (outcome, &run) {
-            (Ok(()), Some(run)) => self.read_back(run).await,
-            (outcome, _) => outcome,
-        };
-        run.into_iter().for_each(self.freeing());
-        if outcome.is_ok() {
-            self.set_off(false);
-            tracing::info!("a volume of the cache takes bytes again");
-        }
-    }
-
-    /// Waits until everything that was said to the volume so far is durable.
-    ///
-    /// # Errors
-    /// What the device says, by its kind.
-    ///
-    /// # Cancellation
-    /// It is made durable all the same.
-    pub(super) async fn durable(&self) -> io::Result<()> {
-        let question = self.due.borrow_mut().ask();
-        self.common.stirred.stir();
-        self.synced.until(|| (), || self.due.borrow().answer_to(question)).await
-    }
-
-    /// Writes and syncs what is left, at the end. Nobody ticks any more.
-    ///
-    /// # Errors
-    /// What the device says, or that there was no memory: what was said lately is lost.
-    pub(super) async fn close(&self, now: Instant) -> io::Result<()> {
-        let committed = match self.journal.is_broken() {
-            true => Err(io::Error::other("a journal could not be written")),
-            false => self.commit(now).await.map_err(|error| match error {
-                Error::Io(error) => error,
-                other => io::Error::new(io::ErrorKind::OutOfMemory, other),
-            }),
-        };
-        self.disk.sync().await?;
-        self.journal.sync().await?;
-        committed
     }
 }
 

@@ -1,6 +1,11 @@
 //! What lies in a shard's volumes, for who tends the cache.
 
-use std::{fs, ops::Range, path::Path, rc::Rc};
+use std::{
+    fs,
+    ops::{Range, RangeInclusive},
+    path::Path,
+    rc::Rc,
+};
 
 use super::{Disks, Inner, JOURNAL_BYTES, Share, VolumeIndex, Volumes};
 use crate::{
@@ -90,6 +95,12 @@ impl Volumes {
     pub fn pins(&self, volume: VolumeIndex, from: ObjectId, most: usize) -> Vec<ObjectId> {
         let volume = self.inner.volumes.get(volume.0 as usize).and_then(Option::as_ref);
         volume.map_or_else(Vec::new, |volume| volume.catalog().pins(from, most))
+    }
+
+    /// Whether a pin is on some name of these in a volume.
+    pub fn has_pin(&self, volume: VolumeIndex, names: RangeInclusive<ObjectId>) -> bool {
+        let volume = self.inner.volumes.get(volume.0 as usize).and_then(Option::as_ref);
+        volume.is_some_and(|volume| volume.catalog().has_pin(names))
     }
 
     /// An object as it lies on disk.
