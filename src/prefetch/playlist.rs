@@ -101,10 +101,16 @@ fn entry(
         return Err("no path beside the list");
     }
     let path = beside(of, line).ok_or("a path that leads out of its source")?;
-    Ok(SourceName { path, ..of.clone() })
+    let source = SourceName { path, ..of.clone() };
+    let path = source.path_without_query();
+    if path.is_empty() || path.starts_with('/') || path.ends_with('/') {
+        return Err("no path of a file");
+    }
+    Ok(source)
 }
 
-/// Where `line` leads from the folder of the list `of`; `None`: out of the source.
+/// Where `line` leads from the folder of the list `of`, a folder with a slash behind it; `None`: out of
+/// the source.
 fn beside(of: &SourceName, line: &str) -> Option<String> {
     let folder = of.path_without_query().rsplit_once('/').map(|(folder, _)| folder);
     let mut segments: Vec<&str> = folder.into_iter().flat_map(|folder| folder.split('/')).collect();
@@ -117,6 +123,9 @@ fn beside(of: &SourceName, line: &str) -> Option<String> {
             ".." => drop(segments.pop()?),
             name => segments.push(name),
         }
+    }
+    if let Some("." | "..") = path.rsplit('/').next() {
+        segments.push("");
     }
     Some(segments.join("/") + query)
 }
@@ -161,6 +170,10 @@ mod tests {
         }
         for line in ["../../b.mp3", "x/../../../b.mp3"] {
             let what = "a path that leads out of its source";
+            assert_eq!(lead(line), Err(BadPlaylist::Line { number: 1, what }), "{line}");
+        }
+        for line in [".", "..", "x/..", "a/", "?b", "../?b", "..//a"] {
+            let what = "no path of a file";
             assert_eq!(lead(line), Err(BadPlaylist::Line { number: 1, what }), "{line}");
         }
         let file = SourceName { is_file: true, ..of("lists/top.m3u") };
