@@ -58,6 +58,7 @@ fn shard(report: &Report) -> Value {
             "free_bytes": report.free_bytes,
             "catalog_bytes": storage.catalog_bytes,
             "volumes_off": storage.volumes_off,
+            "volumes_full": storage.volumes_full,
             "reads": storage.reads,
             "read_bytes": storage.read_bytes,
             "writes": storage.writes,

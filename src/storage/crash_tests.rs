@@ -70,7 +70,7 @@ impl World {
 
     fn step(&mut self) {
         let object = self.random.below(OBJECTS);
-        match self.random.below(40) {
+        match self.random.below(41) {
             0..4 => self.begin(object),
             4..8 => self.find(object),
             8..20 => self.write(object),
@@ -83,6 +83,7 @@ impl World {
             36 => self.device.fail(&mut self.random),
             37 => self.device.rot(&mut self.random),
             38 => self.device.misdirect(&mut self.random),
+            39 => self.device.set_full(self.random.below(2) == 0),
             _ => self.crash(),
         }
         self.check_size();

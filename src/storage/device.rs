@@ -67,6 +67,11 @@ impl Device {
         Disks { data: disk(&self.data), grown_bytes: self.data.length(), journal }
     }
 
+    /// From now on none of them has room but where it was written before, or all have some again.
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.all().into_iter().for_each(|sim| sim.set_full(is_full));
+    }
+
     /// One of the next operations of some device fails.
     pub(crate) fn fail(&self, random: &mut Random) {
         let kinds =

@@ -48,9 +48,30 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// The device has no room for what was to be written. Nothing was, and it waits: go on with what is
+    /// there, and try again when room was made.
+    #[error("disk: {}", io::ErrorKind::StorageFull)]
+    Full,
     /// The device failed.
     #[error("disk: {0}")]
     Io(#[from] io::Error),
+}
+
+impl From<Error> for io::Error {
+    /// What a device could have said, for who tells it on.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Io(error) => error,
+            Error::Full => io::ErrorKind::StorageFull.into(),
+            Error::Exhausted(exhausted) => Self::new(io::ErrorKind::OutOfMemory, exhausted),
+            other => Self::other(other),
+        }
+    }
+}
+
+/// Whether a device takes nothing only because it is full, or its user has had their share.
+pub(super) fn is_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Why a fill ended without its bytes: what readers get for a position that will not come.

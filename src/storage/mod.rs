@@ -38,8 +38,8 @@
 //!   generation, chunk number and valid part, was verified.
 //! - Blocks belong to one owner until their write has ended. A reader that comes too late finds other
 //!   bytes, and the checksum says so.
-//! - A volume and its journals never hold more than their capacity, and the data file is never
-//!   sparse by intent: it grows by writing.
+//! - A volume and its journals never hold more than their capacity, and no file is sparse by intent:
+//!   they grow by writing, the journals ahead of need, so that a full disk is a smaller cache.
 //! - What a resource keeps in memory is bounded, and what a reader waits for is never dropped.
 //! - A reader of missing bytes waits, gets the failure of the fill, or, after commit, the end. A
 //!   disk error is none of these.

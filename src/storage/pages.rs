@@ -44,14 +44,19 @@ impl Pages {
 
     /// The position in the file behind all pages, written or not.
     pub(super) fn end(&self) -> u64 {
-        u64::from(self.first) * PAGE_BYTES as u64 + self.bytes.len() as u64
+        self.written() + self.bytes.len() as u64
+    }
+
+    /// The position in the file behind all pages that were taken.
+    pub(super) fn written(&self) -> u64 {
+        u64::from(self.first) * PAGE_BYTES as u64
     }
 
     /// Seals the oldest pages, as many as `room` holds, into it; where in the file they go, and how
     /// many bytes they are.
     pub(super) fn take(&mut self, room: &mut [u8]) -> (u64, usize) {
         let count = self.used.len().min(room.len() / PAGE_BYTES);
-        let position = u64::from(self.first) * PAGE_BYTES as u64;
+        let position = self.written();
         let length = count * PAGE_BYTES;
         for (number, used) in (self.first..).zip(self.used.drain(..count)) {
             let at = (number - self.first) as usize * PAGE_BYTES;

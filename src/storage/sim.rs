@@ -43,8 +43,8 @@ struct State {
     dead_from: Option<u64>,
     /// Of these operations only the first half is done.
     short: BTreeSet<u64>,
-    /// How long it can get, where something else has the rest.
-    limit: Option<u64>,
+    /// Something else has the rest of the device.
+    is_full: bool,
     holding: bool,
     held: VecDeque<Held>,
 }
@@ -119,9 +119,9 @@ impl Sim {
         while self.release_one() {}
     }
 
-    /// It has room for so many bytes, or for any, from now on.
-    pub fn limit(&self, bytes: Option<u64>) {
-        self.state.borrow_mut().limit = bytes;
+    /// From now on it has no room but where it was written before, or it has some again.
+    pub fn set_full(&self, is_full: bool) {
+        self.state.borrow_mut().is_full = is_full;
     }
 
     /// Turns over one bit of what lies at `position`: rot.
@@ -243,7 +243,7 @@ impl Sim {
             let is_short = state.borrow().short.contains(&operation);
             let length =
                 if is_short { data.len() / PAGE_BYTES / 2 * PAGE_BYTES } else { data.len() };
-            let outcome = outcome.and_then(|()| state.borrow().room(position + data.len() as u64));
+            let outcome = outcome.and_then(|()| state.borrow().room(position, data.len()));
             if outcome.is_ok() {
                 state.borrow_mut().put(position, &data, length);
             }
@@ -291,10 +291,12 @@ impl Sim {
 }
 
 impl State {
-    fn room(&self, end: u64) -> io::Result<()> {
-        match self.limit {
-            Some(limit) if end > limit => Err(io::ErrorKind::StorageFull.into()),
-            _ => Ok(()),
+    fn room(&self, position: u64, length: usize) -> io::Result<()> {
+        let (first, count) = (position / ALIGNMENT, (length / PAGE_BYTES) as u64);
+        let is_old = |page| self.pages.contains_key(&page);
+        match self.is_full && !(first..first + count).all(is_old) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
         }
     }
 

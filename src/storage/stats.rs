@@ -31,6 +31,8 @@ pub struct Stats {
     pub catalog_bytes: u64,
     /// Volumes that take no bytes now, because their device refused some.
     pub volumes_off: u64,
+    /// Volumes that do not grow now, because their device has no room for it.
+    pub volumes_full: u64,
     /// The tier in memory.
     pub tier: TierStats,
 }

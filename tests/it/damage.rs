@@ -163,7 +163,7 @@ fn ends_with_few_words(node: Node) -> String {
 }
 
 #[test]
-fn on_a_full_disk_nobody_fails() {
+fn on_a_full_disk_objects_come_and_go_as_in_a_smaller_cache() {
     let Some(disk) = Loop::mount(64 << 20) else { return };
     let songs = songs(120, 16);
     let origin = origin_of(&songs);
@@ -171,9 +171,14 @@ fn on_a_full_disk_nobody_fails() {
     all_play(&node, &songs);
     all_play(&node, &songs);
     assert!(node.counter("/disk/write_errors") > 0, "the disk is not full");
-    assert!(node.counter("/disk/volumes_off") > 0);
+    assert_eq!((node.counter("/disk/volumes_off"), node.counter("/disk/volumes_full")), (0, 4));
+    assert!(node.counter("/cache/evicted") > 60, "nothing goes");
+    all_play(&node, &songs[..10]);
+    let hits = node.counter("/cache/hits");
+    all_play(&node, &songs[..10]);
+    assert!(node.counter("/cache/hits") >= hits + 9, "nothing stays");
     let said = ends_with_few_words(node);
-    assert!(said.contains("takes no more bytes"), "{said}");
+    assert!(said.contains("has no room to grow"), "{said}");
 }
 
 #[test]

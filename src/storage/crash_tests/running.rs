@@ -69,11 +69,10 @@ fn a_device_without_room_to_grow_is_used_as_far_as_it_goes() {
     let before = device.data.length();
     let free = started.volumes.free_bytes();
     let whole = 3 * CHUNK_BYTES;
-    // Nothing is written behind the end of what is there.
-    device.data.limit(Some(before));
+    device.set_full(true);
     (5..=30).take_while(|object| started.put(*object)).for_each(drop);
     let stats = started.volumes.stats();
-    assert_eq!(stats.volumes_off, 0);
+    assert_eq!((stats.volumes_off, stats.volumes_full), (0, 1));
     assert!(started.volumes.free_bytes() < whole && free > 2 * whole, "it says what it can take");
     assert_eq!(device.data.length(), before);
     for object in 1..=4 {
@@ -82,8 +81,94 @@ fn a_device_without_room_to_grow_is_used_as_far_as_it_goes() {
         assert!(started.put(object + 40), "{object} left room");
         assert_eq!(started.present(object + 40), whole);
     }
-    device.data.limit(None);
+    device.set_full(false);
     (0..2).for_each(|_| started.tick(Duration::from_secs(11)));
+    assert_eq!(started.volumes.stats().volumes_full, 0);
     assert!(started.put(60) && started.put(61));
     assert!(device.data.length() > before);
+}
+
+/// Its journals are written and turned in what they have, at a later start too, and what an operator
+/// takes away is away.
+#[test]
+fn on_a_full_device_objects_come_and_go_without_end() {
+    let device = Device::default();
+    let mut started = Started::over(&device);
+    (1..=4).for_each(|object| assert!(started.put(object)));
+    device.set_full(true);
+    let lengths = || device.all().map(Sim::length);
+    let before = lengths();
+    for start in 0..3 {
+        let turns = device.superblock.operations();
+        for object in 0..400 {
+            started.volumes.forget(ObjectId((object % 4 + 1).into()));
+            assert!(started.put(object % 4 + 1), "{object} at start {start}");
+        }
+        assert!(device.superblock.operations() > turns + 4, "the journals never turn");
+        assert_eq!(started.volumes.stats().volumes_off, 0);
+        started = Started::over(&device);
+        assert!((1..=4).all(|object| started.present(object) == 3 * CHUNK_BYTES));
+    }
+    (1..=4).for_each(|object| started.volumes.forget(ObjectId(object)));
+    {
+        let mut away = pin!(started.volumes.all_durable(VolumeIndex(0)));
+        assert!(future::block_on(future::poll_once(away.as_mut())).is_none());
+        at_once(started.volumes.tick(started.now, SYNC_INTERVAL)).unwrap();
+        at_once(away).expect("it was synced").unwrap();
+    }
+    let after = device.crash(Crash::Lost, &mut Random(1));
+    assert!((1..=4).all(|object| Started::over(&after).present(object) == 0));
+    assert_eq!(lengths(), before);
+}
+
+/// Journals as a version left them that did not grow them: what there is is given, and the rest waits.
+#[test]
+fn a_journal_that_was_not_grown_waits_for_room_and_loses_nothing() {
+    let device = Device::default();
+    let mut first = Started::over(&device);
+    (1..=2).for_each(|object| assert!(first.put(object)));
+    device.journals[0].cut(2 * 4096);
+    device.journals[1].cut(0);
+    device.set_full(true);
+    let mut second = Started::over(&device);
+    assert!((1..=2).all(|object| second.present(object) == 3 * CHUNK_BYTES));
+    second.volumes.pin(ObjectId(1), true);
+    {
+        let mut pinned = pin!(second.volumes.durable(ObjectId(1)));
+        assert!(future::block_on(future::poll_once(pinned.as_mut())).is_none());
+        at_once(second.volumes.tick(second.now, SYNC_INTERVAL)).unwrap();
+        let refused = at_once(pinned).expect("it is answered").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+    }
+    let stats = second.volumes.stats();
+    assert_eq!((stats.volumes_off, stats.volumes_full), (0, 1));
+    assert!(!second.put(3), "its record has no room");
+    device.set_full(false);
+    (0..2).for_each(|_| second.tick(Duration::from_secs(11)));
+    assert!(second.put(4));
+    let third = Started::over(&device);
+    assert!(third.volumes.is_pinned(ObjectId(1)) && third.present(4) == 3 * CHUNK_BYTES);
+}
+
+/// What lies behind the last page are zeros, and a start does not read all of them.
+#[test]
+fn zeros_ahead_cost_a_start_little() {
+    let share = Share { data_bytes: 3 << 20, journal_bytes: 64 << 20 };
+    let device = Device::default();
+    let pieces = || vec![vec![7; SNAPSHOT_BYTES]; 32];
+    let started = start(&device, share, &pool());
+    let mut now = Instant::now();
+    for _ in 0..8 {
+        started.remember(VolumeIndex(0), pieces());
+        at_once(started.tick(now, SYNC_INTERVAL)).unwrap();
+        now += Duration::from_millis(200);
+        at_once(started.tick(now, SYNC_INTERVAL)).unwrap();
+    }
+    drop(started);
+    let [length, _] = device.journals.each_ref().map(Sim::length);
+    assert!(length > 2 << 20, "{length}");
+    let before = device.journals[0].operations();
+    start(&device, share, &pool());
+    let reads = device.journals[0].operations() - before;
+    assert!(reads <= (1 << 20) / CHUNK_BYTES + 9, "{reads} reads");
 }

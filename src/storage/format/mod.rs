@@ -33,7 +33,8 @@
 //! read by a walk over the whole device; in a journal they are appended, many to a page, and read in
 //! one pass at start. A journal grows with what happened, not with what is there. So at times all
 //! that still holds is written to the other journal under a new epoch, and then one page of `super`
-//! is written that names it: the old journal counts until that moment, the new one after it.
+//! is written that names it: the old journal counts until that moment, the new one after it. Behind
+//! its last page a journal has zeros, so that neither wants space of a disk that is full.
 //!
 //! # What later versions may change
 //!

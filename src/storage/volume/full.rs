@@ -3,10 +3,13 @@
 use std::{io, ops::Range, time::Instant};
 
 use super::{Reserved, Volume};
-use crate::storage::{BLOCK_BYTES, Error, disk::Data};
+use crate::storage::{BLOCK_BYTES, Error, disk::Data, error::is_no_room};
 
 /// So many reads that fail one after another are no bad sector.
 const UNREAD: u32 = 4;
+/// Of old blocks so many bytes may lie in holes that there is no room for. A file system that writes each
+/// block elsewhere has no room for any of them.
+const HOLES_BYTES: u64 = 4 << 20;
 
 impl Volume {
     pub(super) fn note_written(&self, reserved: &Reserved) {
@@ -15,26 +18,48 @@ impl Volume {
 
     /// The device refused what was to be written to these blocks. Where it was new space it wanted, the
     /// volume goes on in what it has; else it is off.
+    ///
+    /// Several writes wait at a time, and one behind another may find room that it does not: there is
+    /// a hole then, which a later start takes for old blocks.
     pub(super) fn refused(&self, reserved: Reserved, error: &io::Error) {
-        let is_new = reserved.run.end > self.written.get();
-        if error.kind() != io::ErrorKind::StorageFull || !is_new {
+        let is_new = reserved.is_new || self.withheld_bytes() < HOLES_BYTES;
+        if !is_no_room(error) || !is_new {
             return self.turn_off(error);
         }
-        let was_full = self.is_full();
         self.withheld.borrow_mut().push(reserved.keep());
         self.blocks.borrow_mut().set_full(true);
-        if !was_full {
-            let bytes = self.written.get() * BLOCK_BYTES;
-            tracing::warn!(
-                bytes,
-                "a volume of the cache has no room to grow; tried again each 10 s"
-            );
-            self.common.stirred.stir();
-        }
+        self.note_room();
     }
 
+    fn withheld_bytes(&self) -> u64 {
+        let withheld = self.withheld.borrow();
+        withheld.iter().map(|run| (run.end - run.start) * BLOCK_BYTES).sum()
+    }
+
+    /// Whether the device has no room for more of the data or of the journal.
     pub(super) fn is_full(&self) -> bool {
-        !self.withheld.borrow().is_empty()
+        !self.withheld.borrow().is_empty() || self.journal.is_full()
+    }
+
+    /// Says when the device has no room any more, and when it has some again.
+    pub(super) fn note_room(&self) {
+        let is_full = self.is_full();
+        if self.was_full.replace(is_full) == is_full {
+            return;
+        }
+        self.common.counters.count(|stats| match is_full {
+            true => stats.volumes_full += 1,
+            false => stats.volumes_full -= 1,
+        });
+        let bytes = self.written.get() * BLOCK_BYTES;
+        match is_full {
+            true => tracing::warn!(
+                bytes,
+                "a volume of the cache has no room to grow; tried again each 10 s"
+            ),
+            false => tracing::info!("a volume of the cache has room to grow again"),
+        }
+        self.common.stirred.stir();
     }
 
     /// Tries whether the device has room again, if it is time; when it will be.
@@ -44,13 +69,25 @@ impl Volume {
             return due;
         }
         self.due.borrow_mut().probed();
-        let first = self.withheld.borrow().first().map_or(0, |run| run.start);
-        let zeros = Data::Zeros(BLOCK_BYTES as usize);
-        if self.disk.write_whole(first * BLOCK_BYTES, zeros, &self.common.pool).await.is_ok() {
-            self.blocks.borrow_mut().set_full(false);
-            self.withheld.take().into_iter().for_each(self.freeing());
-            tracing::info!("a volume of the cache has room to grow again");
+        let first = self.withheld.borrow().first().cloned();
+        if let Some(run) = first {
+            let zeros = Data::Zeros(((run.end - run.start) * BLOCK_BYTES) as usize);
+            let position = run.start * BLOCK_BYTES;
+            if self.disk.write_whole(position, zeros, &self.common.pool).await.is_ok() {
+                self.blocks.borrow_mut().set_full(false);
+                self.withheld.take().into_iter().for_each(self.freeing());
+            }
         }
+        if self.journal.is_full() && !self.writing.get() {
+            self.writing.set(true);
+            let grown = self.journal.try_to_grow().await;
+            self.writing.set(false);
+            self.common.said.stir();
+            if let Err(Error::Io(error)) = grown {
+                self.turn_off(&error);
+            }
+        }
+        self.note_room();
         self.due.borrow_mut().probe_at(now)
     }
 

@@ -159,6 +159,8 @@ impl Drop for Home {
 pub(in crate::storage) struct Reserved {
     pub(super) volume: Rc<Volume>,
     pub(super) run: Range<u64>,
+    /// Nothing was ever written to some of them: the file grows.
+    pub(super) is_new: bool,
 }
 
 impl Reserved {

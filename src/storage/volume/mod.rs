@@ -9,7 +9,8 @@
 //! and goes on giving what it has. Every ten seconds one write asks whether it is well again. The log
 //! says when it goes off and when it is back; lost chunks it names once in ten seconds. Reads that fail
 //! several times in a row turn it off as well. A device that has no room for more is *full*: the volume
-//! does not grow, and goes on in the space its file has already.
+//! does not grow, and goes on in the space its files have already, as if that were its capacity. Its
+//! journal has grown ahead with it, so that this holds for the records too.
 //!
 //! What the catalog takes in memory is counted in the shard's budget. It may take half of that; then
 //! a new object waits until an old one was evicted.
@@ -36,6 +37,7 @@ use super::{
     allocator::Allocator,
     catalog::{Catalog, Slot},
     disk::{Data, Disk},
+    error::is_no_room,
     format::{Meta, Record},
     journal::{Files, Journal, Name, Recovered},
     policy::Snapshot,
@@ -78,8 +80,12 @@ pub(super) struct Volume {
     off: Cell<bool>,
     /// Behind the last block that was ever written.
     written: Cell<u64>,
-    /// Blocks that the device had no room for; there are some while it is full.
+    /// Blocks that the device had no room for; there are some while it has none for the data.
     withheld: RefCell<Vec<Range<u64>>>,
+    /// It had no room for data or journal when that was said last.
+    was_full: Cell<bool>,
+    /// Records wait for room in the journal.
+    waits_for_room: Cell<bool>,
     /// Reads that failed, one after another.
     unread: Cell<u32>,
     due: RefCell<Due>,
@@ -203,6 +209,8 @@ impl Volume {
             off: Cell::new(false),
             written: Cell::new(grown),
             withheld: RefCell::default(),
+            was_full: Cell::new(false),
+            waits_for_room: Cell::new(false),
             unread: Cell::new(0),
             due: RefCell::default(),
             writing: Cell::new(false),
@@ -397,7 +405,7 @@ impl Volume {
         }
         let (length, count) = (bytes.len() as u64, bytes.len() as u64 / BLOCK_BYTES);
         let run = self.allocate(count).ok_or(Refused::Off)?;
-        let reserved = Reserved { volume: Rc::clone(self), run };
+        let reserved = self.reserve(run);
         let (position, me) = (reserved.position(), Rc::clone(self));
         let written = move |outcome: io::Result<()>| {
             me.note(&outcome, length);
@@ -428,6 +436,11 @@ impl Volume {
             }
         }
         self.blocks.borrow_mut().allocate(blocks)
+    }
+
+    fn reserve(self: &Rc<Self>, run: Range<u64>) -> Reserved {
+        let is_new = run.end > self.written.get();
+        Reserved { volume: Rc::clone(self), run, is_new }
     }
 
     /// Counts a write that has ended.
@@ -466,7 +479,7 @@ impl Volume {
             return;
         }
         let Some(run) = self.advance() else { return };
-        let reserved = Reserved { volume: Rc::clone(self), run };
+        let reserved = self.reserve(run);
         let (position, length) = (reserved.position(), reserved.bytes());
         let (me, counters) = (Rc::clone(self), Rc::clone(&self.common.counters));
         self.growing.set(true);
@@ -482,7 +495,7 @@ impl Volume {
                 // The next chunk tries again, and appends until then; or the volume is full.
                 Err(error) => {
                     counters.count(|stats| stats.write_errors += 1);
-                    if error.kind() == io::ErrorKind::StorageFull {
+                    if is_no_room(&error) {
                         me.refused(reserved, &error);
                     }
                 }

@@ -39,6 +39,9 @@ impl Volume {
             self.compact().await;
         }
         self.commit_if_due(now).await;
+        if self.waits_for_room.get() {
+            self.answer(0, Some(io::ErrorKind::StorageFull));
+        }
         // What is not written yet, or could not be for want of memory, is not to be called durable.
         let is_written = self.journal.pending_bytes() == 0 && !self.writing.get();
         if is_written && self.due.borrow().wants_sync(now, sync_interval) {
@@ -70,6 +73,8 @@ impl Volume {
         self.writing.set(true);
         let committed = self.journal.commit().await;
         self.writing.set(false);
+        self.waits_for_room.set(matches!(committed, Err(Error::Full)));
+        self.note_room();
         match &committed {
             Ok(()) => {
                 replaced.into_iter().for_each(self.freeing());
@@ -90,6 +95,7 @@ impl Volume {
         self.writing.set(true);
         let compacted = self.journal.compact(&self.catalog).await;
         self.writing.set(false);
+        self.note_room();
         // Records that came meanwhile wait in the other journal.
         self.common.said.stir();
         match compacted {
@@ -172,10 +178,7 @@ impl Volume {
     pub(in crate::storage) async fn close(&self, now: Instant) -> io::Result<()> {
         let committed = match self.journal.is_broken() {
             true => Err(io::Error::other("a journal could not be written")),
-            false => self.commit(now).await.map_err(|error| match error {
-                Error::Io(error) => error,
-                other => io::Error::new(io::ErrorKind::OutOfMemory, other),
-            }),
+            false => self.commit(now).await.map_err(io::Error::from),
         };
         self.disk.sync().await?;
         self.journal.sync().await?;
