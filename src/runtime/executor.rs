@@ -25,6 +25,7 @@ use rustix::{
 use super::{
     Error, clock, panics, queue,
     rescue::{self, Begun, Counted},
+    spawn,
 };
 
 /// The number of a shard, from 0.
@@ -69,7 +70,8 @@ impl Default for Options {
     }
 }
 
-/// Starts one pinned executor per shard, runs `main` on each, and waits until all have ended.
+/// Starts one pinned executor per shard, runs `main` on each, and waits until all have ended. A task
+/// that still lives when `main` returns is cancelled, and dropped while its executor is there.
 ///
 /// A panic that reaches a shard's main future ends the process with status 70: the other shards
 /// would go on without the data that shard owned.
@@ -243,6 +245,7 @@ where
     // The first sleep of an executor is up to 20 ms late; it is spent here.
     clock::sleep(Duration::from_millis(1)).await;
     main(id).await;
+    spawn::end_all().await;
 }
 
 /// Ends the process after a panic that nothing contained; the hook has printed it.
@@ -387,6 +390,44 @@ mod tests {
         })
         .expect("a shard starts");
         assert_eq!(dropped.recv(), Ok(shard.recv().expect("the shard ran")));
+    }
+
+    /// What it holds needs the executor to be dropped, as sockets and tasks do.
+    #[test]
+    fn no_task_outlives_the_main_future_of_its_shard() {
+        struct Tell(mpsc::Sender<&'static str>, &'static str);
+        impl Drop for Tell {
+            fn drop(&mut self) {
+                drop(spawn(Queue::Io, "needs the executor", async {}));
+                let _ = self.0.send(self.1);
+            }
+        }
+        let (sender, dropped) = mpsc::channel();
+        run(shards(1), move |_| {
+            let tell = |what| Tell(sender.clone(), what);
+            let tells = [tell("held"), tell("detached"), tell("cancelled"), tell("new")];
+            async move {
+                let waits = |tell| async move {
+                    let _tell = tell;
+                    std::future::pending::<()>().await;
+                };
+                let [held, detached, cancelled, new] = tells.map(waits);
+                let holds = spawn(Queue::Decode, "holds", held);
+                let outer = async move {
+                    let _holds = holds;
+                    detached.await;
+                };
+                spawn(Queue::Background, "detached", outer).detach();
+                let task = spawn(Queue::Io, "cancelled", cancelled);
+                sleep(Duration::from_millis(2)).await;
+                drop(task);
+                spawn(Queue::Io, "new", new).detach();
+            }
+        })
+        .expect("a shard starts");
+        let mut dropped: Vec<_> = dropped.try_iter().collect();
+        dropped.sort_unstable();
+        assert_eq!(dropped, ["cancelled", "detached", "held", "new"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | a panic in any task ends the shard's thread | every future is wrapped; a panic becomes a result and one log line | [`spawn`](spawn()), `panics.rs` |
 //! | a panic of a shard's main future leaves the other shards running | the process exits with status 70 | `executor.rs` |
+//! | the future of a task that lives when the main future returns is dropped without its executor, and what needs that panics | every task is ended first | [`spawn`](spawn()), `executor.rs` |
 //! | a panic on the blocking pool never resolves, and the next call panics the shard | caught inside the closure | [`blocking()`] |
 //! | the result of a blocking call whose future was dropped leaks | results travel by a channel of std | [`blocking()`] |
 //! | dropping an `accept` future can lose a connection and its fd | the accept loop is never cancelled; it ends by shutting the socket | `listener.rs` |

@@ -1,19 +1,29 @@
 //! Tasks: futures of a shard that run on their own and cannot take the shard down.
 
 use std::{
+    cell::{Cell, RefCell},
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Wake as _},
+    task::{Context, Poll, Wake},
 };
 
 use pin_project_lite::pin_project;
+use slab::Slab;
 
 use super::{
     Queue,
+    clock::yield_now,
     panics::{Panicked, contain},
     rescue::{Call, Counted},
 };
+
+thread_local! {
+    /// The tasks of this shard whose futures are not dropped yet.
+    static LIVING: RefCell<Slab<Arc<Call>>> = const { RefCell::new(Slab::new()) };
+    /// The main future of this shard has returned.
+    static ENDS: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Starts `future` on this shard, in `queue`. `name` is for logs.
 ///
@@ -28,10 +38,25 @@ pub fn spawn<T: 'static>(
     name: &'static str,
     future: impl Future<Output = T> + 'static,
 ) -> Task<T> {
-    let contained = Counted::new(Contained { name, future: Some(future) });
+    let living = Living(LIVING.with_borrow(Slab::vacant_key));
+    let contained = Counted::new(Contained { name, future: Some(future), living });
     let call = contained.call();
+    LIVING.with_borrow_mut(|living| living.insert(Arc::clone(&call)));
     let task = glommio::spawn_local_into(contained, queue.handle());
     Task { call, inner: Some(task.expect("the queues of a shard are never removed")) }
+}
+
+/// Ends every task of this shard, whose main future has returned. glommio would drop the future of
+/// one that lives on when its executor is gone, and there a socket, a timer or another task that the
+/// future holds panics.
+pub(super) async fn end_all() {
+    ENDS.set(true);
+    while LIVING.with_borrow(|living| !living.is_empty()) {
+        let calls: Vec<_> =
+            LIVING.with_borrow(|living| living.iter().map(|at| at.1.clone()).collect());
+        calls.iter().for_each(Wake::wake_by_ref);
+        yield_now().await;
+    }
 }
 
 /// A running task. Dropping it cancels the future, which is then dropped on its own shard.
@@ -57,8 +82,8 @@ impl<T: 'static> Task<T> {
 
     /// Cancels the task and waits until its future is dropped. `Some` if it had ended before.
     ///
-    /// A shard's main future cancels what it started before it returns: what still lives then is
-    /// never dropped.
+    /// What still lives when the main future of its shard returns is cancelled then, also if it was
+    /// detached.
     pub async fn cancel(mut self) -> Option<Result<T, Panicked>> {
         self.call.wake_by_ref();
         self.inner.take()?.cancel().await
@@ -89,6 +114,8 @@ pin_project! {
         // Gone once it has ended, so that its drop, too, happens inside `contain`.
         #[pin]
         future: Option<F>,
+        // Behind the future: it is living until that is dropped.
+        living: Living,
     }
 
     impl<F> PinnedDrop for Contained<F> {
@@ -108,10 +135,14 @@ impl<F: Future> Future for Contained<F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let name = *this.name;
-        let polled = contain(name, || match this.future.as_mut().as_pin_mut() {
-            Some(future) => future.poll(context),
-            None => unreachable!("a task is not polled after its end"),
-        });
+        let polled = match ENDS.get() {
+            // Who could see that it is none is ending too.
+            true => Err(Panicked { name }),
+            false => contain(name, || match this.future.as_mut().as_pin_mut() {
+                Some(future) => future.poll(context),
+                None => unreachable!("a task is not polled after its end"),
+            }),
+        };
         let ended = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(value)) => Ok(value),
@@ -120,5 +151,16 @@ impl<F: Future> Future for Contained<F> {
         // A panic in the future's own destructor takes the place of its result.
         let dropped = contain(name, || this.future.set(None));
         Poll::Ready(dropped.and(ended))
+    }
+}
+
+/// A place among the living tasks.
+struct Living(usize);
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        let call = LIVING.with_borrow_mut(|living| living.try_remove(self.0));
+        // Not while the tasks are borrowed: it may be the last waker of its task.
+        drop(call);
     }
 }

@@ -74,7 +74,8 @@ impl Life {
     pub async fn end(self) -> io::Result<()> {
         let Self { shard, attending, keeper, disk } = self;
         shard.files.close();
-        drop(attending);
+        // Not by its drop: nothing of the shard is to be in use when its disk ends.
+        let _ = attending.cancel().await;
         let kept = match keeper {
             Some(keeper) => keeper.end().await,
             None => Ok(()),
