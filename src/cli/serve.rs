@@ -32,12 +32,13 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     start_log(&merged.config.log)?;
     refuse_unenforced(&merged.config)?;
     warn_of_unenforced(&merged);
+    let mut options = options(&merged.config)?;
+    options.origins.iter().for_each(warn_of_private);
     preflight(&merged.config)?;
     if args.check {
         let _ = io::stdout().write_all(b"ok: a node can start with this configuration\n");
         return Ok(ExitCode::Ok);
     }
-    let mut options = options(&merged.config)?;
     options.demo = args.demo;
     let ready = if args.demo { demo_is_ready } else { is_ready };
     server::run(options, Tell { ready, failed })?;
@@ -67,6 +68,19 @@ fn warn_of_unenforced(merged: &Merged) {
         if *merged.source(key) != Source::Default {
             tracing::warn!(key, "is set, and this version does not enforce it yet");
         }
+    }
+}
+
+/// Who sets up an origin should not have to learn from its clients that nothing of it is given.
+fn warn_of_private(origin: &Origin) {
+    if let Some(address) = origin.refused_literal() {
+        let key = format!("origin.{}.allow_private", origin.name);
+        tracing::warn!(
+            key,
+            "{} is at no public address, so each request to it will be refused; where that is meant, \
+             write {key} = [\"{address}\"]",
+            origin.base
+        );
     }
 }
 

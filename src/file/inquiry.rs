@@ -254,10 +254,7 @@ impl Inquiry {
             net::Error::Refused { .. } | net::Error::Path(_) | net::Error::Encoded => None,
             _ => Some(Trouble::Unreachable),
         };
-        let status = match &error {
-            net::Error::Status(status) | net::Error::Later { status, .. } => Some(*status),
-            _ => None,
-        };
+        let status = error.status();
         if let (Some(old), Some(trouble)) = (&self.old, trouble)
             && self.survives(old, trouble)
         {
@@ -280,7 +277,7 @@ impl Inquiry {
     pub(super) async fn ask_head(&self) -> Result<Option<(Lease, Outcome)>, Failure> {
         let asked = unix_seconds();
         let response = match self.ask(self.old.as_ref(), None).await {
-            Ok(response) if matches!(response.head.status, 405 | 501) => return Ok(None),
+            Ok(response) if net::is_about_the_form(response.head.status) => return Ok(None),
             Ok(response) => response,
             Err(error) => {
                 return match self.troubled(error) {

@@ -33,6 +33,36 @@ pub struct Ask {
     pub once: bool,
 }
 
+/// Whether an answer of this status may be about how was asked, by HEAD or for a range, rather than
+/// about what: another way of asking may then find it.
+///
+/// 400, 405 and 501 come from servers that do not understand a method or a field, 403 and 406 from walls
+/// in front of them that forbid it, 500 from programs that break on it. All others are about the
+/// resource (404, 410), who asks (401, 407) or the moment (408, 429, 502, 503, 504), however it is
+/// asked. That of a range is 416 too, which is told apart by [`Answer::read`].
+pub fn is_about_the_form(status: u16) -> bool {
+    matches!(status, 400 | 403 | 405 | 406 | 500 | 501)
+}
+
+impl Ask {
+    /// The same for all of it.
+    pub(super) fn for_the_whole(&self) -> Self {
+        Self { range: None, if_range: None, ..self.clone() }
+    }
+
+    /// Whether an answer of this status says that the origin does not give ranges of it.
+    ///
+    /// Of a resource whose version is known a 500 is a failure like others: it gave a range before.
+    pub(super) fn is_refused_by(&self, status: u16) -> bool {
+        let is_refused = match status {
+            416 => true,
+            500 => self.if_range.is_none(),
+            status => is_about_the_form(status),
+        };
+        self.range.is_some() && is_refused
+    }
+}
+
 /// A good answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -233,6 +263,23 @@ mod tests {
         assert_eq!(read(204, &[], &ask).unwrap().body_bytes, Some(0));
         assert!(read(101, &[], &ask).is_err());
         assert!(read(206, &[("content-range", "bytes 3-4/9")], &ask).is_err());
+    }
+
+    #[test]
+    fn a_refusal_of_ranges_is_told_from_one_of_the_resource() {
+        let ask = Ask { range: OPEN, ..Ask::default() };
+        let known = Ask {
+            if_range: Some(Validator::StrongEtag(HeaderValue::from_static("\"a\""))),
+            ..ask.clone()
+        };
+        for status in [400, 403, 405, 406, 416, 500, 501] {
+            assert!(ask.is_refused_by(status), "{status}");
+            assert_eq!(known.is_refused_by(status), status != 500, "{status}");
+            assert!(!ask.for_the_whole().is_refused_by(status), "{status}");
+        }
+        for status in [200, 206, 302, 304, 401, 404, 407, 408, 410, 429, 502, 503, 504] {
+            assert!(!ask.is_refused_by(status), "{status}");
+        }
     }
 
     #[test]

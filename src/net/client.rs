@@ -1,6 +1,7 @@
 //! The client: one question to an origin, with its redirects and retries.
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     hash::{BuildHasher, RandomState},
     net::SocketAddr,
@@ -28,6 +29,7 @@ use super::{
     complaints::Complaints,
     connection::{Connection, Outgoing},
     pool::{Lease, Pool, Slot},
+    rangeless::Rangeless,
     redirect::is_redirect,
     retry::{Attempts, Policy, SILENT_RETRIES, may_retry, retry_after},
 };
@@ -88,6 +90,7 @@ struct Inner {
     random: Cell<u64>,
     closed: Cell<bool>,
     complaints: RefCell<Complaints>,
+    rangeless: RefCell<Rangeless>,
 }
 
 /// An answer whose head is not judged yet.
@@ -109,6 +112,7 @@ impl Client {
             random: Cell::new(RandomState::new().hash_one(0)),
             closed: Cell::new(false),
             complaints: RefCell::default(),
+            rangeless: RefCell::default(),
         };
         Self { inner: Rc::new(inner) }
     }
@@ -158,12 +162,12 @@ impl Client {
         ask: &Ask,
         attempts: &mut Attempts,
     ) -> Result<Response, Error> {
-        let mut silences = 0;
+        let (mut silences, mut ask) = (0, Cow::Borrowed(ask));
         loop {
             if self.inner.closed.get() {
                 return Err(Error::Closed);
             }
-            let error = match self.attempt(origin, url, ask).await {
+            let error = match self.attempt(origin, url, &mut ask).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
@@ -211,16 +215,38 @@ impl Client {
         Ok(())
     }
 
-    /// One attempt; an origin that refuses a range from the start is asked for the whole.
-    async fn attempt(&self, origin: &Origin, url: &Url, ask: &Ask) -> Result<Response, Error> {
-        let answer = self.follow(origin, url, ask).await;
-        match ask.range {
-            Some((0, _)) if matches!(answer, Err(Error::Status(416))) => {
-                let whole = Ask { range: None, if_range: None, ..ask.clone() };
-                self.follow(origin, url, &whole).await
-            }
-            _ => answer,
+    /// One attempt. Ranges are a wish of ours: an origin that refuses one is asked for the whole, in
+    /// this attempt and in those after it.
+    async fn attempt(
+        &self,
+        origin: &Origin,
+        url: &Url,
+        ask: &mut Cow<'_, Ask>,
+    ) -> Result<Response, Error> {
+        if ask.range.is_some()
+            && self.inner.rangeless.borrow().contains(url.as_str(), runtime::now())
+        {
+            *ask = Cow::Owned(ask.for_the_whole());
         }
+        let answer = self.follow(origin, url, ask).await;
+        let is_refused = match &answer {
+            // Good, and empty.
+            Ok(Response { head, .. }) => head.status != 416 && ask.is_refused_by(head.status),
+            Err(error) => error.status().is_some_and(|status| ask.is_refused_by(status)),
+        };
+        if !is_refused {
+            return answer;
+        }
+        if let Ok(Response { body, .. }) = answer {
+            body.discard().await;
+        }
+        *ask = Cow::Owned(ask.for_the_whole());
+        let whole = self.follow(origin, url, ask).await;
+        if whole.as_ref().is_ok_and(|whole| whole.head.status == 200) {
+            debug!(host = url.host_str(), path = url.path(), "origin gives no ranges of this");
+            self.inner.rangeless.borrow_mut().learn(url.as_str(), runtime::now());
+        }
+        whole
     }
 
     /// One question, followed wherever the origin points.
@@ -333,7 +359,9 @@ impl Client {
             }
         }
         match refused {
-            Some(address) if allowed.is_empty() => Err(Error::Refused { address }),
+            Some(address) if allowed.is_empty() => {
+                Err(Error::Refused { address, origin: origin.name.clone() })
+            }
             _ => Ok(allowed),
         }
     }

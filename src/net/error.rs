@@ -41,10 +41,12 @@ pub enum Error {
     #[error("resource changed at the origin")]
     Changed,
     /// The origin's name stands for an address that no client of ours may reach through us.
-    #[error("address {address} is not allowed for this origin")]
+    #[error("{address} is no public address, and not in `origin.{origin}.allow_private`")]
     Refused {
         /// The address that was about to be connected to.
         address: IpAddr,
+        /// The origin in whose name.
+        origin: String,
     },
     /// The origin points elsewhere, to where it is not followed.
     #[error("redirect not followed: {0}")]
@@ -78,9 +80,15 @@ impl Error {
     pub fn may_pass(&self) -> bool {
         may_retry(self) || matches!(self, Self::Dns | Self::Busy | Self::Closed)
     }
-}
 
-impl Error {
+    /// What the origin answered, where that is why.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status(status) | Self::Later { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
     /// Whether the origin could not be asked, rather than that it answered something bad.
     pub fn is_unreachable(&self) -> bool {
         use Error::{Busy, Connection, Cut, Dns, Silent, Tls};

@@ -14,6 +14,7 @@
 //! | `call` | one request with any method, to the operator's listener of a node |
 //! | `body`, `download` | the bytes of one answer; of one resource |
 //! | `pool`, `permits`, `connection` | connections: kept, counted, driven |
+//! | `rangeless`(P) | what is asked for as a whole, since its ranges were refused |
 //! | `complaints`(P) | which failures the log is told of |
 //! | `tls`, `dns` | rustls over our sockets; `getaddrinfo` off the core |
 //!
@@ -37,6 +38,7 @@ mod options;
 mod origin;
 mod permits;
 mod pool;
+mod rangeless;
 mod redirect;
 mod retry;
 mod tls;
@@ -46,7 +48,7 @@ mod validator;
 mod tests;
 
 pub use address::is_allowed;
-pub use answer::{Answer, Ask};
+pub use answer::{Answer, Ask, is_about_the_form};
 pub use body::Body;
 pub use call::Called;
 pub use client::{Client, Head, Response, Stats};
@@ -55,7 +57,7 @@ pub use dns::{Resolver, System, Table};
 pub use download::{Download, Known, Provenance};
 pub use error::Error;
 pub use options::Options;
-pub use origin::{BadBase, Origin};
+pub use origin::{BadBase, Origin, literal_addresses};
 pub use redirect::{BadRedirect, Hops};
 pub use tls::Roots;
 pub use validator::{Signs, Validator};

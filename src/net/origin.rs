@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url, form_urlencoded};
 
-use super::error::Error;
+use super::{address::is_allowed, error::Error};
 
 /// One configured origin. Immutable; a changed configuration makes a new one.
 #[derive(Debug, Clone)]
@@ -76,20 +76,19 @@ impl Origin {
         })
     }
 
-    /// Allows the address that the base names literally, or loopback for `localhost` (which
-    /// RFC 6761 section 6.3 makes as good as literal).
+    /// Allows the address that the base names literally.
     #[must_use]
     pub fn allow_literal(mut self) -> Self {
-        let literal: Vec<IpNet> = match self.base.host() {
-            Some(Host::Ipv4(address)) => vec![IpAddr::V4(address).into()],
-            Some(Host::Ipv6(address)) => vec![IpAddr::V6(address).to_canonical().into()],
-            Some(Host::Domain("localhost")) => {
-                vec![IpAddr::V4(Ipv4Addr::LOCALHOST).into(), IpAddr::V6(Ipv6Addr::LOCALHOST).into()]
-            }
-            _ => vec![],
-        };
-        self.allow_private.extend(literal);
+        self.allow_private.extend(literal_addresses(&self.base).into_iter().map(IpNet::from));
         self
+    }
+
+    /// The address that the base names literally, where it is none of those that may be connected
+    /// to: every request would be refused.
+    pub fn refused_literal(&self) -> Option<IpAddr> {
+        let literal = literal_addresses(&self.base);
+        let is_any_allowed = literal.iter().any(|at| is_allowed(*at, &self.allow_private));
+        literal.first().copied().filter(|_| !is_any_allowed)
     }
 
     /// The canonical URL of a path (and query) below the base.
@@ -135,6 +134,19 @@ impl Origin {
     fn ignores(&self, pair: &str) -> bool {
         let name = form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name);
         name.is_some_and(|name| self.key_ignore.iter().any(|ignored| *ignored == name))
+    }
+}
+
+/// The addresses that a URL names without any resolver: a literal one, or loopback for `localhost`
+/// (which RFC 6761 section 6.3 makes as good as literal).
+pub fn literal_addresses(url: &Url) -> Vec<IpAddr> {
+    match url.host() {
+        Some(Host::Ipv4(address)) => vec![address.into()],
+        Some(Host::Ipv6(address)) => vec![IpAddr::V6(address).to_canonical()],
+        Some(Host::Domain(name)) if name.trim_end_matches('.') == "localhost" => {
+            vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        }
+        _ => vec![],
     }
 }
 
@@ -358,6 +370,19 @@ mod tests {
         assert_eq!(new("http://me@a/"), Err(BadBase::Credentials));
         assert_eq!(new("http://a/?x"), Err(BadBase::Query));
         assert_eq!(origin("http://a:80/x").base.as_str(), "http://a/x/");
+    }
+
+    #[test]
+    fn a_base_that_names_a_private_address_is_known_before_it_is_asked() {
+        let refused = |base: &str| origin(base).refused_literal().map(|at| at.to_string());
+        assert_eq!(refused("http://10.0.0.7:8000/").as_deref(), Some("10.0.0.7"));
+        assert_eq!(refused("http://[::1]/").as_deref(), Some("::1"));
+        assert_eq!(refused("http://localhost/").as_deref(), Some("127.0.0.1"));
+        assert_eq!((refused("http://1.1.1.1/"), refused("http://nas.lan/")), (None, None));
+        assert_eq!(origin("http://10.0.0.7/").allow_literal().refused_literal(), None);
+        let mut one = origin("http://localhost/");
+        one.allow_private = vec!["::1/128".parse().unwrap()];
+        assert_eq!(one.refused_literal(), None, "one of two is enough");
     }
 
     #[test]

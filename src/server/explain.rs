@@ -118,7 +118,10 @@ fn of_net(error: &net::Error, source: &SourceName) -> Problem {
         }
         net::Error::Silent { after } => Problem::origin_silent(source, after.as_secs()),
         net::Error::Path(_) => of_file(&file::Error::BadPath(source.path.clone()), source),
-        net::Error::Refused { .. } => Problem::forbidden(source),
+        // Of which network the node is in a client learns nothing: this is in the documents, too.
+        net::Error::Refused { origin, .. } => Problem::forbidden(source).hint(format!(
+            "which networks its origin may lie in is said by the operator: `origin.{origin}.allow_private`"
+        )),
         net::Error::Busy => Problem::busy("another connection to the origin", BUSY_SECONDS),
         net::Error::Closed => Problem::draining(),
         other => Problem::origin_failed(source, &other.to_string()),

@@ -76,11 +76,7 @@ fn what_cannot_be_decoded_is_refused_by_name() {
 fn what_is_longer_than_any_file_is_refused() {
     let song = vec![1; 900_000];
     let origin = origin().file("long", &song).file("endless", &song).without_length().start();
-    let node = node()
-        .origin(&origin)
-        .set("LIMITS__OBJECT_BYTES", "500KiB")
-        .set("LIMITS__SEGMENT_BYTES", "500KiB")
-        .start();
+    let node = node().origin(&origin).set("LIMITS__OBJECT_BYTES", "500KiB").start();
     problem(&node.get("/o/origin/long"), 415, "live");
     // Its length was not known at the head: the body ends short, and not at a clean end.
     let endless = node.get("/o/origin/endless");
@@ -318,6 +314,46 @@ fn a_key_that_nothing_reads_yet_is_not_taken_in_silence() {
     let (code, said) = node().arg("--config").arg(path.to_str().unwrap()).arg("--check").fails();
     assert_ne!(code, 0);
     assert!(said.contains("methods"), "{said}");
+}
+
+/// The operator is told of it before the first client is, and then by the log.
+#[test]
+fn an_origin_at_a_private_address_names_the_key_that_allows_it() {
+    let origin = origin().file("song", b"x").start();
+    let dir = scratch();
+    let path = dir.path().join("kithara.toml");
+    let base = format!("http://{}/", origin.address());
+    std::fs::write(&path, format!("[origin.nas]\nbase = \"{base}\"\n")).unwrap();
+    let with_file = || node().arg("--config").arg(path.to_str().unwrap());
+    let key = "origin.nas.allow_private";
+    let checked = Command::new(env!("CARGO_BIN_EXE_kithara"))
+        .args(["serve", "--check", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--config"])
+        .arg(&path)
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && said.contains("WARN") && said.contains(key), "{said}");
+    let refusing = with_file().start();
+    let answer = refusing.get("/v1/pcm?src=nas:song");
+    problem(&answer, 403, key);
+    assert!(!answer.text().contains("127.0.0.1"), "{}", answer.text());
+    problem(&refusing.get("/o/nas/song"), 403, key);
+    assert!(origin.asked("song").is_empty());
+    refusing.signal("-TERM");
+    let (_, log) = refusing.ended(std::time::Duration::from_secs(10));
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(key)).collect();
+    assert!(lines.len() == 2 && lines[1].contains("origin failed"), "{log}");
+    std::fs::write(
+        &path,
+        format!("[origin.nas]\nbase = \"{base}\"\nallow_private = [\"127.0.0.1\"]\n"),
+    )
+    .unwrap();
+    let allowing = with_file().start();
+    assert_eq!(allowing.get("/o/nas/song").ok().body, b"x");
+    allowing.signal("-TERM");
+    let (_, log) = allowing.ended(std::time::Duration::from_secs(10));
+    assert!(!log.contains(key), "{log}");
 }
 
 #[test]

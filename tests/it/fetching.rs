@@ -88,6 +88,49 @@ fn an_origin_without_ranges_or_length_is_no_error() {
     assert!(node.get("/o/origin/endless").ok().body == song);
 }
 
+/// 405 and 501 of those that do not know it, 403 and 406 of a wall before them, 400 and 500 of those that
+/// break on it.
+#[test]
+fn an_origin_that_refuses_ranges_or_head_is_no_error() {
+    const REFUSALS: [u16; 7] = [400, 403, 405, 406, 416, 500, 501];
+    let file = demo::FILES.iter().find(|file| file.name == "strings.mp3").unwrap();
+    let name = |status| format!("{status}.mp3");
+    let origin = REFUSALS.into_iter().fold(origin(), |origin, status| {
+        let origin = origin.file(&name(status), file.bytes).refuses_ranges(status);
+        // That is for ranges alone.
+        if status == 416 { origin } else { origin.refuses_head(status) }
+    });
+    let origin = origin.start();
+    let node = node().origin(&origin).start();
+    for status in REFUSALS {
+        let name = name(status);
+        let path = format!("/o/origin/{name}");
+        assert_eq!(node.head(&path).status, 200, "{status}");
+        let part = node.get_with(&path, "Range: bytes=1000-1999\r\n");
+        assert_eq!(part.status, 206, "{status}: {}", part.text());
+        assert!(part.body == file.bytes[1000..2000], "{status}");
+        assert_eq!(
+            node.wav(&format!("origin:{name}"), "").frames() as u64,
+            file.frames,
+            "{status}"
+        );
+        assert!(node.get(&path).ok().body == file.bytes, "{status}");
+        let asked = origin.asked(&name);
+        let ranges = asked.iter().filter(|asked| asked.field("range").is_some()).count();
+        assert_eq!(ranges, 1, "{status}: after one it is known");
+    }
+}
+
+#[test]
+fn what_an_origin_refuses_in_every_form_is_refused() {
+    let origin = origin().file("locked", b"").status(403).file("broken", b"").status(500).start();
+    let node = node().origin(&origin).set("LIMITS__ORIGIN_RETRIES", "0").start();
+    assert_eq!(node.get("/o/origin/locked").status, 403);
+    assert_eq!(node.get("/v1/pcm?src=origin:broken").status, 502);
+    // With a range, and once without.
+    assert_eq!((origin.asked("locked").len(), origin.asked("broken").len()), (2, 2));
+}
+
 /// Where the origin can only begin again, a position behind the break is nowhere to be had. Some want one
 /// before they can say anything, and others come to it.
 #[test]

@@ -31,6 +31,10 @@ struct File {
     stalls_after: Option<u64>,
     bytes_per_second: Option<u64>,
     status: Option<u16>,
+    /// What a request for a range is answered.
+    refuses_ranges: Option<u16>,
+    /// What HEAD is answered.
+    refuses_head: Option<u16>,
     /// Answers that fail with 503 before the first good one.
     failures: u32,
     /// What those say of when to come again, in seconds.
@@ -59,6 +63,8 @@ impl Builder {
             stalls_after: None,
             bytes_per_second: None,
             status: None,
+            refuses_ranges: None,
+            refuses_head: None,
             failures: 0,
             retry_after: None,
             redirect: None,
@@ -108,6 +114,16 @@ impl Builder {
 
     pub fn status(self, status: u16) -> Self {
         self.change(|file| file.status = Some(status))
+    }
+
+    /// Each request for a range has this answer, and one without is answered as before.
+    pub fn refuses_ranges(self, status: u16) -> Self {
+        self.without_ranges().change(|file| file.refuses_ranges = Some(status))
+    }
+
+    /// HEAD has this answer.
+    pub fn refuses_head(self, status: u16) -> Self {
+        self.change(|file| file.refuses_head = Some(status))
     }
 
     /// The first answers fail.
@@ -206,6 +222,11 @@ impl Origin {
     /// `--origin` for a node.
     pub fn flag(&self) -> String {
         format!("origin=http://{}/", self.address)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The requests for a file, in their order.
@@ -310,7 +331,9 @@ impl Shared {
             let wait = wait.unwrap_or_default();
             return reply(stream, 503, &format!("{wait}Content-Length: 0\r\n"));
         }
-        if let Some(status) = file.status {
+        let refuses_head = file.refuses_head.filter(|_| request.method == "HEAD");
+        let refuses_range = file.refuses_ranges.filter(|_| request.range.is_some());
+        if let Some(status) = file.status.or(refuses_head).or(refuses_range) {
             let body = format!("status {status}");
             let fields = format!("{fields}Content-Length: {}\r\n", body.len());
             let body = if request.method == "HEAD" { "" } else { &body };

@@ -12,8 +12,8 @@ fn busy_origins_are_asked_again_and_a_no_is_a_no() {
     });
     let (_, got, stats) = download(origin.origin(), 0, None).unwrap();
     assert_eq!((got, stats.retries), ((song(10), Ok(())), 3));
-    let down = Scripted::start(|_, _| (head("500 No", "Content-Length: 0\r\n"), Then::Keep));
-    assert_eq!(download(down.origin(), 0, None).unwrap_err(), Error::Status(500));
+    let down = Scripted::start(|_, _| (head("502 No", "Content-Length: 0\r\n"), Then::Keep));
+    assert_eq!(download(down.origin(), 0, None).unwrap_err(), Error::Status(502));
     assert_eq!(down.ranges().len(), 4);
     let fields = "Retry-After: 3600\r\nContent-Length: 0\r\n";
     let full = Scripted::start(move |_, _| (head("503 Full", fields), Then::Keep));
@@ -62,7 +62,7 @@ fn private_addresses_see_no_connection() {
     let mut origin = canary.origin();
     origin.allow_private.clear();
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let refused = Error::Refused { address: loopback };
+    let refused = Error::Refused { address: loopback, origin: "test".into() };
     assert_eq!(download(origin.clone(), 0, None).unwrap_err(), refused);
 
     let port = canary.address.port();
@@ -89,7 +89,8 @@ fn a_redirect_to_a_private_address_is_not_followed() {
         (head("302 Found", &to), Then::Keep)
     });
     let address = "127.0.0.2".parse().unwrap();
-    assert_eq!(download(origin.origin(), 0, None).unwrap_err(), Error::Refused { address });
+    let refused = Error::Refused { address, origin: "test".into() };
+    assert_eq!(download(origin.origin(), 0, None).unwrap_err(), refused);
     assert_eq!(canary.connections(), 0);
 }
 

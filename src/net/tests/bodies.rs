@@ -185,13 +185,49 @@ fn an_empty_file_is_empty_and_not_an_error() {
 }
 
 #[test]
-fn an_origin_that_refuses_the_range_is_asked_for_the_whole() {
-    let origin = Scripted::start(|_, asked| match asked.field("range") {
-        "" => ([head("200 OK", "Content-Length: 300\r\n"), song(300)].concat(), Then::Keep),
-        _ => (head("416 No", "Content-Length: 0\r\n"), Then::Keep),
+fn an_origin_that_refuses_ranges_is_asked_for_the_whole() {
+    for status in ["400", "403", "405", "406", "416", "500", "501"] {
+        let origin = Scripted::start(move |_, asked| match asked.field("range") {
+            "" => ([head("200 OK", "Content-Length: 300\r\n"), song(300)].concat(), Then::Keep),
+            _ => (head(&format!("{status} No"), "Content-Length: 0\r\n"), Then::Keep),
+        });
+        for from in [0, 100] {
+            let (head, got, stats) = download(origin.origin(), from, None).unwrap();
+            assert_eq!((head.status, head.range, got), (200, None, (song(300), Ok(()))));
+            assert_eq!((stats.requests, stats.retries), (2, 0), "{status}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_that_is_not_of_the_range_is_the_answer() {
+    for (status, requests) in [("403", 2), ("500", 2 + 3), ("404", 1), ("401", 1), ("503", 1 + 3)] {
+        let origin = Scripted::start(move |_, _| {
+            (head(&format!("{status} No"), "Content-Length: 0\r\n"), Then::Keep)
+        });
+        let error = download(origin.origin(), 0, None).unwrap_err();
+        assert_eq!(error, Error::Status(status.parse().unwrap()));
+        assert_eq!(origin.ranges().len(), requests, "{status}");
+    }
+}
+
+/// It need not be refused each time a body is continued or a client jumps.
+#[test]
+fn an_origin_that_refused_a_range_is_not_asked_for_one_of_that_again() {
+    let origin = Scripted::start(|index, asked| match (index, asked.field("range")) {
+        (1, "") => {
+            let head = head("200 OK", &format!("Content-Length: 9000\r\n{TAG}"));
+            ([head, song(1_000)].concat(), Then::Close)
+        }
+        (_, "") => {
+            let head = head("200 OK", &format!("Content-Length: 9000\r\n{TAG}"));
+            ([head, song(9_000)].concat(), Then::Keep)
+        }
+        _ => (head("403 No", "Content-Length: 0\r\n"), Then::Keep),
     });
-    let (head, got, _) = download(origin.origin(), 0, None).unwrap();
-    assert_eq!((head.status, got), (200, (song(300), Ok(()))));
+    let (_, got, _) = download(origin.origin(), 0, None).unwrap();
+    assert_eq!(got, (song(9_000), Ok(())));
+    assert_eq!(origin.ranges(), ["bytes=0-", "", ""]);
 }
 
 #[test]

@@ -53,7 +53,8 @@ fn a_connection_allowed_to_one_origin_is_not_lent_to_another() {
         }
     });
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    assert_eq!((trusted, other), (Ok(()), Err(Error::Refused { address })));
+    let refused = Error::Refused { address, origin: "test".into() };
+    assert_eq!((trusted, other), (Ok(()), Err(refused)));
     assert_eq!((server.connections(), server.ranges().len()), (1, 2));
 }
 
