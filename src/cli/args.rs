@@ -4,11 +4,12 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
-use url::{Host, Url};
+use url::Url;
 
 use super::{cache::CacheArgs, failure::Failure};
 use crate::{
     config::{self, Flag, Merged, Size},
+    net::literal_addresses,
     pcm::timeline::{self, Seconds},
     prefetch::Variants,
 };
@@ -52,7 +53,7 @@ Examples:
 /// An audio edge node: original bytes from a segment cache, exact PCM over HTTP.
 #[derive(Debug, Parser)]
 #[command(name = "kithara", version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{ENVIRONMENT}"))]
-#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(arg_required_else_help = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -117,7 +118,7 @@ pub struct PcmArgs {
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub start: Option<Seconds>,
     /// How much, in seconds; to the end if not given.
-    #[arg(long, value_name = "S", value_parser = seconds)]
+    #[arg(long, value_name = "S", value_parser = duration)]
     pub duration: Option<Seconds>,
     /// What it shares with other commands.
     #[command(flatten)]
@@ -325,20 +326,9 @@ impl SourceArgs {
     }
 }
 
-/// The addresses a URL names without any resolver: a literal one, or `localhost` (RFC 6761).
 fn literal_networks(url: &str) -> Vec<IpNet> {
-    let Ok(url) = Url::parse(url) else { return Vec::new() };
-    let loopback = |name: &str| name.trim_end_matches('.') == "localhost";
-    match url.host() {
-        Some(Host::Ipv4(address)) => vec![IpNet::from(std::net::IpAddr::V4(address))],
-        Some(Host::Ipv6(address)) => vec![IpNet::from(std::net::IpAddr::V6(address))],
-        Some(Host::Domain(name)) if loopback(name) => {
-            let addresses: [std::net::IpAddr; 2] =
-                [std::net::Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()];
-            addresses.map(IpNet::from).into()
-        }
-        _ => Vec::new(),
-    }
+    let addresses = Url::parse(url).map(|url| literal_addresses(&url)).unwrap_or_default();
+    addresses.into_iter().map(IpNet::from).collect()
 }
 
 fn flag(name: &str, key: &str, text: String) -> Flag {
@@ -360,6 +350,16 @@ fn named(text: &str) -> Result<(String, String), &'static str> {
 
 fn seconds(text: &str) -> Result<Seconds, timeline::Error> {
     text.parse()
+}
+
+fn duration(text: &str) -> Result<Seconds, String> {
+    let seconds = seconds(text).map_err(|error| error.to_string())?;
+    match seconds.is_zero() {
+        true => {
+            Err("nothing would be left; write seconds above 0, such as 90 or 12.345".to_owned())
+        }
+        false => Ok(seconds),
+    }
 }
 
 #[cfg(test)]
@@ -450,6 +450,8 @@ mod tests {
             "kithara pcm song.mp3 -o x --channels 9",
             "kithara pcm song.mp3 -o x --start -1",
             "kithara pcm song.mp3 -o x --duration nan",
+            "kithara pcm song.mp3 -o x --duration 0",
+            "kithara pcm song.mp3 -o x --duration 0.000",
             "kithara probe",
             "kithara prefetch",
             "kithara prefetch a:b --variants best",
@@ -460,6 +462,28 @@ mod tests {
             let error = Node::try_parse_from(line.split_whitespace()).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
             assert_ne!(error.kind(), ErrorKind::DisplayHelp, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_told_how_one_is_written() {
+        for size in ["10", "10Gb", "ten"] {
+            let error =
+                Node::try_parse_from(["kithara", "serve", "--cache-size", size]).unwrap_err();
+            assert!(error.to_string().contains("10GiB"), "{error}");
+        }
+    }
+
+    #[test]
+    fn help_is_a_command_too() {
+        for (line, part) in [
+            ("kithara help", "Exit codes"),
+            ("kithara help pcm", "--duration"),
+            ("kithara help cache purge", "Usage: kithara cache purge"),
+        ] {
+            let error = Cli::try_parse_from(line.split_whitespace()).expect_err(line);
+            assert_eq!((error.kind(), error.exit_code()), (ErrorKind::DisplayHelp, 0), "{line}");
+            assert!(error.to_string().contains(part), "{line}: {error}");
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     config::{Config, Merged},
     file::{self, Library},
     net::{self, Origin},
-    pcm::{self, SourceName},
+    pcm::{self, SourceName, timeline},
     runtime::{self, ShardId, mailbox::Mesh},
     server::{self, Cache, Life},
     shard::{MAILBOX, Refusal, Shard},
@@ -166,9 +166,19 @@ pub(super) fn failure(refusal: &Refusal, shown: &str) -> Failure {
             code_of(cause)
         }
         Refusal::File(file::Error::Unreadable(_)) => ExitCode::Io,
+        // By HTTP these are 400: the arguments do not fit the source.
+        Refusal::Pcm(pcm::Error::Timeline(_) | pcm::Error::Spec(_) | pcm::Error::Flac(_)) => {
+            ExitCode::Usage
+        }
         _ => ExitCode::Runtime,
     };
-    Failure::new(code, refusal.to_string()).at(shown)
+    let failure = Failure::new(code, refusal.to_string()).at(shown);
+    match refusal {
+        Refusal::Pcm(pcm::Error::Timeline(timeline::Error::PastEnd { duration })) => {
+            failure.hint(format!("--start takes seconds from 0, below {duration}"))
+        }
+        _ => failure,
+    }
 }
 
 fn code_of(cause: &Cause) -> ExitCode {

@@ -70,11 +70,10 @@ fn parsed(text: &str) -> Option<Value> {
 
 impl From<Unreadable> for Refused {
     fn from(error: Unreadable) -> Self {
-        let hint = match error {
-            Unreadable::Form(form) => form.hint,
-            Unreadable::Large => "write a smaller one",
-        };
-        refused(error.to_string(), hint)
+        match error {
+            Unreadable::Form(form) => refused(format!("is not {}", form.noun), form.hint),
+            Unreadable::Large => refused(error.to_string(), "write a smaller one"),
+        }
     }
 }
 

@@ -50,7 +50,7 @@ const TIME_UNITS: &[(&str, u64)] = &[
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// No digits, or no unit that is known.
-    #[error("is not {}", .0.noun)]
+    #[error("is not {}; {}", .0.noun, .0.hint)]
     Form(Form),
     /// More than fits: 16 EiB, or 584 years.
     #[error("is more than can be counted")]
@@ -120,7 +120,8 @@ impl fmt::Display for Time {
     }
 }
 
-/// The number in front of one of `units`, times the unit. Spaces between the two are allowed.
+/// The number in front of one of `units`, times the unit. Spaces between the two are allowed, and
+/// small letters, but for the `b` of `Gb`: that is bits.
 fn scaled<'a>(
     text: &str,
     mut units: impl Iterator<Item = &'a (&'a str, u64)>,
@@ -135,8 +136,9 @@ fn scaled<'a>(
     if unit.is_empty() && number.bytes().all(|digit| digit == b'0') {
         return Ok(0); // The same in every unit.
     }
-    let (_, factor) =
-        units.find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or(Unreadable::Form(form))?;
+    let is_bits = unit.ends_with('b') && unit.starts_with(|c: char| c.is_ascii_uppercase());
+    let is_named = |(name, _): &&(&str, u64)| name.eq_ignore_ascii_case(unit) && !is_bits;
+    let (_, factor) = units.find(is_named).ok_or(Unreadable::Form(form))?;
     let number: u64 = number.parse().map_err(|_| Unreadable::Large)?;
     number.checked_mul(*factor).ok_or(Unreadable::Large)
 }
@@ -158,7 +160,7 @@ mod tests {
     fn what_the_documents_write_is_read() {
         assert_eq!("10GiB".parse(), Ok(Size(10 << 30)));
         assert_eq!("64 KiB".parse(), Ok(Size(64 << 10)));
-        assert_eq!("1kb".parse(), Ok(Size(1_000)));
+        assert_eq!(("1kb".parse(), "1gb".parse()), (Ok(Size(1_000)), Ok(Size(1_000_000_000))));
         assert_eq!("8KiB/s".parse(), Ok(Rate(8 << 10)));
         assert_eq!("500ms".parse(), Ok(Time(Duration::from_millis(500))));
         assert_eq!("10min".parse(), Ok(Time(Duration::from_secs(600))));
@@ -173,7 +175,9 @@ mod tests {
 
     #[test]
     fn what_is_no_number_with_a_unit_is_refused() {
-        for text in ["", "GiB", "10", "-1GiB", "1.5GiB", "10 parsecs", "10GiB/s", "٣GiB"] {
+        for text in
+            ["", "GiB", "10", "-1GiB", "1.5GiB", "10 parsecs", "10GiB/s", "٣GiB", "10Gb", "1Mib"]
+        {
             assert_eq!(text.parse::<Size>(), Err(Unreadable::Form(SIZE)), "{text}");
         }
         assert_eq!("8KiB".parse::<Rate>(), Err(Unreadable::Form(RATE)));

@@ -57,9 +57,19 @@ impl Config {
         let shards = self.shard_count(cores);
         ensure(shards > 0, "shards", || "`shards` is 0; a node has at least one".into())?;
         let least = u64::from(shards) * SHARD_MEMORY_MIN_BYTES;
-        ensure(self.memory.0 >= least, "memory", || {
-            let least = super::Size(least);
-            format!("`memory` is {}, less than the {least} that {shards} shards need", self.memory)
+        // With more shards than cores it is those that are too many, however little memory there is.
+        let blamed = if usize::from(shards) > cores { "shards" } else { "memory" };
+        ensure(self.memory.0 >= least, blamed, || {
+            let (memory, least) = (self.memory, super::Size(least));
+            match blamed {
+                "shards" => format!(
+                    "`shards` is {shards}, for {cores} cores; so many need {least} of `memory`, which \
+                     is {memory}"
+                ),
+                _ => {
+                    format!("`memory` is {memory}, less than the {least} that {shards} shards need")
+                }
+            }
         })?;
         let size = self.cache.size;
         ensure(!self.cache.is_on() || size.0 >= CACHE_SIZE_MIN_BYTES, "cache.size", || {
@@ -180,25 +190,45 @@ impl Limits {
         self.sizes()
     }
 
-    /// Pairs of which one is part of the other.
+    /// Pairs of which one is part of the other. A part that nobody set is not held against a smaller
+    /// whole: that bounds it anyway.
     fn orders(&self) -> Verdict {
-        let pooled = self.origin_idle_connections <= self.origin_connections;
-        ensure(pooled, "limits.origin_idle_connections", || {
-            "`limits.origin_idle_connections` is more than `limits.origin_connections`".into()
-        })?;
-        ensure(self.uri_bytes < self.header_bytes, "limits.uri_bytes", || {
-            "`limits.uri_bytes` is not less than `limits.header_bytes`, which holds it".into()
-        })?;
-        ensure(self.segment_bytes <= self.object_bytes, "limits.segment_bytes", || {
-            "`limits.segment_bytes` is more than `limits.object_bytes`".into()
-        })?;
-        ensure(self.origin_backoff <= self.origin_backoff_max, "limits.origin_backoff", || {
-            "`limits.origin_backoff` is more than `limits.origin_backoff_max`".into()
-        })?;
-        ensure(
-            self.prefetch_backoff <= self.prefetch_backoff_max,
-            "limits.prefetch_backoff",
-            || "`limits.prefetch_backoff` is more than `limits.prefetch_backoff_max`".into(),
+        let default = Self::default();
+        fn within<T: PartialOrd>(names: [&str; 2], part: &T, default: &T, whole: &T) -> Verdict {
+            let [part_name, whole_name] = names;
+            ensure(part <= whole || part == default, &format!("limits.{part_name}"), || {
+                format!("`limits.{part_name}` is more than `limits.{whole_name}`")
+            })
+        }
+        within(
+            ["origin_idle_connections", "origin_connections"],
+            &self.origin_idle_connections,
+            &default.origin_idle_connections,
+            &self.origin_connections,
+        )?;
+        within(
+            ["uri_bytes", "header_bytes"],
+            &self.uri_bytes,
+            &default.uri_bytes,
+            &self.header_bytes,
+        )?;
+        within(
+            ["segment_bytes", "object_bytes"],
+            &self.segment_bytes,
+            &default.segment_bytes,
+            &self.object_bytes,
+        )?;
+        within(
+            ["origin_backoff", "origin_backoff_max"],
+            &self.origin_backoff,
+            &default.origin_backoff,
+            &self.origin_backoff_max,
+        )?;
+        within(
+            ["prefetch_backoff", "prefetch_backoff_max"],
+            &self.prefetch_backoff,
+            &default.prefetch_backoff,
+            &self.prefetch_backoff_max,
         )
     }
 
@@ -278,7 +308,8 @@ mod tests {
             ("shards = 0", "shards"),
             ("memory = \"15MiB\"", "memory"),
             ("memory = \"31MiB\"\nshards = 2", "memory"),
-            ("memory = \"128MiB\"\nshards = 9", "memory"),
+            ("memory = \"128MiB\"\nshards = 9", "shards"),
+            ("shards = 99", "shards"),
             ("[cache]\nsize = \"1MiB\"", "cache.size"),
             ("[cache]\ndir = \"\"", "cache.dir"),
             ("[cache]\nsync_interval = \"0s\"", "cache.sync_interval"),
@@ -298,7 +329,8 @@ mod tests {
             ("[limits]\nconnections = 0", "limits.connections"),
             ("[limits]\nidle_timeout = \"0s\"", "limits.idle_timeout"),
             ("[limits]\norigin_idle_connections = 65", "limits.origin_idle_connections"),
-            ("[limits]\nuri_bytes = \"16KiB\"", "limits.uri_bytes"),
+            ("[limits]\nuri_bytes = \"17KiB\"", "limits.uri_bytes"),
+            ("[limits]\nuri_bytes = \"4KiB\"\nheader_bytes = \"2KiB\"", "limits.uri_bytes"),
             ("[limits]\nsegment_bytes = \"5GiB\"", "limits.segment_bytes"),
             ("[limits]\norigin_backoff = \"6s\"", "limits.origin_backoff"),
             ("[limits]\nstack_bytes = \"1KiB\"", "limits.stack_bytes"),
@@ -310,6 +342,19 @@ mod tests {
             assert_eq!(broken.key, wanted, "{text}: {broken}");
         }
         validate(&format!("[signing]\nkeys = {{ k = \"{key}\" }}")).unwrap();
+    }
+
+    #[test]
+    fn a_smaller_whole_is_not_refused_for_a_part_that_nobody_set() {
+        for line in [
+            "origin_connections = 8",
+            "header_bytes = \"4KiB\"",
+            "object_bytes = \"50MiB\"",
+            "origin_backoff_max = \"50ms\"",
+            "prefetch_backoff_max = \"50ms\"",
+        ] {
+            validate(&format!("[limits]\n{line}")).expect(line);
+        }
     }
 
     #[test]

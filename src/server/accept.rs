@@ -5,10 +5,12 @@
 use crate::pcm::Format;
 
 /// What is offered when `format` is not given, best first, with the names clients have for it.
-const OFFERS: [(Format, &[&str]); 3] = [
+const OFFERS: [(Format, &[&str]); 4] = [
     (Format::Wav, &["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"]),
     (Format::Flac, &["audio/flac", "audio/x-flac"]),
     (Format::S16be, &["audio/l16"]),
+    // That of the formats without a head: of 16 bits, as `wav` is of the ones with one.
+    (Format::S16le, &["application/octet-stream"]),
 ];
 
 /// The format that the `Accept` fields like best; WAV where they say nothing. `None` is 406.
@@ -41,7 +43,9 @@ struct MediaRange {
 
 /// The weight of the most specific range that matches a type with these `names`.
 fn quality(ranges: &[MediaRange], names: &[&str]) -> Option<u16> {
-    [names, &["audio/*"], &["*/*"]].into_iter().find_map(|wanted| {
+    let group = names[0].split_once('/').map_or("", |(group, _)| group);
+    let group = format!("{group}/*");
+    [names, &[group.as_str()], &["*/*"]].into_iter().find_map(|wanted| {
         let matching = ranges.iter().filter(|range| wanted.contains(&range.name.as_str()));
         matching.map(|range| range.quality).max()
     })
@@ -101,6 +105,15 @@ mod tests {
         assert_eq!(choose(["text/html"]), None);
         assert_eq!(choose(["*/*;q=0"]), None);
         assert_eq!(choose(["audio/mpeg, video/*"]), None);
+        assert_eq!(choose(["audio/mpeg, audio/*;q=0"]), None);
+    }
+
+    #[test]
+    fn samples_without_a_head_have_a_type_too() {
+        assert_eq!(choose(["application/octet-stream"]), Some(Format::S16le));
+        assert_eq!(choose(["application/*, audio/*;q=0.9"]), Some(Format::S16le));
+        assert_eq!(choose(["application/octet-stream, audio/flac"]), Some(Format::Flac));
+        assert_eq!(choose(["*/*, application/octet-stream;q=0.5"]), Some(Format::Wav));
     }
 
     #[test]

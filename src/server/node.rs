@@ -234,7 +234,7 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
     start.answers();
 
     while signals.next().await != Signal::Drain {
-        tracing::info!("nothing of what can be read again has changed");
+        tracing::warn!("the configuration is not read again by this version: restart the node");
     }
     tracing::info!(shard = id.0, "draining");
     shard.drain();

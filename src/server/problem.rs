@@ -262,8 +262,9 @@ impl Problem {
 
     /// `Accept` names nothing that can be made.
     pub fn not_acceptable() -> Self {
-        Self::new(Kind::NotAcceptable, "`Accept` names no format there is")
-            .hint("accept audio/wav, audio/flac or audio/L16, or give `format`")
+        Self::new(Kind::NotAcceptable, "`Accept` names no format there is").hint(
+            "accept audio/wav, audio/flac, audio/L16 or application/octet-stream, or give `format`",
+        )
     }
 
     /// A codec, a container or a kind of stream that is not supported: `why`, with its name.

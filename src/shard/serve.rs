@@ -326,10 +326,12 @@ impl Pace {
 
 /// Names everything that the body depends on, and nothing else.
 fn etag(opened: &Opened, ask: &Ask, rendition: &Rendition) -> String {
+    // What is taken without a number is the first track that can be decoded. Where that is not 0, track 0
+    // is refused, so no two tracks share a name.
+    let track = ask.track.unwrap_or(0);
     let text = format!(
-        "{} {:?} {:?} {:?} {} {:?} {}",
+        "{} {track} {:?} {:?} {} {:?} {}",
         opened.version,
-        ask.track,
         rendition.spec,
         rendition.format,
         rendition.slice.start,

@@ -107,6 +107,27 @@ fn the_same_bytes_cold_and_warm_and_through_either_shard() {
 }
 
 #[test]
+fn the_first_track_has_one_name_however_it_is_asked_for() {
+    let node = node().arg("--demo").start();
+    for name in ["strings.m4a", "strings.flac"] {
+        let target = format!("/v1/pcm?src=demo:{name}");
+        let (default, first) = (node.head(&target), node.head(&format!("{target}&track=0")));
+        assert!(default.field("etag").is_some());
+        assert_eq!(default.field("etag"), first.field("etag"), "{name}");
+    }
+}
+
+#[test]
+fn samples_without_a_head_can_be_accepted_by_their_type() {
+    let node = node().arg("--demo").start();
+    let target = "/v1/pcm?src=demo:strings.mp3&d=0.1";
+    let accepted = node.get_with(target, "Accept: application/octet-stream\r\n").ok();
+    assert_eq!(accepted.field("content-type"), Some("application/octet-stream"));
+    assert!(accepted.field("x-audio-format").unwrap().starts_with("s16le;"));
+    assert!(accepted.body == node.get(&format!("{target}&format=s16le")).ok().body);
+}
+
+#[test]
 fn every_format_says_what_it_is_and_is_it() {
     let node = node().arg("--demo").start();
     let name = demo::FILES.iter().find(|file| file.name.ends_with(".wav")).unwrap().name;

@@ -18,6 +18,7 @@ mod errors;
 mod fetching;
 mod listening;
 mod objects;
+mod offline;
 mod operating;
 mod prefetching;
 mod process;

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -85,6 +85,12 @@ impl Builder {
         self
     }
 
+    /// A variable that is none of the node's own.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     fn command(&self, cache: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kithara"));
         command.args(["serve", "--listen", &self.listen, "--admin", "127.0.0.1:0"]);
@@ -150,6 +156,12 @@ fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
         let _ = from.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     })
+}
+
+/// Runs the binary without a node, in a directory that holds no configuration; how it ended.
+pub fn kithara(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kithara"));
+    command.args(args).current_dir(scratch_root()).output().expect("the binary starts")
 }
 
 /// A running node. It is killed with the test.

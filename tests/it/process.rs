@@ -139,6 +139,17 @@ fn a_signal_drains_and_ends_cleanly() {
 }
 
 #[test]
+fn who_wants_the_configuration_read_again_is_told_that_it_is_not() {
+    let node = node().arg("--demo").start();
+    node.signal("-HUP");
+    assert_eq!(node.get("/livez").status, 200);
+    node.signal("-TERM");
+    let (status, log) = node.ended(Duration::from_secs(10));
+    assert!(status.success(), "{status}: {log}");
+    assert!(log.contains("is not read again") && log.contains("restart"), "{log}");
+}
+
+#[test]
 fn while_draining_new_work_is_refused_by_name() {
     use std::io::{Read, Write};
     let node = node().arg("--demo").start();
