@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::Command,
@@ -119,9 +120,9 @@ impl Loop {
         fs::create_dir(it.root()).unwrap();
         let made = run("mkfs.ext4", &["-q", "-F", "-m", "0"], &[&it.image()]);
         if !made || !run("mount", &["-o", "loop"], &[&it.image(), &it.root()]) {
-            eprintln!(
-                "SKIPPED: no ext4 in a file here; that needs root, loop devices and e2fsprogs"
-            );
+            // Past what the test runner keeps to itself of a test that passes: not by a macro.
+            let why = "no ext4 in a file here; that needs root, loop devices and e2fsprogs";
+            let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: {why} ***\n");
             return None;
         }
         Some(it)
