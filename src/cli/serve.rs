@@ -20,6 +20,7 @@ use crate::{
         self, Ready, Tell, connection,
         guard::{Limits, patience::Patience},
     },
+    shard,
     storage::policy,
 };
 
@@ -176,7 +177,10 @@ pub(super) fn options(config: &Config) -> Result<server::Options, Failure> {
                 config::Policy::Lru => policy::Kind::Lru,
             },
         },
-        read_ahead_bytes: config.read_ahead_bytes(),
+        shard: shard::Options {
+            read_ahead_bytes: config.read_ahead_bytes(),
+            decode_share: limits.decode_share,
+        },
         net: net_options(limits),
         origins: origins(config)?,
         libraries: libraries(config),

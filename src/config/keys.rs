@@ -87,7 +87,7 @@ const PLAIN: &[&str] = &["admin", "log", "cache", "limits", "signing"];
 const NAMED: &[&str] = &["origin", "library"];
 
 /// Limits that have a name and a default already, and whose enforcement comes with later work.
-pub const UNENFORCED: [&str; 12] = [
+pub const UNENFORCED: [&str; 11] = [
     "limits.connections_per_client",
     "limits.streams_per_client",
     "limits.min_write_rate",
@@ -99,7 +99,6 @@ pub const UNENFORCED: [&str; 12] = [
     "limits.scan_wait",
     "limits.scan_bytes",
     "limits.read_ahead",
-    "limits.decode_share",
 ];
 
 /// Whether `path` is a heading, whose keys follow one level deeper.

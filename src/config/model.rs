@@ -246,7 +246,8 @@ pub struct Limits {
     pub prefetch_backoff: Time,
     /// What that pause grows to.
     pub prefetch_backoff_max: Time,
-    /// Share of a core that paced decoding may promise: the rest serves bytes.
+    /// Share of a core that decoding at pace may be promised: the rest serves bytes, and whoever
+    /// reads faster. At 90 % busy all streams of a core began to be late.
     pub decode_share: f64,
     /// Stack reserved for a decoder; only touched pages cost, 5 to 68 KiB were touched.
     pub stack_bytes: Size,

@@ -62,6 +62,7 @@ fn end_name(end: End) -> &'static str {
 fn reason_name(reason: Reason) -> &'static str {
     match reason {
         Reason::Memory => "memory",
+        Reason::DecodeShare => "decode_share",
         Reason::Slots => "slots",
         Reason::Draining => "draining",
         Reason::Connections => "connections",

@@ -26,10 +26,19 @@ pub(super) fn problem_of(refusal: &Refusal, source: &SourceName) -> Problem {
         Refusal::Unsatisfiable { length } => Problem::no_such_range(*length),
         Refusal::NotKept => Problem::busy("it in the cache", BUSY_SECONDS),
         Refusal::Full => Problem::busy("another stream", BUSY_SECONDS),
+        Refusal::DecodeShare => no_share(source),
         Refusal::Draining => Problem::draining(),
         Refusal::Cancelled => Problem::cancelled(),
         Refusal::Broken => Problem::internal(),
     }
+}
+
+/// Bytes go out all the same.
+fn no_share(source: &SourceName) -> Problem {
+    Problem::busy("another stream to decode", BUSY_SECONDS).hint(format!(
+        "`limits.decode_share` is the bound; the original bytes are at {}",
+        source.object_path()
+    ))
 }
 
 pub(super) fn of_file(error: &file::Error, source: &SourceName) -> Problem {

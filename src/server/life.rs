@@ -62,7 +62,7 @@ impl Life {
         let (origins, libraries) = (options.origins.clone(), options.libraries.clone());
         let files = Files::new(store, client, origins, libraries);
         let stacks = Stacks::new(options.decoders);
-        let shard = Shard::new(route, pool, files, stacks, options.read_ahead_bytes, mailbox);
+        let shard = Shard::new(route, pool, files, stacks, options.shard, mailbox);
         let attending = runtime::spawn(Queue::Io, "mail", Rc::clone(&shard).attend());
         Ok(Self { shard, attending, keeper, disk })
     }

@@ -35,7 +35,7 @@ use crate::{
         mailbox::Mesh,
         signals::{Signal, Signals},
     },
-    shard::{Cut, Gate, MAILBOX, Mail, Pass, Reason, Shard, reclaim, returns},
+    shard::{self, Cut, Gate, MAILBOX, Mail, Pass, Reason, Shard, reclaim, returns},
     storage::{self, Directory, Format},
 };
 
@@ -58,8 +58,8 @@ pub struct Options {
     pub sync: Duration,
     /// How resources are kept.
     pub assets: assets::Options,
-    /// How far ahead of a stream its bytes are fetched, in bytes.
-    pub read_ahead_bytes: u64,
+    /// How each shard serves.
+    pub shard: shard::Options,
     /// How origins are talked to.
     pub net: net::Options,
     /// The configured origins.

@@ -13,7 +13,7 @@ pub(super) fn json(reports: &[Option<Report>]) -> String {
 }
 
 fn shard(report: &Report) -> Value {
-    let Report { id, stats, sessions_now, memory, assets, storage, core, .. } = report;
+    let Report { id, stats, sessions_now, memory, decode, assets, storage, core, .. } = report;
     let [pcm, object, probe, prefetch] = stats.sessions;
     let queues: Vec<_> = core.queues.iter().map(|queue| queue.busy.as_secs_f64()).collect();
     let queues: serde_json::Map<_, _> = Queue::ALL
@@ -33,6 +33,7 @@ fn shard(report: &Report) -> Value {
         "cancelled": stats.cancelled,
         "refused": {
             "memory": stats.refused.memory,
+            "decode_share": stats.refused.decode_share,
             "slots": stats.refused.slots,
             "draining": stats.refused.draining,
             "connections": stats.refused.connections,
@@ -45,6 +46,11 @@ fn shard(report: &Report) -> Value {
             "budget_bytes": memory.budget_bytes,
             "refused": memory.refused,
             "trims": stats.trims,
+        },
+        "decode": {
+            "sessions": decode.sessions,
+            "promised_share": decode.share,
+            "share_at_most": decode.share_at_most,
         },
         "cache": {
             "hits": assets.hits,

@@ -207,6 +207,9 @@ pub enum Refusal {
     /// No memory, or no slot, for another session.
     #[error("the shard is full")]
     Full,
+    /// No time of the core for another decode at pace.
+    #[error("the core has promised its time to others")]
+    DecodeShare,
     /// Serving it broke off for a reason that is in the log.
     #[error("the request could not be served")]
     Broken,
@@ -239,7 +242,7 @@ impl Refusal {
         let origin = |error: &net::Error| error.may_pass() || *error == net::Error::Changed;
         no_memory
             || self.origin_error().is_some_and(origin)
-            || matches!(self, Self::Full | Self::Draining)
+            || matches!(self, Self::Full | Self::DecodeShare | Self::Draining)
             || matches!(self, Self::Pcm(pcm::Error::Exhausted(_)))
     }
 

@@ -30,6 +30,7 @@ mod job;
 mod mail;
 mod notice;
 mod outlet;
+mod pace;
 mod prefetch;
 mod promises;
 mod reclaim;
@@ -38,6 +39,7 @@ mod returns;
 mod route;
 mod schedule;
 mod serve;
+mod shares;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -71,6 +73,8 @@ use register::Register;
 pub use register::{Command, Listed, NoSessionId, SessionId, Unheard};
 pub use returns::returns;
 pub use route::Route;
+pub use shares::Promised;
+use shares::Shares;
 pub use survey::Report;
 use survey::Survey;
 use turns::Turns;
@@ -95,8 +99,8 @@ pub struct Shard {
     pub files: Files,
     /// Stacks for decoders.
     pub stacks: Stacks,
-    /// How far ahead of a stream its bytes are fetched, in bytes.
-    pub read_ahead_bytes: u64,
+    /// What it was told.
+    options: Options,
     /// Sessions that cross to other shards, and theirs that cross to this one.
     pub desk: Desk,
     /// The way to the other shards.
@@ -107,6 +111,8 @@ pub struct Shard {
     pub cut: Cut,
     /// Memory that running sessions may count on.
     promises: Promises,
+    /// Time of the core that they may count on.
+    shares: Shares,
     /// Counters.
     pub stats: RefCell<Stats>,
     /// What the other shards said of theirs.
@@ -125,6 +131,15 @@ pub struct Shard {
     first: Turns,
     /// Turns of all others.
     decode: Turns,
+}
+
+/// How a shard serves.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How far ahead of a stream its bytes are fetched, in bytes.
+    pub read_ahead_bytes: u64,
+    /// What decoding at pace may take of the core; 1 is all of it.
+    pub decode_share: f64,
 }
 
 /// Counters of one shard.
@@ -157,6 +172,8 @@ pub struct Stats {
 pub struct Refused {
     /// Sessions, for want of memory.
     pub memory: u64,
+    /// Sessions, for want of time of the core.
+    pub decode_share: u64,
     /// Sessions, for want of a slot at the shard that owns their source.
     pub slots: u64,
     /// Sessions, because the shard was draining.
@@ -172,7 +189,7 @@ impl Shard {
         pool: BufPool,
         files: Files,
         stacks: Stacks,
-        read_ahead_bytes: u64,
+        options: Options,
         mailbox: Mailbox<Mail>,
     ) -> Rc<Shard> {
         let mailbox = Rc::new(mailbox);
@@ -183,10 +200,11 @@ impl Shard {
             id: mailbox.shard(),
             route,
             promises: Promises::new(serve::promised_at_most(&pool)),
+            shares: Shares::new(options.decode_share),
             pool,
             files,
             stacks,
-            read_ahead_bytes,
+            options,
             desk: Desk::new(usize::from(route.shards)),
             gate: Gate::default(),
             cut: Cut::default(),
@@ -221,6 +239,7 @@ impl Shard {
         let refused = &mut stats.refused;
         *match reason {
             Reason::Memory => &mut refused.memory,
+            Reason::DecodeShare => &mut refused.decode_share,
             Reason::Slots => &mut refused.slots,
             Reason::Draining => &mut refused.draining,
             Reason::Connections => &mut refused.connections,

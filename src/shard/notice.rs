@@ -135,6 +135,8 @@ pub enum End {
 pub enum Reason {
     /// Sessions, for want of memory.
     Memory,
+    /// Sessions, for want of time of the core.
+    DecodeShare,
     /// Sessions, for want of a slot at the shard that owns their source.
     Slots,
     /// Sessions, because the shard was draining.

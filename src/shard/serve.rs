@@ -1,6 +1,6 @@
 //! Serving one session on the shard that owns its source.
 
-use std::{rc::Rc, time::Duration, time::Instant};
+use std::{rc::Rc, time::Duration};
 
 use futures_lite::future;
 use http::{HeaderMap, HeaderValue};
@@ -8,8 +8,10 @@ use http::{HeaderMap, HeaderValue};
 use super::{
     Abort, Answer, Cached, Command, Job, ObjectHead, PcmHead, Reason, Refusal, Shard, Wanted,
     outlet::{Gone, Outlet},
+    pace::Pace,
     prefetch::prefetch,
     promises::{Promise, answer_bytes, work_bytes},
+    shares::{Conversion, Share},
     turns::Turns,
 };
 use crate::{
@@ -140,6 +142,8 @@ struct Ready {
     player: Player,
     head: PcmHead,
     first: Option<Block>,
+    /// Its promised share of the core, unless only its head is wanted.
+    share: Option<Share>,
     // The lease on the source lives as long as its session.
     _opened: Opened,
     _tables: Promise,
@@ -170,7 +174,8 @@ async fn pcm(
         out.end(Ok(()));
         return Ok(());
     };
-    let pace = Pace::new(&ready.head.rendition);
+    let rate_hz = ready.head.rendition.spec.rate_hz;
+    let pace = Pace::new(rate_hz, ready.player.frames_done(), runtime::now());
     shard.count(&first);
     out.block(out.credit().await, first)?;
     // What a listener waits for is out: from here on the session is one among many.
@@ -191,11 +196,13 @@ async fn ready(
     let etag = etag(&opened, ask, &rendition);
     let current = Current { etag: Some(&etag), ..Current::default() };
     let unmodified = is_unmodified(conditions, current)?;
+    let is_wanted = !head_only && !unmodified;
+    let share = is_wanted.then(|| shard.share(&rendition)).transpose()?;
     let cached = cached(&opened);
     let head = PcmHead { rendition, etag, unmodified, cached, decode };
     let shard = Rc::clone(shard);
-    let mut ready = Ready { shard, player, head, first: None, _opened: opened, _tables };
-    if !head_only && !unmodified {
+    let mut ready = Ready { shard, player, head, first: None, share, _opened: opened, _tables };
+    if is_wanted {
         let Ready { shard, player, .. } = &mut ready;
         let first = next_block(player, &shard.first, &shard.pool, 0, &mut decode).await?;
         (ready.first, ready.head.decode) = (first, decode);
@@ -247,13 +254,15 @@ async fn understand(
 async fn play(mut ready: Ready, mut pace: Pace, out: Rc<Outlet>) -> Result<(), Gone> {
     let shard = Rc::clone(&ready.shard);
     let player = &mut ready.player;
-    let mut decode = Duration::ZERO;
     let result = loop {
         let credit = out.credit().await;
-        let lead_us = pace.lead_us();
+        let (lead_us, mut decode) = (pace.lead_us(runtime::now()), Duration::ZERO);
         match next_block(player, &shard.decode, &shard.pool, lead_us, &mut decode).await {
             Ok(Some(block)) => {
-                pace.sent(player);
+                let audio = pace.sent(player.frames_done());
+                if let Some(share) = &ready.share {
+                    share.measured(decode, audio);
+                }
                 shard.count(&block);
                 out.block(credit, block)?;
             }
@@ -298,29 +307,6 @@ async fn next_block(
             Work::Block(block) => return Ok(Some(block)),
             Work::End => return Ok(None),
         }
-    }
-}
-
-/// How far ahead of real time a session is.
-struct Pace {
-    started: Instant,
-    rate_hz: u32,
-    frames: u64,
-}
-
-impl Pace {
-    fn new(rendition: &Rendition) -> Self {
-        Self { started: runtime::now(), rate_hz: rendition.spec.rate_hz, frames: 0 }
-    }
-
-    fn sent(&mut self, player: &Player) {
-        self.frames = player.frames_done();
-    }
-
-    /// Audio delivered minus time passed, in microseconds.
-    fn lead_us(&self) -> i64 {
-        let audio_us = self.frames.saturating_mul(1_000_000) / u64::from(self.rate_hz);
-        audio_us as i64 - self.started.elapsed().as_micros() as i64
     }
 }
 
@@ -474,13 +460,21 @@ async fn probe(shard: &Shard, source: &SourceName, out: &Outlet) -> Result<(), G
 
 impl Shard {
     pub(super) fn reader(&self, source: &Source) -> Reader {
-        Reader::new(source.clone(), self.pool.clone(), self.read_ahead_bytes)
+        Reader::new(source.clone(), self.pool.clone(), self.options.read_ahead_bytes)
     }
 
     pub(super) fn promise(&self, bytes: usize) -> Result<Promise, Refusal> {
         self.promises.give(bytes).map_err(|exhausted| {
             self.refused(Reason::Memory);
             exhausted.into()
+        })
+    }
+
+    /// Lets a session in whose decode can be kept at its pace.
+    fn share(&self, rendition: &Rendition) -> Result<Share, Refusal> {
+        self.shares.give(Conversion::of(rendition)).ok_or_else(|| {
+            self.refused(Reason::DecodeShare);
+            Refusal::DecodeShare
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, time::Duration};
 
-use super::{Listed, Mail, Shard, Stats};
+use super::{Listed, Mail, Promised, Shard, Stats};
 use crate::{
     assets, bufpool,
     runtime::{self, ShardId, event::Event},
@@ -27,6 +27,8 @@ pub struct Report {
     pub sessions_left_off: usize,
     /// Its buffer memory.
     pub memory: bufpool::Stats,
+    /// What is promised of its core.
+    pub decode: Promised,
     /// Its cache, by resource.
     pub assets: assets::Stats,
     /// Its cache, by chunk.
@@ -96,6 +98,7 @@ impl Shard {
             sessions,
             sessions_left_off,
             memory: self.pool.stats(),
+            decode: self.shares.promised(),
             assets: self.files.store().stats(),
             storage: volumes.stats(),
             used_bytes: volumes.used_bytes(),

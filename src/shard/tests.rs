@@ -55,7 +55,10 @@ fn shard(mailbox: Mailbox<Mail>, roots: &net::Roots, dir: PathBuf) -> Rc<Shard> 
     let client = Client::new(net::Options::default(), roots, Resolver::system());
     let library = Library { name: "local".to_owned(), dir };
     let files = Files::new(Rc::new(store), client, Vec::new(), vec![library]);
-    Shard::new(ROUTE, pool, files, Stacks::new(decode::DecoderOptions::default()), 1 << 20, mailbox)
+    let stacks = Stacks::new(decode::DecoderOptions::default());
+    // What a decode takes is another machine's, and another build's: no story here hangs on it.
+    let options = Options { read_ahead_bytes: 1 << 20, decode_share: f64::INFINITY };
+    Shard::new(ROUTE, pool, files, stacks, options, mailbox)
 }
 
 fn attends(shard: Rc<Shard>) -> Life {

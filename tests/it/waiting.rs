@@ -161,3 +161,76 @@ fn where_memory_runs_short_some_are_refused_and_nobody_is_cut_off() {
     assert!(whole + refused == 120 && whole > 20, "{whole} whole, {refused} refused");
     assert_eq!(node.counter("/refused/memory"), refused as u64);
 }
+
+/// Asks for `target` and reads the first of the answer, which must be a good one.
+#[track_caller]
+fn is_let_in(node: &Node, target: &str) -> TcpStream {
+    let mut stream = asks(node, target);
+    let mut head = [0; 100];
+    stream.read_exact(&mut head).unwrap();
+    assert!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head));
+    stream
+}
+
+#[test]
+fn a_core_whose_time_is_promised_refuses_the_next_listener_until_one_has_left() {
+    let node = node().arg("--demo").set("LIMITS__DECODE_SHARE", "0.0001").start();
+    // More than the kernel's buffers take, so that who does not read stays.
+    let long = "/v1/pcm?src=demo:strings.flac&rate=192000&format=f32le&channels=8";
+    let other = "/v1/pcm?src=demo:strings.mp3&d=1";
+    let first = is_let_in(&node, long);
+    for target in [long, other] {
+        let refused = node.get(target);
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        assert_eq!(refused.field("retry-after"), Some("5"));
+        assert!(refused.text().contains("limits.decode_share"), "{}", refused.text());
+        assert_eq!(node.head(target).status, 200, "a head decodes nothing");
+    }
+    node.get("/v1/probe?src=demo:strings.mp3").ok();
+    node.get("/o/demo/strings.mp3").ok();
+    assert_eq!(node.counter("/refused/decode_share"), 2);
+    assert_eq!(node.counter("/decode/sessions"), 1);
+    drop(first);
+    node.wait_for("/decode/sessions", 0);
+    node.get(other).ok();
+}
+
+#[test]
+fn a_download_as_fast_as_it_goes_counts_as_one_listener_and_keeps_nobody_out() {
+    let dir = scratch();
+    std::fs::write(dir.path().join("long.wav"), half_an_hour()).unwrap();
+    let node = node().arg("--demo").library("local", dir.path()).start();
+    let song = "/v1/pcm?src=local:long.wav";
+    let _pauses = is_let_in(&node, song);
+    let mut greedy = is_let_in(&node, song);
+    let mut read = 0;
+    let mut reads = |seconds: usize| {
+        let end = read + seconds * 22_050 * 2;
+        let mut piece = vec![0; 64 << 10];
+        while read < end {
+            read += greedy.read(&mut piece).unwrap();
+        }
+    };
+    let began = std::time::Instant::now();
+    reads(600);
+    assert!(began.elapsed() < Duration::from_secs(300), "it is no faster than a listener");
+    for codec in ["strings.mp3", "strings.flac"] {
+        node.wav(&format!("demo:{codec}"), "");
+        is_let_in(&node, song);
+    }
+    let decode = &node.told("/v1/shards")["shards"][0]["decode"];
+    assert!(decode["promised_share"].as_f64().unwrap() < 0.5, "{decode}");
+    reads(1000);
+    assert_eq!(node.counter("/refused/decode_share"), 0);
+}
+
+/// WAVE of 22.05 kHz, mono, 16 bits: the head of the demo's, and silence.
+fn half_an_hour() -> Vec<u8> {
+    let wave = demo::FILES.iter().find(|file| file.name == "strings.wav").unwrap();
+    let data_bytes = 1800 * 22_050 * 2_u32;
+    let mut song = wave.bytes[..44].to_vec();
+    song[4..8].copy_from_slice(&(data_bytes + 36).to_le_bytes());
+    song[40..44].copy_from_slice(&data_bytes.to_le_bytes());
+    song.resize(44 + data_bytes as usize, 0);
+    song
+}
