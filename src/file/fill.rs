@@ -330,13 +330,13 @@ impl Fill {
                 runtime::yield_now().await;
             }
             if !is_whole && resource.present_from(course.position()).is_some() {
-                return self.end().await;
+                return self.end();
             }
         }
         if let Some(length) = download.length() {
             resource.set_length(length).map_err(Failure::new)?;
         }
-        self.end().await
+        self.end()
     }
 
     /// The next bytes of a download at `position`. The chunk before it is not kept waiting for them
@@ -380,13 +380,15 @@ impl Fill {
     }
 
     /// What one fetch wrote is whole, and perhaps with it the resource.
-    async fn end(&self) -> Result<(), Failure> {
+    ///
+    /// The disk is not waited for: as long as the fetch lives, it is what those wait for who want the
+    /// bytes behind it, and a disk that stands still would keep them from who reads.
+    fn end(&self) -> Result<(), Failure> {
         let resource = &self.asset().resource;
         if resource.is_complete() {
-            // Readers need not wait for the disk to learn where the end is.
             resource.commit().map_err(Failure::new)?;
         }
-        resource.flush().await;
+        resource.end_chunks();
         Ok(())
     }
 

@@ -350,12 +350,25 @@ fn what_the_disk_loses_under_a_reader_is_fetched_again() {
 }
 
 async fn heal(world: World, origin: Arc<State>) {
-    let mut reader = rot(&world).await;
+    let mut reader = rot(&world, MIB).await;
     assert_eq!(origin.asked().len(), 1);
     let (end, failure) = follow(&mut reader, 200 * KIB, 1).await;
     assert!(end == MIB && failure.is_none(), "{end}: {failure:?}");
     let corrupt_chunks = world.files.store().volumes().stats().corrupt_chunks;
     assert!(origin.asked().len() > 1 && corrupt_chunks >= 12);
+}
+
+/// Bytes that were lost are here again before the disk has them, and behind them more may be lost.
+#[test]
+fn who_reads_what_the_disk_loses_does_not_wait_for_it_to_write() {
+    let origin = Slow::start(Song::new(4 * CHUNK_BYTES));
+    story(&origin, |world| async move {
+        let mut reader = rot(&world, 4 * CHUNK_BYTES).await;
+        world.disk.hold_writes();
+        let (end, failure) = follow(&mut reader, CHUNK_BYTES, 1).await;
+        assert!(end == 4 * CHUNK_BYTES && failure.is_none(), "{end}: {failure:?}");
+        world.disk.release_all();
+    });
 }
 
 #[test]
@@ -366,7 +379,7 @@ fn what_is_lost_of_a_song_that_nothing_proves_the_same_ends_short_and_begins_ane
 }
 
 async fn begin_anew(world: World, origin: Arc<State>) {
-    let mut reader = rot(&world).await;
+    let mut reader = rot(&world, MIB).await;
     let (end, failure) = follow(&mut reader, 200 * KIB, 1).await;
     let cause = failure.as_ref().and_then(Failure::cause::<net::Error>);
     assert_eq!((end < MIB, cause), (true, Some(&net::Error::Changed)), "{failure:?}");
@@ -377,13 +390,13 @@ async fn begin_anew(world: World, origin: Arc<State>) {
     assert!(end == MIB && failure.is_none(), "{end}: {failure:?}");
 }
 
-/// A reader of a song that is on disk, where now every page has a flipped bit.
-async fn rot(world: &World) -> Reader {
+/// A reader of a song of so many bytes that is on disk, where now every page has a flipped bit.
+async fn rot(world: &World, length: u64) -> Reader {
     let volumes = world.files.store().volumes();
     volumes.limit_tier(0);
     let mut reader = world.open().await.unwrap();
     let (end, failure) = follow(&mut reader, 0, 1).await;
-    assert!(end == MIB && failure.is_none());
+    assert!(end == length && failure.is_none());
     drop(reader);
     // A fill that still runs would see the loss by itself.
     let began = now();

@@ -46,6 +46,7 @@ struct State {
     /// Something else has the rest of the device.
     is_full: bool,
     holding: bool,
+    holding_writes: bool,
     held: VecDeque<Held>,
 }
 
@@ -97,6 +98,11 @@ impl Sim {
         self.state.borrow_mut().holding = true;
     }
 
+    /// From now on writes wait to be released, and what is there can be read.
+    pub fn hold_writes(&self) {
+        self.state.borrow_mut().holding_writes = true;
+    }
+
     /// Operations that are held now.
     pub fn held(&self) -> usize {
         self.state.borrow().held.len()
@@ -115,7 +121,9 @@ impl Sim {
 
     /// Lets all held operations go on, and holds none any more.
     pub fn release_all(&self) {
-        self.state.borrow_mut().holding = false;
+        let mut state = self.state.borrow_mut();
+        (state.holding, state.holding_writes) = (false, false);
+        drop(state);
         while self.release_one() {}
     }
 
@@ -249,7 +257,7 @@ impl Sim {
             }
             done(if is_short { Err(io::ErrorKind::StorageFull.into()) } else { outcome });
         };
-        match held {
+        match held || self.state.borrow().holding_writes {
             true => self.state.borrow_mut().held.push_back(Held::Write(Box::new(write))),
             false => write(),
         }

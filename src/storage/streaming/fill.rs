@@ -92,19 +92,24 @@ impl StreamingResource {
         }
     }
 
-    /// Sends what an ended fill left, chunks that are not full, to the disk with their valid part,
-    /// and waits until all writes have ended. Whether the disk took them is in
-    /// [`is_cached`](Self::is_cached) and [`Stats`](crate::storage::Stats): no byte is lost to readers.
+    /// Sends what a run of writes left, chunks that are not full, to the disk with their valid part.
     ///
-    /// Whenever a run of writes ends, also by a seek or a failure: only chunks that have been ended
-    /// count towards the bound of what is kept in memory.
+    /// Whenever a run ends, also by a seek or a failure: only chunks that have been ended count towards
+    /// the bound of what is kept in memory.
+    pub fn end_chunks(self: &Rc<Self>) {
+        let partial = self.state.borrow().partial();
+        partial.into_iter().for_each(|index| self.freeze(index));
+        self.store_kept();
+    }
+
+    /// [Ends](Self::end_chunks) what an ended fill left, and waits until all writes have ended. Whether
+    /// the disk took them is in [`is_cached`](Self::is_cached) and [`Stats`](crate::storage::Stats): no
+    /// byte is lost to readers.
     ///
     /// # Cancellation
     /// The writes go on.
     pub async fn flush(self: &Rc<Self>) {
-        let partial = self.state.borrow().partial();
-        partial.into_iter().for_each(|index| self.freeze(index));
-        self.store_kept();
+        self.end_chunks();
         self.settled().await;
     }
 
