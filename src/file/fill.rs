@@ -5,6 +5,7 @@ use std::{
     ops::Range,
     pin::pin,
     rc::Rc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -106,6 +107,23 @@ impl Drop for Ending {
     }
 }
 
+/// Tells those who wait for the bytes of a fill that panicked: nobody else would, and they would wait
+/// for ever.
+struct Panics {
+    asset: Rc<Asset>,
+    store: Rc<AssetStore>,
+}
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        // One that ends otherwise, or is cancelled, has left the resource as it is to be.
+        if thread::panicking() {
+            self.store.forget(&self.asset);
+            self.asset.resource.fail(Failure::new(Panicked { name: "fill" }));
+        }
+    }
+}
+
 /// Runs until the resource is complete, has failed, or is wanted by nobody. It begins with `first`,
 /// where an answer with its first bytes is here already.
 ///
@@ -118,6 +136,7 @@ pub(super) async fn fill(
     first: Option<Response>,
 ) {
     let asset = Rc::clone(&permit);
+    let _panics = Panics { asset: Rc::clone(&asset), store: Rc::clone(&store) };
     store.tell(&asset.key.url, News::FillBegun);
     let progress = Event::new();
     let (its_asset, its_store) = (Rc::clone(&asset), Rc::clone(&store));

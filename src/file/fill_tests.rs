@@ -2,6 +2,7 @@
 //! file in parts, breaks off or becomes another one.
 
 use std::{
+    cell::Cell,
     future::Future,
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -20,7 +21,7 @@ use futures_lite::FutureExt;
 
 use super::{Error, Files};
 use crate::{
-    assets::{self, AssetStore},
+    assets::{self, AssetStore, News},
     bufpool::{self, BufPool},
     net::{self, Client, Origin, Resolver, Roots, Table},
     runtime::{self, Queue, now, sleep, spawn, timeout, yield_now},
@@ -650,6 +651,22 @@ fn who_opens_while_a_deserted_fill_is_still_written_gets_its_bytes() {
             read(&mut late, 4 * MIB..4 * MIB + 9, 1).await.unwrap();
             world.disk.release_all();
         }
+    });
+}
+
+#[test]
+fn who_waits_for_a_fill_that_panics_is_told_and_may_come_again() {
+    let origin = Slow::start(Song::new(MIB));
+    story(&origin, |world| async move {
+        let is_first = Cell::new(true);
+        world.files.store().observe(move |_, news| {
+            assert!(!matches!(news, News::FillBegun) || !is_first.take(), "on purpose");
+        });
+        let mut reader = world.open().await.unwrap();
+        assert!(read(&mut reader, 0..9, 1).await.is_err(), "nobody fetched anything");
+        let mut again = world.open().await.unwrap();
+        let (end, failure) = follow(&mut again, 0, 1).await;
+        assert!(end == MIB && failure.is_none(), "{end}: {failure:?}");
     });
 }
 

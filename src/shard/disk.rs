@@ -36,7 +36,12 @@ impl ShardDisk {
         let bell = EventFd::new()?;
         let ring = Ring::new(&bell, registered_bytes)?;
         let running = ring.clone();
-        let run = async move { running.run(async || bell.rung().await).await };
+        let run = async move {
+            let ended = running.run(async || bell.rung().await).await;
+            ended.inspect_err(|error| {
+                tracing::error!(%error, "nothing ends any more on the disk of the cache");
+            })
+        };
         let running = Some(runtime::spawn(Queue::Io, "disk", run));
         Ok(Self { device: Device::Ring(ring), running })
     }

@@ -217,8 +217,10 @@ impl Inner {
     fn bring_back(&self) {
         while let Some((operation, outcome)) = self.reap() {
             let Operation { action, ended, .. } = operation;
-            // A panic of who is told was logged by its hook, and is not to end the others' operations.
-            let _ = catch_unwind(AssertUnwindSafe(|| ended(action, outcome)));
+            // A panic of who is told is not to end the others' operations.
+            if catch_unwind(AssertUnwindSafe(|| ended(action, outcome))).is_err() {
+                tracing::error!("what was to follow an operation of the disk panicked");
+            }
         }
         if self.under_way() == 0 {
             self.ending.wake(|()| true);
