@@ -293,6 +293,8 @@ impl Origin {
 impl Shared {
     fn converse(&self, stream: TcpStream) {
         stream.set_nodelay(true).unwrap();
+        // What is on its way counts as sent: little of it should be, also where the node is slow.
+        socket2::SockRef::from(&stream).set_send_buffer_size(64 << 10).unwrap();
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         let mut stream = stream;
         while let Some(request) = read_request(&mut reader) {
