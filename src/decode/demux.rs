@@ -9,20 +9,41 @@ use symphonia::core::{
     units::{Duration, Timestamp},
 };
 
-use super::{elementary, headers::Header, source::Window};
+use super::{
+    elementary,
+    headers::{Header, Kind},
+    pages::Pages,
+    source::Window,
+};
 
 /// One packet, still in its reader's memory.
 pub(super) struct Piece<'a> {
     pub(super) packet: PacketRef<'a>,
     /// Frames that it decodes to, by its container.
     pub(super) nominal: u64,
+    /// Frames at its end that the track does not have.
+    pub(super) trimmed: u64,
+    /// Where a link starts with it, where its container says so; negative before its frame 0.
+    pub(super) start: Option<i64>,
     /// Its own header, in streams that have nothing else.
     pub(super) header: Option<Header>,
+}
+
+/// Packets that their container says were there, and are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// Frames that they held.
+    pub(super) frames: u64,
+    /// Frames per second, where that is not what the track says.
+    pub(super) rate_hz: Option<u32>,
+    pub(super) packets: u64,
 }
 
 /// What came instead of a packet.
 pub(super) enum Next<'a> {
     Piece(Piece<'a>),
+    /// Damaged bytes were passed before the next packet.
+    Lost(Lost),
     /// The reader could not make sense of some bytes, and may of the next.
     Broken(&'static str),
     /// The next link of a chained stream begins, with tracks of its own.
@@ -38,6 +59,8 @@ pub(super) enum Demux<'y> {
     Samples(Samples<'y>),
     /// A file of headers.
     Empty,
+    /// Ogg.
+    Ogg(Pages<'y>),
     /// All the others.
     Symphonia(Reader<'y>),
 }
@@ -52,6 +75,10 @@ pub(super) struct Reader<'y> {
     pub(super) fixed: Option<u64>,
     /// The durations of its packets are exactly the frames that they decode to.
     pub(super) counts_exactly: bool,
+    /// Packets say by a number of their own where they start, so that a missing one is seen.
+    pub(super) has_places: bool,
+    /// Where the next packet starts, in ticks; where it says that it does if `None`.
+    pub(super) place: Option<i64>,
     /// Packets that were looked at before their turn.
     pub(super) early: VecDeque<Packet>,
     /// The packet lent out last.
@@ -62,26 +89,10 @@ impl Demux<'_> {
     /// The next packet of the track.
     pub(super) fn next(&mut self) -> Next<'_> {
         match self {
-            Self::Elementary(frames) => match frames.next() {
-                None => Next::End,
-                Some((header, bytes)) => {
-                    let skip = if header.kind == super::headers::Kind::Adts {
-                        header.header_bytes
-                    } else {
-                        0
-                    };
-                    let nominal = u64::from(header.frames);
-                    let packet = PacketRef::new(
-                        0,
-                        Timestamp::ZERO,
-                        Duration::new(nominal),
-                        &bytes[skip.min(bytes.len())..],
-                    );
-                    Next::Piece(Piece { packet, nominal, header: Some(header) })
-                }
-            },
+            Self::Elementary(frames) => frames.next().map_or(Next::End, next_frame),
             Self::Samples(samples) => samples.next(),
             Self::Empty => Next::End,
+            Self::Ogg(pages) => pages.next(),
             Self::Symphonia(reader) => reader.next(),
         }
     }
@@ -89,7 +100,7 @@ impl Demux<'_> {
     /// Whether the nominal frames of packets are those that they decode to.
     pub(super) fn counts_exactly(&self) -> bool {
         match self {
-            Self::Elementary(_) | Self::Samples(_) | Self::Empty => true,
+            Self::Elementary(_) | Self::Samples(_) | Self::Empty | Self::Ogg(_) => true,
             Self::Symphonia(reader) => reader.counts_exactly,
         }
     }
@@ -102,6 +113,19 @@ impl Demux<'_> {
             _ => 0,
         }
     }
+}
+
+/// A frame of a stream that is frames and nothing else.
+fn next_frame(seen: elementary::Seen<'_>) -> Next<'_> {
+    let (header, bytes) = match seen {
+        elementary::Seen::Frame(header, bytes) => (header, bytes),
+        elementary::Seen::Lost(lost) => return Next::Lost(lost),
+    };
+    let skip = if header.kind == Kind::Adts { header.header_bytes } else { 0 };
+    let nominal = u64::from(header.frames);
+    let data = &bytes[skip.min(bytes.len())..];
+    let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(nominal), data);
+    Next::Piece(Piece { packet, nominal, trimmed: 0, start: None, header: Some(header) })
 }
 
 /// Samples in a row, cut into packets of whole frames.
@@ -132,7 +156,7 @@ impl<'y> Samples<'y> {
         self.lent = frames * self.frame_bytes;
         let (nominal, data) = (frames as u64, &there[..self.lent]);
         let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(nominal), data);
-        Next::Piece(Piece { packet, nominal, header: None })
+        Next::Piece(Piece { packet, nominal, trimmed: 0, start: None, header: None })
     }
 
     fn pass(&mut self, frames: u64) -> u64 {
@@ -161,12 +185,6 @@ impl Reader<'_> {
             .map(|(packet, _)| &packet.data[..])
     }
 
-    /// Goes on with a track of the next link of a chain.
-    pub(super) fn start_link(&mut self, track: u32) {
-        self.track = track;
-        self.early.clear();
-    }
-
     /// The track's next packet of the reader.
     fn read(&mut self) -> Result<Option<Packet>, Fault> {
         loop {
@@ -186,15 +204,42 @@ impl Reader<'_> {
                 Err(fault) => return broken(&fault),
             },
         };
-        let packet = self.current.insert(packet);
+        if let Some(lost) = self.lost_before(&packet) {
+            self.early.push_front(packet);
+            return Next::Lost(lost);
+        }
+        let nominal = self.fixed.unwrap_or_else(|| self.frames(packet.block_dur().get()));
+        let (trimmed, start) = (packet.trim_end.get(), packet.trim_start.get() as i64);
+        let start = packet.pts.get().saturating_add(start);
+        let packet = self.current.insert(packet).as_packet_ref();
+        Next::Piece(Piece { packet, nominal, trimmed, start: Some(start), header: None })
+    }
+
+    /// What is missing before `packet`, which is the next. Numbers that go back say nothing.
+    fn lost_before(&mut self, packet: &Packet) -> Option<Lost> {
+        if !self.has_places {
+            return None;
+        }
+        let (ticks, start) = (packet.block_dur().get(), packet.pts.get());
+        let place = self.place.unwrap_or(start);
+        let missing = u64::try_from(start.saturating_sub(place)).unwrap_or(0);
+        if missing == 0 {
+            self.place = Some(start.saturating_add_unsigned(ticks));
+            return None;
+        }
+        self.place = Some(start);
+        // The last packet of a track may be a short one.
+        let before = self.current.as_ref().map_or(0, |before| before.block_dur().get());
+        let packets = missing.div_ceil(ticks.max(before).max(1));
+        Some(Lost { frames: self.frames(missing), rate_hz: None, packets })
+    }
+
+    /// Frames of so many ticks.
+    fn frames(&self, ticks: u64) -> u64 {
         let (numerator, denominator) = self.frames_per_tick;
-        let nominal = self.fixed.unwrap_or_else(|| {
-            let ticks = u128::from(packet.block_dur().get());
-            let frames = (ticks * u128::from(numerator) + u128::from(denominator / 2))
-                / u128::from(denominator);
-            u64::try_from(frames).unwrap_or(u64::MAX)
-        });
-        Next::Piece(Piece { packet: packet.as_packet_ref(), nominal, header: None })
+        let frames = (u128::from(ticks) * u128::from(numerator) + u128::from(denominator / 2))
+            / u128::from(denominator);
+        u64::try_from(frames).unwrap_or(u64::MAX)
     }
 }
 

@@ -1,62 +1,93 @@
 //! MPEG audio and ADTS frames one after another: the demultiplexer of streams that have no container.
 
 use super::{
-    headers::{Header, is_trailer, tag_bytes},
+    demux::Lost,
+    headers::{Header, is_trailer, runs, tag_bytes},
     source::Window,
 };
 
 /// Reads frame by frame, over junk and tags between them.
 pub(super) struct Frames<'y> {
     window: Window<'y>,
-    /// What the stream is, by its first frame.
-    first: Header,
+    /// What the stream is, by its first frame or by the first after its last change.
+    like: Header,
     /// Length of the frame that `next` returned last: it is passed at the next call, so that its
     /// bytes can be lent out of the window.
     lent: usize,
     /// The last thing seen was not a frame, so the next one has to be confirmed by its successor.
     lost: bool,
+    tally: Tally,
+}
+
+/// What comes next in a stream of frames.
+pub(super) enum Seen<'a> {
+    /// A whole frame and its header.
+    Frame(Header, &'a [u8]),
+    /// The bytes before the next frame held others.
+    Lost(Lost),
 }
 
 /// The longest frame of either kind, and the header behind it.
 const AHEAD_BYTES: usize = 8192 + 16;
+/// A chain of the longest frames, by which a stream that changes is told from chance.
+const CHANGE_BYTES: usize = 3 * 8192;
 
 impl<'y> Frames<'y> {
     /// `window` stands at the frame that `first` is the header of.
     pub(super) fn new(window: Window<'y>, first: Header) -> Self {
-        Self { window, first, lent: 0, lost: false }
+        Self { window, like: first, lent: 0, lost: false, tally: Tally::default() }
     }
 
-    /// The next frame and its header; `None` at the end. A frame that the end cuts off is not one.
-    pub(super) fn next(&mut self) -> Option<(Header, &[u8])> {
+    /// The next frame, or what was lost before it; `None` at the end. A frame that the end cuts off
+    /// is not one, and what no frame follows was not audio.
+    pub(super) fn next(&mut self) -> Option<Seen<'_>> {
         self.window.skip(std::mem::take(&mut self.lent) as u64);
         let header = loop {
             let bytes = self.window.ahead(16);
             if bytes.len() < 4 {
                 return None;
             }
-            match Header::parse(bytes).filter(|header| self.first.is_like(header)) {
-                Some(header) if self.is_whole(&header)? => break header,
+            match Header::parse(bytes) {
+                Some(header) if self.starts(&header)? => break header,
                 _ => self.pass_junk(),
             }
         };
-        self.lost = false;
+        if std::mem::take(&mut self.lost) {
+            let packets = self.tally.lost(&header);
+            if packets > 0 {
+                let frames = packets.saturating_mul(u64::from(self.like.frames));
+                let rate_hz = Some(self.like.rate_hz);
+                return Some(Seen::Lost(Lost { frames, rate_hz, packets }));
+            }
+        }
+        self.like = header;
+        self.tally.follow(&header);
         self.lent = header.bytes;
-        Some((header, &self.window.ahead(header.bytes)[..header.bytes]))
+        Some(Seen::Frame(header, &self.window.ahead(header.bytes)[..header.bytes]))
+    }
+
+    /// Whether a frame of the stream starts here. `None`: the source ends inside it.
+    fn starts(&mut self, header: &Header) -> Option<bool> {
+        if self.like.is_like(header) {
+            return self.is_whole(header);
+        }
+        // Streams that were put behind each other may differ in their rate.
+        let may_change = self.like.kind == header.kind;
+        Some(may_change && runs(self.window.ahead(CHANGE_BYTES), header, true, false))
     }
 
     /// Whether the frame is there to its end, and after junk also followed by another. `None`: the
     /// source ends inside it.
     fn is_whole(&mut self, header: &Header) -> Option<bool> {
         let wanted = if self.lost { header.bytes + 16 } else { header.bytes };
-        let first = self.first;
+        let like = self.like;
         let bytes = self.window.ahead(wanted);
         match bytes.get(header.bytes..) {
             None if self.lost => Some(false),
             None => None,
             Some(_) if !self.lost => Some(true),
             Some(behind) => Some(
-                is_trailer(behind)
-                    || Header::parse(behind).is_some_and(|next| first.is_like(&next)),
+                is_trailer(behind) || Header::parse(behind).is_some_and(|next| like.is_like(&next)),
             ),
         }
     }
@@ -65,11 +96,93 @@ impl<'y> Frames<'y> {
     fn pass_junk(&mut self) {
         self.lost = true;
         let bytes = self.window.ahead(AHEAD_BYTES);
-        let count = tag_bytes(bytes).unwrap_or_else(|| {
-            let tail = &bytes[1..];
-            let next = tail.iter().position(|byte| matches!(byte, 0xFF | b'T' | b'A' | b'I'));
-            (1 + next.unwrap_or(tail.len())) as u64
-        });
+        let count = match tag_bytes(bytes) {
+            Some(count) => {
+                self.tally.pass_tag();
+                count
+            }
+            None => {
+                let tail = &bytes[1..];
+                let next = tail.iter().position(|byte| matches!(byte, 0xFF | b'T' | b'A' | b'I'));
+                let count = (1 + next.unwrap_or(tail.len())) as u64;
+                self.tally.pass_junk(count);
+                count
+            }
+        };
         self.window.skip(count.max(1));
+    }
+}
+
+/// How long the frames of a stream are, and so how many of them some bytes held.
+///
+/// A stream of a constant bit rate says it exactly. One of a variable rate is taken at the mean of
+/// what came last: nothing tells more of frames that are gone. Of the demo's own MP3 at a mean of 297
+/// bytes, with a deviation of 91, one lost frame is counted right in 19 of 20 places, three in 13;
+/// of its AAC (286 and 25) eleven in 59 of 60.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Frames that another followed where they end, and the mean of the lengths of the last of them.
+    frames: u64,
+    mean_bytes: f64,
+    /// Bits per second, if all of them say the same.
+    constant: Option<u32>,
+    /// The frame before here, while nothing has shown that it ends where it says.
+    last: Option<Header>,
+    /// Bytes since its end that are neither frame nor tag.
+    junk_bytes: u64,
+}
+
+/// Frames over which the mean is taken: the next are more like them than like all before.
+const RECENT: u64 = 16;
+
+impl Tally {
+    /// `header` starts right behind the last frame.
+    fn follow(&mut self, header: &Header) {
+        self.confirm();
+        if self.last.is_some_and(|last| !last.is_like(header)) {
+            self.frames = 0;
+        }
+        self.last = Some(*header);
+    }
+
+    fn confirm(&mut self) {
+        if let Some(last) = self.last.filter(|_| self.junk_bytes == 0) {
+            let is_constant = self.frames == 0 || self.constant == Some(last.bits_per_second);
+            self.constant = is_constant.then_some(last.bits_per_second);
+            self.frames += 1;
+            let weight = 1.0 / self.frames.min(RECENT) as f64;
+            self.mean_bytes += (last.mean_bytes() - self.mean_bytes) * weight;
+        }
+    }
+
+    fn pass_tag(&mut self) {
+        // A tag stands where a frame ends.
+        if self.junk_bytes == 0 {
+            self.confirm();
+            self.last = None;
+        }
+    }
+
+    fn pass_junk(&mut self, bytes: u64) {
+        self.junk_bytes = self.junk_bytes.saturating_add(bytes);
+    }
+
+    /// How many frames are missing before `header`, the first behind junk.
+    fn lost(&mut self, header: &Header) -> u64 {
+        let junk_bytes = std::mem::take(&mut self.junk_bytes);
+        let last = self.last.take();
+        if junk_bytes == 0 || (last.is_none() && self.frames == 0) {
+            return 0; // A tag, or what stands before the first frame.
+        }
+        let mean_bytes = if self.frames == 0 { header.mean_bytes() } else { self.mean_bytes };
+        let held = |bytes: u64| (bytes as f64 / mean_bytes).round() as u64;
+        match last {
+            // A length that no other frame had is itself damage: the frame counts among what was
+            // passed, and was not lost.
+            Some(last) if self.constant.is_some_and(|bits| bits != last.bits_per_second) => {
+                held(junk_bytes + last.bytes as u64).saturating_sub(1)
+            }
+            _ => held(junk_bytes),
+        }
     }
 }

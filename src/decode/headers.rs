@@ -2,8 +2,6 @@
 //!
 //! Pure: no I/O, no clock, no executor.
 
-use super::mp4::Read;
-
 /// Bytes of an MPEG audio frame header.
 pub(super) const MPEG_HEADER_BYTES: usize = 4;
 /// Bytes of an ADTS header without its checksum.
@@ -42,6 +40,9 @@ pub(super) struct Header {
     pub(super) header_bytes: usize,
     /// Frames (samples per channel) that it decodes to.
     pub(super) frames: u32,
+    /// Bits per second, by which frames of one stream come out longer and shorter by a byte; 0 if it
+    /// does not say.
+    pub(super) bits_per_second: u32,
 }
 
 impl Header {
@@ -79,6 +80,7 @@ impl Header {
             bytes: bytes as usize,
             header_bytes: MPEG_HEADER_BYTES,
             frames,
+            bits_per_second,
         })
     }
 
@@ -100,7 +102,16 @@ impl Header {
             bytes: length,
             header_bytes,
             frames: 1024 * blocks,
+            bits_per_second: 0,
         })
+    }
+
+    /// Length of its frames in the mean, if the stream goes on at its bit rate.
+    pub(super) fn mean_bytes(&self) -> f64 {
+        match self.bits_per_second {
+            0 => self.bytes as f64,
+            bits => f64::from(bits) / 8.0 * f64::from(self.frames) / f64::from(self.rate_hz),
+        }
     }
 
     /// Whether `other` can be a frame of the same stream. Channels may change, the rest does not.
@@ -149,7 +160,7 @@ pub(super) fn find_frames(bytes: &[u8], ends: bool) -> Option<(usize, Header)> {
 }
 
 /// Whether a chain of frames like `first` starts at `bytes`.
-fn runs(bytes: &[u8], first: &Header, ends: bool, at_start: bool) -> bool {
+pub(super) fn runs(bytes: &[u8], first: &Header, ends: bool, at_start: bool) -> bool {
     let (mut offset, mut length) = (first.bytes, 1);
     while length < CHAIN {
         if offset >= bytes.len() {
@@ -170,41 +181,6 @@ fn runs(bytes: &[u8], first: &Header, ends: bool, at_start: bool) -> bool {
 pub(super) fn is_trailer(bytes: &[u8]) -> bool {
     bytes.len() < 4
         || [&b"TAG"[..], b"APETAGEX", b"LYRICSBEGIN", b"ID3"].iter().any(|m| bytes.starts_with(m))
-}
-
-/// Rate in Hz, channels, and bits per sample where they are integers.
-pub(super) type Shape = (u32, u16, Option<u32>);
-
-/// What STREAMINFO says, by a native FLAC stream that starts with `bytes` (RFC 9639, 8.2).
-pub(super) fn stream_info(bytes: &[u8]) -> Option<Shape> {
-    let fields = bytes.strip_prefix(b"fLaC")?;
-    // The first metadata block is this one, of 34 bytes. Block and frame sizes are passed.
-    let word = fields.get(4 + 10..4 + 18).filter(|_| fields[0] & 0x7F == 0)?;
-    let word = u64::from_be_bytes(word.try_into().ok()?);
-    let (rate_hz, channels) = ((word >> 44) as u32, ((word >> 41) & 7) as u16 + 1);
-    Some((rate_hz, channels, Some(((word >> 36) & 31) as u32 + 1)))
-}
-
-/// What a native FLAC file of `length` bytes is that has metadata and not one frame, and promises
-/// none.
-pub(super) fn read_empty_flac(read: &mut Read<'_>, length: u64) -> Option<Shape> {
-    const BLOCKS: u32 = 1024;
-    let mut head = [0; 42];
-    let got = read(0, &mut head);
-    let promises = u64::from_be_bytes(head[18..26].try_into().ok()?) & 0xF_FFFF_FFFF;
-    let shape = stream_info(&head[..got]).filter(|_| promises == 0)?;
-    let mut at = 4;
-    for _ in 0..BLOCKS {
-        let mut block = [0; 4];
-        if read(at, &mut block) < block.len() {
-            return None;
-        }
-        at += 4 + (u64::from(u32::from_be_bytes(block)) & 0xFF_FFFF);
-        if block[0] & 0x80 != 0 {
-            return (at == length).then_some(shape);
-        }
-    }
-    None
 }
 
 /// Length of the tag at the start of `bytes` (ID3v2, ID3v1, APEv2), if one is there.
@@ -257,28 +233,6 @@ mod tests {
         let header = Header::parse(&bytes).unwrap();
         assert_eq!((header.kind, header.rate_hz, header.channels), (Kind::Adts, 44_100, 2));
         assert_eq!((header.bytes, header.header_bytes, header.frames), (371, 7, 1024));
-    }
-
-    #[test]
-    fn a_flac_file_of_metadata_alone_is_empty_if_it_promises_nothing() {
-        let mut file = b"fLaC\0\0\0\x22\x10\0\x10\0\0\0\0\0\0\0".to_vec();
-        // 44.1 kHz, two channels, 16 bits, no frames.
-        file.extend([0x0A, 0xC4, 0x42, 0xF0, 0, 0, 0, 0]);
-        file.extend([0; 16]);
-        file.extend(b"\x81\0\0\x02ab");
-        let empty = |file: &[u8]| {
-            let mut read = |at: u64, into: &mut [u8]| {
-                let rest = file.get(at as usize..).unwrap_or_default();
-                let count = rest.len().min(into.len());
-                into[..count].copy_from_slice(&rest[..count]);
-                count
-            };
-            read_empty_flac(&mut read, file.len() as u64)
-        };
-        assert_eq!(empty(&file), Some((44_100, 2, Some(16))));
-        assert_eq!(empty(&file[..file.len() - 1]), None, "cut in its metadata");
-        file[25] = 1;
-        assert_eq!(empty(&file), None, "it promises a frame");
     }
 
     #[test]

@@ -5,10 +5,17 @@
 //! the trimmed timeline: encoder delay and padding are gone, what did not decode is silence of its
 //! own length, and the promised total ([`Info::frames`]) is what comes out.
 //!
+//! A frame lies where its packet says: by the numbers of FLAC frames, by the granule positions of Ogg
+//! pages, by the tables of MP4 and the arithmetic of PCM. MP3 and ADTS have nothing of the kind; what
+//! was passed there to find the next frame is as long as its bytes would last. What a stream is, its
+//! headers say before a packet is decoded; MP3 inside of another container takes one. Where it turns
+//! into something else, its first shape stays: other channels are mixed, another rate is silence in
+//! time.
+//!
 //! What a request wants of the frames, a [`Pipeline`] makes: mixed, resampled, quantised.
 //!
-//! [`sniff`] names the container by its bytes. MP3, ADTS and WAVE are demultiplexed here; the other
-//! containers by symphonia's readers. WAVE is ours for good: symphonia's reader refuses files that
+//! [`sniff`] names the container by its bytes. MP3, ADTS, WAVE and Ogg's pages are demultiplexed here;
+//! the other containers, and the headers of Ogg, by symphonia's readers. WAVE is ours for good: symphonia's reader refuses files that
 //! every player plays (odd lists, sizes of a pipe, RF64), and finding frames in it is arithmetic.
 
 mod coroutine;
@@ -16,6 +23,7 @@ mod decoder;
 mod demux;
 mod elementary;
 mod error;
+mod flac;
 mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -28,17 +36,21 @@ mod mp3;
 mod mp4;
 mod ogg;
 mod opening;
+mod pages;
 mod pipeline;
 mod planes;
 mod quantise;
 mod resample;
 mod sbr;
+mod shape;
 mod skip;
 mod sniff;
 mod source;
 mod tables;
 mod tags;
 mod track;
+mod tray;
+mod vorbis;
 mod wav;
 mod xing;
 

@@ -41,7 +41,8 @@ impl Mp3 {
             decoder: Box::default(),
             params: params.clone(),
             interleaved: Box::new([0.0; MAX_SAMPLES_PER_FRAME]),
-            planar: AudioBuffer::default(),
+            planar: stated(params)
+                .map_or_else(AudioBuffer::default, |spec| AudioBuffer::new(spec, FRAME_SAMPLES)),
         }
     }
 
@@ -80,6 +81,15 @@ impl Mp3 {
         }
         Ok(())
     }
+}
+
+/// What a frame decodes to by what is known before.
+fn stated(params: &AudioCodecParameters) -> Option<AudioSpec> {
+    let channels = match params.channels.as_ref()?.count() {
+        1 => nanomp3::Channels::Mono,
+        _ => nanomp3::Channels::Stereo,
+    };
+    Some(AudioSpec::new(params.sample_rate?, layout(channels)))
 }
 
 fn layout(channels: nanomp3::Channels) -> Channels {

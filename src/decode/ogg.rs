@@ -1,12 +1,16 @@
-//! What symphonia's Ogg reader does not say: which streams there are, and whether others follow them.
+//! The pages of Ogg, which streams they belong to, and whether others follow them.
 //!
 //! Pure: no I/O, no clock, no executor. Bytes come through [`Read`].
 //!
 //! Source: RFC 3533. Streams that start together are multiplexed, streams that start behind each
 //! other are chained, and each has a serial number of its own.
 
+use crc_fast::{CrcAlgorithm, Digest};
+
 use super::mp4::Read;
 
+/// Bytes of the longest page header.
+pub(super) const PAGE_HEADER_BYTES: usize = 27 + 255;
 /// Streams that may start together.
 const STREAMS: usize = 64;
 /// Bytes of a first packet that are looked at: identification headers are shorter.
@@ -26,11 +30,16 @@ pub(super) struct Stream {
 
 /// The header of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Page {
-    serial: u32,
-    is_first: bool,
+pub(super) struct Page {
+    pub(super) serial: u32,
+    /// Its number within the stream.
+    pub(super) sequence: u32,
+    pub(super) is_first: bool,
+    pub(super) is_last: bool,
+    /// It begins with the rest of a packet that began before it.
+    pub(super) is_continued: bool,
     /// Frames up to its end, or whatever the codec counts; -1 if no packet ends on it.
-    granule: i64,
+    pub(super) granule: i64,
     /// Packets that end on it.
     packets: usize,
     header_bytes: u64,
@@ -38,13 +47,16 @@ struct Page {
 }
 
 impl Page {
-    /// Parses the header at the start of `bytes`, of which 282 are enough.
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    /// Parses the header at the start of `bytes`, of which [`PAGE_HEADER_BYTES`] are enough.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let head = bytes.get(..27).filter(|head| head.starts_with(b"OggS\0"))?;
         let lacing = bytes.get(27..27 + usize::from(head[26]))?;
         Some(Self {
             serial: u32::from_le_bytes(head[14..18].try_into().ok()?),
+            sequence: u32::from_le_bytes(head[18..22].try_into().ok()?),
+            is_continued: head[5] & 1 != 0,
             is_first: head[5] & 2 != 0,
+            is_last: head[5] & 4 != 0,
             granule: i64::from_le_bytes(head[6..14].try_into().ok()?),
             packets: lacing.iter().filter(|length| **length < 255).count(),
             header_bytes: 27 + lacing.len() as u64,
@@ -53,14 +65,43 @@ impl Page {
     }
 
     fn read(read: &mut Read<'_>, at: u64) -> Option<Self> {
-        let mut head = [0; 27 + 255];
+        let mut head = [0; PAGE_HEADER_BYTES];
         let got = read(at, &mut head);
         Self::parse(&head[..got])
     }
 
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.header_bytes + self.body_bytes
     }
+
+    /// Whether the page of this header, which `bytes` hold, is as it was written.
+    pub(super) fn is_sound(bytes: &[u8]) -> bool {
+        bytes.get(22..26).is_some_and(|said| said == checksum(bytes).to_le_bytes())
+    }
+
+    /// The packets in the page that `bytes` hold, the last of which may go on with the next page:
+    /// the length of each and whether it ends here.
+    pub(super) fn packets(bytes: &[u8]) -> impl Iterator<Item = (usize, bool)> {
+        let lacing = &bytes[27..27 + usize::from(bytes[26])];
+        let packets = lacing.chunk_by(|length, _| *length == 255);
+        packets.map(|parts| {
+            let length = parts.iter().map(|length| usize::from(*length)).sum();
+            (length, parts.last().is_some_and(|length| *length < 255))
+        })
+    }
+
+    /// What the page that `bytes` hold carries.
+    pub(super) fn body<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.header_bytes as usize..][..self.body_bytes as usize]
+    }
+}
+
+/// The checksum of a page, taken as if the place of its own were zero: that of POSIX without the
+/// complement.
+fn checksum(page: &[u8]) -> u32 {
+    let mut digest = Digest::new(CrcAlgorithm::Crc32Cksum);
+    [&page[..22], &[0; 4], &page[26..]].iter().for_each(|part| digest.update(part));
+    !(digest.finalize() as u32)
 }
 
 /// The streams that start together at the start of the file, in its order.
@@ -78,15 +119,16 @@ pub(super) fn streams(read: &mut Read<'_>) -> Vec<Stream> {
     streams
 }
 
-/// Whether the last page of a file of `length` bytes belongs to a stream that is none of `streams`:
-/// others follow them.
-pub(super) fn is_chained(read: &mut Read<'_>, length: u64, streams: &[Stream]) -> bool {
+/// The last sound page of a file of `length` bytes.
+pub(super) fn last_page(read: &mut Read<'_>, length: u64) -> Option<Page> {
     let start = length.saturating_sub(TAIL_BYTES);
     let mut tail = vec![0; (length - start) as usize];
     let got = read(start, &mut tail);
     let tail = &tail[..got];
-    let last = (0..tail.len()).rev().find_map(|at| Page::parse(&tail[at..]));
-    last.is_some_and(|last| streams.iter().all(|stream| stream.serial != last.serial))
+    (0..tail.len()).rev().find_map(|at| {
+        let page = Page::parse(&tail[at..])?;
+        tail.get(at..at + page.bytes() as usize).is_some_and(Page::is_sound).then_some(page)
+    })
 }
 
 /// Whether the file of `length` bytes is whole and holds `packets` headers and no audio.
@@ -115,7 +157,13 @@ mod tests {
         page.extend([0; 8]);
         page.extend([1, packet.len() as u8]);
         page.extend(packet);
+        let sum = checksum(&page);
+        page[22..26].copy_from_slice(&sum.to_le_bytes());
         page
+    }
+
+    fn last_serial(bytes: &[u8]) -> Option<u32> {
+        last_page(&mut source(bytes), bytes.len() as u64).map(|page| page.serial)
     }
 
     fn source(bytes: &[u8]) -> impl FnMut(u64, &mut [u8]) -> usize + '_ {
@@ -134,9 +182,10 @@ mod tests {
         let found = streams(&mut source(&first));
         assert_eq!(found.iter().map(|stream| stream.serial).collect::<Vec<_>>(), [7, 8]);
         assert_eq!(found[1].packet, b"\x01vorbis");
-        assert!(!is_chained(&mut source(&first), first.len() as u64, &found));
+        assert_eq!(last_serial(&first), Some(7));
         let both = [first, page(2, 0, 9, b"\x01vorbis"), page(4, 50, 9, b"a")].concat();
-        assert!(is_chained(&mut source(&both), both.len() as u64, &found));
+        assert_eq!(last_serial(&both), Some(9));
+        assert_eq!(last_serial(&both[..both.len() - 1]), Some(9), "its first page is whole");
     }
 
     #[test]
@@ -156,7 +205,7 @@ mod tests {
         for fill in [0u8, 0xFF, b'O'] {
             let bytes = [b"OggS\0\x02".to_vec(), vec![fill; 9000]].concat();
             let found = streams(&mut source(&bytes));
-            is_chained(&mut source(&bytes), bytes.len() as u64, &found);
+            assert_eq!((found.len() <= 1, last_serial(&bytes)), (true, None));
             assert!(!is_headers_only(&mut source(&bytes), bytes.len() as u64, 1));
         }
     }

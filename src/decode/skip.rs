@@ -66,6 +66,11 @@ impl Skip {
         Self { preroll, kept: VecDeque::new(), main_bytes: 0, is_untouched: true }
     }
 
+    /// The same before anything was passed.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.preroll)
+    }
+
     /// Whether nothing was passed, so that a decoder can simply go on.
     pub(super) fn is_untouched(&self) -> bool {
         self.is_untouched

@@ -206,6 +206,11 @@ impl<'y> Window<'y> {
         Self { inside, bytes: Vec::new(), from: 0, position, end }
     }
 
+    /// Where it stands in the object.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// At least `count` bytes from the current position on; fewer only at the end of the source.
     pub(super) fn ahead(&mut self, count: usize) -> &[u8] {
         while self.bytes.len() - self.from < count && self.refill(count) {}

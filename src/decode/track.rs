@@ -2,33 +2,25 @@
 
 use std::rc::Rc;
 
-use symphonia::{
-    core::{
-        audio::{Channels as Layout, GenericAudioBufferRef},
-        codecs::audio::{
-            AudioCodecParameters, AudioDecoder, AudioDecoderOptions, well_known::CODEC_ID_MP3,
-        },
-        packet::PacketRef,
-        units::{Duration, Timestamp},
-    },
-    default::get_codecs,
+use symphonia::core::{
+    codecs::audio::{AudioCodecParameters, AudioDecoder},
+    packet::PacketRef,
+    units::{Duration, Timestamp},
 };
 
 use super::{
-    Channels, Error, Frames, Info, Sample,
-    demux::{Demux, Next},
+    Error, Info,
+    demux::{Demux, Lost, Next, Piece},
     headers::Header,
-    mp3::Mp3,
     opening::{self, Opened, Timeline},
     planes,
+    shape::{Shape, make_decoder, shape_of, shape_of_params},
     skip::{Preroll, Skip},
     source::{Inside, Pause},
+    tray::{Span, frames_end, offer, put, put_silence},
     xing::Claim,
 };
 
-/// Frames after which a tray goes out: one packet of most codecs. A larger tray saves nothing that
-/// can be measured, and each stream holds one, and the room behind it for what it brought.
-const TRAY_FRAMES: usize = 1024;
 /// Packets in a row that a reader may stumble over before the rest is given up.
 const STUMBLES: u32 = 64;
 
@@ -43,14 +35,16 @@ pub(super) fn run(
         return announce_empty(&inside, &opened);
     }
     let mut player = Player::new(&inside, &opened, from_frame)?;
+    player.state(&opened.demux);
     player.clock += opened.demux.pass(from_frame) as i64;
     let mut stumbles = 0;
     loop {
         match opened.demux.next() {
             Next::Piece(piece) => {
                 stumbles = 0;
-                player.play(&piece.packet, piece.nominal, piece.header.as_ref())?;
+                player.play(&piece)?;
             }
+            Next::Lost(lost) => player.lose(lost)?,
             Next::Broken(why) => {
                 stumbles += 1;
                 player.miss(0, why);
@@ -60,8 +54,10 @@ pub(super) fn run(
             }
             Next::Changed => {
                 player.end_link()?;
-                opening::open_link(&mut opened, wanted)?;
-                player.start_link(&opened)?;
+                match opening::open_link(&inside, &mut opened, wanted)? {
+                    true => player.start_link(&opened)?,
+                    false => player.miss(0, "the headers of a link do not open"),
+                }
             }
             Next::End => break,
         }
@@ -70,6 +66,12 @@ pub(super) fn run(
         }
     }
     player.finish()
+}
+
+impl Priming {
+    fn of_link(codec: &str) -> Self {
+        if codec == "vorbis" { Self::Link } else { Self::Done }
+    }
 }
 
 /// Says what a file is that has headers and nothing else.
@@ -87,6 +89,8 @@ struct Player<'a, 'y> {
     known: Known,
     params: AudioCodecParameters,
     decoder: Box<dyn AudioDecoder>,
+    /// What the decoder was made for, if that was announced before any packet decoded.
+    stated: Option<Shape>,
     /// Set by the first decoded packet.
     shape: Option<Shape>,
     timeline: Timeline,
@@ -98,13 +102,28 @@ struct Player<'a, 'y> {
     clock: i64,
     /// The clock where the running link of a chain starts.
     link_start: i64,
-    /// Channels in the last frame header of a stream where they may change.
-    header_channels: u16,
+    /// The last frame header of a stream that may change.
+    header: Option<Header>,
+    /// Where the rate is not that of the track: the rate, and by how much less than a frame the clock
+    /// is behind, in as many parts of one.
+    late: (u32, u64),
     first_fault: Option<String>,
-    /// The next decoded packet only fills the overlap of the one after it: Vorbis at its start.
-    is_priming: bool,
+    priming: Priming,
+    /// Frames of the packet decoded last, where the container counts none (Matroska knows milliseconds,
+    /// and of many packets no length): one that does not decode is taken to be as long.
+    inexact: Option<u64>,
     /// Packets before the wanted frame, while they are passed; `None` if all are decoded.
     skip: Option<Skip>,
+}
+
+/// What of Vorbis decodes to nothing: the first packet only fills the overlap of the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Priming {
+    Done,
+    /// The next packet is the first of a link, and says where that starts.
+    Link,
+    /// What came before the next packet is lost.
+    Loss,
 }
 
 struct Known {
@@ -120,16 +139,6 @@ impl Known {
     }
 }
 
-/// What the first decoded packet settles.
-#[derive(Clone, Copy)]
-struct Shape {
-    rate_hz: u32,
-    channels: Channels,
-    sample: Sample,
-    lossy: bool,
-    wide: bool,
-}
-
 impl<'a, 'y> Player<'a, 'y> {
     fn new(inside: &'a Inside<'y>, opened: &Opened<'y>, from_frame: u64) -> Result<Self, Error> {
         Ok(Self {
@@ -137,6 +146,7 @@ impl<'a, 'y> Player<'a, 'y> {
             known: Known::of(opened),
             params: opened.params.clone(),
             decoder: make_decoder(&opened.params, opened.codec)?,
+            stated: None,
             shape: None,
             timeline: opened.timeline,
             claim: opened.claim,
@@ -147,13 +157,30 @@ impl<'a, 'y> Player<'a, 'y> {
             },
             clock: -opened.timeline.delay,
             link_start: 0,
-            header_channels: 0,
+            header: None,
+            late: (0, 0),
             first_fault: None,
-            is_priming: opened.codec == "vorbis",
+            priming: Priming::of_link(opened.codec),
+            inexact: (!opened.demux.counts_exactly()).then_some(0),
             skip: Preroll::of(opened.codec)
                 .filter(|_| from_frame > 0 && opened.demux.counts_exactly())
                 .map(Skip::new),
         })
+    }
+
+    /// Announces the track before a packet is decoded: a decoder knows its shape from the headers. What
+    /// a container says of MP3 may be false, so that takes a packet.
+    fn state(&mut self, demux: &Demux<'_>) {
+        if self.known.codec == "mp3" && !matches!(demux, Demux::Elementary(_)) {
+            return;
+        }
+        let Ok(shape) = shape_of(&self.decoder.last_decoded(), &self.params, self.known.codec)
+        else {
+            return;
+        };
+        self.stated = Some(shape);
+        announce(self.inside, &self.known, shape, &self.timeline);
+        self.inside.pause(Pause::Slice);
     }
 
     fn is_done(&self) -> bool {
@@ -161,40 +188,44 @@ impl<'a, 'y> Player<'a, 'y> {
     }
 
     /// Decodes one packet.
-    fn play(
-        &mut self,
-        packet: &PacketRef<'_>,
-        nominal: u64,
-        header: Option<&Header>,
-    ) -> Result<(), Error> {
+    fn play(&mut self, piece: &Piece<'_>) -> Result<(), Error> {
+        let (packet, header) = (&piece.packet, piece.header.as_ref());
+        let nominal = self.frames_of(piece.nominal, header.map(|header| header.rate_hz));
         self.learn_end(nominal);
         if self.can_pass(nominal) {
             self.pass(packet, nominal, header);
             return Ok(());
         }
         if self.shape.is_some()
-            && !self.is_priming
+            && self.priming == Priming::Done
             && let Some(skip) = self.skip.take()
         {
             self.preroll(skip)?;
         }
-        self.follow_channels(header)?;
+        if let Err(fault) = self.follow(header) {
+            self.miss(nominal, &fault.to_string());
+            return Ok(());
+        }
         self.count_decoded();
         let decoded = match self.decoder.decode_ref(packet) {
             Ok(decoded) => decoded,
             Err(fault) => {
-                let why = fault.to_string();
-                self.miss(nominal, &why);
+                let nominal = self.inexact.filter(|frames| *frames > 0).unwrap_or(nominal);
+                self.miss(nominal, &fault.to_string());
+                self.prime_again();
                 return Ok(());
             }
         };
         let count = decoded.frames();
         if self.shape.is_none() && count > 0 {
             let shape = shape_of(&decoded, &self.params, self.known.codec)?;
-            self.shape = Some(shape);
             // Everything is built now; a running decoder needs little of what that took.
             self.inside.below.release();
-            announce(self.inside, &self.known, shape, &self.timeline);
+            if self.stated.is_none() {
+                announce(self.inside, &self.known, shape, &self.timeline);
+            }
+            let shape = self.stated.unwrap_or(shape);
+            self.shape = Some(shape);
             // Silence that an edit list asks for, then what did not decode before this packet.
             let lead = self.clock + self.timeline.delay.max(0);
             self.clock = -self.timeline.delay.max(0);
@@ -205,27 +236,42 @@ impl<'a, 'y> Player<'a, 'y> {
             self.miss(nominal, "the rate changed");
             return Ok(());
         }
-        if std::mem::take(&mut self.is_priming) {
-            self.start_at(packet);
-            return Ok(());
+        match std::mem::replace(&mut self.priming, Priming::Done) {
+            Priming::Done => {}
+            Priming::Link => {
+                // Frames before granule 0 are of the encoder: the first page says how many.
+                self.clock = self.link_start + piece.start.unwrap_or(0).clamp(-(1 << 16), 0);
+                return Ok(());
+            }
+            Priming::Loss => {
+                put_silence(self.inside, shape, self.span, &mut self.clock, nominal as i64);
+                return Ok(());
+            }
+        }
+        if self.inexact.is_some() && count > 0 {
+            self.inexact = Some(count as u64);
         }
         if count as u64 != nominal {
             // Its container counts otherwise: frames have to be decoded to be counted.
             self.skip = None;
         }
-        let count = self.span.untrimmed(count, packet.trim_end.get());
-        let (from, to) = self.span.part(self.clock, count);
-        if from < to {
-            let mut tray = self.inside.desk.tray.borrow_mut();
-            prepare(&mut tray, shape);
-            if tray.is_empty() {
-                self.inside.desk.tray_position.set((self.clock + from as i64) as u64);
-            }
-            planes::append(&decoded, (from, to), shape.lossy, shape.wide, &mut tray);
-        }
-        self.clock += count as i64;
-        offer(self.inside);
+        let count = self.span.untrimmed(count, piece.trimmed);
+        put(self.inside, shape, self.span, &mut self.clock, count, |part, tray| {
+            planes::append(&decoded, part, shape.lossy, shape.wide, tray);
+        });
         Ok(())
+    }
+
+    /// How many frames of the track last as long as `frames` of `rate_hz`.
+    fn frames_of(&mut self, frames: u64, rate_hz: Option<u32>) -> u64 {
+        let (Some(shape), Some(rate_hz)) = (self.shape, rate_hz) else { return frames };
+        if rate_hz == shape.rate_hz {
+            return frames;
+        }
+        let late = if self.late.0 == rate_hz { self.late.1 } else { 0 };
+        let parts = frames.saturating_mul(shape.rate_hz.into()).saturating_add(late);
+        self.late = (rate_hz, parts % u64::from(rate_hz));
+        parts / u64::from(rate_hz)
     }
 
     /// Where a total is only claimed, it is known once a packet of `nominal` frames would go past it:
@@ -246,7 +292,7 @@ impl<'a, 'y> Player<'a, 'y> {
         // One packet is decoded in any case: it settles what the track is.
         self.skip.is_some()
             && self.shape.is_some()
-            && !self.is_priming
+            && self.priming == Priming::Done
             && end <= i64::try_from(self.from_frame).unwrap_or(i64::MAX)
     }
 
@@ -265,7 +311,7 @@ impl<'a, 'y> Player<'a, 'y> {
         }
         self.decoder = make_decoder(&self.params, self.known.codec)?;
         for passed in skip.into_preroll() {
-            self.follow_channels(passed.header.as_ref())?;
+            self.follow(passed.header.as_ref())?;
             self.count_decoded();
             let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, &passed.data);
             if let Err(fault) = self.decoder.decode_ref(&packet) {
@@ -281,36 +327,67 @@ impl<'a, 'y> Player<'a, 'y> {
         decoded.set(decoded.get() + 1);
     }
 
-    /// Frames before granule 0 are of the encoder: the first page says how many.
-    fn start_at(&mut self, packet: &PacketRef<'_>) {
-        let start = packet.pts.get().saturating_add(packet.trim_start.get() as i64);
-        self.clock = self.link_start + start.clamp(-(1 << 16), 0);
+    /// A new decoder where the stream changes its channels or its rate: its filters are of one shape.
+    fn follow(&mut self, header: Option<&Header>) -> Result<(), Error> {
+        let Some(header) = header else { return Ok(()) };
+        let is_same =
+            |before: Header| (before.rate_hz, before.channels) == (header.rate_hz, header.channels);
+        if !self.header.is_none_or(is_same) {
+            let params = opening::params_of(header)?;
+            self.decoder = make_decoder(&params, self.known.codec)?;
+            self.params = params;
+        }
+        self.header = Some(*header);
+        Ok(())
     }
 
-    /// A new decoder where the channels of the stream change: its filters are of one shape.
-    fn follow_channels(&mut self, header: Option<&Header>) -> Result<(), Error> {
-        let Some(header) = header else { return Ok(()) };
-        if self.header_channels != 0 && self.header_channels != header.channels {
-            self.decoder = make_decoder(&self.params, self.known.codec)?;
+    /// Packets are gone: silence in their place, and behind it a decoder that knows nothing of what
+    /// came before.
+    fn lose(&mut self, lost: Lost) -> Result<(), Error> {
+        let frames = self.frames_of(lost.frames, lost.rate_hz);
+        let end = u64::try_from(self.clock).unwrap_or(0).saturating_add(frames);
+        if opening::is_plausible(self.inside, end, self.span.to) {
+            self.miss_all(lost.packets, frames, "the bytes of packets are damaged");
+        } else {
+            self.miss(0, "packets say that they lie where the track does not reach");
         }
-        self.header_channels = header.channels;
+        self.decoder = make_decoder(&self.params, self.known.codec)?;
+        if self.priming == Priming::Link {
+            // The link started with what is lost.
+            self.priming = Priming::Loss;
+        }
+        self.prime_again();
+        if let Some(skip) = &mut self.skip {
+            *skip = skip.anew();
+        }
         Ok(())
+    }
+
+    /// Behind a packet that was not decoded, the next of Vorbis has nothing to overlap.
+    fn prime_again(&mut self) {
+        if self.known.codec == "vorbis" && self.priming == Priming::Done {
+            self.decoder.reset();
+            self.priming = Priming::Loss;
+        }
     }
 
     /// A packet of `nominal` frames did not decode: silence of its length.
     fn miss(&mut self, nominal: u64, why: &str) {
+        self.miss_all(1, nominal, why);
+    }
+
+    /// So many packets, of `frames` in all, did not decode.
+    fn miss_all(&mut self, packets: u64, frames: u64, why: &str) {
         let undecoded = &self.inside.desk.undecoded;
-        undecoded.set(undecoded.get() + 1);
+        undecoded.set(undecoded.get().saturating_add(packets));
         if self.first_fault.is_none() {
             tracing::debug!(why, "a packet did not decode");
             self.first_fault = Some(why.to_owned());
         }
-        let nominal = i64::try_from(nominal).unwrap_or(i64::MAX).min(1 << 24);
+        let frames = i64::try_from(frames).unwrap_or(i64::MAX);
         match self.shape {
-            None => self.clock += nominal,
-            Some(shape) => {
-                put_silence(self.inside, shape, self.span, &mut self.clock, nominal);
-            }
+            None => self.clock = self.clock.saturating_add(frames),
+            Some(shape) => put_silence(self.inside, shape, self.span, &mut self.clock, frames),
         }
     }
 
@@ -329,7 +406,7 @@ impl<'a, 'y> Player<'a, 'y> {
     fn start_link(&mut self, opened: &Opened<'_>) -> Result<(), Error> {
         self.params = opened.params.clone();
         self.decoder = make_decoder(&self.params, self.known.codec)?;
-        self.is_priming = self.known.codec == "vorbis";
+        self.priming = Priming::of_link(self.known.codec);
         self.link_start = self.clock;
         self.span.from = self.span.from.max(self.clock);
         self.span.to = frames_end(opened.link_frames.map(|frames| frames + self.clock as u64));
@@ -361,7 +438,9 @@ impl<'a, 'y> Player<'a, 'y> {
             && !is_tried
             && let Some(shape) = shape_of_params(&self.params, self.known.codec)?
         {
-            announce(self.inside, &self.known, shape, &self.timeline);
+            if self.stated.is_none() {
+                announce(self.inside, &self.known, shape, &self.timeline);
+            }
             return Ok(());
         }
         Err(self.nothing_decoded())
@@ -369,72 +448,6 @@ impl<'a, 'y> Player<'a, 'y> {
 
     fn nothing_decoded(&self) -> Error {
         Error::damaged(self.first_fault.clone().unwrap_or_else(|| "there is no packet".to_owned()))
-    }
-}
-
-/// A part of the trimmed timeline.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    from: i64,
-    /// `i64::MAX`: as far as there is anything.
-    to: i64,
-}
-
-impl Span {
-    /// How many of `count` frames are left where its container has `trimmed` them: that decides where
-    /// nothing has told the end before.
-    fn untrimmed(&self, count: usize, trimmed: u64) -> usize {
-        let trimmed = if self.to == i64::MAX { trimmed } else { 0 };
-        count.saturating_sub(usize::try_from(trimmed).unwrap_or(usize::MAX))
-    }
-
-    /// Which of `count` frames that start at `clock` lie in it.
-    fn part(&self, clock: i64, count: usize) -> (usize, usize) {
-        let within = |frame: i64| frame.saturating_sub(clock).clamp(0, count as i64) as usize;
-        (within(self.from), within(self.to))
-    }
-}
-
-fn frames_end(frames: Option<u64>) -> i64 {
-    frames.map_or(i64::MAX, |frames| i64::try_from(frames).unwrap_or(i64::MAX))
-}
-
-/// Puts `count` frames of silence at the clock.
-fn put_silence(inside: &Inside<'_>, shape: Shape, span: Span, clock: &mut i64, count: i64) {
-    let mut left = count.max(0);
-    while left > 0 {
-        let piece = left.min(TRAY_FRAMES as i64);
-        let (from, to) = span.part(*clock, piece as usize);
-        if from < to {
-            let mut tray = inside.desk.tray.borrow_mut();
-            prepare(&mut tray, shape);
-            if tray.is_empty() {
-                inside.desk.tray_position.set((*clock + from as i64) as u64);
-            }
-            planes::append_silence(to - from, &mut tray);
-        }
-        *clock += piece;
-        left -= piece;
-        offer(inside);
-    }
-}
-
-/// Gives the tray its planes.
-fn prepare(tray: &mut Frames, shape: Shape) {
-    let count = usize::from(shape.channels.count);
-    tray.planes.resize_with(count, Vec::new);
-    if shape.wide {
-        tray.wide.resize_with(count, Vec::new);
-    }
-}
-
-/// Leaves with the tray if it is full or the slice is over.
-fn offer(inside: &Inside<'_>) {
-    let load = inside.desk.tray.borrow().len();
-    if load >= TRAY_FRAMES {
-        inside.pause(Pause::Tray);
-    } else if inside.time_is_up() {
-        inside.pause(Pause::Slice);
     }
 }
 
@@ -448,66 +461,4 @@ fn announce(inside: &Inside<'_>, known: &Known, shape: Shape, timeline: &Timelin
         frames: timeline.frames,
         tags: known.tags.clone(),
     });
-}
-
-fn shape_of(
-    decoded: &GenericAudioBufferRef<'_>,
-    params: &AudioCodecParameters,
-    codec: &str,
-) -> Result<Shape, Error> {
-    let spec = decoded.spec();
-    let bits = planes::integer_bits(decoded)
-        .map(|stored| params.bits_per_sample.map_or(stored, |bits| bits.clamp(1, stored)));
-    Ok(Shape {
-        rate_hz: spec.rate(),
-        channels: channels_of(spec.channels())?,
-        sample: bits.map_or(Sample::Float, |bits| Sample::Integer { bits }),
-        lossy: bits.is_none() && !codec.starts_with("pcm"),
-        wide: bits.is_some_and(|bits| bits > 24),
-    })
-}
-
-/// The same before anything decoded, of plain samples: they are what their parameters say.
-fn shape_of_params(params: &AudioCodecParameters, codec: &str) -> Result<Option<Shape>, Error> {
-    let (Some(rate_hz), Some(layout)) = (params.sample_rate, &params.channels) else {
-        return Ok(None);
-    };
-    let is_float = matches!(codec, "pcm_f32le" | "pcm_f32be" | "pcm_f64le" | "pcm_f64be");
-    let bits = params.bits_per_sample.unwrap_or(16);
-    let sample = if is_float { Sample::Float } else { Sample::Integer { bits } };
-    let channels = channels_of(layout)?;
-    let wide = !is_float && bits > 24;
-    Ok(Some(Shape { rate_hz, channels, sample, lossy: false, wide }))
-}
-
-/// Channels in the words of WAVE.
-fn channels_of(layout: &Layout) -> Result<Channels, Error> {
-    const DEFAULTS: [u32; 9] = [0, 0x4, 0x3, 0x7, 0x33, 0x37, 0x3F, 0x70F, 0x63F];
-    let count = layout.count();
-    let Some(default) = DEFAULTS.get(count).filter(|_| count > 0) else {
-        return Err(Error::unsupported("more than eight channels"));
-    };
-    let mask = match layout {
-        // The first 18 positions are those of WAVE.
-        Layout::Positioned(positions) if count > 1 && positions.bits() < 1 << 18 => {
-            positions.bits() as u32
-        }
-        _ => *default,
-    };
-    Ok(Channels { count: count as u16, mask })
-}
-
-fn make_decoder(
-    params: &AudioCodecParameters,
-    codec: &'static str,
-) -> Result<Box<dyn AudioDecoder>, Error> {
-    if params.codec == CODEC_ID_MP3 {
-        return Ok(Box::new(Mp3::new(params)));
-    }
-    // Trimming is ours: the reader's idea of it is an estimate where no tag says better.
-    let options = AudioDecoderOptions::default().gapless(false);
-    get_codecs().make_audio_decoder(params, &options).map_err(|fault| {
-        tracing::debug!(%fault, codec, "no decoder");
-        Error::unsupported(codec)
-    })
 }

@@ -26,23 +26,17 @@ pub(super) fn open<'y>(
     found: Found,
     header: Header,
 ) -> Result<Opened<'y>, Error> {
-    let mut params = AudioCodecParameters::new();
-    params.with_sample_rate(header.rate_hz);
-    params.with_channels(Channels::Discrete(header.channels));
-    let (codec, mut start, mut timeline, mut claim) =
-        ("mp3", found.start, Timeline::default(), None);
+    let params = params_of(&header)?;
+    let (mut start, mut timeline, mut claim) = (found.start, Timeline::default(), None);
     let codec = match header.kind {
         Kind::Adts => {
-            params.for_codec(CODEC_ID_AAC);
-            params.with_channels(aac_channels(header.channels)?);
             let packets = first_packets(inside, start, header);
             refuse_hidden_extension(packets.iter().map(Vec::as_slice), header.rate_hz)?;
             "aac"
         }
         Kind::Mpeg { .. } => {
-            params.for_codec(CODEC_ID_MP3);
             (start, timeline, claim) = pass_info_frame(inside, start, &header);
-            codec
+            "mp3"
         }
     };
     let window = Window::new(Rc::clone(inside), start, u64::MAX);
@@ -58,13 +52,29 @@ pub(super) fn open<'y>(
     })
 }
 
+/// What a decoder of the frames behind `header` needs to know.
+pub(in crate::decode) fn params_of(header: &Header) -> Result<AudioCodecParameters, Error> {
+    let mut params = AudioCodecParameters::new();
+    params.with_sample_rate(header.rate_hz);
+    match header.kind {
+        Kind::Adts => {
+            params.for_codec(CODEC_ID_AAC).with_channels(aac_channels(header.channels)?);
+        }
+        Kind::Mpeg { .. } => {
+            params.for_codec(CODEC_ID_MP3).with_channels(Channels::Discrete(header.channels));
+        }
+    }
+    Ok(params)
+}
+
 /// The first packets of an ADTS stream that differ from the one before them.
 fn first_packets(inside: &Rc<Inside<'_>>, start: u64, first: Header) -> Vec<Vec<u8>> {
     let window = Window::new(Rc::clone(inside), start, u64::MAX);
     let mut frames = elementary::Frames::new(window, first);
     let mut packets: Vec<Vec<u8>> = Vec::new();
     for _ in 0..sbr::MOST_PACKETS {
-        let Some((header, bytes)) = frames.next() else { break };
+        let Some(seen) = frames.next() else { break };
+        let elementary::Seen::Frame(header, bytes) = seen else { continue };
         let packet = bytes.get(header.header_bytes..).unwrap_or_default();
         if packets.last().is_none_or(|last| last != packet) {
             packets.push(packet.to_vec());

@@ -12,7 +12,7 @@ use symphonia::core::{
 };
 
 use super::{Found, Opened, Timeline, codec_name, reads};
-use crate::decode::{Container, demux::Demux, headers, ogg, source::Inside};
+use crate::decode::{Container, demux::Demux, flac, ogg, source::Inside};
 
 /// Opens a file of headers. `None` if it is none.
 pub(super) fn open<'y>(
@@ -23,7 +23,7 @@ pub(super) fn open<'y>(
     let length = inside.resident.length()?.saturating_sub(found.start);
     let mut read = reads(inside, found.start);
     let (codec, shape) = match (found.container, streams.first()) {
-        (Container::Flac, _) => (CODEC_ID_FLAC, headers::read_empty_flac(&mut read, length)?),
+        (Container::Flac, _) => (CODEC_ID_FLAC, flac::read_empty(&mut read, length)?),
         (Container::Ogg, Some(stream)) => {
             let (codec, shape, packets) = match stream.packet.as_slice() {
                 [1, b'v', b'o', b'r', b'b', b'i', b's', _, _, _, _, channels, rate @ ..] => {
@@ -31,7 +31,7 @@ pub(super) fn open<'y>(
                     (CODEC_ID_VORBIS, (rate_hz, u16::from(*channels), None), 3)
                 }
                 packet if packet.starts_with(b"\x7FFLAC") => {
-                    (CODEC_ID_FLAC, headers::stream_info(packet.get(9..)?)?, 2)
+                    (CODEC_ID_FLAC, flac::stream_info(packet.get(9..)?)?, 2)
                 }
                 _ => return None,
             };

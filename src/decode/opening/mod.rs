@@ -14,7 +14,10 @@ use std::rc::Rc;
 
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, well_known::*};
 
-pub(super) use self::{elementary::is_end, reader::open_link};
+pub(super) use self::{
+    elementary::{is_end, params_of},
+    reader::open_link,
+};
 use super::{
     Container, Error,
     demux::Demux,
@@ -161,13 +164,21 @@ fn refuse_hidden_extension<'a>(
     Ok(())
 }
 
+/// A constant FLAC frame, the densest there is: 65,535 frames in 11 bytes.
+const FRAMES_PER_BYTE: u64 = 6_000;
+
 /// `timeline` without a total that its bytes cannot hold: a damaged header must not become hours of
 /// promised silence.
 fn plausible(inside: &Inside<'_>, timeline: Timeline) -> Timeline {
-    /// A constant FLAC frame, the densest there is: 65,535 frames in 11 bytes.
-    const FRAMES_PER_BYTE: u64 = 6_000;
     let most = inside.resident.length().map_or(u64::MAX, |b| b.saturating_mul(FRAMES_PER_BYTE));
     Timeline { frames: timeline.frames.filter(|frames| *frames <= most), ..timeline }
+}
+
+/// Whether a packet can start at frame `at`, behind those that are lost: its track reaches so far,
+/// and so do the bytes that were read.
+pub(super) fn is_plausible(inside: &Inside<'_>, at: u64, end: i64) -> bool {
+    let most = inside.desk.read_to.get().saturating_mul(FRAMES_PER_BYTE);
+    at <= most && i64::try_from(at).is_ok_and(|at| at <= end)
 }
 
 /// The name of a codec that we decode.

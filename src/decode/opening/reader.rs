@@ -24,9 +24,12 @@ use super::{
 use crate::decode::{
     Container, Error,
     demux::{Demux, Reader},
-    matroska, mp4, ogg, sbr,
-    source::{Inside, Source, View},
+    matroska, mp4, ogg,
+    pages::{Codec, Pages},
+    sbr,
+    source::{Inside, Source, View, Window},
     tables, tags,
+    vorbis::Blocks,
 };
 
 /// The ring of symphonia's stream, which insists on more than 32 KiB.
@@ -64,7 +67,7 @@ pub(super) fn open<'y>(
             return the_only_one(wanted).map(|()| opened);
         }
     };
-    let listed = choose(&*format, movie.as_ref(), wanted)?;
+    let mut listed = choose(&*format, movie.as_ref(), wanted)?;
     let Some(CodecParameters::Audio(mut params)) = listed.codec_params.clone() else {
         return Err(Error::NoAudio);
     };
@@ -86,12 +89,20 @@ pub(super) fn open<'y>(
     if codec == "alac" && params.bits_per_sample.is_none() {
         params.bits_per_sample = params.extra_data.as_deref().and_then(alac_bits);
     }
+    let last_page = last_page(inside, &found);
+    let may_be_chained = found.container == Container::Ogg
+        && last_page.is_none_or(|last| streams.iter().all(|stream| stream.serial != last.serial));
+    if let Some(last) = last_page.filter(|last| last.is_last && last.serial == listed.id) {
+        // The reader does not look past a damaged page.
+        listed.num_frames = listed.num_frames.or(u64::try_from(last.granule).ok());
+    }
     let timeline = match (&movie, boxes, params.sample_rate) {
         (Some(movie), Some(track), Some(rate_hz)) => movie.timeline(track, rate_hz),
         _ => stated(inside, found.container, &listed, &params),
     };
-    let may_be_chained =
-        found.container == Container::Ogg && may_be_chained(inside, &found, &streams);
+    let may_be_chained = may_be_chained
+        // STREAMINFO states the total, and what could tell of others is not at hand.
+        && (last_page.is_some() || codec != "flac" || timeline.frames.is_none());
     let timeline = match may_be_chained {
         // What is stated is the length of the first link.
         true => Timeline { frames: None, ..timeline },
@@ -101,10 +112,28 @@ pub(super) fn open<'y>(
     let frames_per_tick = frames_per_tick(&listed, &params);
     let mut tags = found.tags;
     tags::collect(&mut *format, &mut tags);
+    if found.container == Container::Ogg {
+        let demux = pages(inside, found.start, &listed, &params)?;
+        let container = found.container;
+        return Ok(Opened {
+            demux,
+            container,
+            params,
+            codec,
+            timeline,
+            link_frames,
+            claim: None,
+            tags,
+        });
+    }
+    let has_places = found.container == Container::Flac;
     let mut reader = Reader {
         track: listed.id,
         format,
         frames_per_tick,
+        has_places,
+        // One that was cut out of a stream without an end starts anywhere.
+        place: timeline.frames.filter(|_| has_places).map(|_| 0),
         fixed: (params.codec == CODEC_ID_AAC).then_some(1024),
         // Matroska's milliseconds count no frames.
         counts_exactly: found.container != Container::Matroska
@@ -130,17 +159,25 @@ pub(super) fn open<'y>(
     })
 }
 
-/// Goes on to the next link of a chained stream, which its reader has come to.
+/// Goes on to the next link of a chained stream, at which its pages stand. False if nothing opens
+/// there.
 ///
 /// # Errors
 /// [`Error::Unsupported`] if it is not like the ones before it: what goes out has one shape.
-pub(in crate::decode) fn open_link(
-    opened: &mut Opened<'_>,
+pub(in crate::decode) fn open_link<'y>(
+    inside: &Rc<Inside<'y>>,
+    opened: &mut Opened<'y>,
     wanted: Option<u32>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let other = || Error::unsupported("a chain of streams that differ in codec, rate or channels");
-    let Demux::Symphonia(reader) = &mut opened.demux else { return Err(other()) };
-    let listed = choose(&*reader.format, None, wanted).map_err(|_| other())?;
+    let Demux::Ogg(before) = &mut opened.demux else { return Err(other()) };
+    let (container, start) = (opened.container, before.position());
+    let found = Found { container, start, header: None, tags: Vec::new() };
+    let Ok(format) = make_reader(inside, &found, 0) else {
+        before.pass_link();
+        return Ok(false);
+    };
+    let listed = choose(&*format, None, wanted).map_err(|_| other())?;
     let Some(CodecParameters::Audio(params)) = listed.codec_params.clone() else {
         return Err(other());
     };
@@ -151,17 +188,36 @@ pub(in crate::decode) fn open_link(
     if shape(&params) != shape(&opened.params) {
         return Err(other());
     }
-    reader.start_link(listed.id);
+    opened.demux = pages(inside, start, &listed, &params)?;
     opened.params = params;
     opened.link_frames = listed.num_frames.filter(|frames| *frames > 0);
-    Ok(())
+    Ok(true)
 }
 
-/// Whether other streams follow, or may for all that can be seen now.
-fn may_be_chained(inside: &Inside<'_>, found: &Found, streams: &[ogg::Stream]) -> bool {
-    let length = inside.resident.length_at_hand().map(|length| length.saturating_sub(found.start));
-    let mut read = reads(inside, found.start);
-    length.is_none_or(|length| ogg::is_chained(&mut read, length, streams))
+/// The pages of the Ogg stream at `start`, for its packets.
+fn pages<'y>(
+    inside: &Rc<Inside<'y>>,
+    start: u64,
+    listed: &Listed,
+    params: &AudioCodecParameters,
+) -> Result<Demux<'y>, Error> {
+    let codec = match params.codec {
+        CODEC_ID_FLAC => Some(Codec::Flac),
+        _ => params.extra_data.as_deref().and_then(Blocks::parse).map(Codec::Vorbis),
+    };
+    let codec = codec.ok_or(Error::damaged("the setup header has no modes"))?;
+    let window = Window::new(Rc::clone(inside), start, u64::MAX);
+    Ok(Demux::Ogg(Pages::new(window, listed.id, codec)))
+}
+
+/// The last page of an Ogg file, which says whether other streams follow the first. `None` if it is
+/// not at hand.
+fn last_page(inside: &Inside<'_>, found: &Found) -> Option<ogg::Page> {
+    if found.container != Container::Ogg {
+        return None;
+    }
+    let length = inside.resident.length_at_hand()?.saturating_sub(found.start);
+    ogg::last_page(&mut reads(inside, found.start), length)
 }
 
 /// The boxes of an MP4 file, with a refusal where none of its audio is ours.

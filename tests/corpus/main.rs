@@ -6,19 +6,27 @@
 //! [`REFUSED`] with the reason; or it is listed in [`DIFFERS`] with the reason, our frames, and where the
 //! samples agree all the same.
 
+mod changes;
+mod damage;
+mod hear;
+mod ogg;
+mod opening;
+
 use std::{
     collections::BTreeMap,
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use kithara::{
-    bufpool::{BufPool, Class, Options},
-    decode::{Ask, Decoder, DecoderOptions, Error, Info, Sample, Stacks, Step},
-    stream::Resident,
+use kithara::decode::{Error, Info, Sample};
+
+use self::{
+    hear::{Feed, Heard, Random, WHOLE, hear, strings},
+    ogg::renumbered,
+    opening::block_bytes,
 };
 
 /// A file where we and ffmpeg 5.1 differ.
@@ -114,106 +122,6 @@ const REFUSED_AS: &[(&str, &str)] = &[
     ("_ipcm_", "ipcm"),
     ("_mpegh_", "mpegh_3d_audio"),
 ];
-
-/// Everything a decoder said about a file.
-struct Heard {
-    info: Option<Info>,
-    planes: Vec<Vec<f32>>,
-    /// Integers of more than 24 bits beside them.
-    wide: Vec<Vec<i32>>,
-    error: Option<Error>,
-    undecoded: u64,
-    decoded: u64,
-    steps: u64,
-}
-
-/// How bytes are fed.
-#[derive(Clone, Copy)]
-struct Feed {
-    /// Bytes made resident per need.
-    piece_bytes: usize,
-    /// Length of a slice.
-    slice: Duration,
-}
-
-const WHOLE: Feed = Feed { piece_bytes: 64 << 10, slice: Duration::from_secs(10) };
-
-/// Frames of one tray at most: a full one and the longest packet, a FLAC block.
-const TRAY_FRAMES: usize = 4096 + 65_535;
-
-fn hear(bytes: &[u8], feed: Feed, from_frame: u64) -> Heard {
-    let pool = BufPool::new(Options { budget_bytes: 64 << 20 });
-    let resident = Resident::new(Some(bytes.len() as u64));
-    let stacks = Stacks::new(DecoderOptions::default());
-    let ask = Ask { from_frame, ..Ask::default() };
-    let mut decoder = Decoder::new(&stacks, resident.clone(), ask).unwrap();
-    let mut heard = Heard {
-        info: None,
-        planes: vec![],
-        wide: vec![],
-        error: None,
-        undecoded: 0,
-        decoded: 0,
-        steps: 0,
-    };
-    // Far more than any file here needs: what takes longer hangs.
-    let most_steps = 20_000 + bytes.len() as u64 * 8;
-    loop {
-        heard.steps += 1;
-        assert!(heard.steps < most_steps, "the decoder does not come to an end");
-        match decoder.step(Instant::now() + feed.slice) {
-            Ok(Step::Need { position, .. }) => {
-                assert!(position < bytes.len() as u64, "asked for bytes behind the end");
-                let rest = &bytes[position as usize..];
-                let count = rest.len().min(feed.piece_bytes).min(Class::Large.bytes());
-                let mut block = pool.take(Class::holding(count)).unwrap();
-                block[..count].copy_from_slice(&rest[..count]);
-                resident.insert(position, block.freeze(count));
-                if resident.bytes() > 16 << 20 {
-                    resident.clear();
-                }
-            }
-            Ok(Step::Opened) => heard.info = decoder.info().cloned(),
-            Ok(Step::Frames) => {
-                let frames = decoder.frames();
-                assert!((1..=TRAY_FRAMES).contains(&frames.len()), "{} frames", frames.len());
-                if heard.planes.is_empty() {
-                    heard.planes = vec![Vec::new(); frames.planes.len()];
-                    heard.wide = vec![Vec::new(); frames.wide.len()];
-                }
-                for (all, new) in heard.wide.iter_mut().zip(&frames.wide) {
-                    all.extend(new);
-                }
-                let expected = from_frame + heard.planes[0].len() as u64;
-                assert_eq!(decoder.position(), expected, "frames follow each other");
-                for (all, new) in heard.planes.iter_mut().zip(&frames.planes) {
-                    assert!(new.iter().all(|sample| sample.is_finite()));
-                    all.extend(new);
-                }
-                let heard_frames = heard.planes[0].len() as u64;
-                let promised = heard.info.as_ref().and_then(|info| info.frames);
-                // A damaged header may promise much; it comes in bounded trays, and is enough here.
-                if heard_frames > 8_000_000 && promised.is_some_and(|p| p >= heard_frames) {
-                    break;
-                }
-                assert!(heard_frames < 40_000_000, "frames without end");
-            }
-            Ok(Step::Slice) => {}
-            Ok(Step::End) => {
-                assert_eq!(decoder.step(Instant::now()), Ok(Step::End), "the same again");
-                break;
-            }
-            Err(error) => {
-                assert_eq!(decoder.step(Instant::now()), Err(error.clone()), "the same again");
-                heard.error = Some(error);
-                break;
-            }
-        }
-    }
-    heard.undecoded = decoder.undecoded_packets();
-    heard.decoded = decoder.decoded_packets();
-    heard
-}
 
 fn material() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/material");
@@ -544,9 +452,9 @@ fn integers_of_32_bits_are_those_of_16_that_they_were_made_from() {
 fn it_does_not_matter_how_the_bytes_come() {
     let Some(root) = material() else { return };
     let feeds = [
-        Feed { piece_bytes: 977, slice: Duration::from_secs(1) },
-        Feed { piece_bytes: 4096, slice: Duration::ZERO },
-        Feed { piece_bytes: 16_001, slice: Duration::from_micros(50) },
+        Feed { piece_bytes: 977, slice: Duration::from_secs(1), ..WHOLE },
+        Feed { piece_bytes: 4096, slice: Duration::ZERO, ..WHOLE },
+        Feed { piece_bytes: 16_001, slice: Duration::from_micros(50), ..WHOLE },
     ];
     for path in files(&root) {
         let bytes = fs::read(&path).unwrap();
@@ -724,12 +632,6 @@ fn high_efficiency_is_refused_though_its_configuration_was_made_plain() {
     }
 }
 
-/// The demo's own piece in a container.
-fn strings(name: &str) -> Vec<u8> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/demo/material");
-    fs::read(root.join(name)).expect("the demo's material is in the tree")
-}
-
 #[test]
 fn a_file_that_was_cut_is_silent_up_to_what_it_promised() {
     for file in ["strings.wav", "strings.aiff", "strings.flac", "strings.m4a"] {
@@ -785,27 +687,6 @@ fn an_mp3_that_begins_in_the_middle_counts_what_does_not_decode() {
     assert!(rest[rest.len() - count..] == same[same.len() - count..]);
 }
 
-/// Gives every page of an Ogg stream another serial number, and its checksum.
-fn renumbered(bytes: &[u8], serial: u32) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    let mut at = 0;
-    while at < bytes.len() {
-        let lacing = usize::from(bytes[at + 26]);
-        let body: usize = bytes[at + 27..][..lacing].iter().map(|byte| usize::from(*byte)).sum();
-        let page = &mut bytes[at..at + 27 + lacing + body];
-        page[14..18].copy_from_slice(&serial.to_le_bytes());
-        page[22..26].fill(0);
-        let sum = page.iter().fold(0u32, |sum, byte| {
-            (0..8).fold(sum ^ u32::from(*byte) << 24, |sum, _| {
-                (sum << 1) ^ if sum >> 31 == 1 { 0x04C1_1DB7 } else { 0 }
-            })
-        });
-        page[22..26].copy_from_slice(&sum.to_le_bytes());
-        at += 27 + lacing + body;
-    }
-    bytes
-}
-
 #[test]
 fn alac_says_how_many_bits_its_samples_have() {
     let heard = hear(&strings("strings-alac.m4a"), WHOLE, 0);
@@ -842,11 +723,6 @@ fn a_chain_whose_links_differ_ends_with_the_reason() {
     assert_eq!(said, "a chain of streams that differ in codec, rate or channels is not supported");
     assert!(heard.planes == one.planes, "what came before is heard");
     assert_eq!(heard.info.expect("opened").frames, None);
-}
-
-/// Bytes of the FLAC metadata block at `at`.
-fn block_bytes(flac: &[u8], at: usize) -> usize {
-    4 + (u32::from_be_bytes(flac[at..at + 4].try_into().unwrap()) & 0xFF_FFFF) as usize
 }
 
 #[test]
@@ -952,16 +828,4 @@ fn made_mp4(packets: &[[u8; 4]], rate: u8) -> Vec<u8> {
 fn atom(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
     [&(body.len() as u32 + 8).to_be_bytes()[..], kind, &body].concat()
-}
-
-/// SplitMix64: enough for a test, and a failing seed is all that is needed to repeat it.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound.max(1)
-    }
 }
