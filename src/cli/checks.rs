@@ -3,7 +3,7 @@
 //! Pure: no I/O, no clock, no executor.
 
 use super::failure::ExitCode;
-use crate::config::Size;
+use crate::{config::Size, storage::Hindrance};
 
 /// Files a node has open besides its connections: volumes, journals, rings, sockets.
 const FILES_OF_ITS_OWN: u64 = 1024;
@@ -102,6 +102,13 @@ pub(crate) enum DirectIo {
     Refused,
     /// A file could not be made there.
     NotWritable(String),
+    /// Nor this, but that may pass while a node runs.
+    NotNow {
+        /// What it is.
+        hindrance: Hindrance,
+        /// A cache is there already.
+        holds_cache: bool,
+    },
     /// Something else went wrong.
     Broken(String),
 }
@@ -223,11 +230,31 @@ pub(crate) fn direct_io(tried: &DirectIo, dir: &str) -> Check {
             let found = format!("{dir} cannot be written: {why}");
             Check::fail(NAME, found, "give this user the directory, or name another by --cache DIR")
         }
+        DirectIo::NotNow { hindrance, holds_cache } => {
+            return not_now(*hindrance, *holds_cache, dir);
+        }
         DirectIo::Broken(why) => {
             Check::fail(NAME, format!("in {dir}: {why}"), format!("check the disk; {elsewhere}"))
         }
     };
     check.ending(ExitCode::Io)
+}
+
+/// A restart on a full or read-only disk is to serve what is there, or at least from the origins.
+fn not_now(hindrance: Hindrance, holds_cache: bool, dir: &str) -> Check {
+    let state = match hindrance {
+        Hindrance::Full => "has no space left",
+        Hindrance::ReadOnly => "is read-only",
+    };
+    let (outcome, again) = match (holds_cache, hindrance) {
+        (true, Hindrance::Full) => {
+            ("the cache goes on in the space it has", "tried again each 10 s")
+        }
+        (true, Hindrance::ReadOnly) => ("the cache gives what it has", "tried again each 10 s"),
+        (false, _) => ("a node runs without a cache", "then start it again"),
+    };
+    let found = format!("{dir} {state}: {outcome}");
+    Check::warn("direct I/O", found, format!("{}; {again}", hindrance.remedy()))
 }
 
 /// Room for the cache: what is free and what the cache has already, in bytes.
@@ -381,6 +408,17 @@ mod tests {
         ] {
             let check = direct_io(&tried, "/c");
             assert_eq!((check.verdict, check.code), (verdict, ExitCode::Io), "{tried:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_or_read_only_disk_is_no_reason_not_to_start() {
+        for (hindrance, remedy) in [(Hindrance::Full, "free"), (Hindrance::ReadOnly, "mount")] {
+            for (holds_cache, outcome) in [(true, "the cache"), (false, "without a cache")] {
+                let check = direct_io(&DirectIo::NotNow { hindrance, holds_cache }, "/c");
+                assert_eq!(check.verdict, Warn, "{check:?}");
+                assert!(check.found.contains(outcome) && check.remedy.unwrap().contains(remedy));
+            }
         }
     }
 

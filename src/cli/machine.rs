@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use super::checks::{DirectIo, Ring};
-use crate::storage;
+use crate::storage::{self, Hindrance};
 
 /// What direct I/O is aligned to; every block device of today takes it.
 const ALIGNMENT_BYTES: usize = 4096;
@@ -104,6 +104,9 @@ pub(crate) fn direct_io(dir: &Path) -> DirectIo {
     let created = fs::File::create_new(&path).and_then(|mut file| file.write_all(&[0; 512]));
     if let Err(error) = created {
         let _ = fs::remove_file(&path);
+        if let Some(hindrance) = Hindrance::of(&error) {
+            return DirectIo::NotNow { hindrance, holds_cache: dir.join("FORMAT").exists() };
+        }
         // The directory is there, so it is not what is missing: `/proc` and its like say this.
         let takes_none = error.kind() == io::ErrorKind::NotFound && dir.is_dir();
         return DirectIo::NotWritable(match takes_none {

@@ -126,7 +126,11 @@ pub fn run(options: Options, tell: Tell) -> Result<(), Error> {
     let shards = options.runtime.shards;
     // Held until the last shard has ended.
     let directory = match options.is_cached() {
-        true => Some(Directory::lock(&options.cache_dir, options.cache_bytes)?),
+        true => match Directory::lock(&options.cache_dir, options.cache_bytes) {
+            // Said by who checked the machine; a restart on a full disk is to serve all the same.
+            Err(storage::Error::NotNow { .. }) => None,
+            locked => Some(locked?),
+        },
         false => None,
     };
     let media = Bound::all(options.listen, shards)?;
@@ -270,7 +274,7 @@ async fn prefetches(
         return Err("is the operator's");
     }
     let options = &start.options;
-    if !options.is_cached() {
+    if start.format.is_none() {
         return Err("needs a cache, and it is off");
     }
     let libraries = options.libraries.iter().map(|library| library.name.clone()).collect();

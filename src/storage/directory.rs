@@ -13,6 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{
     Error, Generation,
+    direct::sweep,
+    error::cannot_write,
     format::{Format, FormatError},
     volumes_for,
 };
@@ -30,14 +32,15 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::Directory`]: another process holds it, it cannot be written, or its format is newer
-    /// or damaged. Nothing in it is touched then.
+    /// or damaged. Nothing in it is touched then. [`Error::NotNow`]: it is no cache yet, and its file
+    /// system takes none now.
     pub fn lock(dir: &Path, size_bytes: u64) -> Result<Self, Error> {
         let lock = take_lock(dir)?;
         let found = read_format(dir).map_err(|problem| unusable(dir, problem))?;
+        sweep(dir);
         let format = match found {
             Some(format) => format,
-            None => begin(dir, size_bytes)
-                .map_err(|error| unusable(dir, format!("cannot be written: {error}")))?,
+            None => begin(dir, size_bytes).map_err(|error| cannot_write(dir, &error))?,
         };
         Ok(Self { format, _lock: lock })
     }
@@ -95,9 +98,7 @@ fn unusable(dir: &Path, problem: String) -> Error {
 }
 
 fn take_lock(dir: &Path) -> Result<File, Error> {
-    let lock = open_lock(dir).map_err(|error| {
-        unusable(dir, format!("cannot be written: {error}; choose another with --cache"))
-    })?;
+    let lock = open_lock(dir).map_err(|error| cannot_write(dir, &error))?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse { path: dir.to_owned() }),
@@ -105,10 +106,15 @@ fn take_lock(dir: &Path) -> Result<File, Error> {
     }
 }
 
+/// To read it is enough for a lock, and works where nothing can be written.
 fn open_lock(dir: &Path) -> io::Result<File> {
-    fs::create_dir_all(dir)?;
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(false).open(dir.join("LOCK"))
+    match File::open(dir.join("LOCK")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(dir)?;
+            File::create(dir.join("LOCK"))
+        }
+        opened => opened,
+    }
 }
 
 /// What the FORMAT file says; `None` where there is none.
@@ -134,10 +140,16 @@ fn begin(dir: &Path, size_bytes: u64) -> io::Result<Format> {
     let half = || u128::from(Generation::random().0);
     let format = Format { uuid: half() << 64 | half(), volumes: volumes_for(size_bytes) };
     let temporary = dir.join("FORMAT.new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(format.encode().as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, dir.join("FORMAT"))?;
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(format.encode().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, dir.join("FORMAT"))
+    });
+    if written.is_err() {
+        // On a full disk what was begun would hold room for nothing.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
     File::open(dir)?.sync_all()?;
     Ok(format)
 }

@@ -41,7 +41,7 @@ impl Device {
     /// Sees that direct I/O works in `dir`. Once on each shard, before anything is opened there.
     ///
     /// # Errors
-    /// [`Error::Directory`] where `dir` cannot be written or direct I/O does not work there.
+    /// [`Error::Directory`] where `dir` can never be written or direct I/O does not work there.
     pub async fn probe(&self, dir: &Path, pool: &BufPool) -> Result<(), Error> {
         match self {
             Device::Ring(ring) => ring.probe(dir, pool).await,
@@ -50,10 +50,12 @@ impl Device {
     }
 
     /// Opens or creates the file at `path`, cuts it to `capacity` bytes where it is longer, and says how
-    /// long it is. From then on the caller owns its length.
+    /// long it is. From then on the caller owns its length. On a file system that is read-only each write
+    /// finds out whether it still is.
     ///
     /// # Errors
-    /// [`Error::Directory`] where the file cannot be opened, or not for direct I/O.
+    /// [`Error::Directory`] where the file cannot be opened, or not for direct I/O; [`Error::NotNow`]
+    /// where it is not there and cannot be made now.
     pub async fn open(&self, path: &Path, capacity: u64) -> Result<(Disk, u64), Error> {
         Ok(match self {
             Device::Ring(ring) => {

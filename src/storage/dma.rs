@@ -5,12 +5,20 @@
 //! memory in between is charged to the pool's budget. [`Ring`](super::Ring) does without these copies,
 //! and this is for a kernel that gives none.
 
-use std::{future::Future, io, os::fd::AsRawFd, path::Path, pin::Pin, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    io,
+    os::fd::AsRawFd,
+    path::Path,
+    pin::Pin,
+    rc::Rc,
+};
 
 use super::{
     Error,
-    direct::{PROBE, Temporary, cannot_write, create, is_direct, not_direct, whole},
-    disk::{ALIGNMENT, Data},
+    direct::{PROBE, Sample, by_descriptor, create, is_direct, not_direct, whole},
+    disk::Data,
 };
 use crate::bufpool::{Block, BufPool, Class, Exhausted};
 use glommio::{
@@ -24,8 +32,14 @@ pub type Spawn = fn(Pin<Box<dyn Future<Output = ()>>>);
 /// A file opened once for direct I/O. A clone is another handle to it, on the same shard.
 #[derive(Clone)]
 pub struct Dma {
-    file: Rc<DmaFile>,
+    handle: Rc<Handle>,
     spawn: Spawn,
+}
+
+struct Handle {
+    file: RefCell<Rc<DmaFile>>,
+    /// Its file system was read-only when it was opened: to be opened anew before it is written.
+    is_read_only: Cell<bool>,
 }
 
 impl Dma {
@@ -41,17 +55,18 @@ impl Dma {
     /// [`Error::Directory`] where the file cannot be opened, or not for direct I/O.
     pub async fn open(path: &Path, capacity: u64, spawn: Spawn) -> Result<(Self, u64), Error> {
         let problem = |problem: String| Error::Directory { path: path.to_owned(), problem };
-        let length = create(path, capacity).map_err(|error| problem(cannot_write(&error)))?;
-        let mut options = OpenOptions::new();
-        let opened = options.read(true).write(true).dma_open(path).await;
-        let file = opened.map_err(|error| problem(not_direct(&plain(error).to_string())))?;
+        let (length, is_writable) = create(path, capacity)?;
+        let opened = open_direct(path, is_writable).await;
+        let file = opened.map_err(|error| problem(not_direct(&error.to_string())))?;
         if !is_direct(file.as_raw_fd()).map_err(|error| problem(error.to_string()))? {
             return Err(problem(not_direct("the flag was dropped, as tmpfs does")));
         }
-        Ok((Self { file: Rc::new(file), spawn }, length))
+        let (file, is_read_only) = (RefCell::new(Rc::new(file)), Cell::new(!is_writable));
+        Ok((Self { handle: Rc::new(Handle { file, is_read_only }), spawn }, length))
     }
 
-    /// Writes a small file in `dir`, reads it back by direct I/O and removes it.
+    /// Reads a small file in `dir` by direct I/O: one that is made for it, or, where the file system
+    /// takes nothing, one that is there.
     ///
     /// Must run on each shard before its first [`open`](Self::open) on that device. glommio 0.9
     /// finds out at a thread's first DMA open of a device whether completions can be polled for,
@@ -63,18 +78,14 @@ impl Dma {
     /// [`Error::Directory`] where `dir` cannot be written or direct I/O does not work there.
     pub async fn probe(dir: &Path, spawn: Spawn) -> Result<(), Error> {
         let problem = |problem: String| Error::Directory { path: dir.to_owned(), problem };
-        let temporary = Temporary::create(dir).map_err(|error| problem(cannot_write(&error)))?;
-        let opened = Self::open(temporary.path(), ALIGNMENT, spawn).await;
+        let Some(sample) = Sample::of(dir)? else { return Ok(()) };
+        let opened = Self::open(&sample.path(), u64::MAX, spawn).await;
         let (disk, _) = opened.map_err(|error| match error {
             Error::Directory { problem: text, .. } => problem(text),
             other => other,
         })?;
-        let read = disk.file.read_at_aligned(0, PROBE.len()).await;
-        let read = read.map_err(|error| problem(not_direct(&plain(error).to_string())))?;
-        if read[..] != PROBE {
-            return Err(problem(not_direct("a file came back with other bytes")));
-        }
-        Ok(())
+        let read = disk.file().read_at_aligned(0, PROBE.len()).await.map_err(plain);
+        sample.judge(read.as_deref()).map_err(problem)
     }
 
     pub(super) async fn read(
@@ -85,7 +96,7 @@ impl Dma {
     ) -> Result<Block, Error> {
         let _glommios_buffer = pool.charge(length)?;
         let mut block = pool.take(Class::holding(length))?;
-        let read = self.file.read_at_aligned(position, length).await.map_err(plain)?;
+        let read = self.file().read_at_aligned(position, length).await.map_err(plain)?;
         if read.len() < length {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
@@ -101,12 +112,15 @@ impl Dma {
         done: impl FnOnce(io::Result<()>) + 'static,
     ) -> Result<(), Exhausted> {
         let charge = pool.charge(data.len())?;
-        let mut buffer = self.file.alloc_dma_buffer(data.len());
+        let mut buffer = self.file().alloc_dma_buffer(data.len());
         data.copy_to(buffer.as_bytes_mut());
-        let (file, length) = (Rc::clone(&self.file), data.len());
+        let (handle, length) = (Rc::clone(&self.handle), data.len());
         // A task of its own, so that nobody's cancellation cuts the write off half-way.
         (self.spawn)(Box::pin(async move {
-            let written = file.write_at(buffer, position).await.map_err(plain);
+            let written = match handle.writable().await {
+                Ok(file) => file.write_at(buffer, position).await.map_err(plain),
+                Err(error) => Err(error),
+            };
             drop(charge);
             done(written.and_then(|written| whole(written, length)));
         }));
@@ -114,8 +128,31 @@ impl Dma {
     }
 
     pub(super) async fn sync(&self) -> io::Result<()> {
-        self.file.fdatasync().await.map_err(plain)
+        self.file().fdatasync().await.map_err(plain)
     }
+
+    fn file(&self) -> Rc<DmaFile> {
+        Rc::clone(&self.handle.file.borrow())
+    }
+}
+
+impl Handle {
+    /// The file, opened anew where it could only be read before.
+    async fn writable(&self) -> io::Result<Rc<DmaFile>> {
+        let file = Rc::clone(&self.file.borrow());
+        if !self.is_read_only.get() {
+            return Ok(file);
+        }
+        let file = Rc::new(open_direct(&by_descriptor(&*file), true).await?);
+        *self.file.borrow_mut() = Rc::clone(&file);
+        self.is_read_only.set(false);
+        Ok(file)
+    }
+}
+
+async fn open_direct(path: &Path, is_writable: bool) -> io::Result<DmaFile> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(is_writable).dma_open(path).await.map_err(plain)
 }
 
 /// The error of the system call, without glommio's text about the file.

@@ -1,6 +1,10 @@
 //! What can go wrong with storage, as the callers tell it apart.
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::bufpool::Exhausted;
 
@@ -40,6 +44,15 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// The cache directory cannot be used now, since its file system is full or read-only, and holds no
+    /// cache yet. Do without, or exit with its sentence.
+    #[error("cache directory {path}: {problem}")]
+    NotNow {
+        /// The directory, or the file in it.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// Another process has the cache directory. Ask that one, or exit.
     #[error(
         "cache directory {path}: in use by another process; stop it or choose another with --cache"
@@ -69,9 +82,54 @@ impl From<Error> for io::Error {
     }
 }
 
-/// Whether a device takes nothing only because it is full, or its user has had their share.
+/// What keeps a file system from being written to, and may pass while a node runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hindrance {
+    /// It is full, or its user has had their share.
+    Full,
+    /// It is mounted read-only, as after an error of its device.
+    ReadOnly,
+}
+
+impl Hindrance {
+    /// The one that an error tells of; `None` for what will not pass by itself.
+    pub fn of(error: &io::Error) -> Option<Self> {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Self::Full),
+            io::ErrorKind::ReadOnlyFilesystem => Some(Self::ReadOnly),
+            _ => None,
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Full => "free space there",
+            Self::ReadOnly => "mount it writable (mount -o remount,rw)",
+        }
+    }
+}
+
+/// Whether a device takes nothing only because it is full.
 pub(super) fn is_no_room(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    Hindrance::of(error) == Some(Hindrance::Full)
+}
+
+/// The error for a file or directory of the cache that cannot be written.
+pub(super) fn cannot_write(path: &Path, error: &io::Error) -> Error {
+    let path = path.to_owned();
+    match Hindrance::of(error) {
+        Some(hindrance) => {
+            let remedy = hindrance.remedy();
+            let problem =
+                format!("cannot be written: {error}; {remedy}, or choose another with --cache");
+            Error::NotNow { path, problem }
+        }
+        None => {
+            let remedy = "choose another with --cache, or correct its permissions";
+            Error::Directory { path, problem: format!("cannot be written: {error}; {remedy}") }
+        }
+    }
 }
 
 /// Why a fill ended without its bytes: what readers get for a position that will not come.

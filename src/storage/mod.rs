@@ -106,7 +106,7 @@ pub use demands::Demand;
 pub use directory::Directory;
 pub use disk::{Data, Device, Disk};
 pub use dma::{Dma, Spawn};
-pub use error::{Error, Failure};
+pub use error::{Error, Failure, Hindrance};
 pub use format::{Format, SNAPSHOT_BYTES};
 pub use range_set::RangeSet;
 pub use ring::{Ring, RingFile, Support};

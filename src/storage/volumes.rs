@@ -17,6 +17,7 @@ use super::{
     CHUNK_BYTES, Error, Generation, ObjectId, Sim, Stats,
     directory::VolumeFiles,
     disk::{Device, Disk},
+    error::cannot_write,
     format::{Format, SUPERBLOCK_BYTES},
     journal::{Files, Name},
     policy::Snapshot,
@@ -104,14 +105,25 @@ impl Volumes {
             device.probe(dir, &new.common.pool).await?;
         }
         let share = Share::of(*size_bytes, format.volumes);
+        let mut missing = None;
         for number in own {
             let name = Name { uuid: format.uuid, volume: number };
             let files = VolumeFiles::of(dir, number);
-            let disks = Disks::open(device, &files).await?;
+            let disks = match Disks::open(device, &files).await {
+                Err(Error::NotNow { problem, .. }) => {
+                    new.common.counters.count(|stats| stats.volumes_off += 1);
+                    missing = Some(problem);
+                    continue;
+                }
+                opened => opened?,
+            };
             new.add(name, disks, share).await.map_err(|error| files.unusable(error))?;
             if new.volumes[number as usize].as_ref().is_some_and(|volume| volume.fits()) {
                 cut(&files, share);
             }
+        }
+        if let Some(problem) = missing {
+            tracing::warn!(problem, "volumes that are not there are off until the next start");
         }
         Ok(Self { inner: Rc::new(new) })
     }
@@ -427,10 +439,7 @@ impl Share {
 
 impl Disks {
     async fn open(device: &Device, files: &VolumeFiles) -> Result<Self, Error> {
-        fs::create_dir_all(files.dir()).map_err(|error| {
-            let problem = format!("cannot be created: {error}");
-            Error::Directory { path: files.dir().to_owned(), problem }
-        })?;
+        fs::create_dir_all(files.dir()).map_err(|error| cannot_write(files.dir(), &error))?;
         let [first, second] = &files.journals;
         // What a larger cache wrote is read first, and cut when what is to stay was written anew.
         let (data, grown_bytes) = device.open(&files.data, u64::MAX).await?;
@@ -455,11 +464,11 @@ fn cut(files: &VolumeFiles, Share { data_bytes, journal_bytes }: Share) {
     for (path, bytes) in
         [(&files.data, data_bytes), (first, journal_bytes), (second, journal_bytes)]
     {
-        let cut = fs::File::options().write(true).open(path).and_then(|file| {
-            let is_longer = file.metadata()?.len() > bytes;
-            if is_longer { file.set_len(bytes) } else { Ok(()) }
-        });
-        if let Err(error) = cut {
+        if fs::metadata(path).is_ok_and(|file| file.len() <= bytes) {
+            continue;
+        }
+        let cut = fs::File::options().write(true).open(path);
+        if let Err(error) = cut.and_then(|file| file.set_len(bytes)) {
             tracing::warn!(%error, path = %path.display(), "a file of the cache cannot be cut");
         }
     }

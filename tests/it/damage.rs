@@ -10,7 +10,8 @@ use std::{
 };
 
 use crate::{
-    node::{Node, node, scratch},
+    client,
+    node::{Builder, Node, kithara, node, scratch},
     origin::{Origin, origin},
 };
 
@@ -135,6 +136,22 @@ impl Loop {
     fn root(&self) -> PathBuf {
         self.dir.path().join("root")
     }
+
+    fn cache(&self) -> PathBuf {
+        self.root().join("cache")
+    }
+
+    /// Somebody else takes all there is.
+    fn fills_up(&self) {
+        let mut file = fs::File::create(self.root().join("other")).unwrap();
+        for piece in [64 << 10, 4 << 10, 1] {
+            while file.write_all(&vec![1; piece]).and_then(|()| file.sync_data()).is_ok() {}
+        }
+    }
+
+    fn remount(&self, option: &str) {
+        assert!(run("mount", &["-o", &format!("remount,{option}")], &[&self.root()]), "{option}");
+    }
 }
 
 impl Drop for Loop {
@@ -149,8 +166,18 @@ fn run(program: &str, options: &[&str], paths: &[&Path]) -> bool {
 }
 
 /// A node with a cache of 256 MiB on a file system of 64 MiB, and too little memory to do without it.
-fn crowded(origin: &Origin, disk: &Loop) -> Node {
-    node().origin(origin).memory("24MiB").cache(&disk.root().join("cache")).start()
+fn crowded(origin: &Origin, disk: &Loop) -> Builder {
+    node().origin(origin).memory("24MiB").cache(&disk.cache())
+}
+
+/// What the cache of a closed node says to this.
+#[track_caller]
+fn tended(disk: &Loop, command: &[&str]) -> String {
+    let cache = disk.cache();
+    let (code, out, said) =
+        kithara(&[command, &["--cache", cache.to_str().unwrap()]].concat(), "256MiB");
+    assert_eq!(code, 0, "{command:?}: {said}");
+    out
 }
 
 /// Its log has a line for each thing that happened to a volume, not for each chunk or client.
@@ -168,7 +195,7 @@ fn on_a_full_disk_objects_come_and_go_as_in_a_smaller_cache() {
     let Some(disk) = Loop::mount(64 << 20) else { return };
     let songs = songs(120, 16);
     let origin = origin_of(&songs);
-    let node = crowded(&origin, &disk);
+    let node = crowded(&origin, &disk).start();
     all_play(&node, &songs);
     all_play(&node, &songs);
     assert!(node.counter("/disk/write_errors") > 0, "the disk is not full");
@@ -183,13 +210,79 @@ fn on_a_full_disk_objects_come_and_go_as_in_a_smaller_cache() {
 }
 
 #[test]
+fn a_node_starts_on_a_full_disk_with_what_is_there() {
+    let Some(disk) = Loop::mount(64 << 20) else { return };
+    let songs = songs(24, 16);
+    let origin = origin_of(&songs);
+    let first = crowded(&origin, &disk).start();
+    all_play(&first, &songs);
+    ends_with_few_words(first);
+    disk.fills_up();
+    fs::write(disk.cache().join(".probe.1"), "").unwrap();
+    let second = crowded(&origin, &disk).start();
+    all_play(&second, &songs);
+    assert_eq!(second.counter("/cache/hits"), 24);
+    assert_eq!(origin.order().len(), 24, "it was fetched again");
+    let said = ends_with_few_words(second);
+    assert!(said.contains("no space left") && said.contains("free space"), "{said}");
+    assert!(!disk.cache().join(".probe.1").exists());
+    assert_eq!(tended(&disk, &["ls"]).lines().count(), 25);
+    assert!(tended(&disk, &["stat"]).contains("24"));
+    assert!(tended(&disk, &["verify"]).contains("checked 24 assets"));
+    assert!(tended(&disk, &["purge", "--all"]).starts_with("purged 24 assets"));
+    assert_eq!(tended(&disk, &["ls"]), "");
+    let third = crowded(&origin, &disk).start();
+    (0..2).for_each(|_| all_play(&third, &songs));
+    assert_eq!(third.counter("/cache/hits"), 24, "what was purged left no room");
+    let purged = client::request(third.admin, "DELETE", "/v1/assets?all=true&limit=1000", "");
+    let purged: serde_json::Value = serde_json::from_str(&purged.ok().text()).unwrap();
+    assert_eq!((purged["assets"].as_array().unwrap().len(), &purged["next"]), (24, &().into()));
+}
+
+#[test]
+fn without_a_cache_yet_a_full_disk_is_served_past() {
+    let Some(disk) = Loop::mount(64 << 20) else { return };
+    let songs = songs(2, 16);
+    let origin = origin_of(&songs);
+    disk.fills_up();
+    let node = crowded(&origin, &disk).start();
+    all_play(&node, &songs);
+    let said = ends_with_few_words(node);
+    assert!(said.contains("without a cache") && said.contains("free space"), "{said}");
+}
+
+#[test]
+fn a_node_starts_on_a_read_only_disk_and_fills_it_when_it_is_writable() {
+    let Some(disk) = Loop::mount(64 << 20) else { return };
+    let songs = songs(10, 16);
+    let origin = origin_of(&songs);
+    let first = crowded(&origin, &disk).start();
+    all_play(&first, &songs[..5]);
+    ends_with_few_words(first);
+    disk.remount("ro");
+    assert_eq!(tended(&disk, &["ls"]).lines().count(), 6);
+    assert!(tended(&disk, &["stat"]).contains('5'));
+    assert!(tended(&disk, &["verify"]).contains("checked 5 assets"));
+    let second = crowded(&origin, &disk).start();
+    all_play(&second, &songs);
+    assert_eq!(second.counter("/cache/hits"), 5);
+    assert!(second.counter("/disk/volumes_off") > 0);
+    disk.remount("rw");
+    second.wait_for("/disk/volumes_off", 0);
+    (0..2).for_each(|_| all_play(&second, &songs));
+    assert!(second.counter("/cache/hits") >= 20, "what came later is not kept");
+    let said = ends_with_few_words(second);
+    assert!(said.contains("is read-only") && said.contains("remount,rw"), "{said}");
+}
+
+#[test]
 fn on_a_disk_that_turns_read_only_or_loses_its_end_nobody_fails() {
     let Some(disk) = Loop::mount(64 << 20) else { return };
     let songs = songs(30, 16);
     let origin = origin_of(&songs);
-    let node = crowded(&origin, &disk);
+    let node = crowded(&origin, &disk).start();
     all_play(&node, &songs[..20]);
-    assert!(run("mount", &["-o", "remount,abort"], &[&disk.root()]), "abort is an option of ext4");
+    disk.remount("abort");
     all_play(&node, &songs);
     let off = node.counter("/disk/volumes_off");
     assert!(off > 0, "read-only, and no volume noticed");

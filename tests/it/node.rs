@@ -140,6 +140,16 @@ impl Builder {
     }
 }
 
+/// Runs `kithara cache`; its exit code, and what it said on stdout and on stderr.
+pub fn kithara(args: &[&str], size: &str) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kithara"));
+    let dir = scratch();
+    command.arg("cache").args(args).env("KITHARA_CACHE__SIZE", size).current_dir(dir.path());
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
 /// A directory on a real file system: direct I/O does not work on a temporary one.
 pub fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in(scratch_root()).unwrap()

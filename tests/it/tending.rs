@@ -1,12 +1,12 @@
 //! What the operator sees of a cache and does to it: at a running node, and at one that is closed.
 
-use std::{fs, os::unix::fs::FileExt, path::Path, process::Command, time::Duration};
+use std::{fs, os::unix::fs::FileExt, path::Path, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
     client::{self, Response},
-    node::{Node, node, scratch},
+    node::{Node, kithara, node, scratch},
     origin::{Origin, origin},
 };
 
@@ -67,16 +67,6 @@ fn names(assets: &[Value]) -> Vec<String> {
     let mut names: Vec<_> = assets.iter().map(of).collect();
     names.sort_unstable();
     names
-}
-
-/// Runs `kithara cache`; its exit code, and what it said on stdout and on stderr.
-fn kithara(args: &[&str], size: &str) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kithara"));
-    let dir = scratch();
-    command.arg("cache").args(args).env("KITHARA_CACHE__SIZE", size).current_dir(dir.path());
-    let output = command.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
 fn ends(node: Node) {

@@ -1,7 +1,7 @@
 //! One file on the shard's ring.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fs::{self, File},
     io,
     os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
@@ -20,9 +20,9 @@ use crate::{
     storage::{
         Error,
         direct::{
-            PROBE, Temporary, cannot_write, create, is_direct, is_in_memory, not_direct, whole,
+            PROBE, Sample, by_descriptor, create, is_direct, is_in_memory, not_direct, whole,
         },
-        disk::{ALIGNMENT, Data},
+        disk::Data,
         waiters::Waiters,
     },
 };
@@ -31,37 +31,46 @@ use crate::{
 #[derive(Clone)]
 pub struct RingFile {
     ring: Ring,
-    file: Rc<File>,
+    handle: Rc<Handle>,
+}
+
+struct Handle {
+    file: RefCell<Rc<File>>,
+    /// Its file system was read-only when it was opened: to be opened anew before it is written.
+    is_read_only: Cell<bool>,
 }
 
 pub(super) fn open(ring: &Ring, path: &Path, capacity: u64) -> Result<(RingFile, u64), Error> {
     let problem = |problem: String| Error::Directory { path: path.to_owned(), problem };
-    let length = create(path, capacity).map_err(|error| problem(cannot_write(&error)))?;
-    let mut options = fs::OpenOptions::new();
-    let options = options.read(true).write(true).custom_flags(OFlags::DIRECT.bits() as i32);
-    let file = options.open(path).map_err(|error| problem(not_direct(&error.to_string())))?;
+    let (length, is_writable) = create(path, capacity)?;
+    let opened = open_direct(path, is_writable);
+    let file = opened.map_err(|error| problem(not_direct(&error.to_string())))?;
     let means_it = is_direct(file.as_raw_fd()).and_then(|it| Ok(it && !is_in_memory(&file)?));
     if !means_it.map_err(|error| problem(error.to_string()))? {
         return Err(problem(not_direct("the flag was dropped, as tmpfs does")));
     }
-    Ok((RingFile { ring: ring.clone(), file: Rc::new(file) }, length))
+    let (file, is_read_only) = (RefCell::new(Rc::new(file)), Cell::new(!is_writable));
+    Ok((RingFile { ring: ring.clone(), handle: Rc::new(Handle { file, is_read_only }) }, length))
+}
+
+fn open_direct(path: &Path, is_writable: bool) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    let options = options.read(true).write(is_writable);
+    options.custom_flags(OFlags::DIRECT.bits() as i32).open(path)
 }
 
 pub(super) async fn probe(ring: &Ring, dir: &Path, pool: &BufPool) -> Result<(), Error> {
     let problem = |problem: String| Error::Directory { path: dir.to_owned(), problem };
-    let temporary = Temporary::create(dir).map_err(|error| problem(cannot_write(&error)))?;
-    let opened = open(ring, temporary.path(), ALIGNMENT).map_err(|error| match error {
+    let Some(sample) = Sample::of(dir)? else { return Ok(()) };
+    let opened = open(ring, &sample.path(), u64::MAX).map_err(|error| match error {
         Error::Directory { problem: text, .. } => problem(text),
         other => other,
     });
-    let read = opened?.0.read(0, PROBE.len(), pool).await.map_err(|error| match error {
-        Error::Io(error) => problem(not_direct(&error.to_string())),
-        other => other,
-    });
-    match read?[..] == PROBE {
-        true => Ok(()),
-        false => Err(problem(not_direct("a file came back with other bytes"))),
-    }
+    let read = match opened?.0.read(0, PROBE.len(), pool).await {
+        Err(Error::Io(error)) => Err(error),
+        read => Ok(read?),
+    };
+    sample.judge(read.as_deref()).map_err(problem)
 }
 
 /// How an operation ended that a future waits for.
@@ -91,6 +100,13 @@ impl RingFile {
         pool: &BufPool,
         done: impl FnOnce(io::Result<()>) + 'static,
     ) -> Result<(), Exhausted> {
+        let file = match self.writable() {
+            Ok(file) => file,
+            Err(error) => {
+                done(Err(error));
+                return Ok(());
+            }
+        };
         let length = data.len();
         let action = match data {
             Data::Bytes(from) => Action::Write { from, position },
@@ -99,7 +115,21 @@ impl RingFile {
         let ended = Box::new(move |_: Action, written: io::Result<usize>| {
             done(written.and_then(|written| whole(written, length)));
         });
-        self.ring.begin(Operation { file: Rc::clone(&self.file), action, ended })
+        self.ring.begin(Operation { file, action, ended })
+    }
+
+    fn file(&self) -> Rc<File> {
+        Rc::clone(&self.handle.file.borrow())
+    }
+
+    /// The file, opened anew where it could only be read before.
+    fn writable(&self) -> io::Result<Rc<File>> {
+        if self.handle.is_read_only.get() {
+            let file = open_direct(&by_descriptor(&*self.file()), true)?;
+            *self.handle.file.borrow_mut() = Rc::new(file);
+            self.handle.is_read_only.set(false);
+        }
+        Ok(self.file())
     }
 
     pub(in crate::storage) async fn sync(&self) -> io::Result<()> {
@@ -115,7 +145,7 @@ impl RingFile {
             landing.0.set(Some((action, outcome)));
             landing.1.wake(|()| true);
         });
-        Operation { file: Rc::clone(&self.file), action, ended }
+        Operation { file: self.file(), action, ended }
     }
 }
 

@@ -154,7 +154,8 @@ impl Ring {
         self.inner.flight.borrow().registered()
     }
 
-    /// Writes a small file in `dir`, reads it back by direct I/O and removes it.
+    /// Reads a small file in `dir` by direct I/O: one that is made for it, or, where the file system
+    /// takes nothing, one that is there.
     ///
     /// # Errors
     /// [`Error::Directory`] where `dir` cannot be written or direct I/O does not work there.
