@@ -117,7 +117,7 @@ impl<'y> Frames<'y> {
 ///
 /// A stream of a constant bit rate says it exactly. One of a variable rate is taken at the mean of
 /// what came last: nothing tells more of frames that are gone. Of the demo's own MP3 at a mean of 297
-/// bytes, with a deviation of 91, one lost frame is counted right in 19 of 20 places, three in 13;
+/// bytes, with a deviation of 91, one lost frame is counted right in 19 of 20 places, three in 12;
 /// of its AAC (286 and 25) eleven in 59 of 60.
 #[derive(Debug, Default)]
 struct Tally {
