@@ -144,12 +144,6 @@ fn a_failure_reaches_who_lacks_bytes_and_never_looks_like_an_end() {
     assert_eq!(failure.cause::<io::Error>().unwrap().kind(), io::ErrorKind::TimedOut);
     assert!(matches!(*partly.borrow(), Some(Ok(Wait::Ready))));
     assert!(matches!(resource.commit(), Err(Error::Failed(_))));
-    resource.resume();
-    let again = wait(&mut turns, &resource, 100..200);
-    assert!(again.borrow().is_none());
-    write(&resource, 100, bytes(100, 100)).unwrap();
-    turns.run();
-    assert!(matches!(*again.borrow(), Some(Ok(Wait::Ready))));
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl StreamingResource {
     /// length was said it is the end of the bytes that came.
     ///
     /// # Errors
-    /// [`Error::Failed`] where the fill had failed and was not [`resume`](Self::resume)d.
+    /// [`Error::Failed`] where the fill had failed.
     pub fn commit(self: &Rc<Self>) -> Result<(), Error> {
         let length = {
             let state = self.state.borrow();
@@ -187,13 +187,6 @@ impl StreamingResource {
     /// come, and nobody has asked for it since.
     pub fn is_lost(&self, position: u64) -> bool {
         self.state.borrow().lost_at(position).is_some()
-    }
-
-    /// Another fill begins: a failure of the one before is forgotten, and readers wait again.
-    pub fn resume(&self) {
-        let mut state = self.state.borrow_mut();
-        state.failure = None;
-        state.lost.clear();
     }
 
     /// What the readers want now.
