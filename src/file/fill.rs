@@ -15,6 +15,7 @@ use futures_lite::future;
 use super::{
     Error,
     plan::{JOIN_TIME, Running, Way, goes_on_alone, is_paced, lost, plan, within},
+    stay::learn_length,
 };
 use crate::{
     assets::{Asset, AssetStore, FillPermit, News},
@@ -172,6 +173,7 @@ async fn follow_demands(fill: Rc<Fill>, first: Option<Response>) -> Result<u64, 
         if fetches.is_empty() && fill.asset().resource.is_complete() {
             // Also where the fetch that completed it was cancelled before it could say so.
             let _ = fill.asset().resource.commit();
+            fill.leave();
             return Ok(fill.fetched_bytes.get());
         }
         fill.steer(&mut fetches);
@@ -202,7 +204,7 @@ impl Fill {
                 && self.asset().is_shared()
                 && goes_on_alone(
                     resource.present_bytes(),
-                    resource.length(),
+                    resource.length().filter(|_| resource.is_cached()),
                     self.fetched_bytes.get(),
                 ))
     }
@@ -278,7 +280,18 @@ impl Fill {
         let demand = within(&demand.range, resource.length());
         let end = resource.length().unwrap_or(u64::MAX);
         let gap = resource.next_gap(demand.start..end)?.start;
-        (!resource.is_lost(gap)).then(|| Way { gap, is_wanted: demand.contains(&gap), is_paced })
+        let comes = !resource.is_lost(gap) && self.has_room(gap, demand.end);
+        comes.then(|| Way { gap, is_wanted: demand.contains(&gap), is_paced })
+    }
+
+    /// Whether what comes at `gap` has somewhere to go while its reader wants nothing behind `wanted_to`.
+    /// Where the disk takes no more of a long resource that is not before the reader has come near, and a
+    /// fetch that waited for that would keep the origin waiting. One from the very beginning would have to
+    /// begin anew.
+    fn has_room(&self, gap: u64, wanted_to: u64) -> bool {
+        let asset = self.asset();
+        let is_near = gap <= wanted_to.saturating_add(storage::KEEP_BYTES);
+        is_near || asset.resource.is_cached() || asset.in_order.get()
     }
 
     fn start(self: &Rc<Self>, gap: u64) -> Fetch {
@@ -353,7 +366,7 @@ impl Fill {
             }
         }
         if let Some(length) = download.length() {
-            resource.set_length(length).map_err(Failure::new)?;
+            learn_length(self.asset(), length).map_err(Failure::new)?;
         }
         self.end()
     }
@@ -452,10 +465,10 @@ impl Fill {
     fn learn(&self, head: &net::Head) -> Result<(), Failure> {
         if let Some(length) = head.length {
             self.check_length(length)?;
+            learn_length(self.asset(), length).map_err(Failure::new)?;
             let resource = &self.asset().resource;
-            resource.set_length(length).map_err(Failure::new)?;
             let missing_bytes = length.saturating_sub(resource.stored_bytes());
-            self.store.make_room(self.asset(), missing_bytes);
+            self.store.make_room(self.asset(), missing_bytes.min(resource.share_left_bytes()));
         }
         Ok(())
     }
@@ -468,11 +481,12 @@ impl Fill {
         }
     }
 
-    /// Nobody wants the rest. What is here serves later readers only if it can be told whether the
-    /// rest is still of the same version (RULES 7).
+    /// Nobody wants the rest, or the disk keeps only a part. What is here serves later readers only if
+    /// it can be told whether the rest is still of the same version (RULES 7).
     fn leave(&self) {
         let resource = &self.asset().resource;
-        if !resource.is_complete() && self.known().validator.is_none() {
+        let is_part = !resource.is_cached() && resource.stored_bytes() > 0;
+        if (is_part || !resource.is_complete()) && self.known().validator.is_none() {
             self.store.forget(self.asset());
         }
     }
@@ -489,11 +503,6 @@ fn partial_since(before: Option<Instant>, written: Range<u64>, now: Instant) -> 
     let is_same_chunk = written.start / CHUNK_BYTES == written.end / CHUNK_BYTES;
     let since = before.filter(|_| is_same_chunk).unwrap_or(now);
     (!written.end.is_multiple_of(CHUNK_BYTES)).then_some(since)
-}
-
-/// What proves that bytes fetched later belong to those that are here.
-pub(super) fn validator_of(asset: &Asset) -> Option<Validator> {
-    Validator::of(&asset.head().fields)
 }
 
 /// Whether the bytes that are here are not to be trusted, or not to be completed, any more.

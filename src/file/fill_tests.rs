@@ -222,9 +222,13 @@ pub(super) struct World {
 
 impl World {
     fn new(address: SocketAddr) -> Self {
+        Self::with_volume(address, 256 * MIB)
+    }
+
+    fn with_volume(address: SocketAddr, bytes: u64) -> Self {
         let pool = BufPool::new(bufpool::Options { budget_bytes: 64 << 20 });
         let disk = Sim::default();
-        let volumes = Volumes::on(vec![Disk::Sim(disk.clone())], 256 * MIB, pool.clone());
+        let volumes = Volumes::on(vec![Disk::Sim(disk.clone())], bytes, pool.clone());
         Self { disk, ..Self::over(address, volumes, pool) }
     }
 
@@ -700,6 +704,28 @@ fn where_memory_runs_short_little_is_asked_for_ahead_of_its_need() {
         // What was read is resident, and the rest is asked for from there.
         read(&mut reader, 0..9, 1).await.unwrap();
         assert!(ahead() >= 4 * CHUNK_BYTES, "{}", ahead());
+    });
+}
+
+/// A long song is fetched far ahead of a slow reader as long as the disk takes it. Then its origin is let
+/// go: it would wait for hours until the reader comes there.
+#[test]
+fn what_the_disk_takes_no_more_of_is_fetched_when_its_reader_comes_near() {
+    let origin = Slow::start(Song::new(24 * MIB));
+    let (address, state) = (origin.address, Arc::clone(&origin.state));
+    story(&origin, move |_| {
+        let state = Arc::clone(&state);
+        async move {
+            let world = World::with_volume(address, 16 * MIB);
+            let mut reader = world.open().await.unwrap();
+            read(&mut reader, 0..9, 1).await.unwrap();
+            settle(&state, |bodies| bodies == 0).await;
+            assert_eq!(state.asked(), [0]);
+            let (end, failure) = follow(&mut reader, 0, 1).await;
+            assert!(failure.is_none() && end == 24 * MIB, "{failure:?} at {end}");
+            let asked = state.asked();
+            assert!(asked.len() == 2 && (7 * MIB..10 * MIB).contains(&asked[1]), "{asked:?}");
+        }
     });
 }
 

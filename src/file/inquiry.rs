@@ -16,7 +16,9 @@ use http::{
     header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, DATE},
 };
 
-use super::{Error, asker::Asker, fill::fill, pause::Pauses, plan::first_request};
+use super::{
+    Error, asker::Asker, fill::fill, pause::Pauses, plan::first_request, stay::learn_length,
+};
 use crate::{
     assets::{
         AssetStore, FillPermit, Head, Key, Lease, News,
@@ -232,7 +234,7 @@ impl Inquiry {
     /// The fill belongs to the resource, not to the request that began it.
     fn fill(&self, lease: &Lease, response: Response) {
         if let Some(length) = response.head.length
-            && let Err(error) = lease.resource.set_length(length)
+            && let Err(error) = learn_length(lease, length)
         {
             // A new resource has no length yet.
             tracing::error!(%error, "a length was not taken");

@@ -34,8 +34,10 @@ mod pause;
 mod plan;
 pub mod range;
 mod refill;
+mod stay;
 
 pub use asker::passed_on;
 pub use error::Error;
 pub use found::{Found, How};
 pub use open::{Files, Library, Opened};
+pub use stay::{is_proven, stays};

@@ -151,9 +151,10 @@ pub(super) fn lost(failed: Running, others: &[Running]) -> Vec<Range<u64>> {
     iter::successors(first, |gap| led.next_gap(gap.end..end)).collect()
 }
 
-/// Whether a fill goes on while nobody reads: when it is half done, or has just begun. Otherwise
-/// what it wrote stays and the origin is spared the rest. It is asked when the last reader leaves
-/// and after each piece that comes later, so a glance at a large resource costs about a mebibyte.
+/// Whether a fill goes on while nobody reads: when it is half done of the `length` that is to be kept, or
+/// has just begun. Otherwise what it wrote stays and the origin is spared the rest. It is asked when the
+/// last reader leaves and after each piece that comes later, so a glance at a large resource costs about a
+/// mebibyte.
 pub(super) fn goes_on_alone(present_bytes: u64, length: Option<u64>, fetched_bytes: u64) -> bool {
     fetched_bytes < JOIN_BYTES || length.is_some_and(|length| present_bytes >= length / 2)
 }

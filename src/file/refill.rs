@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use super::{fill::validator_of, inquiry::begin_fill};
+use super::{inquiry::begin_fill, stay::is_proven};
 use crate::{
     assets::{Asset, AssetStore, Lease},
     net::{self, Provenance},
@@ -25,7 +25,7 @@ pub(super) fn attend(lease: &Lease, store: &Rc<AssetStore>, from: Provenance) {
 fn refill(asset: &Rc<Asset>, store: Rc<AssetStore>, from: Provenance) {
     // A fill that runs sees it by itself; and without a reader the next open begins one.
     let Some(permit) = asset.permit().filter(|_| asset.is_leased()) else { return };
-    if validator_of(asset).is_none() {
+    if !is_proven(asset) {
         // Nothing proves that what comes now belongs to what is here (RULES 7).
         store.forget(asset);
         return asset.resource.fail(Failure::new(net::Error::Changed));

@@ -74,6 +74,7 @@ fn shard(report: &Report) -> Value {
             "read_errors": storage.read_errors,
             "write_errors": storage.write_errors,
             "no_space": storage.no_space,
+            "long_objects": storage.long_objects,
             "kept_chunks": storage.kept_chunks,
             "dropped_chunks": storage.dropped_chunks,
         },

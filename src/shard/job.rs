@@ -199,11 +199,9 @@ pub enum Refusal {
         /// Length of the resource in bytes.
         length: u64,
     },
-    /// A prefetch of what the cache has no room for.
-    #[error(
-        "the cache does not keep it: there is no room, it is over half a volume, or the disk fails"
-    )]
-    NotKept,
+    /// A prefetch of what does not stay.
+    #[error(transparent)]
+    Unkept(#[from] Unkept),
     /// No memory, or no slot, for another session.
     #[error("the shard is full")]
     Full,
@@ -219,6 +217,33 @@ pub enum Refusal {
     /// The operator ended it before it had an answer.
     #[error("the operator cancelled it")]
     Cancelled,
+}
+
+/// Why what a prefetch wants does not stay in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unkept {
+    /// Later it may.
+    #[error("the cache does not keep it now: there is no room, or the disk fails")]
+    Now,
+    /// It is longer than any object may be.
+    #[error(
+        "the cache keeps {kept_bytes} of its {length} bytes: one object may hold half a volume"
+    )]
+    Rest {
+        /// What is kept.
+        kept_bytes: u64,
+        /// All of it.
+        length: u64,
+    },
+    /// Only parts of it are wanted, or can be kept.
+    #[error(
+        "a part of it does not stay: its origin sends no strong validator (an ETag, or a Last-Modified \
+         a minute older than the answer), which alone proves that parts belong together"
+    )]
+    Unproven,
+    /// Its origin says so.
+    #[error("its origin does not let it be stored for others")]
+    Private,
 }
 
 impl Refusal {
@@ -243,6 +268,7 @@ impl Refusal {
         no_memory
             || self.origin_error().is_some_and(origin)
             || matches!(self, Self::Full | Self::DecodeShare | Self::Draining)
+            || matches!(self, Self::Unkept(Unkept::Now))
             || matches!(self, Self::Pcm(pcm::Error::Exhausted(_)))
     }
 

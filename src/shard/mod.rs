@@ -61,7 +61,7 @@ pub use feed::Listening;
 pub use gate::{Gate, Pass};
 pub use job::{
     Abort, Ahead, Answer, Cached, Check, Job, ObjectHead, Part, PcmHead, Prefetched, Progress,
-    Refusal, Wanted,
+    Refusal, Unkept, Wanted,
 };
 pub use mail::{MAILBOX, Mail};
 pub use notice::{End, Notice, Reason, What, shown};

@@ -11,7 +11,7 @@ use std::{ops::Range, rc::Rc};
 use futures_lite::future;
 
 use super::{
-    Ahead, Answer, Check, Prefetched, Progress, Refusal, Shard,
+    Ahead, Answer, Check, Prefetched, Progress, Refusal, Shard, Unkept,
     outlet::{Gone, Outlet},
     serve::SLICE,
 };
@@ -76,17 +76,53 @@ impl<'a> Filling<'a> {
     }
 
     async fn run(mut self, out: &Outlet) -> Result<Progress, Refusal> {
+        self.may_stay()?;
         for range in self.ranges.clone() {
             self.range(range, out).await?;
         }
-        let resource = &self.lease.resource;
-        if resource.is_complete() {
+        // Its length may have come only now.
+        self.may_stay()?;
+        if self.lease.resource.is_complete() {
             // Done is what is on disk, not what is on its way there.
-            resource.flush().await;
+            self.lease.resource.flush().await;
         }
-        match resource.is_cached() {
+        match self.lease.resource.is_cached() || self.is_stored() {
             true => Ok(self.progress()),
-            false => Err(Refusal::NotKept),
+            false => Err(self.unkept(out).await),
+        }
+    }
+
+    /// Whether what is wanted stays when its fill ends, as far as that hangs on what its origin says.
+    fn may_stay(&self) -> Result<(), Unkept> {
+        let resource = &self.lease.resource;
+        let all = 0..resource.length().unwrap_or(u64::MAX);
+        let is_part = self.wanted().next() != Some(all) || resource.is_long();
+        if !self.lease.is_shared() {
+            return Err(Unkept::Private);
+        }
+        match is_part && !resource.is_complete() && !file::is_proven(self.lease) {
+            true => Err(Unkept::Unproven),
+            false => Ok(()),
+        }
+    }
+
+    fn is_stored(&self) -> bool {
+        let resource = &self.lease.resource;
+        self.wanted().all(|range| resource.stored_bytes_of(&range) == range.end - range.start)
+    }
+
+    /// Why the cache takes no more of it. How much it has is said before.
+    async fn unkept(&mut self, out: &Outlet) -> Refusal {
+        let resource = &self.lease.resource;
+        let Some(length) = resource.length().filter(|_| resource.has_its_share()) else {
+            return Unkept::Now.into();
+        };
+        resource.settled().await;
+        let kept_bytes = self.wanted().map(|range| resource.stored_bytes_of(&range)).sum();
+        let progress = Progress { bytes_done: kept_bytes, ..self.progress() };
+        match out.step(out.credit().await, progress) {
+            Ok(()) => Unkept::Rest { kept_bytes, length }.into(),
+            Err(Gone) => Refusal::Cancelled,
         }
     }
 
@@ -100,7 +136,7 @@ impl<'a> Filling<'a> {
         let demand = resource.demand_paced(range.start..range.start + 1);
         while let Some(gap) = self.gap(&range) {
             if !resource.is_cached() {
-                return Err(Refusal::NotKept);
+                return Err(self.unkept(out).await);
             }
             // A window, not the range: what nobody waits for holds no memory where the disk lags.
             let window = gap.start..gap.end.min(gap.start.saturating_add(STEP_BYTES));
@@ -134,30 +170,21 @@ impl<'a> Filling<'a> {
     fn progress(&mut self) -> Progress {
         let resource = &self.lease.resource;
         let length = resource.length();
-        let clipped = |range: &Range<u64>| {
-            let end = range.end.min(length.unwrap_or(u64::MAX));
-            range.start.min(end)..end
-        };
-        let ranges = || self.ranges.iter().map(clipped);
-        let bytes_done = ranges().map(|range| self.present_bytes(range)).sum();
-        let is_bounded = length.is_some() || ranges().all(|range| range.end < u64::MAX);
-        let bytes_total = is_bounded.then(|| ranges().map(|range| range.end - range.start).sum());
+        let present = |range: Range<u64>| range.end - range.start - resource.missing_bytes(range);
+        let bytes_done = self.wanted().map(present).sum();
+        let is_bounded = length.is_some() || self.wanted().all(|range| range.end < u64::MAX);
+        let bytes_total =
+            is_bounded.then(|| self.wanted().map(|range| range.end - range.start).sum());
         let spent_bytes = self.lease.pace.spent_bytes() - self.spent_before;
         self.shard.stats.borrow_mut().prefetched_bytes += spent_bytes - self.counted;
         self.counted = spent_bytes;
         Progress { bytes_done, bytes_total, spent_bytes }
     }
 
-    /// How many bytes of a range are there.
-    fn present_bytes(&self, range: Range<u64>) -> u64 {
-        let (mut at, mut present) = (range.start, 0);
-        while at < range.end {
-            let gap = self.lease.resource.next_gap(at..range.end);
-            let Some(gap) = gap else { return present + (range.end - at) };
-            present += gap.start - at;
-            at = gap.end;
-        }
-        present
+    /// The ranges, as far as there is something.
+    fn wanted(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        let end = self.lease.resource.length().unwrap_or(u64::MAX);
+        self.ranges.iter().map(move |range| range.start.min(end)..range.end.min(end))
     }
 }
 

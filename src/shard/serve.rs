@@ -1,6 +1,6 @@
 //! Serving one session on the shard that owns its source.
 
-use std::{rc::Rc, time::Duration};
+use std::{ops::Range, rc::Rc, time::Duration};
 
 use futures_lite::future;
 use http::{HeaderMap, HeaderValue};
@@ -15,10 +15,11 @@ use super::{
     turns::Turns,
 };
 use crate::{
+    assets::Lease,
     bufpool::{Block, BufPool, Class},
     decode::{self, Info},
     file::{
-        Opened,
+        self, How, Opened,
         conditional::{Conditions, Current, Verdict, evaluate, range_applies},
         range::{self, Selection},
     },
@@ -198,7 +199,7 @@ async fn ready(
     let unmodified = is_unmodified(conditions, current)?;
     let is_wanted = !head_only && !unmodified;
     let share = is_wanted.then(|| shard.share(&rendition)).transpose()?;
-    let cached = cached(&opened);
+    let cached = cached(&opened, &(0..u64::MAX));
     let head = PcmHead { rendition, etag, unmodified, cached, decode };
     let shard = Rc::clone(shard);
     let mut ready = Ready { shard, player, head, first: None, share, _opened: opened, _tables };
@@ -210,10 +211,16 @@ async fn ready(
     Ok(ready)
 }
 
-/// Decided when the head goes out: only then it is known whether there is a place for its bytes.
-fn cached(opened: &Opened) -> Cached {
-    let stored = opened.lease().is_some_and(|lease| lease.resource.is_cached());
-    Cached { found: opened.found, stored }
+/// What the cache has, and keeps, of the bytes that are `wanted`. Decided when the head goes out: only
+/// then it is known whether there is a place for them.
+fn cached(opened: &Opened, wanted: &Range<u64>) -> Cached {
+    let stored = opened.lease().is_some_and(|lease| file::stays(lease, wanted));
+    let mut found = opened.found;
+    let is_here = |lease: &Lease| lease.resource.missing_bytes(wanted.clone()) == 0;
+    if found.how == How::Partial && opened.lease().is_some_and(is_here) {
+        found.how = How::Hit;
+    }
+    Cached { found, stored }
 }
 
 /// Settles the conditions of a request as soon as the validators are known, before anything is
@@ -395,7 +402,7 @@ async fn open_object(
             _ => None,
         };
     }
-    let cached = cached(&opened);
+    let cached = cached(&opened, part.as_ref().unwrap_or(&(0..length.unwrap_or(u64::MAX))));
     Ok((opened, ObjectHead { status, fields, length, part, unmodified, cached }))
 }
 
@@ -413,7 +420,7 @@ fn selected(wanted: &Wanted, fields: &HeaderMap, length: Option<u64>) -> Selecti
 async fn send(
     shard: &Shard,
     reader: &mut Reader,
-    part: std::ops::Range<u64>,
+    part: Range<u64>,
     first: Option<Block>,
     out: &Outlet,
 ) -> Result<Result<(), Abort>, Gone> {

@@ -46,6 +46,14 @@ impl RangeSet {
         self.ranges.gaps(&within).next()
     }
 
+    /// How many bytes of `within` are missing.
+    pub fn missing_bytes(&self, within: Range<u64>) -> u64 {
+        if within.is_empty() {
+            return 0;
+        }
+        self.ranges.gaps(&within).map(|gap| gap.end - gap.start).sum()
+    }
+
     /// All ranges, lowest first.
     pub fn iter(&self) -> impl Iterator<Item = &Range<u64>> {
         self.ranges.iter()

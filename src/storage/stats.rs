@@ -23,6 +23,8 @@ pub struct Stats {
     pub write_errors: u64,
     /// Chunks for which the volume had no room; they stayed in memory.
     pub no_space: u64,
+    /// Objects that hold half their volume, so that the rest of them is not kept.
+    pub long_objects: u64,
     /// Chunks kept in memory instead of on disk, for whatever reason.
     pub kept_chunks: u64,
     /// Chunks kept in memory that were dropped again to stay within the bound.

@@ -12,8 +12,8 @@ use std::{
 use futures_lite::future::or;
 
 use super::{
-    CHUNK_BYTES, Disk, Error, Failure, Generation, ObjectId, Said, Sim, StreamingResource, Volumes,
-    WRITES_IN_FLIGHT, Wait, random::Random, turns::Turns,
+    BLOCK_BYTES, CHUNK_BYTES, Disk, Error, Failure, Generation, ObjectId, Said, Sim,
+    StreamingResource, Volumes, WRITES_IN_FLIGHT, Wait, random::Random, turns::Turns,
 };
 use crate::bufpool::{BlockMut, BufPool, Class, Options};
 
@@ -36,8 +36,12 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_of(CAPACITY)
+}
+
+fn bench_of(capacity_bytes: u64) -> Bench {
     let (sim, pool) = (Sim::default(), BufPool::new(Options { budget_bytes: 64 << 20 }));
-    let volumes = Volumes::on(vec![Disk::Sim(sim.clone())], CAPACITY, pool.clone());
+    let volumes = Volumes::on(vec![Disk::Sim(sim.clone())], capacity_bytes, pool.clone());
     Bench { sim, pool, volumes }
 }
 
@@ -293,14 +297,63 @@ fn a_full_volume_costs_the_cache_and_no_reader() {
 }
 
 #[test]
-fn an_object_over_half_its_volume_goes_through_memory() {
+fn of_an_object_over_half_its_volume_as_much_is_kept_and_the_rest_goes_through_memory() {
+    let half = CAPACITY as usize / 2;
+    for is_said in [true, false] {
+        let bench = bench();
+        let resource = bench.resource();
+        resource.set_head(b"head", Said::default());
+        if is_said {
+            resource.set_length(2 * CAPACITY).unwrap();
+        }
+        assert!(resource.is_cached() && resource.keeps(0..100));
+        assert_eq!(resource.keeps(0..u64::MAX), !is_said, "of an unknown length nobody can tell");
+        // The disk is slow: what is on its way counts.
+        bench.sim.hold();
+        let (mut turns, its_resource) = (Turns::default(), Rc::clone(&resource));
+        let all = bytes(0, half + 40 * CHUNK);
+        let fill = turns.spawn(async move { its_resource.write_at(0, &all).await.unwrap() });
+        while !turns.is_done(fill) {
+            turns.run();
+            bench.sim.release_one();
+        }
+        bench.sim.release_all();
+        flush(&resource);
+        assert!(!resource.is_cached() && resource.has_its_share() && !resource.keeps(0..u64::MAX));
+        let used = bench.volumes.used_bytes() as usize;
+        assert!((half - CHUNK..=half).contains(&used), "{used}");
+        assert_eq!(bench.volumes.stats().long_objects, 1);
+        let (first, last) = (0, half as u64 + 39 * CHUNK_BYTES);
+        assert_eq!(resource.present_from(last - 30 * CHUNK_BYTES), None, "memory is bounded");
+        for at in [first, last] {
+            assert_eq!(read(&resource, at, CHUNK).unwrap(), bytes(at, CHUNK));
+        }
+        // After a rest the same is there, nothing is added, and what is said of it can change.
+        drop((turns, resource));
+        let again = bench.volumes.find(ObjectId(1)).unwrap();
+        assert!(!again.is_cached() && again.present_from(last).is_none());
+        assert_eq!(again.stored_bytes_of(&(0..u64::MAX)) as usize, used - BLOCK_BYTES as usize);
+        again.set_head(b"another", Said::default());
+        write(&again, last, bytes(last, CHUNK)).unwrap();
+        flush(&again);
+        assert_eq!(read(&again, 0, CHUNK).unwrap(), bytes(0, CHUNK));
+        bench.tick();
+        assert_eq!(bench.volumes.used_bytes() as usize, used);
+        let head = now(async move { again.head().await });
+        assert_eq!(head.unwrap().as_deref(), Some(&b"another"[..]));
+    }
+}
+
+#[test]
+fn an_object_of_half_its_volume_is_kept_whole() {
     let bench = bench();
-    let (said, unsaid) = (bench.resource(), bench.resource());
-    said.set_length(CAPACITY / 2 + 1).unwrap();
-    assert!(!said.is_cached());
-    write(&unsaid, 0, bytes(0, CAPACITY as usize / 2 + CHUNK)).unwrap();
-    assert!(!unsaid.is_cached());
-    assert!(bench.volumes.used_bytes() <= CAPACITY / 2);
+    let resource = bench.resource();
+    resource.set_head(b"head", Said::default());
+    resource.set_length(CAPACITY / 2).unwrap();
+    write(&resource, 0, bytes(0, CAPACITY as usize / 2)).unwrap();
+    flush(&resource);
+    assert!(resource.is_cached() && resource.stored_bytes_of(&(0..CAPACITY)) == CAPACITY / 2);
+    assert_eq!(bench.volumes.stats().long_objects, 0);
 }
 
 #[test]
@@ -525,7 +578,8 @@ fn a_chunk_that_had_no_memory_for_its_write_goes_to_disk_once_there_is_some() {
 
 fn history(seed: u64) {
     let mut random = Random(seed);
-    let bench = bench();
+    // In the smaller one an object of over three chunks is a long one.
+    let bench = bench_of([CAPACITY, 6 * CHUNK_BYTES][random.below(2) as usize]);
     let resource = match random.below(3) {
         0 => StreamingResource::in_memory(bench.pool.clone(), random.below(4) * CHUNK_BYTES),
         _ => bench.resource(),

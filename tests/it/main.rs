@@ -17,6 +17,7 @@ mod damage;
 mod errors;
 mod fetching;
 mod listening;
+mod long;
 mod media;
 mod objects;
 mod offline;

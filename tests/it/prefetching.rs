@@ -297,6 +297,50 @@ fn of_a_large_object_only_the_ranges_are_fetched() {
 }
 
 #[test]
+fn of_what_is_longer_than_half_a_volume_a_prefetch_says_how_much_is_kept() {
+    let bytes = song(9 * MIB);
+    let origin = origin().file("book", &bytes).at_rate(16 * MIB as u64).start();
+    let node = node().origin(&origin).cache_size("17MiB").start();
+    let told =
+        node.wait_for_end(&node.prefetch(r#"{"src": "origin:book", "decode": false}"#), "failed");
+    let kept = told["bytes_done"].as_u64().unwrap();
+    assert!((MIB as u64..5 * MIB as u64 / 2).contains(&kept), "{told}");
+    let why = format!(
+        "origin:book: the cache keeps {kept} of its 9437184 bytes: one object may hold half a volume"
+    );
+    assert_eq!((&told["error"], &told["bytes_total"]), (&why.into(), &(9 * MIB).into()));
+    let asked = origin.asked("book").len();
+    assert!(origin.sent_bytes("book") < 5 * MIB as u64, "the rest was fetched for nothing");
+    let part = r#"{"src": "origin:book", "ranges": [[0, 1048576]]}"#;
+    assert_eq!(node.wait_for_end(&node.prefetch(part), "done")["bytes_done"], MIB);
+    let beyond = r#"{"src": "origin:book", "ranges": [[8000000, 8100000]]}"#;
+    let told = node.wait_for_end(&node.prefetch(beyond), "failed");
+    assert_eq!(told["bytes_done"], 0, "{told}");
+    assert_eq!(origin.asked("book").len(), asked, "nothing was asked for that does not stay");
+}
+
+#[test]
+fn what_does_not_stay_is_not_said_to_be_there() {
+    let bytes = song(3 * MIB);
+    let origin = origin()
+        .file("unproven", &bytes)
+        .without_validator()
+        .file("private", &bytes)
+        .says("Cache-Control", "no-store")
+        .start();
+    let node = node().origin(&origin).start();
+    let part = r#"{"src": "origin:unproven", "ranges": [[1000, 101000]]}"#;
+    let told = node.wait_for_end(&node.prefetch(part), "failed");
+    assert!(told["error"].as_str().unwrap().contains("no strong validator"), "{told}");
+    let told = node.wait_for_end(&node.prefetch(r#"{"src": "origin:private"}"#), "failed");
+    assert!(told["error"].as_str().unwrap().contains("does not let it be stored"), "{told}");
+    // As a whole it stays, and then its parts are there too.
+    node.wait_for_end(&node.prefetch(r#"{"src": "origin:unproven"}"#), "done");
+    is_a_hit(&node, "/o/origin/unproven", &bytes);
+    assert_eq!(node.wait_for_end(&node.prefetch(part), "done")["bytes_done"], 100_000);
+}
+
+#[test]
 fn a_check_decodes_what_was_fetched_and_says_what_it_found() {
     let file = demo::FILES.iter().find(|file| file.name.ends_with("strings.flac")).unwrap();
     let damaged = |ending: &str| {

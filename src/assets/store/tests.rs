@@ -184,7 +184,7 @@ fn nothing_goes_for_what_is_not_kept() {
     drop(kept);
     let alone = store.begin_alone(&key(2), Head::default());
     let large = store.begin(&key(3), Head::default());
-    large.resource.set_length(CAPACITY).unwrap();
+    large.resource.pass_through();
     for unkept in [&alone, &large] {
         store.make_room(unkept, CAPACITY);
     }

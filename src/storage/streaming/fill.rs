@@ -2,7 +2,10 @@
 
 use std::{future::Future, io, ops::Range, rc::Rc};
 
-use super::{POSITIONS, Piece, Said, StreamingResource, state::State};
+use super::{
+    POSITIONS, Piece, Said, StreamingResource,
+    state::{Keeping, State},
+};
 use crate::{
     bufpool::{Block, BlockMut, Class, Exhausted},
     storage::{
@@ -19,8 +22,8 @@ impl StreamingResource {
     /// The resource is `length` bytes long.
     ///
     /// # Errors
-    /// [`Error::LengthChanged`] where another length was said or more bytes are here. Too large an
-    /// object is no error: see [`is_cached`](Self::is_cached).
+    /// [`Error::LengthChanged`] where another length was said or more bytes are here. Too long an
+    /// object is no error: see [`share_bytes`](Self::share_bytes).
     pub fn set_length(self: &Rc<Self>, length: u64) -> Result<(), Error> {
         let tail = {
             let mut state = self.state.borrow_mut();
@@ -29,7 +32,6 @@ impl StreamingResource {
                 return Err(Error::LengthChanged { known, said: length });
             }
             state.length = Some(length);
-            self.check_size(&mut state, length);
             length.saturating_sub(1) / CHUNK_BYTES
         };
         if let Some(home) = &self.home {
@@ -86,7 +88,7 @@ impl StreamingResource {
     /// what is on disk is read again, and written anew elsewhere.
     pub fn save(self: &Rc<Self>, position: u64) {
         let index = position / CHUNK_BYTES;
-        let may_go = |state: &State| state.caching && state.partial().contains(&index);
+        let may_go = |state: &State| state.is_cached() && state.partial().contains(&index);
         if may_go(&self.state.borrow()) {
             self.freeze(index);
         }
@@ -145,6 +147,12 @@ impl StreamingResource {
     /// It is not to be found in the cache any more; who holds it reads on.
     pub fn discard(&self) {
         self.home.iter().for_each(Home::discard);
+    }
+
+    /// No more of it goes to disk: what would be kept would be of no use.
+    pub fn pass_through(&self) {
+        self.state.borrow_mut().keeping = Keeping::Nothing;
+        self.wake_readers();
     }
 
     /// What was said of it at its origin, kept beside its bytes as they are: the response head, at
@@ -271,8 +279,6 @@ impl StreamingResource {
         let memory = filling.freeze(state.last_token);
         let token = memory.token;
         state.chunks.insert(index, Chunk::Memory(memory.clone()));
-        let would_be_stored = self.stored_bytes() + memory.blocks().len() as u64;
-        self.check_size(&mut state, would_be_stored);
         drop(state);
         match self.store(index, &memory) {
             Ok(()) => self.store_kept(),
@@ -285,6 +291,9 @@ impl StreamingResource {
     /// # Errors
     /// [`Refused`]; where the volume takes nothing it is not asked again.
     pub(super) fn store(self: &Rc<Self>, index: u64, memory: &Memory) -> Result<(), Refused> {
+        if !self.is_cached() || !self.has_share_for(memory.blocks().len() as u64) {
+            return Err(Refused::Off);
+        }
         let (token, part) = (memory.token, memory.part.clone());
         let chunk = u32::try_from(index).ok().filter(|chunk| *chunk < NUMBERS);
         let chunk = chunk.ok_or(Refused::Off)?;
@@ -324,7 +333,7 @@ impl StreamingResource {
         blocks: Block,
         done: impl FnOnce(&Rc<Self>, io::Result<Reserved>) + 'static,
     ) -> Result<(), Refused> {
-        if !self.is_cached() {
+        if self.state.borrow().keeping == Keeping::Nothing {
             return Err(Refused::Off);
         }
         let home = self.home.as_ref().ok_or(Refused::Off)?;
@@ -340,7 +349,7 @@ impl StreamingResource {
             self.state.borrow_mut().writes_in_flight -= 1;
             if *refused == Refused::Off {
                 self.counters.count(|stats| stats.no_space += 1);
-                self.state.borrow_mut().caching = false;
+                self.state.borrow_mut().keeping = Keeping::Nothing;
             }
         })
     }
@@ -366,16 +375,24 @@ impl StreamingResource {
 
     /// The disk did not take a chunk.
     fn not_written(self: &Rc<Self>, index: u64, token: u64) {
-        self.state.borrow_mut().caching = false;
+        self.state.borrow_mut().keeping = Keeping::Nothing;
         self.keep(index, token);
         // In memory a wait is satisfied with less.
         self.wake_readers();
     }
 
-    /// An object may hold half its volume (RULES 2); the rest of a larger one goes through memory.
-    fn check_size(&self, state: &mut State, bytes: u64) {
-        if self.home.as_ref().is_some_and(|home| bytes > home.capacity_bytes() / 2) {
-            state.caching = false;
+    /// Whether so many bytes more are within its share; where they are not, no other chunk is kept.
+    fn has_share_for(&self, bytes: u64) -> bool {
+        let mut state = self.state.borrow_mut();
+        let is_short = state.length.is_some_and(|length| length <= self.share_bytes());
+        if is_short || self.held_bytes(&state) + bytes <= self.share_bytes() {
+            return true;
         }
+        state.keeping = Keeping::Head;
+        drop(state);
+        self.counters.count(|stats| stats.long_objects += 1);
+        // In memory a wait is satisfied with less.
+        self.wake_readers();
+        false
     }
 }

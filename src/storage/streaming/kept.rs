@@ -12,7 +12,7 @@ impl StreamingResource {
         loop {
             self.store_head();
             let mut state = self.state.borrow_mut();
-            if !state.caching || state.writes_in_flight >= WRITES_IN_FLIGHT {
+            if !state.is_cached() || state.writes_in_flight >= WRITES_IN_FLIGHT {
                 return;
             }
             let Some(index) = state.kept.pop_front() else { return };
@@ -71,7 +71,7 @@ impl StreamingResource {
         if state.chunks.contains_key(&index) || self.stored(index).is_some() {
             return true;
         }
-        if state.caching {
+        if state.is_cached() {
             return state.writes_in_flight < WRITES_IN_FLIGHT;
         }
         state.kept_bytes() + CHUNK_BYTES <= self.keep_bytes

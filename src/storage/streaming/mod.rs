@@ -25,7 +25,7 @@ use std::{
 };
 
 pub use self::read::DemandGuard;
-use self::state::State;
+use self::state::{Keeping, State, in_object};
 use super::{
     CHUNK_BYTES, Generation, ObjectId, checksum::Identity, chunk_map::NUMBERS, demands::Demands,
     format::Filled, stats::Counters, volume::Home, waiters::Waiters,
@@ -127,10 +127,48 @@ impl StreamingResource {
         self.state.borrow().length
     }
 
-    /// Whether new chunks go to disk. An object over half its volume, a full volume or a failing
-    /// disk turn that off for this resource; what is on disk stays readable.
+    /// Whether new chunks go to disk. That it holds half its volume, a full volume or a failing disk
+    /// turn that off for this resource; what is on disk stays readable.
     pub fn is_cached(&self) -> bool {
-        self.state.borrow().caching
+        self.state.borrow().is_cached()
+    }
+
+    /// What it may hold of its volume, in bytes (RULES 2): the rest of a longer object goes through
+    /// memory. 0 where it has no place on disk.
+    pub fn share_bytes(&self) -> u64 {
+        self.home.as_ref().map_or(0, Home::share_bytes)
+    }
+
+    /// Whether it holds its share, so that only because of that no more is kept.
+    pub fn has_its_share(&self) -> bool {
+        self.state.borrow().keeping == Keeping::Head
+    }
+
+    /// Whether it is known to be longer than that.
+    pub fn is_long(&self) -> bool {
+        let length = self.length().unwrap_or(0);
+        self.home.as_ref().is_some_and(|home| length > home.share_bytes())
+    }
+
+    /// How much of its share is left.
+    pub fn share_left_bytes(&self) -> u64 {
+        match self.is_cached() {
+            true => self.share_bytes().saturating_sub(self.held_bytes(&self.state.borrow())),
+            false => 0,
+        }
+    }
+
+    /// Whether the disk keeps all of `range`, as far as can be told now.
+    pub fn keeps(&self, range: Range<u64>) -> bool {
+        let length = self.length();
+        let end = length.map_or(range.end, |length| length.min(range.end));
+        let missing_bytes = self.state.borrow().present.missing_bytes(range.start.min(end)..end);
+        self.is_cached() && (!self.is_long() || missing_bytes <= self.share_left_bytes())
+    }
+
+    /// The bytes that it holds on disk, with those on their way.
+    fn held_bytes(&self, state: &State) -> u64 {
+        self.stored_bytes() + state.writes_in_flight as u64 * CHUNK_BYTES
     }
 
     /// Whether every byte of a known length is present.
@@ -142,6 +180,19 @@ impl StreamingResource {
     /// Bytes that are present, wherever they lie.
     pub fn present_bytes(&self) -> u64 {
         self.state.borrow().present.iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// Bytes of `range` that are on disk.
+    pub fn stored_bytes_of(&self, range: &Range<u64>) -> u64 {
+        let chunks = self.home.as_ref().map(Home::chunks).unwrap_or_default();
+        let parts = chunks.iter().map(|chunk| in_object(u64::from(chunk.chunk), &chunk.part));
+        let inside = parts.map(|part| part.start.max(range.start)..part.end.min(range.end));
+        inside.map(|part| part.end.saturating_sub(part.start)).sum()
+    }
+
+    /// Bytes of `range` that are missing.
+    pub fn missing_bytes(&self, range: Range<u64>) -> u64 {
+        self.state.borrow().present.missing_bytes(range)
     }
 
     /// Bytes of its volume that it holds, in whole blocks.

@@ -4,7 +4,7 @@ use std::{cell::OnceCell, ops::Range, rc::Rc};
 
 use super::{
     Piece, StreamingResource, Wait,
-    state::{AtHand, slice_of},
+    state::{AtHand, Keeping, slice_of},
 };
 use crate::{
     bufpool::Block,
@@ -133,7 +133,7 @@ impl StreamingResource {
         };
         let Some(read) = read else {
             // What is fetched instead is not given to a device that may lose it again.
-            self.state.borrow_mut().caching = false;
+            self.state.borrow_mut().keeping = Keeping::Nothing;
             self.lose(stored, |stats| stats.read_errors += 1);
             return Ok(None);
         };

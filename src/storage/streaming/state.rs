@@ -25,8 +25,7 @@ const LOST_RANGES: usize = 16;
 
 /// The state of a resource.
 pub(super) struct State {
-    /// Whether new chunks go to disk.
-    pub(super) caching: bool,
+    pub(super) keeping: Keeping,
     pub(super) length: Option<u64>,
     /// Behind the last byte that ever came.
     pub(super) end: u64,
@@ -52,7 +51,7 @@ impl State {
         let stored = home.map(Home::chunks).unwrap_or_default();
         let (present, end) = presence(&stored);
         Self {
-            caching: home.is_some(),
+            keeping: Keeping::of(home),
             length: meta.length,
             end,
             committed: meta.committed,
@@ -67,12 +66,17 @@ impl State {
         }
     }
 
+    /// Whether new chunks go to disk.
+    pub(super) fn is_cached(&self) -> bool {
+        self.keeping == Keeping::Chunks
+    }
+
     /// How a wait for `range` ends now; `None` while it does not.
     pub(super) fn look(&self, range: &Range<u64>) -> Option<Result<Wait, Failure>> {
         let end = self.length.map_or(range.end, |length| range.end.min(length));
         // In memory there may never be room for all of it at once.
         let chunk_end = (range.start / CHUNK_BYTES + 1).saturating_mul(CHUNK_BYTES);
-        let end = if self.caching { end } else { end.min(chunk_end) };
+        let end = if self.is_cached() { end } else { end.min(chunk_end) };
         if self.committed && self.length.is_some_and(|length| range.start >= length) {
             return Some(Ok(Wait::Eof));
         }
@@ -193,6 +197,29 @@ impl State {
         let index = u64::from(stored.chunk);
         if !self.chunks.contains_key(&index) {
             self.present.remove(in_object(index, &stored.part));
+        }
+    }
+}
+
+/// What of a resource goes to disk from now on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeping {
+    /// Every chunk.
+    Chunks,
+    /// The response head alone: with another chunk it would hold over half its volume.
+    Head,
+    /// Nothing.
+    Nothing,
+}
+
+impl Keeping {
+    /// With what is on disk already.
+    fn of(home: Option<&Home>) -> Self {
+        let Some(home) = home else { return Self::Nothing };
+        let is_short = home.meta().length.is_some_and(|length| length <= home.share_bytes());
+        match is_short || home.stored_bytes() + CHUNK_BYTES <= home.share_bytes() {
+            true => Self::Chunks,
+            false => Self::Head,
         }
     }
 }

@@ -126,8 +126,9 @@ impl Home {
         self.volume.catalog.borrow().stored_bytes(self.slot)
     }
 
-    pub(in crate::storage) fn capacity_bytes(&self) -> u64 {
-        self.volume.capacity_bytes()
+    /// One object may hold half its volume (RULES 2).
+    pub(in crate::storage) fn share_bytes(&self) -> u64 {
+        self.volume.capacity_bytes() / 2
     }
 
     /// What happens to a generation that was dropped is nothing for the journal.

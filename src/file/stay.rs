@@ -1,0 +1,45 @@
+//! What of a resource stays in the cache when its fill ends.
+
+use std::ops::Range;
+
+use crate::{assets::Asset, net::Validator, storage};
+
+/// A resource is `length` bytes long. Where the cache keeps only a part of that, and nothing would prove
+/// that the rest belongs to it, the part would not stay (RULES 7): then nothing has to leave for it.
+///
+/// # Errors
+/// As [`set_length`](storage::StreamingResource::set_length).
+pub(super) fn learn_length(asset: &Asset, length: u64) -> Result<(), storage::Error> {
+    let resource = &asset.resource;
+    let is_news = resource.length().is_none();
+    resource.set_length(length)?;
+    if !is_news || !resource.is_long() {
+        return Ok(());
+    }
+    if !is_proven(asset) {
+        resource.pass_through();
+    }
+    let kept_bytes = resource.share_left_bytes();
+    // Without the query, which may hold a secret.
+    let url = asset.key.url.split('?').next().unwrap_or_default();
+    tracing::info!(
+        url,
+        length,
+        kept_bytes,
+        "longer than half a volume: the rest is not kept, and the origin asked for it each time"
+    );
+    Ok(())
+}
+
+/// Whether the bytes of a resource that were fetched stay when the rest is not: only what proves its
+/// version is kept in part (RULES 7).
+pub fn is_proven(asset: &Asset) -> bool {
+    Validator::of(&asset.head().fields).is_some()
+}
+
+/// Whether the cache keeps all of `range`, as far as can be told now.
+pub fn stays(asset: &Asset, range: &Range<u64>) -> bool {
+    let length = asset.resource.length();
+    let is_all = range.start == 0 && length.is_none_or(|length| range.end >= length);
+    asset.resource.keeps(range.clone()) && (is_all || is_proven(asset))
+}
