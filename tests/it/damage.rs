@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     client,
-    node::{Builder, Node, kithara, node, scratch},
+    node::{Builder, Node, kithara_cache, node, scratch},
     origin::{Origin, origin},
 };
 
@@ -175,7 +175,7 @@ fn crowded(origin: &Origin, disk: &Loop) -> Builder {
 fn tended(disk: &Loop, command: &[&str]) -> String {
     let cache = disk.cache();
     let (code, out, said) =
-        kithara(&[command, &["--cache", cache.to_str().unwrap()]].concat(), "256MiB");
+        kithara_cache(&[command, &["--cache", cache.to_str().unwrap()]].concat(), "256MiB");
     assert_eq!(code, 0, "{command:?}: {said}");
     out
 }

@@ -141,7 +141,7 @@ impl Builder {
 }
 
 /// Runs `kithara cache`; its exit code, and what it said on stdout and on stderr.
-pub fn kithara(args: &[&str], size: &str) -> (i32, String, String) {
+pub fn kithara_cache(args: &[&str], size: &str) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kithara"));
     let dir = scratch();
     command.arg("cache").args(args).env("KITHARA_CACHE__SIZE", size).current_dir(dir.path());

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     client::{self, Response},
-    node::{Node, kithara, node, scratch},
+    node::{Node, kithara_cache, node, scratch},
     origin::{Origin, origin},
 };
 
@@ -246,29 +246,29 @@ fn a_cache_that_a_node_has_open_is_left_to_it() {
     plays(&node, 0);
     let path = dir.path().to_str().unwrap();
     for command in ["ls", "stat", "verify"] {
-        let (code, out, said) = kithara(&[command, "--cache", path], "1GiB");
+        let (code, out, said) = kithara_cache(&[command, "--cache", path], "1GiB");
         assert_eq!((code, out.as_str()), (74, ""), "{said}");
         assert!(said.contains("--node") && said.contains(path), "{said}");
     }
     let at = format!("{}", node.admin);
-    let (code, out, said) = kithara(&["ls", "--node", &at], "1GiB");
+    let (code, out, said) = kithara_cache(&["ls", "--node", &at], "1GiB");
     assert!(code == 0 && out.contains("/album/song-0") && out.contains("all"), "{out}{said}");
-    let (code, out, _) = kithara(&["pin", "origin:album/song-0", "--node", &at], "1GiB");
+    let (code, out, _) = kithara_cache(&["pin", "origin:album/song-0", "--node", &at], "1GiB");
     assert_eq!((code, out.as_str()), (0, "pinned origin:album/song-0\n"));
-    let (_, out, _) = kithara(&["ls", "--pinned", "--json", "--node", &at], "1GiB");
+    let (_, out, _) = kithara_cache(&["ls", "--pinned", "--json", "--node", &at], "1GiB");
     let listed: Value = serde_json::from_str(&out).unwrap();
     let url = listed["url"].as_str().unwrap();
     // What a list shows can be given back.
-    let (code, out, said) = kithara(&["unpin", url, "--node", &at], "1GiB");
+    let (code, out, said) = kithara_cache(&["unpin", url, "--node", &at], "1GiB");
     assert_eq!(code, 0, "{out}{said}");
-    let (code, out, said) = kithara(&["purge", url, "origin:x", "--node", &at], "1GiB");
+    let (code, out, said) = kithara_cache(&["purge", url, "origin:x", "--node", &at], "1GiB");
     assert_eq!(code, 1, "{said}");
     assert_eq!(out, format!("purged {url}\nnot in the cache: origin:x\n"));
     assert!(assets(&node, "").is_empty());
-    let (code, _, said) = kithara(&["purge", "library", "--node", &at], "1GiB");
+    let (code, _, said) = kithara_cache(&["purge", "library", "--node", &at], "1GiB");
     assert!(code == 2 && said.contains("NAME:path"), "{code} {said}");
     drop(node);
-    let (code, _, said) = kithara(&["ls", "--node", &at], "1GiB");
+    let (code, _, said) = kithara_cache(&["ls", "--node", &at], "1GiB");
     assert!(code == 69 && said.contains(&at), "{code} {said}");
 }
 
@@ -281,21 +281,22 @@ fn a_closed_cache_is_looked_at_whole_and_as_it_is() {
     ends(first);
     // What is configured here is less than what lies there.
     let (path, less) = (dir.path().to_str().unwrap(), "16MiB");
-    let (code, out, said) = kithara(&["ls", "--cache", path], less);
+    let (code, out, said) = kithara_cache(&["ls", "--cache", path], less);
     let urls: Vec<_> = out.lines().skip(1).map(|line| line.rsplit('/').next().unwrap()).collect();
     assert_eq!((code, urls.len()), (0, SONGS), "{said}");
     assert!(urls.is_sorted() && out.matches("  all  ").count() == SONGS, "{out}");
-    let (code, out, _) = kithara(&["stat", "--json", "--cache", path], less);
+    let (code, out, _) = kithara_cache(&["stat", "--json", "--cache", path], less);
     let cache: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &cache["objects"]), (0, &SONGS.into()));
     assert_eq!(cache["format"]["version"], 1);
-    let (code, out, _) = kithara(&["verify", "--cache", path], less);
+    let (code, out, _) = kithara_cache(&["verify", "--cache", path], less);
     assert!(code == 0 && out.contains("checked 70 assets"), "{out}");
     let flag = origin.flag();
-    let tend =
-        |args: &[&str]| kithara(&[args, &["--cache", path, "--origin", &flag]].concat(), less);
+    let tend = |args: &[&str]| {
+        kithara_cache(&[args, &["--cache", path, "--origin", &flag]].concat(), less)
+    };
     assert_eq!(tend(&["pin", "origin:album/song-1"]).0, 0);
-    let (_, out, _) = kithara(&["ls", "--pinned", "--cache", path], less);
+    let (_, out, _) = kithara_cache(&["ls", "--pinned", "--cache", path], less);
     assert!(out.ends_with("song-1\n") && out.lines().count() == 2, "{out}");
     let (code, out, _) = tend(&["purge", "--prefix", "origin:album/song-69"]);
     assert!(code == 0 && out.starts_with("purged 1 asset"), "{out}");
@@ -311,7 +312,7 @@ fn a_closed_cache_is_looked_at_whole_and_as_it_is() {
 fn a_directory_without_a_cache_is_named_and_left_alone() {
     let dir = scratch();
     let path = dir.path().join("cache");
-    let (code, _, said) = kithara(&["ls", "--cache", path.to_str().unwrap()], "1GiB");
+    let (code, _, said) = kithara_cache(&["ls", "--cache", path.to_str().unwrap()], "1GiB");
     assert!(code == 74 && said.contains("holds no cache"), "{code} {said}");
     assert!(!path.exists());
 }
@@ -340,7 +341,7 @@ fn a_check_reads_the_disk_and_not_what_is_hot_in_memory() {
     assert!(hot > 0, "nothing is hot");
     rots(dir.path());
     let at = node.admin.to_string();
-    let (code, out, _) = kithara(&["verify", "--node", &at], "1GiB");
+    let (code, out, _) = kithara_cache(&["verify", "--node", &at], "1GiB");
     assert!(code == 1 && out.contains("rotten "), "{out}");
     (0..4).for_each(|number| plays(&node, number));
 }
@@ -360,7 +361,7 @@ fn rot_is_found_and_dropped_in_a_closed_cache_and_at_a_node() {
             Some(address) => ["--node", address.as_str()],
             None => ["--cache", path],
         };
-        let verify = |more: &[&str]| kithara(&[&["verify"], more, &place].concat(), "1GiB");
+        let verify = |more: &[&str]| kithara_cache(&[&["verify"], more, &place].concat(), "1GiB");
         let (code, out, _) = verify(&[]);
         assert_eq!(code, 1, "{out}");
         assert!(out.contains("rotten ") && out.contains("--repair"), "{out}");
