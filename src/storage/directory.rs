@@ -1,7 +1,10 @@
 //! The cache directory: whose it is, and what lies where.
 //!
 //! [`format`](super::format) draws it. Each volume has a directory of its own, so that its journals
-//! and superblocks lie beside its data.
+//! and superblocks lie beside its data. A FORMAT that is lost is made anew from the volumes, where they
+//! agree (`lost`).
+
+mod lost;
 
 use std::{
     fs::{self, File},
@@ -11,6 +14,7 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
+use self::lost::format_of_volumes;
 use super::{
     Error, Generation,
     direct::sweep,
@@ -36,11 +40,20 @@ impl Directory {
     /// system takes none now.
     pub fn lock(dir: &Path, size_bytes: u64) -> Result<Self, Error> {
         let lock = take_lock(dir)?;
-        let found = read_format(dir).map_err(|problem| unusable(dir, problem))?;
+        let found = find_format(dir)?;
         sweep(dir);
         let format = match found {
-            Some(format) => format,
-            None => begin(dir, size_bytes).map_err(|error| cannot_write(dir, &error))?,
+            Some((format, is_written)) => {
+                if !is_written && let Err(error) = write_format(dir, &format) {
+                    tracing::warn!(%error, "FORMAT cannot be written, the next start does it");
+                }
+                format
+            }
+            None => {
+                let format = new_format(size_bytes);
+                write_format(dir, &format).map_err(|error| cannot_write(dir, &error))?;
+                format
+            }
         };
         Ok(Self { format, _lock: lock })
     }
@@ -51,12 +64,12 @@ impl Directory {
     /// As of [`lock`](Self::lock), and where there is no cache.
     pub fn lock_existing(dir: &Path) -> Result<Self, Error> {
         let none = || unusable(dir, "holds no cache; name it with --cache".into());
-        if !dir.join("FORMAT").exists() {
+        if !dir.join("FORMAT").exists() && !dir.join("volume.0").exists() {
             return Err(none());
         }
         let lock = take_lock(dir)?;
-        let format = read_format(dir).map_err(|problem| unusable(dir, problem))?;
-        Ok(Self { format: format.ok_or_else(none)?, _lock: lock })
+        let (format, _) = find_format(dir)?.ok_or_else(none)?;
+        Ok(Self { format, _lock: lock })
     }
 
     /// Which cache it is.
@@ -117,6 +130,25 @@ fn open_lock(dir: &Path) -> io::Result<File> {
     }
 }
 
+/// What FORMAT says, or the volumes where it is lost, and whether it is there; `None` where there is no
+/// cache.
+fn find_format(dir: &Path) -> Result<Option<(Format, bool)>, Error> {
+    let found = read_format(dir).map_err(|problem| unusable(dir, problem))?;
+    if let Some(format) = found {
+        return Ok(Some((format, true)));
+    }
+    let rebuilt = format_of_volumes(dir).map_err(|problem| unusable(dir, problem))?;
+    if let Some(Format { uuid, volumes }) = &rebuilt {
+        let uuid = format!("{uuid:032x}");
+        tracing::warn!(
+            uuid,
+            volumes,
+            "FORMAT was missing; it is as the superblocks of the volumes say"
+        );
+    }
+    Ok(rebuilt.map(|format| (format, false)))
+}
+
 /// What the FORMAT file says; `None` where there is none.
 fn read_format(dir: &Path) -> Result<Option<Format>, String> {
     let text = match fs::read(dir.join("FORMAT")) {
@@ -124,21 +156,24 @@ fn read_format(dir: &Path) -> Result<Option<Format>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("FORMAT cannot be read: {error}")),
     };
-    Format::parse(&text).map(Some).map_err(|error| {
-        let remedy = match error {
-            FormatError::Newer(_) => {
-                "use the version that wrote it, or choose another with --cache"
-            }
-            _ => "choose another with --cache, or empty this one",
-        };
-        format!("{error}; {remedy}")
+    Format::parse(&text).map(Some).map_err(|error| match error {
+        FormatError::Newer(_) | FormatError::NotOurs => {
+            format!("{error}; name another with --cache")
+        }
+        FormatError::Damaged(_) => format!(
+            "{error}; put it back, or remove it alone: it is written anew from the volumes, if they are \
+             whole"
+        ),
     })
 }
 
-/// Makes a directory a cache. FORMAT comes into being whole, or not at all.
-fn begin(dir: &Path, size_bytes: u64) -> io::Result<Format> {
+fn new_format(size_bytes: u64) -> Format {
     let half = || u128::from(Generation::random().0);
-    let format = Format { uuid: half() << 64 | half(), volumes: volumes_for(size_bytes) };
+    Format { uuid: half() << 64 | half(), volumes: volumes_for(size_bytes) }
+}
+
+/// Makes a directory a cache. FORMAT comes into being whole, or not at all.
+fn write_format(dir: &Path, format: &Format) -> io::Result<()> {
     let temporary = dir.join("FORMAT.new");
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(format.encode().as_bytes())?;
@@ -150,13 +185,13 @@ fn begin(dir: &Path, size_bytes: u64) -> io::Result<Format> {
         let _ = fs::remove_file(&temporary);
     }
     written?;
-    File::open(dir)?.sync_all()?;
-    Ok(format)
+    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::format::Superblock;
 
     const SIZE: u64 = 1 << 30;
 
@@ -200,13 +235,59 @@ mod tests {
 
     #[test]
     fn a_newer_or_damaged_format_is_refused_and_left_alone() {
-        for (text, word) in [("kithara-cache 9\n", "version"), ("kithara-cache 1\nuuid", "--cache")]
+        for (text, word) in
+            [("kithara-cache 9\n", "version"), ("kithara-cache 1\nuuid", "remove it alone")]
         {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join("FORMAT"), text).unwrap();
             let refused = Directory::lock(dir.path(), SIZE).unwrap_err().to_string();
             assert!(refused.contains(word), "{refused}");
             assert_eq!(fs::read_to_string(dir.path().join("FORMAT")).unwrap(), text);
+        }
+    }
+
+    /// Volumes of a cache in `dir`, each with one superblock.
+    fn with_volumes(dir: &Path, uuid: u128, numbers: impl IntoIterator<Item = u32>) {
+        for volume in numbers {
+            let files = VolumeFiles::of(dir, volume);
+            let superblock = Superblock { uuid, volume, sequence: 0, journal: 0, epoch: 1 };
+            fs::create_dir_all(files.dir()).unwrap();
+            fs::write(files.superblock, superblock.encode()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_lost_format_is_made_anew_from_the_volumes() {
+        let dir = tempfile::tempdir().unwrap();
+        with_volumes(dir.path(), 7, 0..8);
+        let format = Format { uuid: 7, volumes: 8 };
+        let looked = Directory::lock_existing(dir.path()).unwrap();
+        assert_eq!(looked.format(), format);
+        drop(looked);
+        assert!(!dir.path().join("FORMAT").exists(), "a look wrote it");
+        assert_eq!(Directory::lock(dir.path(), SIZE).unwrap().format(), format);
+        let text = fs::read_to_string(dir.path().join("FORMAT")).unwrap();
+        assert_eq!(text, format.encode());
+    }
+
+    #[test]
+    fn a_lost_format_that_the_volumes_do_not_tell_is_asked_for_and_nothing_is_written() {
+        type Damage = fn(&Path);
+        let damages: [(&str, Damage); 4] = [
+            ("some are missing", |dir| fs::remove_dir_all(dir.join("volume.3")).unwrap()),
+            ("some are missing", |dir| fs::remove_dir_all(dir.join("volume.1")).unwrap()),
+            ("volume.2 is of another cache", |dir| with_volumes(dir, 8, [2])),
+            ("volume.1 is not sound", |dir| {
+                fs::write(VolumeFiles::of(dir, 1).superblock, [1; 8192]).unwrap();
+            }),
+        ];
+        for (word, damage) in damages {
+            let dir = tempfile::tempdir().unwrap();
+            with_volumes(dir.path(), 7, 0..4);
+            damage(dir.path());
+            let refused = Directory::lock(dir.path(), SIZE).unwrap_err().to_string();
+            assert!(refused.contains(word) && refused.contains("Put FORMAT back"), "{refused}");
+            assert!(!dir.path().join("FORMAT").exists());
         }
     }
 

@@ -35,15 +35,13 @@ pub struct Format {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// It is of that version, which this program does not know, whatever the rest says.
-    #[error(
-        "format {0} is not known here; use the version that wrote it, or choose another directory"
-    )]
+    #[error("format {0} is not known here; use the version that wrote it")]
     Newer(u32),
     /// It is ours and of this version, but not as it was written.
-    #[error("FORMAT is damaged, {0}; choose another directory, or remove this one and begin anew")]
+    #[error("FORMAT is damaged, {0}")]
     Damaged(&'static str),
     /// Something else made this file.
-    #[error("FORMAT is not of a kithara cache; choose another directory")]
+    #[error("FORMAT is not of a kithara cache")]
     NotOurs,
 }
 

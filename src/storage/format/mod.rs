@@ -52,6 +52,11 @@
 //! refused: the epoch stands nowhere else, so no page can be told from one of an earlier life, and to
 //! begin anew would lose what was pinned. Where the device does not give them, which may pass, the
 //! volume is off until the next start, and nothing in it is written.
+//!
+//! All that `FORMAT` says stands in the volumes as well: their superblocks name the cache, and how many
+//! there are is how many lie there, always a power of two. So a `FORMAT` that is lost is written anew,
+//! where every volume from the first to the last is of the same cache; else the start is refused, since
+//! a new name beside old volumes would make all of them another cache's.
 
 mod directory;
 mod fields;
@@ -65,7 +70,7 @@ pub use record::{
     FILLED_PER_RECORD, Filled, HEAD_CHUNK, LENGTH_LIMIT, LENGTH_UNKNOWN, LOST_PER_RECORD, Meta,
     Record, SNAPSHOT_BYTES, records,
 };
-pub use superblock::{SUPERBLOCK_BYTES, Superblock, SuperblockError, newest};
+pub use superblock::{SUPERBLOCK_BYTES, Superblock, SuperblockError, newest, uuid_of};
 
 #[cfg(test)]
 mod tests {

@@ -56,6 +56,17 @@ pub enum SuperblockError {
     /// It was torn, rotted or never written: the other copy may count.
     #[error("the superblock is damaged")]
     Damaged,
+    /// Nothing is wrong with it, but it is not of this cache: FORMAT is another's, or the volume is.
+    #[error(
+        "its superblock is of the cache {uuid:032x}, volume {volume}, and FORMAT is not; put back the FORMAT \
+         of that cache, or remove this one where all volumes are that cache's: it is written anew from them"
+    )]
+    Foreign {
+        /// The cache that it names.
+        uuid: u128,
+        /// The volume that it names.
+        volume: u32,
+    },
 }
 
 impl Superblock {
@@ -77,7 +88,7 @@ impl Superblock {
     /// Reads one copy.
     ///
     /// # Errors
-    /// As [`SuperblockError`] says.
+    /// [`SuperblockError::Newer`] and [`SuperblockError::Damaged`].
     pub fn parse(page: &[u8]) -> Result<Self, SuperblockError> {
         let page: &[u8; SUPERBLOCK_BYTES] =
             page.try_into().map_err(|_| SuperblockError::Damaged)?;
@@ -101,31 +112,44 @@ impl Superblock {
     }
 }
 
-/// What the two copies of volume `volume` of cache `uuid` say together; `None` where neither
-/// counts.
+/// What the two copies of volume `volume` of cache `uuid` say together; `None` where neither is
+/// sound.
 ///
-/// Copies that are missing, damaged, or of another cache or volume are passed over.
+/// Copies that are missing or damaged are passed over, and beside one that counts those of another
+/// cache or volume, which a device put there.
 ///
 /// # Errors
 /// [`SuperblockError::Newer`] where either copy is: to use the older one would undo what a newer
-/// program wrote.
+/// program wrote. [`SuperblockError::Foreign`] where all that is sound is another's.
 pub fn newest(
     copies: [Option<&[u8]>; 2],
     uuid: u128,
     volume: u32,
 ) -> Result<Option<Superblock>, SuperblockError> {
-    let mut newest: Option<Superblock> = None;
-    for copy in copies.into_iter().flatten() {
-        let found = match Superblock::parse(copy) {
-            Ok(found) if found.uuid == uuid && found.volume == volume => found,
-            Ok(_) | Err(SuperblockError::Damaged) => continue,
-            Err(newer) => return Err(newer),
-        };
-        if newest.as_ref().is_none_or(|newest| newest.sequence < found.sequence) {
-            newest = Some(found);
+    let (own, foreign): (Vec<_>, Vec<_>) =
+        sound(copies)?.into_iter().partition(|found| found.uuid == uuid && found.volume == volume);
+    match (own.into_iter().max_by_key(|found| found.sequence), foreign.first()) {
+        (None, Some(&Superblock { uuid, volume, .. })) => {
+            Err(SuperblockError::Foreign { uuid, volume })
         }
+        (newest, _) => Ok(newest),
     }
-    Ok(newest)
+}
+
+/// The cache that the copies of volume `volume` are of; `None` where that is not clear.
+///
+/// # Errors
+/// [`SuperblockError::Newer`] where either copy is.
+pub fn uuid_of(copies: [Option<&[u8]>; 2], volume: u32) -> Result<Option<u128>, SuperblockError> {
+    let found = sound(copies)?;
+    let first = found.first().map(|first| first.uuid);
+    let agrees = |copy: &Superblock| Some(copy.uuid) == first && copy.volume == volume;
+    Ok(first.filter(|_| found.iter().all(agrees)))
+}
+
+fn sound(copies: [Option<&[u8]>; 2]) -> Result<Vec<Superblock>, SuperblockError> {
+    let parsed = copies.into_iter().flatten().map(Superblock::parse);
+    parsed.filter(|copy| *copy != Err(SuperblockError::Damaged)).collect()
 }
 
 #[cfg(test)]
@@ -241,8 +265,19 @@ mod tests {
         let own = superblock(1).encode();
         for other in [&foreign, &neighbour] {
             assert_eq!(newest([Some(other), Some(&own)], UUID, 9), Ok(Some(superblock(1))));
-            assert_eq!(newest([Some(other), None], UUID, 9), Ok(None));
         }
+    }
+
+    #[test]
+    fn copies_that_are_all_of_others_are_named() {
+        let foreign = Superblock { uuid: UUID + 1, ..superblock(7) }.encode();
+        let named = Err(SuperblockError::Foreign { uuid: UUID + 1, volume: 9 });
+        assert_eq!(newest([Some(&[0; SUPERBLOCK_BYTES]), Some(&foreign)], UUID, 9), named);
+        assert_eq!(uuid_of([None, Some(&foreign)], 9), Ok(Some(UUID + 1)));
+        assert_eq!(uuid_of([None, Some(&foreign)], 8), Ok(None), "of another volume");
+        let own = superblock(1).encode();
+        assert_eq!(uuid_of([Some(&own), Some(&foreign)], 9), Ok(None), "of two caches");
+        assert_eq!(uuid_of([None, Some(&of_version(2))], 9), Err(SuperblockError::Newer(2)));
     }
 
     #[test]
