@@ -25,8 +25,8 @@ use kithara::{
     runtime::{self, Queue},
     shard::ShardDisk,
     storage::{
-        Device, Disk, Format, Generation, ObjectId, Options, Said, StreamingResource, VolumeIndex,
-        Volumes,
+        Device, Disk, Format, Generation, ObjectId, Options, Said, StreamingResource, Unopened,
+        VolumeIndex, Volumes, policy,
     },
 };
 use kithara_bench::{Scratch, Table, median};
@@ -484,8 +484,10 @@ fn empty(dir: &Path) -> PathBuf {
 
 async fn volumes(device: &Device, dir: PathBuf, megabytes: usize) -> Volumes {
     let format = Format { uuid: 1, volumes: 1 };
-    let options = Options { dir, format, size_bytes: 512 * MIB, shard: 0, shards: 1 };
-    Volumes::open(&options, device, pool(megabytes)).await.expect("a new cache")
+    let (shard, shards, policy) = (0, 1, policy::Kind::default());
+    let options = Options { dir, format, size_bytes: 512 * MIB, shard, shards, policy };
+    let unopened = Unopened::read(&options, device, pool(megabytes)).await.expect("a new cache");
+    unopened.open().await.expect("a new cache")
 }
 
 /// What a shard does for its volumes in time.

@@ -11,7 +11,7 @@ use crate::{
     net::{self, Origin},
     pcm::{self, SourceName, timeline},
     runtime::{self, ShardId, mailbox::Mesh},
-    server::{self, Cache, Life},
+    server::{self, Cache, Life, Together},
     shard::{MAILBOX, Refusal, Shard},
     storage::Failure as Cause,
 };
@@ -97,7 +97,7 @@ where
     let mesh = Mesh::new(1, MAILBOX);
     on_a_core(async move |id| {
         let mailbox = mesh.join(id).await;
-        let life = Life::begin(&options, cache, &roots, mailbox).await?;
+        let life = Life::begin(&options, cache, &roots, mailbox, &Together::new(1)).await?;
         let shard = Rc::clone(&life.shard);
         let worked = work(Rc::clone(&shard)).await;
         shard.files.close();

@@ -1,7 +1,15 @@
 //! The life of one shard: its cache is opened and its mail attended to, and at its end everything is
 //! durable. A node has one on every core; a command that needs no server has a single one.
 
-use std::{io, rc::Rc};
+use std::{
+    io,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use super::node::{Error, Options};
 use crate::{
@@ -12,7 +20,7 @@ use crate::{
     net::{Client, Resolver, Roots},
     runtime::{self, Queue, Task, event::Event, mailbox::Mailbox},
     shard::{Mail, Route, Shard, ShardDisk, upkeep},
-    storage::{self, Format, Volumes},
+    storage::{self, Format, Unopened, Volumes},
 };
 
 /// What a shard has as its cache. The directory is locked by whoever says so.
@@ -31,6 +39,29 @@ pub enum Cache {
     },
 }
 
+/// The shards that have not read their part of the cache yet. None changes anything in it before all have,
+/// since one that cannot start ends the node. A clone is the same.
+#[derive(Clone)]
+pub struct Together(Arc<AtomicUsize>);
+
+/// How often a shard looks whether the others have read theirs.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+
+impl Together {
+    /// Of so many shards.
+    pub fn new(shards: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(shards)))
+    }
+
+    /// This shard has read its own; resolves when all have.
+    async fn all_have_read(&self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+        while self.0.load(Ordering::Acquire) > 0 {
+            runtime::sleep(LOOK_INTERVAL).await;
+        }
+    }
+}
+
 /// A shard that works, and what keeps it so.
 pub struct Life {
     /// The shard.
@@ -41,7 +72,7 @@ pub struct Life {
 }
 
 impl Life {
-    /// Begins it on this core, as one of as many shards as `options` say.
+    /// Begins it on this core, as one of as many shards as `options` say, `together` with the others.
     ///
     /// # Errors
     /// What is wrong with the cache, or what the system has none of.
@@ -50,11 +81,13 @@ impl Life {
         cache: Cache,
         roots: &Roots,
         mailbox: Mailbox<Mail>,
+        together: &Together,
     ) -> Result<Self, Error> {
         let shards = options.runtime.shards;
         let budget_bytes = options.memory_bytes / shards;
         let pool = BufPool::new(bufpool::Options { budget_bytes });
-        let (volumes, disk) = volumes(options, cache, mailbox.shard().0, &pool).await?;
+        let id = mailbox.shard().0;
+        let (volumes, disk) = volumes(options, cache, id, &pool, together).await?;
         let route = Route { volumes: volumes.count(), shards: shards as u16 };
         let store = Rc::new(AssetStore::new(options.assets, volumes));
         let keeper = cache.changes().then(|| Keeper::of(Rc::clone(&store), options));
@@ -102,6 +135,7 @@ async fn volumes(
     cache: Cache,
     shard: u16,
     pool: &BufPool,
+    together: &Together,
 ) -> Result<(Volumes, Option<ShardDisk>), Error> {
     let (shards, pool, dir) = (options.runtime.shards, pool.clone(), options.cache_dir.clone());
     let disk = || ShardDisk::new(runtime::lockable_bytes(shards));
@@ -115,8 +149,11 @@ async fn volumes(
         }
         Cache::Sized(format) => {
             let (disk, size_bytes) = (disk(), options.cache_bytes);
-            let storage = storage::Options { dir, format, size_bytes, shard, shards };
-            (Volumes::open(&storage, disk.device(), pool).await?, Some(disk))
+            let policy = options.assets.policy;
+            let storage = storage::Options { dir, format, size_bytes, shard, shards, policy };
+            let unopened = Unopened::read(&storage, disk.device(), pool).await?;
+            together.all_have_read().await;
+            (unopened.open().await?, Some(disk))
         }
     })
 }

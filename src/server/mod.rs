@@ -40,7 +40,7 @@ mod streams;
 mod tending;
 pub mod wire;
 
-pub use life::{Cache, Life};
+pub use life::{Cache, Life, Together};
 pub use node::{Error, Options, Ready, Tell, run};
 pub use probe::json as probe_json;
 pub use tending::tend;

@@ -21,7 +21,7 @@ use super::{
     demo_origin,
     guard::patience::Time,
     http::{self, Desk},
-    life::{Cache, Life},
+    life::{Cache, Life, Together},
     request::Door,
 };
 use crate::{
@@ -146,6 +146,7 @@ pub fn run(options: Options, tell: Tell) -> Result<(), Error> {
         signals: Signals::install(shards)?,
         roots: net::Roots::load(),
         format: directory.as_ref().map(Directory::format),
+        together: Together::new(shards),
         starting: Arc::new(AtomicUsize::new(shards)),
         ready,
         tell,
@@ -182,6 +183,8 @@ struct Start {
     roots: net::Roots,
     /// Which cache there is, where there is one.
     format: Option<Format>,
+    /// Shards that have not read their part of it yet.
+    together: Together,
     /// Shards that do not answer yet.
     starting: Arc<AtomicUsize>,
     ready: Ready,
@@ -217,7 +220,7 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
     let mut signals = start.signals.on(id)?;
     let mailbox = start.mesh.join(id).await;
     let cache = start.format.map_or(Cache::Off, Cache::Sized);
-    let life = Life::begin(options, cache, &start.roots, mailbox).await?;
+    let life = Life::begin(options, cache, &start.roots, mailbox, &start.together).await?;
     let shard = Rc::clone(&life.shard);
     let _returning = returns(&shard.pool)?;
     let prefetches = prefetches(&start, id, &shard).await;

@@ -36,7 +36,7 @@ impl Device {
         Self::volumes_of(std::slice::from_ref(self), data_bytes, journal_bytes, pool).await
     }
 
-    /// Starts a cache of as many volumes, each with what it holds. As [`Volumes::open`] does with
+    /// Starts a cache of as many volumes, each with what it holds. As [`Unopened::open`](super::Unopened::open) does with
     /// files, each is cut to its share in the end.
     pub(crate) async fn volumes_of(
         devices: &[Self],

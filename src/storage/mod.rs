@@ -115,7 +115,7 @@ pub use stats::{Stats, TierStats};
 pub use streaming::{DemandGuard, KEEP_BYTES, Said, StreamingResource, WRITES_IN_FLIGHT, Wait};
 pub use volume::look::{Resident, State};
 pub use volumes::{
-    Object, Options, VolumeIndex, Volumes,
+    Object, Options, Unopened, VolumeIndex, Volumes,
     look::{Checked, Fault},
     volumes_for,
 };

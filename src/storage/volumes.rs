@@ -20,10 +20,10 @@ use super::{
     error::cannot_write,
     format::{Format, SUPERBLOCK_BYTES},
     journal::{Files, Name},
-    policy::Snapshot,
+    policy::{Kind, Snapshot},
     streaming::{KEEP_BYTES, StreamingResource},
     tier::Tier,
-    volume::{self, Common, Disks, Share, Volume},
+    volume::{self, Common, Disks, Opening, Share, Volume},
 };
 use crate::bufpool::BufPool;
 
@@ -55,6 +55,8 @@ pub struct Options {
     pub shard: u16,
     /// The number of shards.
     pub shards: u16,
+    /// Which policy says what leaves a volume that is smaller than it was.
+    pub policy: Kind,
 }
 
 /// The number of a volume in the cache.
@@ -89,45 +91,65 @@ pub struct Object {
     pub is_in_use: bool,
 }
 
-impl Volumes {
-    /// Opens this shard's volumes with what they hold, creating what is not there. Run on the shard,
-    /// with the [`Directory`](super::Directory) locked.
+/// A shard's volumes that were read, before anything in them is changed.
+pub struct Unopened {
+    volumes: Inner,
+    openings: Vec<(VolumeFiles, Opening)>,
+    share: Share,
+}
+
+impl Unopened {
+    /// Reads what this shard's volumes hold, creating what is not there. Run on the shard, with the
+    /// [`Directory`](super::Directory) locked.
     ///
     /// # Errors
     /// [`Error::Directory`] with what to do. Too little room on the file system is no error here: it
     /// shows when bytes are written.
-    pub async fn open(options: &Options, device: &Device, pool: BufPool) -> Result<Self, Error> {
-        let Options { dir, format, size_bytes, shard, shards } = options;
+    pub async fn read(options: &Options, device: &Device, pool: BufPool) -> Result<Self, Error> {
+        let Options { dir, format, size_bytes, shard, shards, policy } = options;
         let own = (u32::from(*shard)..format.volumes).step_by(usize::from(*shards));
-        let mut new = Inner::empty(format.volumes, *shards, own.len(), pool);
-        new.format = Some(*format);
+        let mut volumes = Inner::empty(format.volumes, *shards, own.len(), pool);
+        volumes.format = Some(*format);
+        volumes.common.policy = *policy;
         if *shard == 0 || own.len() > 0 {
-            device.probe(dir, &new.common.pool).await?;
+            device.probe(dir, &volumes.common.pool).await?;
         }
         let share = Share::of(*size_bytes, format.volumes);
-        let mut missing = None;
+        let (mut openings, mut missing) = (Vec::new(), None);
         for number in own {
-            let name = Name { uuid: format.uuid, volume: number };
             let files = VolumeFiles::of(dir, number);
-            let disks = match Disks::open(device, &files).await {
+            match volumes.read(format.uuid, number, files, device, share).await {
                 Err(Error::NotNow { problem, .. }) => {
-                    new.common.counters.count(|stats| stats.volumes_off += 1);
+                    volumes.common.counters.count(|stats| stats.volumes_off += 1);
                     missing = Some(problem);
-                    continue;
                 }
-                opened => opened?,
-            };
-            new.add(name, disks, share).await.map_err(|error| files.unusable(error))?;
-            if new.volumes[number as usize].as_ref().is_some_and(|volume| volume.fits()) {
-                cut(&files, share);
+                opening => openings.push(opening?),
             }
         }
         if let Some(problem) = missing {
             tracing::warn!(problem, "volumes that are not there are off until the next start");
         }
-        Ok(Self { inner: Rc::new(new) })
+        Ok(Self { volumes, openings, share })
     }
 
+    /// Opens them as large as they are to be: what has no place in them goes, and their files are cut.
+    /// Not before every shard has read its own, since one that cannot be as small ends the start.
+    ///
+    /// # Errors
+    /// As of [`read`](Self::read).
+    pub async fn open(self) -> Result<Volumes, Error> {
+        let Self { mut volumes, openings, share } = self;
+        for (files, opening) in openings {
+            let volume = volumes.open(opening).await.map_err(|error| files.unusable(error))?;
+            if volume.fits() {
+                cut(&files, share);
+            }
+        }
+        Ok(Volumes { inner: Rc::new(volumes) })
+    }
+}
+
+impl Volumes {
     /// No cache: all resources live in memory. Routing is that of `volumes` volumes all the same.
     pub fn off(volumes: u32, shards: u16, pool: BufPool) -> Self {
         Self { inner: Rc::new(Inner::empty(volumes.max(1), shards, 0, pool)) }
@@ -151,8 +173,13 @@ impl Volumes {
         pool: BufPool,
     ) -> Result<Self, Error> {
         let mut new = Inner::empty(disks.len() as u32, 1, disks.len(), pool);
+        let mut openings = Vec::new();
         for (volume, disks) in (0..).zip(disks) {
-            new.add(Name { uuid: 1, volume }, disks, share).await?;
+            let name = Name { uuid: 1, volume };
+            openings.push(Opening::read(name, disks, share, new.common.clone()).await?);
+        }
+        for opening in openings {
+            new.open(opening).await?;
         }
         Ok(Self { inner: Rc::new(new) })
     }
@@ -403,18 +430,42 @@ impl Inner {
         let (counters, stirred, said, evictor, snapshots) = Default::default();
         let catalog_bytes = (pool.stats().budget_bytes / CATALOG_SHARE / own.max(1)) as u64;
         let tier = Tier::new(&pool, Rc::clone(&counters));
-        let as_they_are = false;
-        let common =
-            Common { pool, tier, counters, stirred, said, evictor, catalog_bytes, as_they_are };
+        let (as_they_are, policy) = (false, Kind::default());
+        let common = Common {
+            pool,
+            tier,
+            counters,
+            stirred,
+            said,
+            evictor,
+            catalog_bytes,
+            as_they_are,
+            policy,
+        };
         let (volumes, format) = (vec![None; volumes as usize], None);
         Self { volumes, shards, common, snapshots, format }
     }
 
-    async fn add(&mut self, name: Name, disks: Disks, share: Share) -> Result<(), Error> {
-        let (volume, snapshot) = Volume::open(name, disks, share, self.common.clone()).await?;
-        self.snapshots.get_mut().insert(VolumeIndex(name.volume), snapshot);
-        self.volumes[name.volume as usize] = Some(volume);
-        Ok(())
+    async fn read(
+        &self,
+        uuid: u128,
+        volume: u32,
+        files: VolumeFiles,
+        device: &Device,
+        share: Share,
+    ) -> Result<(VolumeFiles, Opening), Error> {
+        let disks = Disks::open(device, &files).await?;
+        let opening = Opening::read(Name { uuid, volume }, disks, share, self.common.clone()).await;
+        let opening = opening.map_err(|error| files.unusable(error))?;
+        Ok((files, opening))
+    }
+
+    async fn open(&mut self, opening: Opening) -> Result<Rc<Volume>, Error> {
+        let (volume, snapshot) = opening.open().await?;
+        let number = volume.number();
+        self.snapshots.get_mut().insert(number, snapshot);
+        self.volumes[number.0 as usize] = Some(Rc::clone(&volume));
+        Ok(volume)
     }
 }
 
@@ -507,6 +558,10 @@ mod tests {
         }
     }
 
+    async fn opened(options: &Options, pool: BufPool) -> Result<Volumes, Error> {
+        Unopened::read(options, &device(), pool).await?.open().await
+    }
+
     const LENGTH: usize = 150_000;
 
     fn content(object: u128) -> Vec<u8> {
@@ -560,6 +615,7 @@ mod tests {
                     format: Format { uuid: 7, volumes: 4 },
                     shard,
                     shards,
+                    policy: Kind::default(),
                 };
                 fs::create_dir_all(&dir).unwrap();
                 on_shard(serve_own(options));
@@ -573,7 +629,7 @@ mod tests {
     async fn serve_own(options: Options) {
         let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
         let before = open_files(&options.dir);
-        let volumes = Volumes::open(&options, &device(), pool.clone()).await.unwrap();
+        let volumes = opened(&options, pool.clone()).await.unwrap();
         let is_own = |number: &u32| volumes.owner(VolumeIndex(*number)) == options.shard;
         let own: Vec<_> = (0..4).filter(is_own).collect();
         let after = open_files(&options.dir);
@@ -609,6 +665,7 @@ mod tests {
                     format: Format { uuid: 7, volumes: 4 },
                     shard,
                     shards,
+                    policy: Kind::default(),
                 };
                 seen += on_shard(go_on(options, start as u64));
             }
@@ -622,7 +679,7 @@ mod tests {
         const FROM: u64 = 30_000;
         const PIECE: u64 = 25_000;
         let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
-        let volumes = Volumes::open(&options, &device(), pool).await.unwrap();
+        let volumes = opened(&options, pool).await.unwrap();
         let is_own = |object: &ObjectId| volumes.bytes_of(volumes.of(*object)).is_some();
         let own: Vec<_> = (0..16).map(ObjectId).filter(is_own).collect();
         for object in &own {
@@ -665,9 +722,10 @@ mod tests {
                 format: Format { uuid: 7, volumes: 1 },
                 shard: 0,
                 shards: 1,
+                policy: Kind::default(),
             };
             let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
-            let volumes = Volumes::open(&options, &device(), pool).await.unwrap();
+            let volumes = opened(&options, pool).await.unwrap();
             let resource = fill_and_read_back(&volumes, ObjectId(3)).await;
             // What is in memory would be right all the same.
             volumes.limit_tier(0);
@@ -693,9 +751,10 @@ mod tests {
                 format: Format { uuid: 7, volumes: 1 },
                 shard: 0,
                 shards: 1,
+                policy: Kind::default(),
             };
             let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
-            let volumes = Volumes::open(&large, &device(), pool.clone()).await.unwrap();
+            let volumes = opened(&large, pool.clone()).await.unwrap();
             for object in 0..20 {
                 fill_and_read_back(&volumes, ObjectId(object)).await;
             }
@@ -711,7 +770,7 @@ mod tests {
             let bytes = || [&files.data, &files.journals[0]].map(|path| fs::read(path).unwrap());
             let before = bytes();
             let small = Options { size_bytes: 2 << 20, ..large };
-            let refused = Volumes::open(&small, &device(), pool).await.err().expect("version 2");
+            let refused = opened(&small, pool).await.err().expect("version 2");
             assert!(refused.to_string().contains("the version that wrote it"), "{refused}");
             assert!(before[0].len() > 2 << 20 && bytes() == before, "it was changed");
         });

@@ -54,6 +54,26 @@ fn what_is_pinned_and_has_no_room_keeps_a_cache_from_getting_smaller() {
     assert!((1..=14).all(|object| again.present(object) == WHOLE));
 }
 
+/// The one that cannot be as small is read last.
+#[test]
+fn a_volume_that_cannot_get_smaller_leaves_the_others_as_they_are() {
+    let devices = [Device::default(), Device::default()];
+    let start = |Share { data_bytes, journal_bytes }| {
+        let opening = Device::volumes_of(&devices, data_bytes, journal_bytes, pool());
+        let volumes = future::block_on(opening).map_err(|error| error.to_string())?;
+        Ok::<_, String>(Started { volumes, now: Instant::now() })
+    };
+    let mut large = start(LARGE).unwrap();
+    (2..=29).for_each(|object| assert!(large.put(object)));
+    let pinned = (2..=21).filter(|object| object % 2 == 1);
+    pinned.for_each(|object| large.volumes.pin(ObjectId(object.into()), true));
+    large.tick(Duration::from_secs(6));
+    let refused = start(SMALL).err().expect("what is pinned in the second has no room");
+    assert!(refused.contains("pinned"), "{refused}");
+    let again = start(LARGE).unwrap();
+    assert!((2..=29).all(|object| again.present(object) == WHOLE));
+}
+
 /// A machine that stops in the middle of a smaller start, at any write.
 #[test]
 fn a_smaller_start_that_fails_loses_nothing_that_is_pinned() {

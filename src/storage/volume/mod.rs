@@ -19,6 +19,7 @@ mod due;
 mod full;
 mod home;
 pub(super) mod look;
+mod opening;
 mod shrink;
 mod upkeep;
 
@@ -30,8 +31,10 @@ use std::{
 };
 
 use self::due::Due;
-pub(super) use self::home::{Home, Reserved};
-use self::shrink::Smaller;
+pub(super) use self::{
+    home::{Home, Reserved},
+    opening::Opening,
+};
 use super::{
     BLOCK_BYTES, Error, Generation, ObjectId, VolumeIndex,
     allocator::Allocator,
@@ -39,8 +42,8 @@ use super::{
     disk::{Data, Disk},
     error::is_no_room,
     format::{Meta, Record},
-    journal::{Files, Journal, Name, Recovered},
-    policy::Snapshot,
+    journal::{Files, Journal},
+    policy::Kind,
     stats::Counters,
     tier::Tier,
     waiters::Waiters,
@@ -128,6 +131,8 @@ pub(super) struct Common {
     pub(super) catalog_bytes: u64,
     /// They are looked at, and nothing is dropped because of its size.
     pub(super) as_they_are: bool,
+    /// Which policy says what leaves them.
+    pub(super) policy: Kind,
 }
 
 /// Why a volume took no bytes.
@@ -173,99 +178,9 @@ impl Stirred {
 }
 
 impl Volume {
-    /// Opens a volume with what its journal says, and what it remembers for the eviction policy.
-    ///
-    /// # Errors
-    /// As of [`Journal::open`].
-    pub(super) async fn open(
-        name: Name,
-        disks: Disks,
-        share: Share,
-        common: Common,
-    ) -> Result<(Rc<Self>, Snapshot), Error> {
-        let (pool, blocks) = (common.pool.clone(), share.data_bytes / BLOCK_BYTES);
-        let grown = disks.grown_bytes / BLOCK_BYTES;
-        let counted = RefCell::new((pool.charge(0)?, 0));
-        let (files, before) = (disks.journal, blocks.max(grown));
-        let opened = Journal::open(name, files, share.journal_bytes, before, pool).await;
-        let (journal, recovered) = opened?;
-        tell_lost(&recovered, name, &common.counters);
-        let Recovered { mut catalog, snapshot, unread_pages, .. } = recovered;
-        let mut free = allocate(&mut catalog, before, grown, &journal, &common.counters);
-        if before > blocks {
-            let (disk, journal, common) = (&disks.data, &journal, &common);
-            let smaller = Smaller { blocks, grown, disk, journal, common };
-            free = smaller.shrink(&mut catalog, &snapshot).await?;
-        }
-        let volume = Rc::new(Self {
-            disk: disks.data,
-            journal,
-            catalog: RefCell::new(catalog),
-            number: VolumeIndex(name.volume),
-            blocks: RefCell::new(free),
-            replaced: RefCell::default(),
-            forgot: Cell::new(false),
-            growing: Cell::new(false),
-            off: Cell::new(false),
-            written: Cell::new(grown),
-            withheld: RefCell::default(),
-            was_full: Cell::new(false),
-            waits_for_room: Cell::new(false),
-            unread: Cell::new(0),
-            due: RefCell::default(),
-            writing: Cell::new(false),
-            synced: Waiters::default(),
-            counted,
-            common,
-        });
-        // Said already: its device did not even take a superblock.
-        volume.set_off(volume.journal.is_broken());
-        volume.fit(unread_pages > 0).await;
-        Ok((volume, snapshot))
-    }
-
-    /// Drops what less memory, or a smaller journal, has no place for, and writes a journal anew that is
-    /// too long. What was found out at the start is durable then, or the volume is off.
-    ///
-    /// A journal with pages that could not be read is written anew as well: where they are behind what
-    /// counts as its end, the next start may read them, older than what then stands before them.
-    async fn fit(&self, has_unread: bool) {
-        let mut objects = Vec::new();
-        if !self.has_place() && !self.common.as_they_are {
-            let catalog = self.catalog.borrow();
-            objects.extend(catalog.objects().filter(|(object, _)| !catalog.is_pinned(*object)));
-        }
-        let mut dropped = 0;
-        for (_, slot) in objects {
-            if self.has_place() {
-                break;
-            }
-            self.drop_object(slot);
-            dropped += 1;
-        }
-        if dropped > 0 {
-            tracing::warn!(
-                dropped,
-                "a volume of the cache has more objects than memory or size allow"
-            );
-        }
-        self.count_memory();
-        if (self.journal.is_too_long() || has_unread) && !self.common.as_they_are {
-            self.compact().await;
-        }
-        if self.journal.pending_bytes() > 0 && !self.common.as_they_are {
-            self.settle().await;
-        }
-    }
-
-    async fn settle(&self) {
-        let settled = match self.journal.commit().await {
-            Ok(()) => self.journal.sync().await,
-            Err(Error::Io(error)) => Err(error),
-            // It is tried again by a tick.
-            Err(_) => Ok(()),
-        };
-        settled.unwrap_or_else(|error| self.turn_off(&error));
+    /// Which one of the cache.
+    pub(super) fn number(&self) -> VolumeIndex {
+        self.number
     }
 
     // ---- objects ----
@@ -531,37 +446,4 @@ impl Volume {
     pub(super) fn used_bytes(&self) -> u64 {
         self.blocks.borrow().used_blocks() * BLOCK_BYTES
     }
-}
-
-/// A crash may lose pages as well: those that were written since the last sync.
-fn tell_lost(recovered: &Recovered, name: Name, counters: &Counters) {
-    let Recovered { unread_pages, lost_pages, .. } = *recovered;
-    counters.count(|stats| stats.read_errors += unread_pages);
-    if unread_pages > 0 || lost_pages > 0 {
-        let volume = name.volume;
-        tracing::warn!(volume, unread_pages, lost_pages, "pages of a journal are lost");
-    }
-}
-
-/// The blocks of a volume that its catalog does not name are free. Chunks that cannot be where it
-/// says are taken out of it.
-fn allocate(
-    catalog: &mut Catalog,
-    blocks: u64,
-    grown: u64,
-    journal: &Journal,
-    counters: &Counters,
-) -> Allocator {
-    let named: Vec<_> = catalog.runs().collect();
-    let runs: Vec<_> = named.iter().map(|(run, ..)| run.clone()).collect();
-    let (allocator, impossible) = Allocator::with_used(blocks, grown, &runs);
-    for index in impossible {
-        let (_, slot, chunk) = named[index];
-        let (object, generation) = catalog.name(slot);
-        catalog.lose(slot, chunk);
-        // Said, or at the next start it would stand against who has the blocks by then.
-        journal.append(&Record::Lost { object, generation, chunks: vec![chunk] });
-        counters.count(|stats| stats.corrupt_chunks += 1);
-    }
-    allocator
 }

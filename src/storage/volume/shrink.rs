@@ -4,7 +4,7 @@ mod plan;
 
 use std::io;
 
-use self::plan::Plan;
+pub(super) use self::plan::Plan;
 use super::{Common, Disk};
 use crate::storage::{
     BLOCK_BYTES, Error,
@@ -13,7 +13,6 @@ use crate::storage::{
     disk::Data,
     format::{Filled, Record},
     journal::Journal,
-    policy::Snapshot,
 };
 
 /// A volume that is to hold `blocks` blocks and has `grown`, which is more.
@@ -26,8 +25,8 @@ pub(super) struct Smaller<'a> {
 }
 
 impl Smaller<'_> {
-    /// Drops what lies beyond the end and moves what is pinned, and says so in the journal; what of
-    /// the blocks is free then. The bytes are durable when this returns.
+    /// Does as planned: drops what lies beyond the end and moves what is pinned, and says so in the
+    /// journal; what of the blocks is free then. The bytes are durable when this returns.
     ///
     /// # Errors
     /// [`Error::Io`] with what to do; the file and what the journal has on disk are as they were, but
@@ -35,10 +34,8 @@ impl Smaller<'_> {
     pub(super) async fn shrink(
         self,
         catalog: &mut Catalog,
-        snapshot: &Snapshot,
+        Plan { dropped, moves }: Plan,
     ) -> Result<Allocator, Error> {
-        let plan = Plan::of(catalog, snapshot, self.blocks, self.grown);
-        let Plan { dropped, moves } = plan.map_err(io::Error::other)?;
         for slot in &dropped {
             let (object, generation) = catalog.name(*slot);
             catalog.drop_object(*slot, &mut drop);

@@ -7,14 +7,13 @@ use std::{
     rc::Rc,
 };
 
-use super::{Disks, Inner, JOURNAL_BYTES, Share, VolumeIndex, Volumes};
+use super::{Inner, JOURNAL_BYTES, Share, VolumeIndex, Volumes};
 use crate::{
     bufpool::{Block, BufPool},
     storage::{
         CHUNK_BYTES, Device, Error, Format, ObjectId,
         directory::VolumeFiles,
         format::{Filled, HEAD_CHUNK},
-        journal::Name,
         volume::look::{Found, Resident, State},
     },
 };
@@ -67,9 +66,8 @@ impl Volumes {
                 continue;
             }
             let share = Share::of_files(&files);
-            let disks = Disks::open(device, &files).await?;
-            let name = Name { uuid: format.uuid, volume };
-            new.add(name, disks, share).await.map_err(|error| files.unusable(error))?;
+            let (files, opening) = new.read(format.uuid, volume, files, device, share).await?;
+            new.open(opening).await.map_err(|error| files.unusable(error))?;
         }
         Ok(Self { inner: Rc::new(new) })
     }

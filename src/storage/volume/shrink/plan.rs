@@ -17,7 +17,7 @@ use crate::storage::{
 
 /// What is to be done, in this order.
 #[derive(Default)]
-pub(super) struct Plan {
+pub(in crate::storage::volume) struct Plan {
     /// Objects that go.
     pub(super) dropped: Vec<Slot>,
     /// Chunks of pinned objects, and their first block from now on.
@@ -30,19 +30,21 @@ pub(super) struct Plan {
     "pinned objects take {pinned_bytes} bytes of it, and it would hold {bytes}; set a larger \
      cache.size, or unpin some with `kithara cache unpin`"
 )]
-pub(super) struct TooSmall {
+pub(in crate::storage::volume) struct TooSmall {
     pinned_bytes: u64,
     bytes: u64,
 }
 
 impl Plan {
-    /// For a volume of `blocks` blocks, of which the first `grown` were written.
+    /// For a volume of `blocks` blocks, of which the first `grown` were written, and what leaves it by
+    /// `policy`.
     ///
     /// # Errors
     /// [`TooSmall`]; nothing is to be done then.
-    pub(super) fn of(
+    pub(in crate::storage::volume) fn of(
         catalog: &Catalog,
         snapshot: &Snapshot,
+        policy: Kind,
         blocks: u64,
         grown: u64,
     ) -> Result<Self, TooSmall> {
@@ -58,7 +60,7 @@ impl Plan {
         if beyond.is_empty() {
             return Ok(plan);
         }
-        let mut room = Room::of(catalog, snapshot, blocks, grown, &plan.dropped);
+        let mut room = Room::of(catalog, (snapshot, policy), blocks, grown, &plan.dropped);
         for (run, slot, chunk) in beyond {
             let place = room.take(run.end - run.start, &mut plan.dropped);
             let place = place.ok_or_else(|| TooSmall {
@@ -89,7 +91,7 @@ struct Room<'a> {
 impl<'a> Room<'a> {
     fn of(
         catalog: &'a Catalog,
-        snapshot: &Snapshot,
+        (snapshot, policy): (&Snapshot, Kind),
         blocks: u64,
         grown: u64,
         dropped: &[Slot],
@@ -103,7 +105,7 @@ impl<'a> Room<'a> {
         let may_go = |object: ObjectId, slot| stays(slot) && !catalog.is_pinned(object);
         let objects = catalog.objects().filter(|(object, slot)| may_go(*object, *slot));
         let objects = objects.map(|(object, slot)| (object, catalog.stored_bytes(slot)));
-        let policy = Policy::restore(Kind::default(), blocks * BLOCK_BYTES, snapshot, objects);
+        let policy = Policy::restore(policy, blocks * BLOCK_BYTES, snapshot, objects);
         Self { catalog, free, policy, blocks }
     }
 
@@ -118,6 +120,45 @@ impl<'a> Room<'a> {
             dropped.push(slot);
             let chunks = self.catalog.all_chunks(slot).map(|filled| run_of(&filled));
             chunks.filter(|run| run.end <= self.blocks).for_each(|run| self.free.release(run));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{
+        Generation,
+        format::{Meta, Record},
+    };
+
+    const CHUNK_BLOCKS: u32 = 4;
+
+    /// Objects of a chunk each, one behind the other.
+    fn with_objects(objects: impl IntoIterator<Item = u128>) -> Catalog {
+        let mut catalog = Catalog::new(1000);
+        for (number, object) in (0..).zip(objects) {
+            let slot = catalog.begin(ObjectId(object), Generation(1), Meta::default());
+            let block = number * CHUNK_BLOCKS;
+            catalog.fill(slot, &Filled { chunk: 0, block, part: 0..65536, checksum: 0 });
+        }
+        catalog
+    }
+
+    /// The least recently used is not the one that the other policy would let go.
+    #[test]
+    fn who_makes_room_for_what_is_pinned_is_the_configured_policys_to_say() {
+        let mut catalog = with_objects([1, 2, 3, 4, 9]);
+        catalog.apply(&Record::Pin { object: ObjectId(9), pinned: true }, &mut drop);
+        for (kind, leaves) in [(Kind::Lru, 2), (Kind::S3Fifo, 1)] {
+            let mut policy = Policy::new(kind, 1 << 20);
+            (1..5).for_each(|object| policy.insert(ObjectId(object), 1 << 16));
+            policy.touch(ObjectId(1));
+            let mut snapshot = Snapshot::default();
+            policy.encode(true).iter().for_each(|piece| snapshot.read(piece));
+            let plan = Plan::of(&catalog, &snapshot, kind, 16, 20).unwrap();
+            let dropped: Vec<_> = plan.dropped.iter().map(|slot| catalog.name(*slot).0).collect();
+            assert_eq!(dropped, [ObjectId(leaves)], "{kind:?}");
         }
     }
 }

@@ -1,0 +1,210 @@
+//! How a volume is opened: first it is read, then it is made as large as it is to be.
+//!
+//! Between the two stands whether all volumes of the cache can be that large: one that cannot keeps the
+//! node from starting, and nothing of the others is to be gone by then.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+};
+
+use super::{
+    Common, Disks, Share, Volume,
+    shrink::{Plan, Smaller},
+};
+use crate::{
+    bufpool::Charge,
+    storage::{
+        BLOCK_BYTES, Error, VolumeIndex,
+        allocator::Allocator,
+        catalog::Catalog,
+        disk::Disk,
+        format::Record,
+        journal::{Journal, Name, Recovered},
+        policy::Snapshot,
+        stats::Counters,
+    },
+};
+
+/// A volume that was read. Nothing on its devices has changed, but that a new one has a superblock.
+pub(in crate::storage) struct Opening {
+    name: Name,
+    disk: Disk,
+    journal: Journal,
+    catalog: Catalog,
+    snapshot: Snapshot,
+    /// A page of its journal could not be read.
+    has_unread: bool,
+    /// How many blocks it is to have, and how many were written.
+    blocks: u64,
+    grown: u64,
+    free: Allocator,
+    /// What is to be done where it is to be smaller than it is.
+    plan: Option<Plan>,
+    charge: Charge,
+    common: Common,
+}
+
+impl Opening {
+    /// Reads what the journal of a volume says.
+    ///
+    /// # Errors
+    /// As of [`Journal::open`], and where the volume cannot be as small as it is to be.
+    pub(in crate::storage) async fn read(
+        name: Name,
+        disks: Disks,
+        share: Share,
+        common: Common,
+    ) -> Result<Self, Error> {
+        let (pool, blocks) = (common.pool.clone(), share.data_bytes / BLOCK_BYTES);
+        let grown = disks.grown_bytes / BLOCK_BYTES;
+        let charge = pool.charge(0)?;
+        let (files, before) = (disks.journal, blocks.max(grown));
+        let opened = Journal::open(name, files, share.journal_bytes, before, pool).await;
+        let (journal, recovered) = opened?;
+        tell_lost(&recovered, name, &common.counters);
+        let Recovered { mut catalog, snapshot, unread_pages, .. } = recovered;
+        let free = allocate(&mut catalog, before, grown, &journal, &common.counters);
+        let plan = match before > blocks {
+            true => {
+                let plan = Plan::of(&catalog, &snapshot, common.policy, blocks, grown);
+                Some(plan.map_err(io::Error::other)?)
+            }
+            false => None,
+        };
+        Ok(Self {
+            name,
+            disk: disks.data,
+            journal,
+            catalog,
+            snapshot,
+            has_unread: unread_pages > 0,
+            blocks,
+            grown,
+            free,
+            plan,
+            charge,
+            common,
+        })
+    }
+
+    /// The volume with what its journal says, as large as it is to be, and what it remembers for the
+    /// eviction policy.
+    ///
+    /// # Errors
+    /// What is pinned cannot be moved.
+    pub(in crate::storage) async fn open(self) -> Result<(Rc<Volume>, Snapshot), Error> {
+        let Self { name, disk, journal, mut catalog, snapshot, mut free, common, .. } = self;
+        let (blocks, grown) = (self.blocks, self.grown);
+        if let Some(plan) = self.plan {
+            let smaller =
+                Smaller { blocks, grown, disk: &disk, journal: &journal, common: &common };
+            free = smaller.shrink(&mut catalog, plan).await?;
+        }
+        let volume = Rc::new(Volume {
+            disk,
+            journal,
+            catalog: RefCell::new(catalog),
+            number: VolumeIndex(name.volume),
+            blocks: RefCell::new(free),
+            replaced: RefCell::default(),
+            forgot: Cell::new(false),
+            growing: Cell::new(false),
+            off: Cell::new(false),
+            written: Cell::new(grown),
+            withheld: RefCell::default(),
+            was_full: Cell::new(false),
+            waits_for_room: Cell::new(false),
+            unread: Cell::new(0),
+            due: RefCell::default(),
+            writing: Cell::new(false),
+            synced: Default::default(),
+            counted: RefCell::new((self.charge, 0)),
+            common,
+        });
+        // Said already: its device did not even take a superblock.
+        volume.set_off(volume.journal.is_broken());
+        volume.fit(self.has_unread).await;
+        Ok((volume, snapshot))
+    }
+}
+
+impl Volume {
+    /// Drops what less memory, or a smaller journal, has no place for, and writes a journal anew that is
+    /// too long. What was found out at the start is durable then, or the volume is off.
+    ///
+    /// A journal with pages that could not be read is written anew as well: where they are behind what
+    /// counts as its end, the next start may read them, older than what then stands before them.
+    async fn fit(&self, has_unread: bool) {
+        let mut objects = Vec::new();
+        if !self.has_place() && !self.common.as_they_are {
+            let catalog = self.catalog.borrow();
+            objects.extend(catalog.objects().filter(|(object, _)| !catalog.is_pinned(*object)));
+        }
+        let mut dropped = 0;
+        for (_, slot) in objects {
+            if self.has_place() {
+                break;
+            }
+            self.drop_object(slot);
+            dropped += 1;
+        }
+        if dropped > 0 {
+            tracing::warn!(
+                dropped,
+                "a volume of the cache has more objects than memory or size allow"
+            );
+        }
+        self.count_memory();
+        if (self.journal.is_too_long() || has_unread) && !self.common.as_they_are {
+            self.compact().await;
+        }
+        if self.journal.pending_bytes() > 0 && !self.common.as_they_are {
+            self.settle().await;
+        }
+    }
+
+    async fn settle(&self) {
+        let settled = match self.journal.commit().await {
+            Ok(()) => self.journal.sync().await,
+            Err(Error::Io(error)) => Err(error),
+            // It is tried again by a tick.
+            Err(_) => Ok(()),
+        };
+        settled.unwrap_or_else(|error| self.turn_off(&error));
+    }
+}
+
+/// A crash may lose pages as well: those that were written since the last sync.
+fn tell_lost(recovered: &Recovered, name: Name, counters: &Counters) {
+    let Recovered { unread_pages, lost_pages, .. } = *recovered;
+    counters.count(|stats| stats.read_errors += unread_pages);
+    if unread_pages > 0 || lost_pages > 0 {
+        let volume = name.volume;
+        tracing::warn!(volume, unread_pages, lost_pages, "pages of a journal are lost");
+    }
+}
+
+/// The blocks of a volume that its catalog does not name are free. Chunks that cannot be where it
+/// says are taken out of it.
+fn allocate(
+    catalog: &mut Catalog,
+    blocks: u64,
+    grown: u64,
+    journal: &Journal,
+    counters: &Counters,
+) -> Allocator {
+    let named: Vec<_> = catalog.runs().collect();
+    let runs: Vec<_> = named.iter().map(|(run, ..)| run.clone()).collect();
+    let (allocator, impossible) = Allocator::with_used(blocks, grown, &runs);
+    for index in impossible {
+        let (_, slot, chunk) = named[index];
+        let (object, generation) = catalog.name(slot);
+        catalog.lose(slot, chunk);
+        // Said, or at the next start it would stand against who has the blocks by then.
+        journal.append(&Record::Lost { object, generation, chunks: vec![chunk] });
+        counters.count(|stats| stats.corrupt_chunks += 1);
+    }
+    allocator
+}
