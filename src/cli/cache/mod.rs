@@ -103,16 +103,14 @@ fn ls(args: &LsArgs) -> Result<ExitCode, Failure> {
 
 fn stat(args: &StatArgs) -> Result<ExitCode, Failure> {
     let (as_json, each_volume) = (args.place.json, args.volumes);
-    let size = match args.place.node {
-        Some(_) => None,
-        None => Some(args.place.load()?.config.cache.size.0),
-    };
+    // What a closed one may grow to is the next start's to say.
+    let is_open = args.place.node.is_some();
     let shown = args.place.shown()?;
     door::with(&args.place, false, async move |door| {
         let cache = door.ask(Method::GET, "/v1/cache").await?;
         let text = match as_json {
             true => format!("{cache:#}\n"),
-            false => table::cache(&cache, &shown, size, each_volume),
+            false => table::cache(&cache, &shown, is_open, each_volume),
         };
         print(&text)?;
         Ok(ExitCode::Ok)

@@ -111,17 +111,15 @@ fn grouped(number: u64) -> String {
     groups.join(" ")
 }
 
-/// What a cache is. `size_bytes` is what it may grow to, where that is not in the answer.
-pub(super) fn cache(
-    cache: &Value,
-    name: &str,
-    size_bytes: Option<u64>,
-    each_volume: bool,
-) -> String {
+/// What a cache is. What it may grow to is told of one that is open.
+pub(super) fn cache(cache: &Value, name: &str, is_open: bool, each_volume: bool) -> String {
     let number = |member: &str| cache[member].as_u64().unwrap_or(0);
     let format = &cache["format"];
     let used = number("used_bytes");
-    let of = size_bytes.unwrap_or(used + number("free_bytes"));
+    let of = match is_open {
+        true => format!(" of {}", size(used + number("free_bytes"))),
+        false => String::new(),
+    };
     let volumes = cache["volumes"].as_array().cloned().unwrap_or_default();
     let off: Vec<_> = volumes
         .iter()
@@ -140,7 +138,7 @@ pub(super) fn cache(
     let objects = count(number("objects"), "asset");
     rows.push(("holds", format!("{objects} in {}", count(number("chunks"), "chunk"))));
     rows.push(("pinned", count(number("pins"), "name")));
-    rows.push(("used", format!("{} of {}", size(used), size(of))));
+    rows.push(("used", format!("{}{of}", size(used))));
     rows.push(("journals", size(number("journal_bytes"))));
     let state = match &off[..] {
         [] => "all well".to_owned(),
@@ -296,6 +294,20 @@ mod tests {
              4.20 MiB    all  pin        2  10 min     http://a/song\\u{1b}[2J\n        \
              ?   none  pin        -  -          (id 00ff)\n";
         assert_eq!(text, wanted);
+    }
+
+    /// The volumes of a closed cache are as large as their files, which says nothing of its size.
+    #[test]
+    fn what_a_closed_cache_may_grow_to_is_not_guessed() {
+        let told = json!({ "used_bytes": 78 << 20, "free_bytes": 50 << 20 });
+        let used = |is_open| {
+            let text = cache(&told, "/c", is_open, false);
+            text.lines().find_map(|line| Some(line.split_once("used  ")?.1.to_owned())).unwrap()
+        };
+        assert_eq!(
+            (used(true), used(false)),
+            ("78.0 MiB of 128 MiB".into(), "78.0 MiB".to_owned())
+        );
     }
 
     #[test]
