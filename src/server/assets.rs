@@ -403,10 +403,10 @@ fn asset_json(asset: &Listed, (volume, shard): (u32, u16)) -> Value {
 
 /// What a check found so far.
 pub(super) fn report_json(report: &Report, next: Option<Cursor>) -> Value {
-    let fault = |(id, url, fault): &(ObjectId, Option<String>, Fault)| {
-        let Fault { bytes, is_unreadable, is_dropped } = fault;
+    let fault = |(url, fault): &(Option<String>, Fault)| {
+        let Fault { object, bytes, is_unreadable, is_dropped } = fault;
         json!({
-            "id": id.to_string(),
+            "id": object.to_string(),
             "url": url,
             "bytes": bytes.as_ref().map(|bytes| [bytes.start, bytes.end]),
             "problem": if *is_unreadable { "unreadable" } else { "rotten" },

@@ -73,6 +73,7 @@ mod disk;
 mod dma;
 mod error;
 pub mod format;
+mod in_flight;
 mod journal;
 mod pages;
 pub mod policy;
@@ -108,6 +109,7 @@ pub use disk::{Data, Device, Disk};
 pub use dma::{Dma, Spawn};
 pub use error::{Error, Failure, Hindrance};
 pub use format::{Format, SNAPSHOT_BYTES};
+pub use in_flight::InFlight;
 pub use range_set::RangeSet;
 pub use ring::{Ring, RingFile, Support};
 pub use sim::{Crash, Sim};
@@ -116,7 +118,7 @@ pub use streaming::{DemandGuard, KEEP_BYTES, Said, StreamingResource, WRITES_IN_
 pub use volume::look::{Resident, State};
 pub use volumes::{
     Object, Options, Unopened, VolumeIndex, Volumes,
-    look::{Checked, Fault},
+    check::{Checked, Fault},
     volumes_for,
 };
 

@@ -1,5 +1,6 @@
 //! A shard's share of the cache directory.
 
+pub(super) mod check;
 pub(super) mod look;
 
 use std::{

@@ -6,7 +6,7 @@
 //! anything to keep, and holds for all answers to one URL (`kin`).
 //!
 //! The URL of an object at rest lies in its response head on disk, so a list reads a head for each
-//! line of it. What one call looks at is bounded; [`Walked`] says where to go on.
+//! line of it, several at a time. What one call looks at is bounded; [`Walked`] says where to go on.
 
 use std::{io, ops::Range};
 
@@ -15,11 +15,15 @@ use crate::{
     assets::Head,
     bufpool::Exhausted,
     runtime,
-    storage::{Error, Fault, Generation, ObjectId, Resident, Said, VolumeIndex},
+    storage::{Checked, Error, Fault, Generation, InFlight, ObjectId, Resident, Said, VolumeIndex},
 };
 
 /// Objects that one walk looks at.
 const LOOKED_AT: u32 = 1024;
+
+/// Heads that a walk reads at a time: one after the other, a list of a million objects would wait a million
+/// times for the disk.
+const READS: usize = 16;
 
 /// Bytes that one check reads, about.
 const CHECKED_BYTES: u64 = 64 << 20;
@@ -134,8 +138,8 @@ pub struct Report {
     pub chunks: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// What is not as it was written, and of which object: its name, and its URL where it is known.
-    pub faults: Vec<(ObjectId, Option<String>, Fault)>,
+    /// What is not as it was written, and the URL of its object where it is known.
+    pub faults: Vec<(Option<String>, Fault)>,
     /// The number of the object and of the chunk to go on with; `None` at the end of the volume.
     pub next: Option<(u32, u32)>,
 }
@@ -183,17 +187,28 @@ impl AssetStore {
     pub async fn walk(&self, walk: &Walk) -> Result<Walked, Exhausted> {
         let (spots, end) = self.spots(walk);
         let mut walked = Walked { next: end, ..Walked::default() };
-        for (spot, id) in spots {
+        let (mut spots, mut reads) = (spots.into_iter(), InFlight::default());
+        loop {
+            while reads.len() < READS
+                && let Some((spot, id)) = spots.next()
+            {
+                reads.push(async move { (spot, id, self.listed(id).await) });
+            }
+            let Some((spot, id, listed)) = reads.next().await else { return Ok(walked) };
             if walked.assets.len() == walk.most {
                 walked.next = Some(spot);
                 return Ok(walked);
             }
-            // The read of a head gives way to others; what is in use is known without.
             walked.looked_at += 1;
-            let Some(listed) = self.listed(id).await? else { continue };
-            if !walk.filter.takes(&listed) {
-                continue;
-            }
+            let listed = match listed {
+                // Those that are under way may have had the memory.
+                Err(Exhausted) => {
+                    reads.ended().await;
+                    self.listed(id).await?
+                }
+                Ok(listed) => listed,
+            };
+            let Some(listed) = listed.filter(|listed| walk.filter.takes(listed)) else { continue };
             match walk.act {
                 Act::List => true,
                 Act::Purge => self.purge(id),
@@ -201,7 +216,6 @@ impl AssetStore {
             };
             walked.assets.push(listed);
         }
-        Ok(walked)
     }
 
     fn spots(&self, walk: &Walk) -> (Vec<(Spot, ObjectId)>, Option<Spot>) {
@@ -285,28 +299,28 @@ impl AssetStore {
     ) -> Result<Report, Exhausted> {
         let volumes = self.volumes();
         let (entries, end) = volumes.walk(volume, entry, LOOKED_AT);
-        let mut report = Report { next: end.map(|entry| (entry, 0)), ..Report::default() };
-        for (number, id) in entries {
-            let from = if number == entry { chunk } else { 0 };
-            let Some(left) = CHECKED_BYTES.checked_sub(report.bytes).filter(|left| *left > 0)
-            else {
-                report.next = Some((number, from));
-                return Ok(report);
-            };
-            let checked = volumes.check(id, from, left, repair).await.map_err(no_memory)?;
-            report.chunks += checked.chunks;
-            report.bytes += checked.bytes;
-            if !checked.faults.is_empty() {
-                let url = self.listed(id).await?.and_then(|listed| listed.url);
-                let faults = checked.faults.into_iter();
-                report.faults.extend(faults.map(|fault| (id, url.clone(), fault)));
-            }
-            if let Some(chunk) = checked.next {
-                report.next = Some((number, chunk));
-                return Ok(report);
-            }
+        // It may have gone since, and what comes next has not been read at all.
+        let from =
+            if entries.first().is_some_and(|(first, _)| *first == entry) { chunk } else { 0 };
+        let ids: Vec<_> = entries.iter().map(|(_, id)| *id).collect();
+        let checked = volumes.check(volume, &ids, from, CHECKED_BYTES, repair).await;
+        let Checked { chunks, bytes, faults, next } = checked.map_err(no_memory)?;
+        let stop = next.and_then(|(id, _)| ids.iter().position(|other| *other == id));
+        let mut report = Report {
+            objects: stop.unwrap_or(ids.len()) as u64,
+            chunks,
+            bytes,
+            faults: Vec::new(),
+            next: match (next, stop) {
+                (Some((_, chunk)), Some(stop)) => Some((entries[stop].0, chunk)),
+                _ => end.map(|entry| (entry, 0)),
+            },
+        };
+        for fault in faults {
+            let id = fault.object;
+            let url = self.listed(id).await?.and_then(|listed| listed.url);
             self.drop_from_policy_if_gone(id);
-            report.objects += 1;
+            report.faults.push((url, fault));
         }
         Ok(report)
     }
@@ -630,10 +644,10 @@ mod tests {
         for repair in [false, false, true] {
             let report = check(repair);
             let mut faults: Vec<_> = report.faults.iter().collect();
-            faults.sort_by_key(|(id, ..)| (0..4).position(|number| key(number).id == *id));
-            let dropped: Vec<_> = faults.iter().map(|(.., fault)| fault.is_dropped).collect();
+            faults.sort_by_key(|(_, fault)| (0..4).position(|n| key(n).id == fault.object));
+            let dropped: Vec<_> = faults.iter().map(|(_, fault)| fault.is_dropped).collect();
             assert_eq!(dropped, [repair, false, repair]);
-            let bytes: Vec<_> = faults.iter().map(|(.., fault)| fault.bytes.clone()).collect();
+            let bytes: Vec<_> = faults.iter().map(|(_, fault)| fault.bytes.clone()).collect();
             let chunk = |number: u64| Some(number * CHUNK_BYTES..(number + 1) * CHUNK_BYTES);
             assert_eq!(bytes, [chunk(1), chunk(2), None]);
         }
@@ -642,6 +656,6 @@ mod tests {
         assert_eq!(one.present, [0..CHUNK_BYTES, 2 * CHUNK_BYTES..3 * CHUNK_BYTES]);
         assert_eq!(check(false).faults.len(), 1);
         drop(reader);
-        assert!(check(true).faults[0].2.is_dropped && check(false).faults.is_empty());
+        assert!(check(true).faults[0].1.is_dropped && check(false).faults.is_empty());
     }
 }

@@ -122,7 +122,12 @@ impl Volume {
         })
     }
 
-    fn lies_there(&self, (object, generation): (ObjectId, Generation), filled: &Filled) -> bool {
+    /// Whether a chunk is still where it was.
+    pub(in crate::storage) fn lies_there(
+        &self,
+        (object, generation): (ObjectId, Generation),
+        filled: &Filled,
+    ) -> bool {
         let catalog = self.catalog.borrow();
         let slot = catalog.find(object).filter(|slot| catalog.name(*slot).1 == generation);
         slot.is_some_and(|slot| catalog.chunk(slot, filled.chunk).as_ref() == Some(filled))

@@ -1,4 +1,4 @@
-//! What lies in a shard's volumes, for who tends the cache.
+//! What lies in a shard's volumes, for who tends the cache; `check` reads all of it.
 
 use std::{
     fs,
@@ -13,35 +13,10 @@ use crate::{
     storage::{
         CHUNK_BYTES, Device, Error, Format, ObjectId,
         directory::VolumeFiles,
-        format::{Filled, HEAD_CHUNK},
+        format::Filled,
         volume::look::{Found, Resident, State},
     },
 };
-
-/// What a check of an object found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Checked {
-    /// Chunks that were read, the response head among them.
-    pub chunks: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Those that are not what was written.
-    pub faults: Vec<Fault>,
-    /// The chunk to go on with; `None` behind the last.
-    pub next: Option<u32>,
-}
-
-/// A chunk that is not what was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Bytes of the object that are lost with it; `None` where it is the response head, without
-    /// which the object is of no use.
-    pub bytes: Option<Range<u64>>,
-    /// The device gives nothing at all, rather than something else.
-    pub is_unreadable: bool,
-    /// It was taken out of the cache.
-    pub is_dropped: bool,
-}
 
 impl Volumes {
     /// Opens all volumes of a cache as large as they are, for who tends it while no node runs. What
@@ -138,48 +113,6 @@ impl Volumes {
         self.volume(object).into_iter().for_each(|volume| volume.expire(object, at));
     }
 
-    /// Reads chunks of an object from number `from` on, at least one and about `most_bytes` of them,
-    /// and checks that they are what was written. Those that are not are taken out where `repair`
-    /// says so and nobody uses the object: who does finds out for itself.
-    ///
-    /// # Errors
-    /// [`Error::Exhausted`] where the pool has no block to read into.
-    pub async fn check(
-        &self,
-        object: ObjectId,
-        from: u32,
-        most_bytes: u64,
-        repair: bool,
-    ) -> Result<Checked, Error> {
-        let mut checked = Checked::default();
-        let Some(volume) = self.volume(object) else { return Ok(checked) };
-        let Some(Resident { generation, .. }) = volume.resident(object) else { return Ok(checked) };
-        let head = volume.head_of(object).filter(|_| from == 0).map(|(_, head)| head);
-        for filled in head.into_iter().chain(volume.chunks_of(object, from)) {
-            if checked.bytes >= most_bytes && checked.chunks > 0 {
-                checked.next = Some(filled.chunk);
-                return Ok(checked);
-            }
-            let found = volume.examine((object, generation), &filled).await?;
-            let is_unreadable = match found {
-                Found::Gone => continue,
-                Found::Sound(_) => None,
-                Found::Rotten => Some(false),
-                Found::Unreadable => Some(true),
-            };
-            checked.chunks += 1;
-            checked.bytes += u64::from(filled.part.end - filled.part.start);
-            let Some(is_unreadable) = is_unreadable else { continue };
-            let is_dropped = repair && volume.take_out((object, generation), &filled);
-            let bytes = (filled.chunk != HEAD_CHUNK).then(|| bytes_of(&filled));
-            checked.faults.push(Fault { bytes, is_unreadable, is_dropped });
-            if filled.chunk == HEAD_CHUNK && is_dropped {
-                return Ok(checked);
-            }
-        }
-        Ok(checked)
-    }
-
     /// Where a chunk of an object lies on its device, in bytes; or its response head.
     #[cfg(test)]
     pub(crate) fn place_of(&self, object: ObjectId, chunk: Option<u32>) -> u64 {
@@ -209,7 +142,7 @@ impl Share {
 }
 
 /// The valid part of a chunk, as bytes of its object.
-fn bytes_of(filled: &Filled) -> Range<u64> {
+pub(super) fn bytes_of(filled: &Filled) -> Range<u64> {
     let start = u64::from(filled.chunk) * CHUNK_BYTES;
     start + u64::from(filled.part.start)..start + u64::from(filled.part.end)
 }
