@@ -11,6 +11,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     ops::Range,
+    pin::pin,
     rc::Rc,
     sync::LazyLock,
     time::{Duration, Instant},
@@ -25,6 +26,7 @@ use crate::{
     storage::{
         CHUNK_BYTES, Crash, Generation, ObjectId, Sim,
         device::Device,
+        promises::{Damage, Promises},
         random::{Random, for_each_seed},
         turns::at_once,
     },
@@ -53,6 +55,7 @@ struct World {
     written: Written,
     held: BTreeMap<u64, (Lease, Option<FillPermit>)>,
     evicted: Rc<RefCell<Vec<String>>>,
+    promises: Promises,
 }
 
 /// What may happen.
@@ -93,9 +96,10 @@ impl World {
         let devices: Vec<_> = (0..DEVICES).map(|_| Device::default()).collect();
         let pool = BufPool::new(bufpool::Options { budget_bytes: 8 << 20 });
         let (store, random) = (started(&devices, &pool), Random(seed));
-        let (written, held, evicted) = Default::default();
+        let (written, held, evicted, promises) = Default::default();
         let (now, versions) = (Instant::now(), 0);
-        let world = Self { random, devices, store, pool, now, versions, written, held, evicted };
+        let world =
+            Self { random, devices, store, pool, now, versions, written, held, evicted, promises };
         world.watch();
         world
     }
@@ -118,7 +122,10 @@ impl World {
             10..20 => self.write(number),
             20..24 => self.end(number),
             24..28 => drop(self.held.remove(&number)),
-            28 => drop(self.store.purge(key(number).id)),
+            28 => {
+                self.store.purge(key(number).id);
+                self.promises.gone(key(number).id);
+            }
             29 => drop(self.store.invalidate(key(number).id)),
             30 => self.pin(number),
             31..34 => self.read_all(),
@@ -130,9 +137,18 @@ impl World {
             39 => self.some_sims(|sim| sim.release_all()),
             40 => self.crash(luck),
             _ if luck == Luck::Good => {}
-            41 => self.some_device().fail(&mut self.random),
-            42 => self.some_device().rot(&mut self.random),
-            _ => self.some_device().misdirect(&mut self.random),
+            41 => {
+                self.some_device().fail(&mut self.random);
+                self.promises.damaged(Damage::Failing);
+            }
+            42 => {
+                let damage = self.some_device().rot(&mut self.random);
+                self.promises.damaged(damage);
+            }
+            _ => {
+                let damage = self.some_device().misdirect(&mut self.random);
+                self.promises.damaged(damage);
+            }
         }
         self.check_evicted(&pinned);
         self.check_size();
@@ -163,6 +179,7 @@ impl World {
         let mut head = Head::default();
         head.fields.insert("etag", etag(self.versions));
         let lease = self.store.begin(key, head);
+        self.promises.gone(key.id);
         let length = match self.random.below(4) {
             0 => 1 + self.random.below(20_000),
             _ => 1 + self.random.below(LENGTH_BYTES),
@@ -208,10 +225,20 @@ impl World {
         }
     }
 
+    /// It is so at once, and outlives a crash when it is answered.
     fn pin(&mut self, number: u64) {
-        let pinned = self.random.below(3) > 0;
-        // It is so at once, and durable with the next commit.
-        at_once(self.store.pin(key(number).id, pinned));
+        let (id, pinned) = (key(number).id, self.random.below(3) > 0);
+        self.promises.asked(id, pinned);
+        let mut pinning = pin!(self.store.pin(id, pinned));
+        assert!(at_once(pinning.as_mut()).is_none(), "nobody has synced yet");
+        if self.random.below(2) == 0 {
+            self.release();
+            at_once(self.store.volumes().tick(self.now, SYNC_INTERVAL))
+                .expect("nothing is held back");
+        }
+        if let Some(Ok(())) = at_once(pinning) {
+            self.promises.answered(self.store.volumes(), id, pinned);
+        }
     }
 
     /// Reads whatever is said to be there, of what is held and of what rests.
@@ -289,6 +316,10 @@ impl World {
         };
         self.devices = after.into_iter().enumerate().map(kept).collect();
         self.store = started(&self.devices, &self.pool);
+        self.promises.check(self.store.volumes());
+        if luck == Luck::Good {
+            self.check_sound();
+        }
         self.watch();
         self.check_size();
         self.check_room();
@@ -302,6 +333,14 @@ impl World {
         for object in self.evicted.take() {
             assert!(!pinned.contains(&object), "{object} was pinned");
             assert!(!held.contains(&object), "{object} was held");
+        }
+    }
+
+    /// A kill leaves nothing that a check would take for rot.
+    fn check_sound(&self) {
+        for volume in self.store.volumes().own() {
+            let report = future::block_on(self.store.check(volume, (0, 0), false)).unwrap();
+            assert!(report.faults.is_empty() && report.next.is_none(), "{report:?}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! Random histories of a cache that crashes, rots and fails, against a map of what was written.
 //!
 //! Each object's bytes follow from its name and generation, so the map needs to hold nothing but
-//! lengths. Whatever happened, a read gives those bytes or a miss, and no file is longer than the
-//! size of the cache allows, which changes between starts. `SEEDS` says how many histories are tried,
+//! lengths. Whatever happened, a read gives those bytes or a miss, what was answered is so
+//! (`promises`), and no file is longer than the size of the cache allows, which changes between starts. `SEEDS` says how many histories are tried,
 //! and `SEED` repeats one; `FIRST_SEED` lets two processes share the work.
 
 mod running;
@@ -24,6 +24,7 @@ use super::{
     VolumeIndex, Volumes,
     device::Device,
     format::SUPERBLOCK_BYTES,
+    promises::{Damage, Promises},
     random::{Random, for_each_seed},
     turns::at_once,
     volume::Share,
@@ -49,6 +50,9 @@ struct World {
     now: Instant,
     lengths: BTreeMap<(ObjectId, Generation), u64>,
     open: BTreeMap<u64, Rc<StreamingResource>>,
+    promises: Promises,
+    /// Power was cut, so that a record may be there without its bytes.
+    was_cut: bool,
 }
 
 fn content(object: ObjectId, generation: Generation, range: Range<u64>) -> Vec<u8> {
@@ -64,8 +68,9 @@ impl World {
     fn new(seed: u64) -> Self {
         let (device, share, pool) = (Device::default(), SHARES[0], pool());
         let volumes = start(&device, share, &pool);
-        let (now, lengths, open) = (Instant::now(), BTreeMap::new(), BTreeMap::new());
-        Self { random: Random(seed), device, share, volumes, pool, now, lengths, open }
+        let (now, (lengths, open, promises)) = (Instant::now(), Default::default());
+        let (random, was_cut) = (Random(seed), false);
+        Self { random, device, share, volumes, pool, now, lengths, open, promises, was_cut }
     }
 
     fn step(&mut self) {
@@ -76,13 +81,16 @@ impl World {
             8..20 => self.write(object),
             20..23 => self.end(object),
             23..26 => drop(self.open.remove(&object)),
-            26 => self.volumes.forget(ObjectId(object.into())),
-            27 => self.volumes.pin(ObjectId(object.into()), self.random.below(2) == 0),
+            26 => self.forget(object),
+            27 => self.pin(object),
             28..32 => self.read_all(),
             32..36 => self.tick(),
-            36 => self.device.fail(&mut self.random),
-            37 => self.device.rot(&mut self.random),
-            38 => self.device.misdirect(&mut self.random),
+            36 => {
+                self.device.fail(&mut self.random);
+                self.promises.damaged(Damage::Failing);
+            }
+            37 => self.promises.damaged(self.device.rot(&mut self.random)),
+            38 => self.promises.damaged(self.device.misdirect(&mut self.random)),
             39 => self.device.set_full(self.random.below(2) == 0),
             _ => self.crash(),
         }
@@ -93,6 +101,7 @@ impl World {
         self.open.remove(&object);
         let (id, generation) = (ObjectId(object.into()), Generation(self.random.next()));
         let resource = self.volumes.create(id, generation);
+        self.promises.gone(id);
         let length = match self.random.below(4) {
             0 => 1 + self.random.below(20_000),
             _ => 1 + self.random.below(6 * CHUNK_BYTES),
@@ -105,6 +114,27 @@ impl World {
             Said { born: self.random.below(1 << 32), expires: 1 << 40, validator: generation.0 };
         resource.set_head(&head_of(id, generation), said);
         self.open.insert(object, resource);
+    }
+
+    fn forget(&mut self, object: u64) {
+        let object = ObjectId(object.into());
+        self.volumes.forget(object);
+        self.promises.gone(object);
+    }
+
+    fn pin(&mut self, object: u64) {
+        let (object, pinned) = (ObjectId(object.into()), self.random.below(2) == 0);
+        let volumes = self.volumes.clone();
+        volumes.pin(object, pinned);
+        self.promises.asked(object, pinned);
+        let mut durable = pin!(volumes.durable(object));
+        assert!(at_once(durable.as_mut()).is_none(), "nobody has synced yet");
+        if self.random.below(2) == 0 {
+            self.tick();
+        }
+        if let Some(Ok(())) = at_once(durable) {
+            self.promises.answered(&volumes, object, pinned);
+        }
     }
 
     fn find(&mut self, object: u64) {
@@ -185,9 +215,21 @@ impl World {
             self.device = Device::default();
         }
         self.volumes = start(&self.device, self.share, &self.pool);
+        self.promises.check(&self.volumes);
+        self.was_cut |= crash != Crash::Kill;
+        if !self.was_cut && self.promises.is_undamaged() {
+            self.check_sound();
+        }
         self.check_size();
         self.check_room();
         self.read_all();
+    }
+
+    /// A kill leaves nothing that a check would take for rot.
+    fn check_sound(&self) {
+        let objects: Vec<_> = (0..OBJECTS).map(|object| ObjectId(object.into())).collect();
+        let checking = self.volumes.check(VolumeIndex(0), &objects, 0, u64::MAX, false);
+        assert_eq!(future::block_on(checking).unwrap().faults, []);
     }
 
     /// No block belongs to two, and none to nobody.
@@ -371,7 +413,8 @@ fn a_turn_that_is_done_again_and_cut_off_loses_no_pin() {
 #[test]
 fn what_comes_while_a_journal_is_turned_over_waits_rather_than_overflow_it() {
     let device = Device::default();
-    let volumes = start(&device, SHARES[1], &pool());
+    let share = Share { data_bytes: 64 << 20, ..SHARES[1] };
+    let volumes = start(&device, share, &pool());
     let come_and_go = |objects: Range<u64>| {
         for object in objects {
             let resource = volumes.create(ObjectId(object.into()), Generation(object));
@@ -392,7 +435,63 @@ fn what_comes_while_a_journal_is_turned_over_waits_rather_than_overflow_it() {
         at_once(turn).expect("no operation is held");
     }
     assert_eq!(volumes.stats().volumes_off, 0);
-    assert!(Started { volumes, now }.put(1), "its disk took it not");
+    let mut started = Started { volumes, now };
+    started.tick(Duration::from_millis(200));
+    assert!(started.put(1), "its disk took it not");
+}
+
+/// More of a chunk came, and others came after it: what was durable is in the one place or the other.
+#[test]
+fn what_was_durable_of_a_chunk_outlives_a_power_cut_after_it_was_written_anew() {
+    let device = Device::default();
+    let mut first = Started::over(&device);
+    let resource = first.volumes.create(ObjectId(1), Generation(1));
+    let write = |range: Range<u64>| {
+        let bytes = content(resource.object(), resource.generation(), range.clone());
+        at_once(resource.write_at(range.start, &bytes)).unwrap().unwrap();
+        at_once(resource.flush()).unwrap();
+    };
+    write(0..30_000);
+    first.volumes.pin(ObjectId(1), true);
+    (0..2).for_each(|_| first.tick(Duration::from_secs(6)));
+    write(30_000..CHUNK_BYTES);
+    first.tick(Duration::from_millis(200));
+    (2..=14).for_each(|object| assert!(first.put(object)));
+    // All bytes reach the disk, and no record of the last seconds.
+    let kept = device.crash(Crash::Kill, &mut Random(1));
+    let lost = device.crash(Crash::Lost, &mut Random(1));
+    let after = Device { data: kept.data, ..lost };
+    let volumes = start(&after, SHARES[0], &pool());
+    let read = at_once(volumes.find(ObjectId(1)).unwrap().read_at(0, usize::MAX));
+    let length = read.unwrap().unwrap().map(|bytes| bytes.len());
+    assert_eq!((length, volumes.stats().corrupt_chunks), (Some(30_000), 0));
+}
+
+/// A check after a kill would take them for rot.
+#[test]
+fn blocks_of_what_was_dropped_are_nobodys_before_that_is_recorded() {
+    let device = Device::default();
+    let mut first = Started::over(&device);
+    (1..=16).for_each(|object| assert!(first.put(object)));
+    assert!(first.volumes.free_bytes() < 3 * CHUNK_BYTES, "it is not full");
+    first.volumes.forget(ObjectId(3));
+    assert!(first.volumes.free_bytes() >= 3 * CHUNK_BYTES, "what comes free counts");
+    let resource = first.volumes.create(ObjectId(20), Generation(20));
+    resource.set_length(3 * CHUNK_BYTES).unwrap();
+    let bytes = content(resource.object(), resource.generation(), 0..3 * CHUNK_BYTES);
+    at_once(resource.write_at(0, &bytes)).unwrap().unwrap();
+    assert!(at_once(resource.settled()).is_none(), "it does not wait");
+    let killed = Started::over(&device.crash(Crash::Kill, &mut Random(1)));
+    assert_eq!(killed.present(3), 3 * CHUNK_BYTES);
+    assert_eq!(killed.volumes.stats().corrupt_chunks, 0);
+    first.tick(Duration::ZERO);
+    assert!(
+        at_once(resource.settled()).is_some() && resource.is_cached(),
+        "a commit is no group's to wait for"
+    );
+    first.tick(Duration::from_millis(200));
+    let killed = Started::over(&device.crash(Crash::Kill, &mut Random(1)));
+    assert_eq!((killed.present(3), killed.present(20)), (0, 3 * CHUNK_BYTES));
 }
 
 /// What a larger cache left is cut at the start, journals too, and what fits stays.

@@ -8,6 +8,7 @@ use super::{
     Crash, Disk, Error, Sim, Volumes,
     format::{SUPERBLOCK_BYTES, newest},
     journal::Files,
+    promises::Damage,
     random::Random,
     volume::{Disks, Share},
 };
@@ -81,24 +82,28 @@ impl Device {
         sim.fail(operation, kinds[random.below(3) as usize]);
     }
 
-    /// A bit turns over.
-    pub(crate) fn rot(&self, random: &mut Random) {
-        self.some(random).flip_some(random);
+    /// A bit turns over; of what is said.
+    pub(crate) fn rot(&self, random: &mut Random) -> Damage {
+        let (sim, damage) = self.some(random);
+        sim.flip_some(random);
+        damage
     }
 
     /// A write landed in another place of its device as well.
-    pub(crate) fn misdirect(&self, random: &mut Random) {
-        let sim = self.some(random);
+    pub(crate) fn misdirect(&self, random: &mut Random) -> Damage {
+        let (sim, damage) = self.some(random);
         let pages = sim.length() / 4096;
         if pages > 1 {
             let [from, to] = [0, 0].map(|_| random.below(pages) * 4096);
             sim.copy_page(from, to);
         }
+        damage
     }
 
-    /// A device; mostly that of the data.
-    fn some(&self, random: &mut Random) -> &Sim {
-        self.all()[random.below(8).saturating_sub(4) as usize]
+    /// A device, mostly that of the data, and what it is to damage it.
+    fn some(&self, random: &mut Random) -> (&Sim, Damage) {
+        let number = random.below(8).saturating_sub(4) as usize;
+        (self.all()[number], if number == 0 { Damage::Data } else { Damage::Journal })
     }
 
     /// Whether neither copy of the superblock of this, the volume of that number, is sound any more.

@@ -51,8 +51,10 @@
 //! 100 ms; what is not lost by a killed process is what was written before that, partial chunks and
 //! partial objects included. A power cut loses what was not synced, which is done every few seconds.
 //! A start in a smaller cache drops what lies behind its end and moves what is pinned; the file is cut
-//! when both are durable. The blocks of a chunk that was written anew are given to others only when the record of that is
-//! written; those of a dropped object at once, since nothing of them is missed.
+//! when both are durable. The blocks of a chunk that was dropped are given to others only when the record
+//! of that is written, those of one that was written anew when that is durable: so a killed process leaves
+//! no chunk whose blocks are another's, and a power cut takes nothing that was durable. In a full volume
+//! chunks wait for that commit, which does not wait for others then.
 
 #![deny(unsafe_code)]
 
@@ -77,6 +79,8 @@ mod in_flight;
 mod journal;
 mod pages;
 pub mod policy;
+#[cfg(test)]
+pub(crate) mod promises;
 #[cfg(test)]
 pub(crate) mod random;
 mod range_set;

@@ -213,8 +213,6 @@ fn a_partial_chunk_is_stored_with_its_valid_part_and_extended_later() {
     assert_eq!(read(&resource, 19_999, CHUNK), None);
     write(&resource, 0, bytes(0, CHUNK)).unwrap();
     flush(&resource);
-    assert_eq!(bench.volumes.used_bytes(), 80 << 10, "what it was is kept until that is recorded");
-    bench.tick();
     assert_eq!(bench.volumes.used_bytes(), 64 << 10);
     assert_eq!(read(&resource, 0, CHUNK).unwrap(), bytes(0, CHUNK));
 }

@@ -394,7 +394,7 @@ impl Volumes {
     }
 
     /// Bytes in use that an object holds: less than [`used_bytes`](Self::used_bytes) by what is being
-    /// written, and by what was written anew and is kept until the record of that.
+    /// written.
     pub fn stored_bytes(&self) -> u64 {
         self.owned().map(|volume| volume.catalog().all_stored_bytes()).sum()
     }

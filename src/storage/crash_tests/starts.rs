@@ -64,8 +64,8 @@ fn a_volume_that_cannot_get_smaller_leaves_the_others_as_they_are() {
         Ok::<_, String>(Started { volumes, now: Instant::now() })
     };
     let mut large = start(LARGE).unwrap();
-    (2..=29).for_each(|object| assert!(large.put(object)));
-    let pinned = (2..=21).filter(|object| object % 2 == 1);
+    (2..=29_u64).for_each(|object| assert!(large.put(object)));
+    let pinned = (2..=21_u64).filter(|object| object % 2 == 1);
     pinned.for_each(|object| large.volumes.pin(ObjectId(object.into()), true));
     large.tick(Duration::from_secs(6));
     let refused = start(SMALL).err().expect("what is pinned in the second has no room");

@@ -20,6 +20,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) struct Due {
     /// Since when records wait for their commit.
     pending: Option<Instant>,
+    /// Somebody waits for the commit of what is pending.
+    urgent: bool,
     /// Since when the device holds what is not durable.
     unsynced: Option<Instant>,
     /// When a device that failed is tried again.
@@ -42,12 +44,18 @@ impl Due {
             return false;
         }
         let since = *self.pending.get_or_insert(now);
-        now >= since + COMMIT_INTERVAL || bytes >= COMMIT_BYTES || self.is_asked()
+        let is_old = now >= since + COMMIT_INTERVAL;
+        is_old || bytes >= COMMIT_BYTES || self.urgent || self.is_asked()
+    }
+
+    /// The next commit is waited for.
+    pub(super) fn hurry(&mut self) {
+        self.urgent = true;
     }
 
     /// All records were written: they are not durable yet.
     pub(super) fn committed(&mut self, now: Instant) {
-        self.pending = None;
+        (self.pending, self.urgent) = (None, false);
         self.unsynced.get_or_insert(now);
     }
 
@@ -146,6 +154,10 @@ mod tests {
         assert_eq!(due.next(start, SYNC), Some(start + COMMIT_INTERVAL));
         assert!(due.wants_commit(start, COMMIT_BYTES));
         assert!(due.wants_commit(start + COMMIT_INTERVAL, 10));
+        due.hurry();
+        assert!(due.wants_commit(start, 10));
+        due.committed(start);
+        assert!(!due.wants_commit(start, 10));
         due.committed(start);
         assert_eq!(due.next(start, SYNC), Some(start + SYNC));
         due.ask();

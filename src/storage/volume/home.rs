@@ -78,7 +78,13 @@ impl Home {
         let block = u32::try_from(reserved.keep().start).expect("a volume has less blocks");
         let filled = Filled { chunk, block, part, checksum };
         let before = self.volume.catalog.borrow_mut().fill(self.slot, &filled);
-        self.volume.replaced.borrow_mut().extend(before);
+        if let Some(run) = before {
+            // Of a generation that was dropped nothing is recorded any more, nor missed.
+            match self.volume.catalog.borrow().is_dropped(self.slot) {
+                true => self.volume.leaving()(run),
+                false => self.volume.replaced(run),
+            }
+        }
         let chunks = vec![filled.clone()];
         self.log(|object, generation| Record::Fill { object, generation, chunks });
         filled
@@ -87,7 +93,7 @@ impl Home {
     /// The disk gave back something else: the chunk is missing from now on.
     pub(in crate::storage) fn lose(&self, chunk: u32) {
         let lost = self.volume.catalog.borrow_mut().lose(self.slot, chunk);
-        lost.into_iter().for_each(self.volume.freeing());
+        lost.into_iter().for_each(self.volume.leaving());
         self.log(|object, generation| Record::Lost { object, generation, chunks: vec![chunk] });
         if self.volume.due.borrow_mut().lost() {
             let (object, _) = self.volume.catalog.borrow().name(self.slot);
@@ -134,10 +140,11 @@ impl Home {
     /// What happens to a generation that was dropped is nothing for the journal.
     fn log(&self, record: impl FnOnce(ObjectId, Generation) -> Record) {
         let catalog = self.volume.catalog.borrow();
-        if !catalog.is_dropped(self.slot) {
-            let (object, generation) = catalog.name(self.slot);
-            self.volume.log(&record(object, generation));
+        if catalog.is_dropped(self.slot) {
+            return self.volume.free_recorded();
         }
+        let (object, generation) = catalog.name(self.slot);
+        self.volume.log(&record(object, generation));
     }
 }
 
@@ -152,7 +159,8 @@ impl Drop for Home {
             let (object, generation) = volume.catalog.borrow().name(self.slot);
             volume.common.tier.forget(object, generation);
         }
-        volume.catalog.borrow_mut().close(self.slot, &mut volume.freeing());
+        volume.catalog.borrow_mut().close(self.slot, &mut volume.leaving());
+        volume.free_recorded();
     }
 }
 

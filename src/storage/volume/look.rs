@@ -150,7 +150,7 @@ impl Volume {
             return true;
         }
         let lost = self.catalog.borrow_mut().lose(slot, filled.chunk);
-        lost.into_iter().for_each(self.freeing());
+        lost.into_iter().for_each(self.leaving());
         self.log(&Record::Lost { object, generation, chunks: vec![filled.chunk] });
         true
     }

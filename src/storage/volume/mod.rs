@@ -18,6 +18,7 @@
 mod due;
 mod full;
 mod home;
+mod leaving;
 pub(super) mod look;
 mod opening;
 mod shrink;
@@ -30,7 +31,7 @@ use std::{
     rc::Rc,
 };
 
-use self::due::Due;
+use self::{due::Due, leaving::Leaving};
 pub(super) use self::{
     home::{Home, Reserved},
     opening::Opening,
@@ -48,7 +49,7 @@ use super::{
     tier::Tier,
     waiters::Waiters,
 };
-use crate::bufpool::{Block, BufPool, Charge, Exhausted};
+use crate::bufpool::{BufPool, Charge};
 
 /// The most zeros kept ahead.
 const STEP_BYTES: u64 = 64 << 20;
@@ -56,10 +57,6 @@ const STEP_BYTES: u64 = 64 << 20;
 const ZEROS_BYTES: u64 = 256 << 10;
 /// The least kept ahead once a volume is in use.
 const AHEAD_BYTES: u64 = 1 << 20;
-
-/// The most objects that leave for one chunk: where what is free lies in pieces, a run of blocks may be a
-/// long way.
-const EVICTIONS: usize = 64;
 
 /// Memory is counted in such steps, so that not every entry asks the pool.
 const COUNTED_BYTES: usize = 64 << 10;
@@ -72,9 +69,8 @@ pub(super) struct Volume {
     /// Which one of the cache.
     number: VolumeIndex,
     blocks: RefCell<Allocator>,
-    /// Blocks whose bytes were written anew elsewhere. Until the record of that is written, they are
-    /// what a crash would leave.
-    replaced: RefCell<Vec<Range<u64>>>,
+    /// Blocks that nothing names any more, until the record of that is written.
+    leaving: RefCell<Leaving>,
     /// The journal has no snapshot of the eviction policy since it was written anew.
     forgot: Cell<bool>,
     /// Zeros are being written now.
@@ -234,7 +230,7 @@ impl Volume {
         if !self.catalog.borrow().is_in_use(slot) {
             self.common.tier.forget(object, generation);
         }
-        self.catalog.borrow_mut().drop_object(slot, &mut self.freeing());
+        self.catalog.borrow_mut().drop_object(slot, &mut self.leaving());
         self.log(&Record::Drop { object, generation });
     }
 
@@ -246,7 +242,7 @@ impl Volume {
     /// Pins an object, or lets go of it: it is not to be evicted.
     pub(super) fn pin(&self, object: ObjectId, pinned: bool) {
         let record = Record::Pin { object, pinned };
-        self.catalog.borrow_mut().apply(&record, &mut self.freeing());
+        self.catalog.borrow_mut().apply(&record, &mut self.leaving());
         self.log(&record);
     }
 
@@ -293,65 +289,12 @@ impl Volume {
         });
     }
 
-    /// What gives blocks back that nothing names any more.
+    /// What gives blocks back that no record names.
     fn freeing(&self) -> impl FnMut(Range<u64>) + '_ {
         |run| self.blocks.borrow_mut().release(run)
     }
 
     // ---- bytes ----
-
-    /// Begins to write `bytes`, whole blocks; `done` gets the blocks they lie in, or why not.
-    ///
-    /// The write ends even where nobody cares any more, and only then its blocks can be free again.
-    ///
-    /// # Errors
-    /// [`Refused`]: nothing has begun, and `done` is not called.
-    fn store(
-        self: &Rc<Self>,
-        bytes: Block,
-        done: impl FnOnce(io::Result<Reserved>) + 'static,
-    ) -> Result<(), Refused> {
-        if self.off.get() || self.journal.is_broken() {
-            return Err(Refused::Off);
-        }
-        if !self.journal.takes_more() {
-            self.common.stirred.stir();
-            return Err(Refused::Later);
-        }
-        let (length, count) = (bytes.len() as u64, bytes.len() as u64 / BLOCK_BYTES);
-        let run = self.allocate(count).ok_or(Refused::Off)?;
-        let reserved = self.reserve(run);
-        let (position, me) = (reserved.position(), Rc::clone(self));
-        let written = move |outcome: io::Result<()>| {
-            me.note(&outcome, length);
-            done(match outcome {
-                Ok(()) => {
-                    me.note_written(&reserved);
-                    Ok(reserved)
-                }
-                Err(error) => {
-                    me.refused(reserved, &error);
-                    Err(error)
-                }
-            });
-        };
-        let begun = self.disk.write(position, Data::Bytes(bytes), &self.common.pool, written);
-        begun.map_err(|Exhausted| Refused::Later)?;
-        self.grow();
-        Ok(())
-    }
-
-    /// A run of blocks. What was free when a fill began may have gone to others, or lie in pieces: then
-    /// as few objects leave as make room for this, and not more than [`EVICTIONS`].
-    fn allocate(&self, blocks: u64) -> Option<Range<u64>> {
-        for _ in 0..EVICTIONS {
-            let run = self.blocks.borrow_mut().allocate(blocks);
-            if run.is_some() || !self.common.evictor.evict_one(self.number) {
-                return run;
-            }
-        }
-        self.blocks.borrow_mut().allocate(blocks)
-    }
 
     fn reserve(self: &Rc<Self>, run: Range<u64>) -> Reserved {
         let is_new = run.end > self.written.get();
@@ -373,6 +316,7 @@ impl Volume {
         if self.set_off(true) {
             tracing::warn!(%error, "a volume of the cache takes no more bytes; tried again each 10 s");
             self.common.stirred.stir();
+            self.refuse_waiting(error.kind());
         }
     }
 
@@ -439,11 +383,14 @@ impl Volume {
         self.blocks.borrow().capacity() * BLOCK_BYTES
     }
 
+    /// With what is leaving, but for what chunks wait for.
     pub(super) fn free_bytes(&self) -> u64 {
-        self.blocks.borrow().free_blocks() * BLOCK_BYTES
+        let leaving_blocks = self.leaving.borrow().unwanted_blocks();
+        (self.blocks.borrow().free_blocks() + leaving_blocks) * BLOCK_BYTES
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
-        self.blocks.borrow().used_blocks() * BLOCK_BYTES
+        let leaving_blocks = self.leaving.borrow().all_blocks();
+        (self.blocks.borrow().used_blocks() - leaving_blocks) * BLOCK_BYTES
     }
 }

@@ -108,7 +108,7 @@ impl Opening {
             catalog: RefCell::new(catalog),
             number: VolumeIndex(name.volume),
             blocks: RefCell::new(free),
-            replaced: RefCell::default(),
+            leaving: RefCell::default(),
             forgot: Cell::new(false),
             growing: Cell::new(false),
             off: Cell::new(false),
@@ -136,7 +136,7 @@ impl Volume {
     ///
     /// A journal with pages that could not be read is written anew as well: where they are behind what
     /// counts as its end, the next start may read them, older than what then stands before them.
-    async fn fit(&self, has_unread: bool) {
+    async fn fit(self: &Rc<Self>, has_unread: bool) {
         let mut objects = Vec::new();
         if !self.has_place() && !self.common.as_they_are {
             let catalog = self.catalog.borrow();
@@ -162,6 +162,7 @@ impl Volume {
         }
         if self.journal.pending_bytes() > 0 && !self.common.as_they_are {
             self.settle().await;
+            self.free_recorded();
         }
     }
 

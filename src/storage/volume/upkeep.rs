@@ -42,8 +42,10 @@ impl Volume {
         if self.waits_for_room.get() {
             self.answer(0, Some(io::ErrorKind::StorageFull));
         }
-        // What is not written yet, or could not be for want of memory, is not to be called durable.
-        let is_written = self.journal.pending_bytes() == 0 && !self.writing.get();
+        // What is not written yet, or could not be, is not to be called durable: of a journal that has just
+        // broken nothing waits any more.
+        let is_behind = self.journal.pending_bytes() > 0 || self.journal.is_broken();
+        let is_written = !is_behind && !self.writing.get();
         if is_written && self.due.borrow().wants_sync(now, sync_interval) {
             self.sync_all().await;
         }
@@ -53,7 +55,10 @@ impl Volume {
     }
 
     /// Writes the records that wait, if it is time, and says when it will be. Two tasks may call it.
-    pub(in crate::storage) async fn commit_if_due(&self, now: Instant) -> Option<Instant> {
+    pub(in crate::storage) async fn commit_if_due(
+        self: &Rc<Self>,
+        now: Instant,
+    ) -> Option<Instant> {
         if self.writing.get() || self.journal.is_broken() {
             return None;
         }
@@ -68,30 +73,28 @@ impl Volume {
         self.due.borrow().next_commit(now)
     }
 
-    async fn commit(&self, now: Instant) -> Result<(), Error> {
-        let replaced = self.replaced.take();
+    async fn commit(self: &Rc<Self>, now: Instant) -> Result<(), Error> {
         self.writing.set(true);
         let committed = self.journal.commit().await;
         self.writing.set(false);
         self.waits_for_room.set(matches!(committed, Err(Error::Full)));
         self.note_room();
         match &committed {
+            // No record waits, those that came meanwhile were written too.
             Ok(()) => {
-                replaced.into_iter().for_each(self.freeing());
                 self.due.borrow_mut().committed(now);
+                self.free_left(self.take_leaving());
             }
-            Err(error) => {
-                self.replaced.borrow_mut().extend(replaced);
-                if let Error::Io(error) = error {
-                    self.turn_off(error);
-                }
-            }
+            Err(Error::Io(error)) => self.turn_off(error),
+            Err(Error::Full) => self.refuse_waiting(io::ErrorKind::StorageFull),
+            Err(_) if self.is_waited_for() => self.free_left(self.take_leaving()),
+            Err(_) => {}
         }
         committed
     }
 
-    pub(super) async fn compact(&self) {
-        let replaced = self.replaced.take();
+    pub(super) async fn compact(self: &Rc<Self>) {
+        let mut left = self.take_leaving();
         self.writing.set(true);
         let compacted = self.journal.compact(&self.catalog).await;
         self.writing.set(false);
@@ -100,12 +103,15 @@ impl Volume {
         self.common.said.stir();
         match compacted {
             Ok(()) => {
-                replaced.into_iter().for_each(self.freeing());
+                if self.journal.pending_bytes() == 0 {
+                    left.extend(self.take_leaving());
+                }
+                self.free_left(left);
                 self.forgot.set(true);
                 self.common.stirred.stir();
             }
             Err(error) => {
-                self.replaced.borrow_mut().extend(replaced);
+                left.into_iter().for_each(self.leaving());
                 if let Error::Io(error) = error {
                     self.turn_off(&error);
                 }
@@ -113,14 +119,19 @@ impl Volume {
         }
     }
 
-    async fn sync_all(&self) {
+    async fn sync_all(self: &Rc<Self>) {
         let questions = self.due.borrow_mut().begin_sync();
+        let replaced = self.take_replaced();
         let outcome = match self.disk.sync().await {
             Ok(()) => self.journal.sync().await,
             failed => failed,
         };
-        if let Err(error) = &outcome {
-            self.turn_off(error);
+        match &outcome {
+            Ok(()) => self.free_left(replaced),
+            Err(error) => {
+                replaced.into_iter().for_each(|run| self.replaced(run));
+                self.turn_off(error);
+            }
         }
         self.answer(questions, outcome.err().map(|error| error.kind()));
     }
@@ -131,7 +142,7 @@ impl Volume {
     }
 
     /// Asks the device whether it takes writes again.
-    async fn probe(&self) {
+    async fn probe(self: &Rc<Self>) {
         if self.journal.is_broken() {
             self.compact().await;
         }
@@ -175,7 +186,7 @@ impl Volume {
     ///
     /// # Errors
     /// What the device says, or that there was no memory: what was said lately is lost.
-    pub(in crate::storage) async fn close(&self, now: Instant) -> io::Result<()> {
+    pub(in crate::storage) async fn close(self: &Rc<Self>, now: Instant) -> io::Result<()> {
         let committed = match self.journal.is_broken() {
             true => Err(io::Error::other("a journal could not be written")),
             false => self.commit(now).await.map_err(io::Error::from),
