@@ -65,6 +65,8 @@ pub struct Stats {
     pub misses: u64,
     /// Resources evicted to make room.
     pub evicted: u64,
+    /// Those of them that left because the catalog has its share of memory: there may have been room on disk.
+    pub evicted_for_memory: u64,
 }
 
 /// What happens to a resource, for who watches the store.
@@ -233,10 +235,7 @@ impl AssetStore {
     /// is to be filled: ask for its [`permit`](Self::permit).
     pub fn begin(&self, key: &Key, head: Head) -> Lease {
         self.held.present(key.id.0).into_iter().for_each(|old| self.forget(&old));
-        // Its catalog is bounded as its bytes are.
-        while !self.held.volumes.has_place(key.id)
-            && self.held.evict_one(self.held.volumes.of(key.id))
-        {}
+        self.make_place(key.id);
         let resource = self.held.volumes.create(key.id, Generation::random());
         self.held.policy(key.id, |policy| {
             policy.remove(key.id);

@@ -3,16 +3,28 @@
 //! Pure: no I/O, no clock, no executor.
 
 use super::failure::ExitCode;
-use crate::{config::Size, storage::Hindrance};
+use crate::{
+    config::Size,
+    storage::{FILES_PER_VOLUME, Hindrance, objects_known},
+};
 
-/// Files a node has open besides its connections: volumes, journals, rings, sockets.
-const FILES_OF_ITS_OWN: u64 = 1024;
+/// Files that each shard has open besides its volumes and connections: rings, bells, listeners, pipes.
+const FILES_PER_SHARD: u64 = 64;
+
+/// Those of the process: the log, the lock of the cache, libraries.
+const FILES_OF_ITS_OWN: u64 = 64;
+
+/// What a node with fewer could hardly serve.
+const FEWEST_CONNECTIONS: u64 = 32;
 
 /// Without these the executor does not start.
 const KERNEL_MIN: (u32, u32) = (5, 8);
 
 /// Since then locked memory is accounted to the cgroup and probing is complete.
 const KERNEL_GOOD: (u32, u32) = (5, 15);
+
+/// What an object is taken to hold on the mean: four minutes of compressed music.
+const MEAN_OBJECT_BYTES: u64 = 4 << 20;
 
 /// Certificates of today are not valid before.
 const YEAR_MIN: u64 = 2025;
@@ -195,21 +207,52 @@ pub(crate) fn memlock(limit: Option<u64>, need: u64) -> Check {
     }
 }
 
-/// Open files, against a connection at each end of each stream. `None` for no limit.
-pub(crate) fn open_files(limit: Option<u64>, connections: usize) -> Check {
+/// Open files, against those that a node needs before anybody comes, and a connection at each end of each
+/// stream. `None` for no limit.
+pub(crate) fn open_files(
+    limit: Option<u64>,
+    shards: u16,
+    volumes: u32,
+    connections: usize,
+) -> Check {
     const NAME: &str = "open files";
-    let need = (connections as u64).saturating_mul(2).saturating_add(FILES_OF_ITS_OWN);
+    let volume_files = u64::from(volumes) * FILES_PER_VOLUME;
+    let own = FILES_OF_ITS_OWN + u64::from(shards) * FILES_PER_SHARD + volume_files;
+    let with = |connections: u64| connections.saturating_mul(2).saturating_add(own);
+    let need = with(connections as u64);
     let remedy = format!("ulimit -n {need} (systemd: LimitNOFILE={need})");
     match limit {
         None => Check::ok(NAME, "no limit"),
-        Some(limit) if limit < FILES_OF_ITS_OWN => {
-            Check::fail(NAME, format!("{limit} is less than {FILES_OF_ITS_OWN}"), remedy)
+        Some(limit) if limit < with(FEWEST_CONNECTIONS.min(connections as u64)) => {
+            let found = format!(
+                "{limit}, and {own} are open before anybody comes, {volume_files} of them for {volumes} volumes"
+            );
+            Check::fail(NAME, found, remedy)
         }
         Some(limit) if limit < need => {
             let found = format!("{limit} is less than {need} for {connections} connections");
             Check::warn(NAME, found, format!("{remedy}, or lower limits.connections"))
         }
         Some(limit) => Check::ok(NAME, limit.to_string()),
+    }
+}
+
+/// Memory of the catalogs, which know what is in the cache: how many objects of a usual size, and how many of
+/// them the cache would hold.
+pub(crate) fn catalog(memory: u64, size: u64) -> Check {
+    const NAME: &str = "catalog";
+    let (known, held) = (objects_known(memory, MEAN_OBJECT_BYTES), size / MEAN_OBJECT_BYTES);
+    let mean = Size(MEAN_OBJECT_BYTES);
+    let found = format!("memory for {known} objects, and {} holds {held} of {mean}", Size(size));
+    match size {
+        0 => Check::ok(NAME, "the cache is off"),
+        _ if known >= held => Check::ok(NAME, found),
+        _ => {
+            let mib = memory.saturating_mul(held).div_ceil(known.max(1)).div_ceil(1 << 20);
+            let remedy =
+                format!("--memory {mib}MiB; with less, objects leave that would have room");
+            Check::warn(NAME, found, remedy)
+        }
     }
 }
 
@@ -384,16 +427,27 @@ mod tests {
             (memlock(None, 64), Ok),
             (memlock(Some(64 << 10), 128 << 10), Fail),
             (memlock(Some(512 << 10), 512 << 10), Ok),
-            (open_files(None, 10_000), Ok),
-            (open_files(Some(256), 10_000), Fail),
-            (open_files(Some(1024), 10_000), Warn),
-            (open_files(Some(65_536), 10_000), Ok),
-            (open_files(Some(65_536), usize::MAX), Warn),
+            (open_files(None, 2, 256, 10_000), Ok),
+            (open_files(Some(256), 2, 32, 10_000), Fail),
+            (open_files(Some(1024), 2, 32, 10_000), Warn),
+            (open_files(Some(1024), 2, 256, 10_000), Fail),
+            (open_files(Some(65_536), 2, 256, 10_000), Ok),
+            (open_files(Some(65_536), 2, 256, usize::MAX), Warn),
+            (catalog(1 << 30, 1 << 40), Ok),
+            (catalog(128 << 20, 1 << 40), Warn),
+            (catalog(128 << 20, 10 << 30), Ok),
+            (catalog(128 << 20, 0), Ok),
         ];
         for (check, verdict) in cases {
             assert_eq!(check.verdict, verdict, "{check:?}");
         }
         assert!(memlock(Some(0), 1 << 20).remedy.unwrap().contains("ulimit -l 1024"));
+        let files = open_files(Some(1024), 2, 256, 10_000);
+        assert!(files.found.contains("1024 of them for 256 volumes"), "{files:?}");
+        assert!(files.remedy.unwrap().contains("ulimit -n 21216"));
+        let more = catalog(128 << 20, 1 << 40).remedy.unwrap();
+        let mib: u64 = more.split(['y', 'M']).nth(1).unwrap().trim().parse().unwrap();
+        assert_eq!(catalog(mib << 20, 1 << 40).verdict, Ok, "{more}");
     }
 
     #[test]

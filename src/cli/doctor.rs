@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{self, Config},
-    runtime,
+    runtime, storage,
 };
 
 /// Prints every check, as a table or as JSON.
@@ -41,9 +41,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode, Failure> {
 /// # Errors
 /// The first check that fails, with its cause and remedy.
 pub fn preflight(config: &Config) -> Result<(), Failure> {
-    if let Err(error) = machine::raise_open_files() {
-        tracing::warn!(%error, "the limit of open files stays as it is");
-    }
+    raise_open_files();
     for check in examine(config) {
         match check.verdict {
             Verdict::Ok => {}
@@ -55,6 +53,22 @@ pub fn preflight(config: &Config) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Raises the limit of open files for a command that opens a cache of so many volumes.
+///
+/// # Errors
+/// It cannot have as many open.
+pub(super) fn enough_files(volumes: u32) -> Result<(), Failure> {
+    raise_open_files();
+    let check = checks::open_files(machine::open_files(), 1, volumes, 0);
+    if check.verdict == Verdict::Fail { Err(failure(check)) } else { Ok(()) }
+}
+
+fn raise_open_files() {
+    if let Err(error) = machine::raise_open_files() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 fn failure(check: Check) -> Failure {
@@ -69,8 +83,12 @@ pub fn examine(config: &Config) -> Vec<Check> {
         checks::kernel(&machine::kernel_release()),
         checks::io_uring(&machine::ring()),
         checks::memlock(machine::memlock(), runtime::locked_bytes(usize::from(shards))),
-        checks::open_files(machine::open_files(), config.limits.connections),
+        open_files(config, shards),
         checks::cores(shards, machine::cpus(), machine::cpu_quota()),
+        checks::catalog(
+            config.memory.0,
+            if config.cache.is_on() { config.cache.size.0 } else { 0 },
+        ),
     ];
     found.extend(disk(config));
     found.extend([
@@ -79,6 +97,17 @@ pub fn examine(config: &Config) -> Vec<Check> {
         checks::clock(machine::unix_seconds()),
     ]);
     found
+}
+
+fn open_files(config: &Config, shards: u16) -> Check {
+    let cache = &config.cache;
+    // How many it has was settled when it began.
+    let volumes = || storage::format_in(&cache.dir).map(|format| format.volumes);
+    let volumes = match cache.is_on() {
+        true => volumes().unwrap_or_else(|| storage::volumes_for(cache.size.0)),
+        false => 0,
+    };
+    checks::open_files(machine::open_files(), shards, volumes, config.limits.connections)
 }
 
 fn disk(config: &Config) -> Vec<Check> {
@@ -158,7 +187,8 @@ mod tests {
     fn every_subject_is_examined_and_nothing_is_made() {
         let dir = here();
         let names: Vec<_> = examine(&quiet(&dir)).iter().map(|check| check.name).collect();
-        let wanted = "kernel,io_uring,memlock,open files,cores,direct I/O,space,listen,admin,clock";
+        let wanted =
+            "kernel,io_uring,memlock,open files,cores,catalog,direct I/O,space,listen,admin,clock";
         assert_eq!(names.join(","), wanted);
         assert!(!dir.path().join("cache").exists());
     }

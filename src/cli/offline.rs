@@ -4,7 +4,7 @@ use std::{path::Path, rc::Rc, sync::mpsc};
 
 use url::Url;
 
-use super::{ExitCode, Failure, serve};
+use super::{ExitCode, Failure, doctor::enough_files, serve};
 use crate::{
     config::{Config, Merged},
     file::{self, Library},
@@ -88,6 +88,7 @@ where
     F: FnOnce(Rc<Shard>) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Result<T, Failure>> + 'static,
 {
+    enough_files(cache.format().map_or(0, |format| format.volumes))?;
     // Reading the machine's certificates takes longer than a second of audio.
     let roots = match options.origins.is_empty() {
         true => net::Roots::only([]).expect("nothing is readable"),

@@ -121,6 +121,14 @@ impl Life {
 }
 
 impl Cache {
+    /// Which one, where there is one.
+    pub fn format(self) -> Option<Format> {
+        match self {
+            Self::Off => None,
+            Self::Sized(format) | Self::AsItIs { format, .. } => Some(format),
+        }
+    }
+
     fn changes(self) -> bool {
         match self {
             Self::Off => false,

@@ -57,6 +57,7 @@ fn shard(report: &Report) -> Value {
             "partial_hits": assets.partial_hits,
             "misses": assets.misses,
             "evicted": assets.evicted,
+            "evicted_for_memory": assets.evicted_for_memory,
         },
         "disk": {
             "used_bytes": report.used_bytes,

@@ -108,6 +108,13 @@ struct Part {
     last: u16,
 }
 
+/// About what an object of `object_bytes` takes, in bytes, when it rests.
+pub(super) fn bytes_of(object_bytes: u64) -> u64 {
+    let chunks = object_bytes.div_ceil(CHUNK_BYTES);
+    let words = if chunks > 1 { chunks + 1 } else { 0 };
+    (mem::size_of::<Entry>() + mem::size_of::<u32>()) as u64 + words * mem::size_of::<u64>() as u64
+}
+
 /// The entries grow by an eighth: doubled, a volume would hold room for as many again as it has.
 const GROWTH: usize = 8;
 
@@ -357,8 +364,7 @@ impl Catalog {
 
     /// The same without room that is kept for growth: what comes back when objects go.
     pub(super) fn held_bytes(&self) -> u64 {
-        let entry = mem::size_of::<Entry>() + mem::size_of::<u32>();
-        (self.entries.len() * entry) as u64 + self.heap_bytes
+        self.entries.len() as u64 * bytes_of(0) + self.heap_bytes
     }
 
     /// Gives back memory that was kept for growth: after recovery.

@@ -78,6 +78,14 @@ impl Directory {
     }
 }
 
+/// Which cache a directory is, as far as its FORMAT says so.
+pub fn format_in(dir: &Path) -> Option<Format> {
+    read_format(dir).ok().flatten()
+}
+
+/// Files that a volume has open.
+pub const FILES_PER_VOLUME: u64 = 4;
+
 /// Where the files of one volume are.
 pub(super) struct VolumeFiles {
     pub(super) data: PathBuf,

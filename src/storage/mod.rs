@@ -108,7 +108,7 @@ pub use atomic::AtomicResource;
 pub use catalog::LAST_SECOND;
 pub use checksum::{Identity, checksum, crc32c};
 pub use demands::Demand;
-pub use directory::Directory;
+pub use directory::{Directory, FILES_PER_VOLUME, format_in};
 pub use disk::{Data, Device, Disk};
 pub use dma::{Dma, Spawn};
 pub use error::{Error, Failure, Hindrance};
@@ -123,7 +123,7 @@ pub use volume::look::{Resident, State};
 pub use volumes::{
     Object, Options, Unopened, VolumeIndex, Volumes,
     check::{Checked, Fault},
-    volumes_for,
+    objects_known, volumes_for,
 };
 
 /// The unit of a checksum and of a transfer, in bytes.

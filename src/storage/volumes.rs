@@ -15,7 +15,7 @@ use std::{
 use futures_lite::future;
 
 use super::{
-    CHUNK_BYTES, Error, Generation, ObjectId, Sim, Stats,
+    CHUNK_BYTES, Error, Generation, ObjectId, Sim, Stats, catalog,
     directory::VolumeFiles,
     disk::{Device, Disk},
     error::cannot_write,
@@ -41,6 +41,11 @@ pub fn volumes_for(size_bytes: u64) -> u32 {
     let fitting = u32::try_from(size_bytes / VOLUME_BYTES).unwrap_or(u32::MAX);
     let power = fitting.checked_ilog2().map_or(0, |log| 1 << log.min(VOLUMES.ilog2()));
     power.max(FEWEST_VOLUMES)
+}
+
+/// How many objects of `object_bytes` the catalogs of all shards know in `memory_bytes` of buffer memory.
+pub fn objects_known(memory_bytes: u64, object_bytes: u64) -> u64 {
+    memory_bytes / CATALOG_SHARE as u64 / catalog::bytes_of(object_bytes)
 }
 
 /// Where the cache is and which part of it this shard owns.
@@ -261,6 +266,12 @@ impl Volumes {
     /// to go before.
     pub fn has_place(&self, object: ObjectId) -> bool {
         self.volume(object).is_none_or(|volume| volume.has_place())
+    }
+
+    /// Whether the catalog of the volume of `object` has its share of memory, so that an object has to go
+    /// before another comes, however many bytes are free.
+    pub fn lacks_memory(&self, object: ObjectId) -> bool {
+        self.volume(object).is_some_and(|volume| volume.lacks_memory())
     }
 
     /// Pins an object, or lets go of it. [`durable`](Self::durable) says when it will outlive a

@@ -24,6 +24,34 @@ impl Held {
 }
 
 impl AssetStore {
+    /// Evicts until the volume of an object can note another one: its catalog is bounded as its bytes are.
+    pub(super) fn make_place(&self, id: ObjectId) {
+        let (held, volumes) = (&self.held, &self.held.volumes);
+        while !volumes.has_place(id) {
+            let lacks_memory = volumes.lacks_memory(id);
+            if !held.evict_one(volumes.of(id)) {
+                return;
+            }
+            if lacks_memory {
+                self.note_memory();
+            }
+        }
+    }
+
+    fn note_memory(&self) {
+        let stats = self.stats();
+        self.held.update(|stats| stats.evicted_for_memory += 1);
+        if stats.evicted_for_memory == 0 {
+            let volumes = self.volumes();
+            tracing::warn!(
+                catalog_bytes = volumes.stats().catalog_bytes,
+                free_bytes = volumes.free_bytes(),
+                "the catalog of the cache has its half of memory: objects leave though there is room on disk; \
+                 raise `memory`"
+            );
+        }
+    }
+
     /// Evicts what the policy says until `bytes` more fit into the volume of `asset`, or until
     /// nothing is left that may go. What no disk keeps takes no room, and nothing goes for it.
     ///

@@ -202,9 +202,12 @@ impl Volume {
 
     /// Whether there is a place for another object, in memory and in the journal.
     pub(super) fn has_place(&self) -> bool {
-        let catalog = self.catalog.borrow();
-        self.journal.holds(catalog.snapshot_bytes())
-            && catalog.held_bytes() < self.common.catalog_bytes
+        !self.lacks_memory() && self.journal.holds(self.catalog.borrow().snapshot_bytes())
+    }
+
+    /// Whether the catalog has its share of memory.
+    pub(super) fn lacks_memory(&self) -> bool {
+        self.catalog.borrow().held_bytes() >= self.common.catalog_bytes
     }
 
     /// The present generation of an object, where there is one and nobody has it open.
