@@ -235,12 +235,12 @@ impl AssetStore {
     /// is to be filled: ask for its [`permit`](Self::permit).
     pub fn begin(&self, key: &Key, head: Head) -> Lease {
         self.held.present(key.id.0).into_iter().for_each(|old| self.forget(&old));
+        // First, so that nobody else goes for want of its place.
+        self.held.volumes.forget(key.id);
+        self.held.policy(key.id, |policy| policy.remove(key.id));
         self.make_place(key.id);
         let resource = self.held.volumes.create(key.id, Generation::random());
-        self.held.policy(key.id, |policy| {
-            policy.remove(key.id);
-            policy.insert(key.id, 0);
-        });
+        self.held.policy(key.id, |policy| policy.insert(key.id, 0));
         let asset = self.asset(key, resource, Rc::downgrade(&self.held));
         self.held.assets.borrow_mut().insert(key.id.0, Rc::downgrade(&asset));
         let born = unix_seconds(runtime::wall_clock());
