@@ -180,6 +180,26 @@ fn what_the_policy_knows_outlives_a_journal_that_is_written_anew() {
     assert!(remembered.memory_bytes() > 0, "it was forgotten");
 }
 
+/// Its disk has room for all of them.
+#[test]
+fn who_leaves_for_want_of_memory_is_counted_apart() {
+    let pool = BufPool::new(bufpool::Options { budget_bytes: 512 << 10 });
+    let volumes = Volumes::on(vec![Disk::Sim(Sim::default())], 128 << 20, pool);
+    let store = AssetStore::new(Options::default(), volumes);
+    let mut now = Instant::now();
+    for number in 0..3_500 {
+        // Its head is kept.
+        drop(open(&store, &key(number)));
+        if number % 32 == 0 {
+            now += Duration::from_secs(1);
+            block_on(store.volumes().tick(now, Duration::from_secs(5)));
+        }
+    }
+    let Stats { evicted, evicted_for_memory, .. } = store.stats();
+    assert!(evicted > 0 && evicted_for_memory == evicted, "{evicted_for_memory} of {evicted}");
+    assert!(store.volumes().free_bytes() > 64 << 20);
+}
+
 #[test]
 fn nothing_goes_for_what_is_not_kept() {
     let store = store();

@@ -172,3 +172,20 @@ fn zeros_ahead_cost_a_start_little() {
     let reads = device.journals[0].operations() - before;
     assert!(reads <= (1 << 20) / CHUNK_BYTES + 9, "{reads} reads");
 }
+
+/// One at a time a terabyte takes hours.
+#[test]
+fn a_check_keeps_several_reads_in_flight_of_several_objects() {
+    let device = Device::default();
+    let mut started = Started::over(&device);
+    (1..=8).for_each(|object| assert!(started.put(object)));
+    let objects: Vec<_> = (1..=8).map(ObjectId).collect();
+    let check = started.volumes.check(VolumeIndex(0), &objects, 0, u64::MAX, false);
+    let mut check = std::pin::pin!(check);
+    device.data.hold();
+    assert!(at_once(check.as_mut()).is_none());
+    assert_eq!(device.data.held(), 16);
+    device.data.release_all();
+    let checked = future::block_on(check).unwrap();
+    assert_eq!((checked.chunks, checked.faults, checked.next), (24, vec![], None));
+}
