@@ -123,7 +123,7 @@ pub use volume::look::{Resident, State};
 pub use volumes::{
     Object, Options, Unopened, VolumeIndex, Volumes,
     check::{Checked, Fault},
-    objects_known, volumes_for,
+    objects_known, queue_bytes, volumes_for,
 };
 
 /// The unit of a checksum and of a transfer, in bytes.

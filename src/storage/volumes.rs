@@ -486,6 +486,18 @@ const CATALOG_SHARE: usize = 2;
 /// What lies beside the volumes: FORMAT, and the files that each shard tries direct I/O on.
 const BESIDE_BYTES: u64 = 64 << 10;
 
+/// Of the size, the queue of prefetches may take one in so many bytes; two, while it is written anew.
+const QUEUE_SHARE: u64 = 256;
+/// But not less: some hundred sources.
+const QUEUE_LEAST_BYTES: u64 = 64 << 10;
+/// And not more: ten thousand sources take a megabyte or two.
+const QUEUE_MOST_BYTES: u64 = 64 << 20;
+
+/// What a cache of `size_bytes` leaves to the queue of prefetches, which lies beside its volumes.
+pub fn queue_bytes(size_bytes: u64) -> u64 {
+    (size_bytes / QUEUE_SHARE).clamp(QUEUE_LEAST_BYTES, QUEUE_MOST_BYTES)
+}
+
 /// The least a journal has: a few commits between compactions.
 const JOURNAL_BYTES: u64 = 64 << 10;
 
@@ -493,7 +505,8 @@ impl Share {
     /// A journal gets 1/128: its records are 43 bytes for a chunk of 64 KiB, which is 1/1500, and it
     /// holds them twice and more before it is compacted.
     fn of(size_bytes: u64, volumes: u32) -> Self {
-        let each = size_bytes.saturating_sub(BESIDE_BYTES) / u64::from(volumes);
+        let beside_bytes = BESIDE_BYTES + 2 * queue_bytes(size_bytes);
+        let each = size_bytes.saturating_sub(beside_bytes) / u64::from(volumes);
         let journal_bytes = (each / 128).max(JOURNAL_BYTES);
         let rest = each.saturating_sub(2 * journal_bytes + 2 * SUPERBLOCK_BYTES as u64);
         Self { data_bytes: rest - rest % CHUNK_BYTES, journal_bytes }
@@ -561,12 +574,13 @@ mod tests {
     }
 
     #[test]
-    fn the_volumes_together_never_exceed_the_size() {
+    fn the_volumes_with_what_lies_beside_them_never_exceed_the_size() {
         for size in [2_000_000, 16 << 20, 10 << 30, (10 << 30) + 12_345] {
             let volumes = volumes_for(size);
             let share = Share::of(size, volumes);
             let each = share.data_bytes + 2 * share.journal_bytes + 2 * SUPERBLOCK_BYTES as u64;
-            assert!(each * u64::from(volumes) <= size);
+            let beside_bytes = BESIDE_BYTES + 2 * queue_bytes(size);
+            assert!(each * u64::from(volumes) + beside_bytes <= size);
         }
     }
 
