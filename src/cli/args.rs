@@ -1,6 +1,6 @@
 //! The command line: its commands, flags, and what they set in the configuration.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, ops::Range, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
@@ -11,7 +11,7 @@ use crate::{
     config::{self, Flag, Merged, Size},
     net::literal_addresses,
     pcm::timeline::{self, Seconds},
-    prefetch::Variants,
+    prefetch::{Variants, spec::parse_range},
 };
 
 const ENVIRONMENT: &str = "\
@@ -48,7 +48,8 @@ Examples:
 const PREFETCH_EXAMPLES: &str = "\
 Examples:
   kithara prefetch --node http://127.0.0.1:7711 music:album/song.mp3 music:lists/top.m3u
-  kithara prefetch --cache DIR --origin music=https://cdn.example.com/audio/ music:song.flac";
+  kithara prefetch --cache DIR --origin music=https://cdn.example.com/audio/ music:song.flac
+  kithara prefetch --node http://127.0.0.1:7711 music:book.m4b --range 0-1000000";
 
 /// An audio edge node: original bytes from a segment cache, exact PCM over HTTP.
 #[derive(Debug, Parser)]
@@ -129,7 +130,8 @@ pub struct PcmArgs {
 #[derive(Debug, Args)]
 #[command(after_help = PREFETCH_EXAMPLES)]
 pub struct PrefetchArgs {
-    /// NAME:path or an http(s) URL; one that ends in .m3u or .m3u8 lists others, one in a line.
+    /// NAME:path or an http(s) URL; an M3U file (.m3u, .m3u8, or by its media type) lists others, one in
+    /// a line.
     #[arg(value_name = "SRC", required = true)]
     pub sources: Vec<String>,
     /// A running node's admin listener, whose cache is filled; without it the directory's is.
@@ -138,7 +140,11 @@ pub struct PrefetchArgs {
     /// Which variants of a presentation: all, auto, or a number from 0.
     #[arg(long, value_name = "all|auto|N", default_value = "auto")]
     pub variants: Variants,
-    /// Decodes each once when it is there, and says what does not decode.
+    /// Only the bytes from A up to B, without the one at B, of a single source; up to 8 times.
+    #[arg(long = "range", value_name = "A-B", value_parser = parse_range, conflicts_with = "decode")]
+    pub ranges: Vec<Range<u64>>,
+    /// As a check, decodes each once when it is there, and says what does not decode; nothing decoded is
+    /// kept.
     #[arg(long)]
     pub decode: bool,
     /// 0 to 9, of which 9 goes first [default: 5].

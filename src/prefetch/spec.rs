@@ -128,11 +128,30 @@ impl BadSpec {
     }
 }
 
+/// Reads a range as the command line has it: `A-B`, in bytes, without the byte at B.
+///
+/// # Errors
+/// What to write instead.
+pub fn parse_range(text: &str) -> Result<Range<u64>, &'static str> {
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|position| digits && *position <= POSITION_MAX)
+    };
+    let pair = text.split_once('-').and_then(|(from, to)| Some(number(from)?..number(to)?));
+    pair.filter(|range| !range.is_empty())
+        .ok_or("write A-B, bytes from A up to B but without it, such as 0-1000000")
+}
+
 impl Spec {
     /// All of these sources.
     pub fn of(sources: Vec<SourceName>) -> Self {
         let (ranges, variants, decode) = Default::default();
         Self { sources, ranges, variants, decode, priority: PRIORITY }
+    }
+
+    /// Only these parts of each source.
+    pub fn with_ranges(self, ranges: &[Range<u64>]) -> Self {
+        Self { ranges: apart(ranges.to_vec()), ..self }
     }
 
     /// Reads the body of a request; `is_library` says which names are those of libraries.
@@ -205,8 +224,13 @@ impl Spec {
 
     /// Memory of the names, in bytes.
     pub fn name_bytes(&self) -> usize {
-        self.sources.iter().map(|source| source.name.len() + source.path.len()).sum()
+        name_bytes(&self.sources)
     }
+}
+
+/// Memory of names, in bytes.
+pub(super) fn name_bytes(sources: &[SourceName]) -> usize {
+    sources.iter().map(|source| source.name.len() + source.path.len()).sum()
 }
 
 /// The members of an object as they stand there, repeated ones too, which a map would hide.
@@ -324,6 +348,15 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_of_the_command_line_is_two_numbers() {
+        assert_eq!(parse_range("0-100000"), Ok(0..100_000));
+        for text in ["", "-", "5-", "-5", "5", "5-5", "6-5", "+1-5", "0-1kB", "1-2-3", "0x1-9"] {
+            assert!(parse_range(text).is_err(), "{text}");
+        }
+        assert!(parse_range("0-9007199254740993").is_err(), "JSON does not carry it exactly");
+    }
     use crate::storage::random::Random;
 
     fn parse(text: &str) -> Result<Spec, BadSpec> {

@@ -72,6 +72,7 @@ fn spec(args: &PrefetchArgs, options: &mut server::Options) -> Result<Spec, Fail
         sources.push(source(text, options)?);
     }
     let spec = Spec { variants: args.variants, decode: args.decode, ..Spec::of(sources) };
+    let spec = spec.with_ranges(&args.ranges);
     Ok(Spec { priority: args.priority.unwrap_or(spec.priority), ..spec })
 }
 

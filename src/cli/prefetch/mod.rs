@@ -19,7 +19,10 @@ use futures_lite::future;
 use serde_json::Value;
 
 use super::{ExitCode, Failure, PrefetchArgs, start_log};
-use crate::runtime::{self, signals::Signal};
+use crate::{
+    prefetch::spec::RANGES,
+    runtime::{self, signals::Signal},
+};
 
 /// How often one looks how far it is: as often as an eye does.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -31,6 +34,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub(super) fn run(args: &PrefetchArgs) -> Result<ExitCode, Failure> {
     let merged = args.load()?;
     start_log(&merged.config.log)?;
+    if !args.ranges.is_empty() && (args.sources.len() > 1 || args.ranges.len() > RANGES) {
+        let what = format!("--range is of one source, and is given {RANGES} times at most");
+        return Err(Failure::new(ExitCode::Usage, what));
+    }
     match &args.node {
         Some(node) => there::run(args, node),
         None => here::run(args, &merged.config),

@@ -37,6 +37,10 @@ fn spec(args: &PrefetchArgs) -> Value {
         Variants::Number(number) => Value::from(number),
     };
     let mut spec = json!({ "src": args.sources, "variants": variants, "decode": args.decode });
+    if !args.ranges.is_empty() {
+        let pairs = args.ranges.iter().map(|range| [range.start, range.end]);
+        spec["ranges"] = pairs.map(Value::from_iter).collect();
+    }
     if let Some(priority) = args.priority {
         spec["priority"] = priority.into();
     }
