@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use super::{queue::FAILURES_TOLD, spec::Spec};
 use crate::{
+    pcm::SourceName,
     shard::{Check, Prefetched, Progress, shown},
     storage::crc32c,
 };
@@ -39,6 +40,8 @@ pub enum Record {
         unix_ms: u64,
         /// What it is.
         spec: Spec,
+        /// How many of its sources were asked for; the others come out of lists among those.
+        asked: u32,
         /// Those of its sources that have ended already, where the file was written anew.
         ended: Vec<u32>,
         /// What came of those.
@@ -54,6 +57,22 @@ pub enum Record {
         unix_ms: u64,
         /// How.
         ended: Ended,
+    },
+    /// One of its sources was a list.
+    Listed {
+        /// Of which prefetch.
+        id: u64,
+        /// Which source.
+        index: u32,
+        /// What it lists.
+        sources: Vec<SourceName>,
+    },
+    /// All sources of a prefetch had ended, and so much was there of them.
+    There {
+        /// Of which prefetch.
+        id: u64,
+        /// What was there.
+        there: There,
     },
     /// A prefetch was cancelled.
     Cancelled {
@@ -86,6 +105,15 @@ pub struct Ended {
     pub is_unreachable: bool,
 }
 
+/// What the cache has of the sources of a prefetch that ended well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct There {
+    /// How many of them.
+    pub sources: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// What came of a prefetch so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -97,6 +125,8 @@ pub struct Summary {
     pub done: usize,
     /// How many cannot be had.
     pub failed: usize,
+    /// What was there at the end, where that is known: less than is done, where some were evicted.
+    pub there: Option<There>,
     /// Bytes that are there of those that are wanted.
     pub bytes_done: u64,
     /// Bytes that are wanted of the sources of which that is known.
@@ -128,6 +158,17 @@ impl Summary {
             accepted_unix_ms,
             ..Self::default()
         }
+    }
+
+    /// Sources that were done, and evicted again before the last one was.
+    pub fn evicted(&self) -> usize {
+        self.there.map_or(0, |there| self.done.saturating_sub(there.sources))
+    }
+
+    /// Bytes that are there of those that are wanted, without those that were evicted again.
+    pub fn bytes_there(&self) -> u64 {
+        let there = self.there.filter(|_| self.evicted() > 0);
+        there.map_or(self.bytes_done, |there| self.bytes_done.min(there.bytes))
     }
 
     /// Bytes that are wanted, where that is known of all.
@@ -235,8 +276,11 @@ fn decode(line: &[u8], is_library: impl Fn(&str) -> bool) -> Option<Record> {
 
 fn to_json(record: &Record) -> Value {
     match record {
-        Record::Accepted { id, unix_ms, spec, ended, summary } => {
+        Record::Accepted { id, unix_ms, spec, asked, ended, summary } => {
             let mut of = json!({ "id": id, "unix_ms": unix_ms, "spec": spec.to_json() });
+            if (*asked as usize) < spec.sources.len() {
+                of["asked"] = (*asked).into();
+            }
             if !ended.is_empty() {
                 of["ended"] = ended.iter().copied().collect();
                 of["summary"] = summary_json(summary);
@@ -259,6 +303,13 @@ fn to_json(record: &Record) -> Value {
                 of.insert("is_unreachable".into(), ended.is_unreachable.into());
             }
             json!({ "ended": of })
+        }
+        Record::Listed { id, index, sources } => {
+            let src: Vec<_> = sources.iter().map(SourceName::text).collect();
+            json!({ "listed": { "id": id, "index": index, "src": src } })
+        }
+        Record::There { id, there } => {
+            json!({ "there": { "id": id, "sources": there.sources, "bytes": there.bytes } })
         }
         Record::Cancelled { id, unix_ms } => {
             json!({ "cancelled": { "id": id, "unix_ms": unix_ms } })
@@ -285,6 +336,7 @@ fn summary_json(summary: &Summary) -> Value {
         "sources": summary.sources,
         "done": summary.done,
         "failed": summary.failed,
+        "there": summary.there.map(|there| json!([there.sources, there.bytes])),
         "bytes_done": summary.bytes_done,
         "bytes_known": summary.bytes_known,
         "unknown": summary.unknown,
@@ -313,7 +365,22 @@ fn of_json(value: &Value, is_library: impl Fn(&str) -> bool) -> Option<Record> {
                 ),
                 None => (Vec::new(), Summary::of(&spec, unix_ms)),
             };
-            Record::Accepted { id, unix_ms, spec, ended, summary }
+            let all = spec.sources.len();
+            let asked = match of.get("asked") {
+                Some(asked) => number(asked).filter(|asked| *asked as usize <= all)?,
+                None => all as u32,
+            };
+            Record::Accepted { id, unix_ms, spec, asked, ended, summary }
+        }
+        "listed" => {
+            let src = json!({ "src": of["src"] }).to_string();
+            let Spec { sources, .. } = Spec::parse(src.as_bytes(), is_library).ok()?;
+            Record::Listed { id: id(&of["id"])?, index: number(&of["index"])?, sources }
+        }
+        "there" => {
+            let sources = usize::try_from(of["sources"].as_u64()?).ok()?;
+            let there = There { sources, bytes: of["bytes"].as_u64()? };
+            Record::There { id: id(&of["id"])?, there }
         }
         "ended" => {
             let ended = ended_of(of)?;
@@ -358,6 +425,11 @@ fn check_of(value: Option<&Value>) -> Option<Check> {
     })
 }
 
+fn there_of(pair: &Value) -> Option<There> {
+    let sources = usize::try_from(pair[0].as_u64()?).ok()?;
+    Some(There { sources, bytes: pair[1].as_u64()? })
+}
+
 fn summary_of(value: &Value) -> Option<Summary> {
     let count = |name: &str| usize::try_from(value[name].as_u64()?).ok();
     let failures = value["failures"].as_array()?.iter().take(FAILURES_TOLD);
@@ -367,6 +439,7 @@ fn summary_of(value: &Value) -> Option<Summary> {
         sources: count("sources")?,
         done: count("done")?,
         failed: count("failed")?,
+        there: there_of(&value["there"]),
         bytes_done: value["bytes_done"].as_u64()?,
         bytes_known: value["bytes_known"].as_u64()?,
         unknown: count("unknown")?,
@@ -382,7 +455,7 @@ fn summary_of(value: &Value) -> Option<Summary> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{pcm::SourceName, storage::random::Random};
+    use crate::storage::random::Random;
 
     fn read_all(bytes: &[u8]) -> Read {
         read(bytes, |name| name == "local").unwrap()
@@ -409,9 +482,11 @@ mod tests {
 
     fn record(random: &mut Random) -> Record {
         let (id, unix_ms) = (random.below(100), random.below(1 << 40));
-        match random.below(6) {
+        match random.below(8) {
             0 => Record::LastId(id),
             1 => Record::Cancelled { id, unix_ms },
+            6 => Record::There { id, there: There { sources: 3, bytes: unix_ms } },
+            7 => Record::Listed { id, index: 2, sources: spec(random).sources },
             2 => {
                 let index = random.below(9) as u32;
                 Record::Ended { id, index, unix_ms, ended: ended(random) }
@@ -420,11 +495,16 @@ mod tests {
                 let spec = spec(random);
                 let mut summary = Summary::of(&spec, unix_ms);
                 if kind == 3 {
-                    return Record::Accepted { id, unix_ms, spec, ended: vec![], summary };
+                    let asked = spec.sources.len() as u32;
+                    return Record::Accepted { id, unix_ms, spec, asked, ended: vec![], summary };
                 }
+                summary.there = Some(There { sources: 1, bytes: 2 });
                 summary.count("music:x", &ended(random), Progress::default());
                 match kind {
-                    4 => Record::Accepted { id, unix_ms, spec, ended: vec![0, 2], summary },
+                    4 => {
+                        let ended = vec![0, 2];
+                        Record::Accepted { id, unix_ms, spec, asked: 1, ended, summary }
+                    }
                     _ => Record::Summary { id, is_cancelled: random.below(2) == 0, summary },
                 }
             }

@@ -5,8 +5,8 @@
 //! later stands behind whole lines. What is not answered by then is refused; what had been accepted
 //! goes on, and may be done again after a crash.
 //!
-//! The file lies beside the volumes and is not counted in `cache.size`: [`JOURNAL_BYTES`] is its bound,
-//! twice while it is written anew.
+//! The file lies beside the volumes and is counted in `cache.size`, twice, as it is while it is written
+//! anew: its bound is what a cache of that size [leaves it](crate::storage::queue_bytes).
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -28,9 +28,6 @@ const FILE: &str = "prefetch";
 
 /// A file that has grown to this size since it was written anew, or fourfold, is written anew.
 const GROWN_BYTES: u64 = 1 << 20;
-
-/// The file is never longer: ten thousand sources take a megabyte or two.
-const JOURNAL_BYTES: u64 = 64 << 20;
 
 /// Why there is no journal.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +61,7 @@ struct Home {
     path: PathBuf,
     limits: Limits,
     libraries: Arc<[String]>,
-    /// [`JOURNAL_BYTES`].
+    /// It is not longer.
     most_bytes: u64,
 }
 
@@ -106,12 +103,13 @@ impl Ledger {
     /// See [`Error`]. Nothing is changed then.
     pub(super) async fn open(
         dir: &Path,
+        most_bytes: u64,
         limits: Limits,
         libraries: Vec<String>,
         unix_ms: u64,
     ) -> Result<(Self, Queue), Error> {
         let libraries = libraries.into();
-        let home = Home { path: dir.join(FILE), limits, libraries, most_bytes: JOURNAL_BYTES };
+        let home = Home { path: dir.join(FILE), limits, libraries, most_bytes };
         let its_home = home.clone();
         let opened = runtime::blocking(move || its_home.write_anew(unix_ms)).await;
         let panicked =
@@ -317,7 +315,7 @@ mod tests {
     use super::*;
     use crate::{
         pcm::SourceName,
-        prefetch::{Prefetches, Refused, Spec},
+        prefetch::{ListLimits, Prefetches, Refused, Spec},
     };
 
     struct Scratch {
@@ -356,8 +354,8 @@ mod tests {
 
     fn accepted(id: u64) -> String {
         let summary = journal::Summary::of(&spec(), 0);
-        let record = Record::Accepted { id, unix_ms: 0, spec: spec(), ended: vec![], summary };
-        journal::encode(&record)
+        let (spec, ended) = (spec(), vec![]);
+        journal::encode(&Record::Accepted { id, unix_ms: 0, spec, asked: 1, ended, summary })
     }
 
     /// Takes no byte, and cannot be cut either.
@@ -423,10 +421,11 @@ mod tests {
         runtime::run(options, move |_| {
             let dir = dir.clone();
             async move {
-                let opened = Ledger::open(&dir, Limits::default(), Vec::new(), 0).await;
+                let opened = Ledger::open(&dir, 4_000, Limits::default(), Vec::new(), 0).await;
                 let (ledger, queue) = opened.unwrap();
                 ledger.file.borrow_mut().as_mut().unwrap().file = full();
-                let prefetches = Prefetches::of(queue, Some(ledger));
+                let lists = ListLimits { bytes: 0, lines: 0 };
+                let prefetches = Prefetches::of(queue, Some(ledger), lists);
                 let ledger = prefetches.ledger.as_ref().unwrap();
                 let asking = async {
                     ledger.note(&Record::LastId(7));

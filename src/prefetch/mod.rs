@@ -9,7 +9,7 @@
 //! - `queue` (P): order, limits, attempts, and what became of each;
 //! - `journal` (P), `ledger`: the queue on disk;
 //! - `status` (P): what the operator is told;
-//! - `prefetches` carries out what the queue decides; `gather` reads the lists among the sources.
+//! - `prefetches` carries out what the queue decides; `lists` reads the lists among the sources.
 //!
 //! # How it stays behind clients
 //!
@@ -23,6 +23,17 @@
 //! prefetch wait for, given before the shard that owns the source hears of it, and each step's credit
 //! goes to it by mailbox. What a client's fetch learns of an origin does not come here, nor the other way.
 //!
+//! # Lists
+//!
+//! A list among the sources, known by its ending or by the type that its origin gives it, is an item like
+//! any other, with the same attempts. When it is read, its sources come behind those of its prefetch, as
+//! soon as the queue has room for them, and each of them is an item of its own.
+//!
+//! # What is there
+//!
+//! Where a cache is smaller than what is brought into it, the last ones evict the first. So when all
+//! sources of a prefetch have ended the shards are asked what they have of them, and that is what is told.
+//!
 //! # What outlives what
 //!
 //! A prefetch is accepted when its record is durable, so a crash loses none that was answered; what
@@ -33,9 +44,9 @@
 
 #![forbid(unsafe_code)]
 
-mod gather;
 pub mod journal;
 mod ledger;
+mod lists;
 pub mod playlist;
 mod prefetches;
 mod queue;
@@ -44,10 +55,10 @@ pub mod status;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use gather::{ListLimits, gather};
 pub use ledger::{Error, NotKept};
-pub use prefetches::{Prefetches, Refused};
-pub use queue::{Again, Failed, Item, Limits, NoRoom, Queue, Settled, Start, State, Status};
+pub use lists::{ListLimits, check};
+pub use prefetches::{Options, Prefetches, Refused};
+pub use queue::{Again, Came, Failed, Item, Limits, NoRoom, Queue, Settled, Start, State, Status};
 pub use spec::{BadSpec, Spec, Variants};
 
 /// Milliseconds since 1970; 0 for a clock that stands before that.

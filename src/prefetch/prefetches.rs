@@ -12,23 +12,43 @@ use std::{
 use futures_lite::future;
 
 use super::{
-    Again, Error, Failed, Item, Limits, NoRoom, NotKept, Spec, Start, State, Status,
-    journal::{Record, Summary},
+    Again, Came, Error, Failed, Item, Limits, ListLimits, NoRoom, NotKept, Spec, Start, State,
+    Status,
+    journal::{Record, Summary, There},
     ledger::Ledger,
-    playlist::BadPlaylist,
+    lists::{self, Unread},
+    playlist,
     queue::Queue,
     unix_ms,
 };
 use crate::{
     file, net,
     pcm::SourceName,
-    runtime::{self, Task, event::Event},
-    shard::{Ahead, Answer, End, Prefetched, Refusal, Shard, Step, What, shown},
+    runtime::{self, ShardId, Task, event::Event},
+    shard::{
+        Ahead, Answer, Chore, Done, End, Prefetched, Refusal, Shard, Step, Stored, What, shown,
+    },
+    storage::ObjectId,
 };
+
+/// Objects that a shard is asked about at a time.
+const ASKED_AT_ONCE: usize = 256;
+
+/// What the prefetches of a node are told by the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The bounds of the queue.
+    pub limits: Limits,
+    /// The bounds of lists among the sources.
+    pub lists: ListLimits,
+    /// The bound of the journal.
+    pub journal_bytes: u64,
+}
 
 /// The prefetches of a node.
 pub struct Prefetches {
     queue: RefCell<Queue>,
+    lists: ListLimits,
     pub(super) ledger: Option<Ledger>,
     running: RefCell<HashMap<Item, Task<()>>>,
     /// Something can be begun, or something ended.
@@ -53,30 +73,6 @@ pub enum Refused {
         /// Why.
         error: file::Error,
     },
-    /// A list of sources cannot be had.
-    #[error("{of}: {refusal}")]
-    Unread {
-        /// Which list.
-        of: SourceName,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// A list is longer than lists may be, or its body broke off.
-    #[error("{of}: the list is over {limit_bytes} bytes, or broke off")]
-    Cut {
-        /// Which list.
-        of: SourceName,
-        /// What a list may have.
-        limit_bytes: u64,
-    },
-    /// A list names something else than sources.
-    #[error("{of}: {why}")]
-    BadPlaylist {
-        /// Which list.
-        of: SourceName,
-        /// What is wrong with it.
-        why: BadPlaylist,
-    },
 }
 
 impl Prefetches {
@@ -86,22 +82,23 @@ impl Prefetches {
     /// See [`Error`].
     pub async fn open(
         dir: &Path,
-        limits: Limits,
+        options: Options,
         libraries: Vec<String>,
     ) -> Result<Rc<Self>, Error> {
+        let Options { limits, lists, journal_bytes } = options;
         let now = unix_ms(runtime::wall_clock());
-        let (ledger, queue) = Ledger::open(dir, limits, libraries, now).await?;
-        Ok(Rc::new(Self::of(queue, Some(ledger))))
+        let (ledger, queue) = Ledger::open(dir, journal_bytes, limits, libraries, now).await?;
+        Ok(Rc::new(Self::of(queue, Some(ledger), lists)))
     }
 
     /// A queue that ends with its process.
-    pub fn in_memory(limits: Limits) -> Rc<Self> {
-        Rc::new(Self::of(Queue::new(limits), None))
+    pub fn in_memory(limits: Limits, lists: ListLimits) -> Rc<Self> {
+        Rc::new(Self::of(Queue::new(limits), None, lists))
     }
 
-    pub(super) fn of(queue: Queue, ledger: Option<Ledger>) -> Self {
+    pub(super) fn of(queue: Queue, ledger: Option<Ledger>, lists: ListLimits) -> Self {
         let (running, changed, is_closed) = Default::default();
-        Self { queue: RefCell::new(queue), ledger, running, changed, is_closed }
+        Self { queue: RefCell::new(queue), lists, ledger, running, changed, is_closed }
     }
 
     /// Takes a prefetch in: it is durable when this returns, and goes on by itself.
@@ -117,7 +114,8 @@ impl Prefetches {
         let id = self.queue.borrow_mut().accept(spec.clone(), now);
         if let Some(ledger) = &self.ledger {
             let summary = Summary::of(&spec, now);
-            let record = Record::Accepted { id, unix_ms: now, spec, ended: Vec::new(), summary };
+            let (asked, ended) = (spec.sources.len() as u32, Vec::new());
+            let record = Record::Accepted { id, unix_ms: now, spec, asked, ended, summary };
             if let Err(not_kept) = ledger.keep(&record).await {
                 let items = self.queue.borrow_mut().take_back(id);
                 self.stop(items);
@@ -134,7 +132,7 @@ impl Prefetches {
     /// The disk does not take it: after a crash it would go on.
     pub async fn cancel(&self, shard: &Shard, id: u64) -> Result<bool, NotKept> {
         let now = unix_ms(runtime::wall_clock());
-        let was_over = self.status(id).is_none_or(|status| status.state.is_end());
+        let was_over = self.queue.borrow().is_over(id);
         let Some(items) = self.queue.borrow_mut().cancel(id, now) else { return Ok(false) };
         if was_over {
             return Ok(true);
@@ -219,21 +217,45 @@ impl Prefetches {
     }
 
     fn begin(self: &Rc<Self>, shard: &Rc<Shard>, start: Start) {
-        let Start { item, ahead, is_first } = start;
-        if is_first && let Some(status) = self.status(item.id) {
+        let item = start.item;
+        if start.is_first
+            && let Some(status) = self.status(item.id)
+        {
             let (source, sources) = (status.summary.source, status.summary.sources);
             shard.tell(|| What::PrefetchBegun { id: item.id, source, sources });
         }
         let (me, its_shard) = (Rc::clone(self), Rc::clone(shard));
         let task = runtime::spawn(runtime::Queue::Background, "prefetch", async move {
-            let result = me.attempt(&its_shard, item, ahead).await;
-            me.settle(&its_shard, item, result.map_err(|refusal| failed(&refusal)));
+            let result = me.attempt(&its_shard, start).await;
+            me.settle(&its_shard, item, result).await;
         });
         self.running.borrow_mut().insert(item, task);
     }
 
-    /// One attempt at one source.
-    async fn attempt(
+    /// One attempt at one source, or at the list that it is.
+    async fn attempt(&self, shard: &Rc<Shard>, start: Start) -> Result<Came, Failed> {
+        let Start { item, ahead, is_listed, .. } = start;
+        let source = ahead.source.clone();
+        if !playlist::is_playlist(&source) {
+            match self.fetch(shard, item, ahead).await {
+                Err(Refusal::List) => {}
+                fetched => return fetched.map(Came::Fetched).map_err(|refusal| failed(&refusal)),
+            }
+        }
+        if is_listed {
+            return Err(Failed::for_good("it is a list, and was listed itself"));
+        }
+        let listed = lists::read(shard, &source, self.lists).await;
+        listed.map(Came::Listed).map_err(|unread| match unread {
+            Unread::Refused(refusal) => failed(&refusal),
+            Unread::Broken => {
+                Failed { again: Again::Counted, ..Failed::for_good(&unread.to_string()) }
+            }
+            unread => Failed::for_good(&unread.to_string()),
+        })
+    }
+
+    async fn fetch(
         &self,
         shard: &Rc<Shard>,
         item: Item,
@@ -269,20 +291,55 @@ impl Prefetches {
         drop(step);
     }
 
-    fn settle(&self, shard: &Shard, item: Item, result: Result<Prefetched, Failed>) {
+    async fn settle(&self, shard: &Rc<Shard>, item: Item, result: Result<Came, Failed>) {
         let now = (runtime::now(), unix_ms(runtime::wall_clock()));
         let random = RandomState::new().hash_one(0);
         let settled = self.queue.borrow_mut().settle(item, result, now, random);
-        if let (Some(ledger), Some(record)) = (&self.ledger, &settled.record) {
-            ledger.note(record);
-        }
-        if let Some(status) = settled.ended {
-            tell_end(shard, &status);
+        self.note(settled.record.as_ref());
+        if settled.is_last {
+            let there = self.there(shard, item.id).await;
+            let now = unix_ms(runtime::wall_clock());
+            let closed = self.queue.borrow_mut().close(item.id, there, now);
+            self.note(closed.record.as_ref());
+            self.status(item.id).into_iter().for_each(|status| tell_end(shard, &status));
         }
         // A task cannot cancel itself: its handle is let go.
         let task = self.running.borrow_mut().remove(&item);
         task.into_iter().for_each(Task::detach);
         self.changed.notify_all();
+    }
+
+    fn note(&self, record: Option<&Record>) {
+        if let (Some(ledger), Some(record)) = (&self.ledger, record) {
+            ledger.note(record);
+        }
+    }
+
+    /// What the cache has of the sources of a prefetch that are done; `None` where a shard does not say.
+    async fn there(&self, shard: &Rc<Shard>, id: u64) -> Option<There> {
+        let (sources, is_whole) = self.queue.borrow().done(id);
+        let mut there = There::default();
+        let mut objects: HashMap<ShardId, Vec<ObjectId>> = HashMap::new();
+        for source in sources {
+            if shard.files.is_library(&source.name) {
+                there.sources += 1;
+            } else if let Ok(key) = shard.files.key(&source.name, &source.path) {
+                let volume = shard.files.store().volumes().of(key.id);
+                objects.entry(shard.owner_of(volume)).or_default().push(key.id);
+            }
+        }
+        for (owner, objects) in objects {
+            for objects in objects.chunks(ASKED_AT_ONCE) {
+                let chore = Chore::Stored { objects: objects.to_vec(), is_whole };
+                let Ok(Done::Stored(Stored { objects, bytes })) = shard.chore(owner, chore).await
+                else {
+                    return None;
+                };
+                there.sources += objects;
+                there.bytes += bytes;
+            }
+        }
+        Some(there)
     }
 
     fn stop(&self, items: Vec<Item>) {
@@ -323,7 +380,8 @@ fn tell_end(shard: &Shard, status: &Status) {
             why: shown(&status.error().unwrap_or_default()),
         }),
         _ => {
-            shard.tell(|| What::PrefetchEnded { id, end: End::Complete, bytes: summary.bytes_done })
+            let bytes = summary.bytes_there();
+            shard.tell(|| What::PrefetchEnded { id, end: End::Complete, bytes })
         }
     }
 }

@@ -9,7 +9,9 @@
 //! says when to come again (`Retry-After`), nothing of its lane is begun before that.
 
 mod lane;
+mod lists;
 mod prefetch;
+mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -24,10 +26,13 @@ use prefetch::{Phase, Prefetch, Work};
 pub use prefetch::{State, Status};
 
 use super::{
-    journal::{Ended, Record, Summary},
+    journal::{Ended, Record, Summary, There},
     spec::Spec,
 };
-use crate::shard::{Ahead, Prefetched, Progress};
+use crate::{
+    pcm::SourceName,
+    shard::{Ahead, Prefetched, Progress},
+};
 
 /// Items that run at a time, of all origins together. Each may have a session at another shard,
 /// where there are 256 for this one's clients.
@@ -93,6 +98,17 @@ pub struct Start {
     pub ahead: Ahead,
     /// It is the first of its prefetch.
     pub is_first: bool,
+    /// It comes out of a list.
+    pub is_listed: bool,
+}
+
+/// What an item came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Came {
+    /// It is there.
+    Fetched(Prefetched),
+    /// It is a list of these.
+    Listed(Vec<SourceName>),
 }
 
 /// Why an item did not end well.
@@ -106,6 +122,13 @@ pub struct Failed {
     pub again: Again,
     /// How long the origin asked to be left alone.
     pub hold: Option<Duration>,
+}
+
+impl Failed {
+    /// It would end the same again.
+    pub fn for_good(why: &str) -> Self {
+        Self { why: why.to_owned(), is_unreachable: false, again: Again::Never, hold: None }
+    }
 }
 
 /// Whether another attempt is made.
@@ -135,8 +158,8 @@ pub enum NoRoom {
 pub struct Settled {
     /// What the journal is to keep.
     pub record: Option<Record>,
-    /// The prefetch, where this was its last item.
-    pub ended: Option<Status>,
+    /// This was the last item of its prefetch: what is there of all has to be [said](Queue::close).
+    pub is_last: bool,
 }
 
 /// The prefetches of a node.
@@ -147,6 +170,8 @@ pub struct Queue {
     lanes: BTreeMap<String, Lane>,
     /// Items that wait for their next attempt.
     delayed: BTreeSet<(Instant, Place)>,
+    /// Lists that were read and wait for room for their sources.
+    full_lists: BTreeSet<Item>,
     /// Those that ended, the oldest first.
     ended: VecDeque<u64>,
     /// Sources that wait or run.
@@ -167,6 +192,7 @@ impl Queue {
             prefetches: BTreeMap::new(),
             lanes: BTreeMap::new(),
             delayed: BTreeSet::new(),
+            full_lists: BTreeSet::new(),
             ended: VecDeque::new(),
             open: 0,
             running: 0,
@@ -197,11 +223,12 @@ impl Queue {
     /// Takes a prefetch in, and gives it a number. There is room: [`has_room`](Self::has_room).
     pub fn accept(&mut self, spec: Spec, unix_ms: u64) -> u64 {
         let id = self.last_id + 1;
-        self.enter(id, spec, unix_ms);
+        let asked = spec.sources.len() as u32;
+        self.enter(id, spec, asked, unix_ms);
         id
     }
 
-    fn enter(&mut self, id: u64, spec: Spec, unix_ms: u64) {
+    fn enter(&mut self, id: u64, spec: Spec, asked: u32, unix_ms: u64) {
         self.last_id = self.last_id.max(id);
         self.open += spec.sources.len();
         self.name_bytes += spec.name_bytes();
@@ -211,9 +238,8 @@ impl Queue {
             let lane = self.lanes.entry(source.name.clone()).or_default();
             lane.waiting.insert((Reverse(spec.priority), item));
         }
-        let waiting = Phase::Waiting { failures: 0, progress: Progress::default(), why: None };
-        let items = vec![waiting; spec.sources.len()];
-        let work = Some(Work { spec, items, is_begun: false });
+        let items = vec![Phase::default(); spec.sources.len()];
+        let work = Some(Work { spec, asked, items, is_begun: false });
         self.prefetches.insert(id, Prefetch { work, is_cancelled: false, summary });
     }
 
@@ -239,7 +265,8 @@ impl Queue {
             *phase = Phase::Running { failures: *failures, progress };
         }
         let is_first = !std::mem::replace(&mut work.is_begun, true);
-        Some(Start { item, ahead: work.spec.ahead(item.index), is_first })
+        let is_listed = item.index >= work.asked;
+        Some(Start { item, ahead: work.spec.ahead(item.index), is_first, is_listed })
     }
 
     /// When there may be a next item, if nothing else changes before.
@@ -273,18 +300,35 @@ impl Queue {
     pub fn settle(
         &mut self,
         item: Item,
-        result: Result<Prefetched, Failed>,
+        result: Result<Came, Failed>,
         (now, unix_ms): (Instant, u64),
         random: u64,
     ) -> Settled {
-        if let Ok(done) = &result {
+        if let Ok(Came::Fetched(done)) = &result {
             self.progress(item, done.progress, now);
         }
         let hold = result.as_ref().err().and_then(|failed| failed.hold);
         let left = self.leave_lane(item, hold.map(|wait| (wait, now)));
         let Some(failures) = left else { return Settled::default() };
         let ended = match result {
-            Ok(done) => Ended { done: Some(done), why: None, is_unreachable: false },
+            Ok(Came::Fetched(done)) => Ended { done: Some(done), ..Ended::default() },
+            Ok(Came::Listed(sources)) => match self.has_room_for_listed(item, &sources) {
+                Ok(()) => {
+                    self.unfold(item, &sources);
+                    let record = Record::Listed { id: item.id, index: item.index, sources };
+                    return Settled { record: Some(record), is_last: false };
+                }
+                Err(why @ NoRoom::Now) => {
+                    self.full_lists.insert(item);
+                    let bound = self.limits.backoff_max;
+                    let wait = bound / 2 + share(bound / 2, random);
+                    self.wait_again(item, failures, why.to_string(), now + wait);
+                    return Settled::default();
+                }
+                Err(why @ NoRoom::Never) => {
+                    Ended { why: Some(why.to_string()), ..Ended::default() }
+                }
+            },
             Err(failed) => match self.delay(&failed, failures) {
                 Some((failures, bound)) => {
                     let wait = bound / 2 + share(bound / 2, random);
@@ -300,9 +344,29 @@ impl Queue {
         };
         let record =
             Record::Ended { id: item.id, index: item.index, unix_ms, ended: ended.clone() };
-        self.end_item(item, &ended, unix_ms);
-        let status = self.status(item.id).filter(|status| status.state.is_end());
-        Settled { record: Some(record), ended: status }
+        self.end_item(item, &ended);
+        Settled { record: Some(record), is_last: self.is_over(item.id) }
+    }
+
+    /// Whether all items of a prefetch have ended.
+    pub fn is_over(&self, id: u64) -> bool {
+        self.prefetches.get(&id).is_some_and(Prefetch::is_over)
+    }
+
+    /// The sources of a prefetch that are done, and whether all of each is wanted.
+    pub fn done(&self, id: u64) -> (Vec<SourceName>, bool) {
+        let work = self.prefetches.get(&id).and_then(|prefetch| prefetch.work.as_ref());
+        work.map_or_else(Default::default, |work| (work.done(), work.spec.ranges.is_empty()))
+    }
+
+    /// A prefetch whose items have all ended ends, with what is `there` of them, where that is known.
+    pub fn close(&mut self, id: u64, there: Option<There>, unix_ms: u64) -> Settled {
+        if let Some(prefetch) = self.prefetches.get_mut(&id) {
+            prefetch.summary.there = there;
+        }
+        self.end(id, unix_ms);
+        let record = there.map(|there| Record::There { id, there });
+        Settled { record, is_last: false }
     }
 
     /// How often it has failed by now, and the most that it waits; `None` for no other attempt.
@@ -350,25 +414,23 @@ impl Queue {
         }
     }
 
-    /// Notes how an item ended, and with the last one its prefetch.
-    fn end_item(&mut self, item: Item, ended: &Ended, unix_ms: u64) {
+    /// Notes how an item ended.
+    fn end_item(&mut self, item: Item, ended: &Ended) {
         let Some(prefetch) = self.prefetches.get_mut(&item.id) else { return };
         let Some(work) = &mut prefetch.work else { return };
         let Some(phase) = work.items.get_mut(item.index as usize) else { return };
-        if matches!(phase, Phase::Ended) {
+        if matches!(phase, Phase::Ended { .. }) {
             return;
         }
-        let last = std::mem::replace(phase, Phase::Ended);
+        let last = std::mem::replace(phase, Phase::Ended { is_done: ended.done.is_some() });
         let source = work.spec.sources[item.index as usize].to_string();
         let place = (Reverse(work.spec.priority), item);
         if let Some(lane) = self.lanes.get_mut(&work.spec.sources[item.index as usize].name) {
             lane.waiting.remove(&place);
         }
         self.open -= 1;
+        self.full_lists.remove(&item);
         prefetch.summary.count(&source, ended, last.progress());
-        if work.items.iter().all(|phase| matches!(phase, Phase::Ended)) {
-            self.end(item.id, unix_ms);
-        }
     }
 
     /// Lets go of everything but the summary.
@@ -378,6 +440,7 @@ impl Queue {
         prefetch.summary.ended_unix_ms = Some(unix_ms);
         self.name_bytes -= work.spec.name_bytes();
         self.delayed.retain(|(_, (_, item))| item.id != id);
+        self.full_lists.retain(|item| item.id != id);
         self.ended.push_back(id);
         self.forget_old(unix_ms);
     }
@@ -401,7 +464,9 @@ impl Queue {
     /// One that has ended stays as it is.
     pub fn cancel(&mut self, id: u64, unix_ms: u64) -> Option<Vec<Item>> {
         let prefetch = self.prefetches.get_mut(&id)?;
-        let Some(work) = &prefetch.work else { return Some(Vec::new()) };
+        let Some(work) = prefetch.work.as_ref().filter(|work| !work.is_over()) else {
+            return Some(Vec::new());
+        };
         prefetch.is_cancelled = true;
         let mut running = Vec::new();
         for (index, phase) in work.items.iter().enumerate() {
@@ -416,7 +481,7 @@ impl Queue {
                 Phase::Waiting { .. } => lane.into_iter().for_each(|lane| {
                     lane.waiting.remove(&(Reverse(work.spec.priority), item));
                 }),
-                Phase::Ended => continue,
+                Phase::Ended { .. } => continue,
             }
             self.open -= 1;
             prefetch.summary.add(phase.progress());
@@ -442,82 +507,6 @@ impl Queue {
     pub fn list(&self, most: usize) -> (Vec<Status>, usize) {
         let listed = self.prefetches.iter().rev().take(most).map(|(id, one)| one.status(*id));
         (listed.collect(), self.prefetches.len().saturating_sub(most))
-    }
-
-    /// Everything that [`apply`](Self::apply) makes this queue of, without what runs.
-    pub fn records(&self) -> Vec<Record> {
-        let mut records = vec![Record::LastId(self.last_id)];
-        for (id, prefetch) in &self.prefetches {
-            records.push(match &prefetch.work {
-                None => Record::Summary {
-                    id: *id,
-                    is_cancelled: prefetch.is_cancelled,
-                    summary: prefetch.summary.clone(),
-                },
-                Some(work) => Record::Accepted {
-                    id: *id,
-                    unix_ms: prefetch.summary.accepted_unix_ms,
-                    spec: work.spec.clone(),
-                    ended: work.ended(),
-                    summary: prefetch.summary.clone(),
-                },
-            });
-        }
-        records
-    }
-
-    /// Takes in what the journal kept. What does not fit to what came before means nothing.
-    pub fn apply(&mut self, record: Record) {
-        match record {
-            Record::LastId(id) => self.last_id = self.last_id.max(id),
-            Record::Accepted { id, unix_ms, spec, ended, summary } => {
-                // It was accepted, though fewer may be now.
-                if self.prefetches.contains_key(&id) {
-                    return;
-                }
-                self.enter(id, spec, unix_ms);
-                self.skip(id, &ended, summary);
-            }
-            Record::Ended { id, index, unix_ms, ended } => {
-                self.end_item(Item { id, index }, &ended, unix_ms);
-            }
-            Record::Cancelled { id, unix_ms } => drop(self.cancel(id, unix_ms)),
-            Record::Summary { id, is_cancelled, summary } => {
-                if self.prefetches.contains_key(&id) {
-                    return;
-                }
-                self.last_id = self.last_id.max(id);
-                self.prefetches.insert(id, Prefetch { work: None, is_cancelled, summary });
-                self.ended.push_back(id);
-            }
-        }
-    }
-
-    /// Some of its items had ended before.
-    fn skip(&mut self, id: u64, ended: &[u32], summary: Summary) {
-        if ended.is_empty() {
-            return;
-        }
-        let Some(prefetch) = self.prefetches.get_mut(&id) else { return };
-        let Some(work) = &mut prefetch.work else { return };
-        let mut skipped = 0;
-        for &index in ended {
-            let Some(phase) = work.items.get_mut(index as usize) else { continue };
-            if !matches!(std::mem::replace(phase, Phase::Ended), Phase::Ended) {
-                let place = (Reverse(work.spec.priority), Item { id, index });
-                let lane = self.lanes.get_mut(&work.spec.sources[index as usize].name);
-                if let Some(lane) = lane {
-                    lane.waiting.remove(&place);
-                }
-                skipped += 1;
-            }
-        }
-        self.open -= skipped;
-        prefetch.summary = Summary { sources: work.items.len(), ..summary };
-        if work.items.iter().all(|phase| matches!(phase, Phase::Ended)) {
-            let at = prefetch.summary.accepted_unix_ms;
-            self.end(id, at);
-        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::queue::Status;
+use super::{journal::Summary, queue::Status};
 
 /// The document about one prefetch.
 pub fn json(status: &Status) -> Value {
@@ -17,15 +17,17 @@ pub fn json(status: &Status) -> Value {
     json!({
         "id": status.id,
         "state": status.state.name(),
-        "bytes_done": summary.bytes_done,
+        "bytes_done": summary.bytes_there(),
         "bytes_total": summary.bytes_total(),
         "error": status.error(),
+        "warning": warning(summary),
         "unreachable": summary.is_unreachable,
         "source": summary.source,
         "sources": {
             "total": summary.sources,
             "done": summary.done,
             "failed": summary.failed,
+            "there": summary.there.map(|there| there.sources),
         },
         "failures": failures,
         "frames": summary.check.map(|check| check.frames),
@@ -34,6 +36,17 @@ pub fn json(status: &Status) -> Value {
         "priority": summary.priority,
         "accepted_unix_ms": summary.accepted_unix_ms,
         "ended_unix_ms": summary.ended_unix_ms,
+    })
+}
+
+/// What is wrong though nothing failed.
+fn warning(summary: &Summary) -> Option<String> {
+    let (done, evicted) = (summary.done, summary.evicted());
+    (evicted > 0).then(|| {
+        let there = done - evicted;
+        format!(
+            "{done} fetched, {there} there, {evicted} evicted since: the cache is smaller than the list"
+        )
     })
 }
 

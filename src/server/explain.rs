@@ -24,7 +24,7 @@ pub(super) fn problem_of(refusal: &Refusal, source: &SourceName) -> Problem {
         Refusal::Pcm(error) => of_pcm(error, source),
         Refusal::Precondition => Problem::precondition_failed(),
         Refusal::Unsatisfiable { length } => Problem::no_such_range(*length),
-        Refusal::Unkept(_) => Problem::busy("it in the cache", BUSY_SECONDS),
+        Refusal::Unkept(_) | Refusal::List => Problem::busy("it in the cache", BUSY_SECONDS),
         Refusal::Full => Problem::busy("another stream", BUSY_SECONDS),
         Refusal::DecodeShare => no_share(source),
         Refusal::Draining => Problem::draining(),

@@ -26,7 +26,7 @@ use crate::{
     decode::Info,
     file::{How, conditional::Conditions, passed_on, range},
     pcm::timeline,
-    prefetch::{ListLimits, Prefetches},
+    prefetch::Prefetches,
     shard::{
         Answer, Cached, Command, Job, NoSessionId, ObjectHead, PcmHead, Response as Served, Shard,
         Unheard, Wanted,
@@ -54,8 +54,6 @@ pub(super) struct Desk {
     pub(super) shard: Rc<Shard>,
     /// The node's prefetches, or why there are none here: what follows after "prefetching ".
     pub(super) prefetches: Result<Rc<Prefetches>, &'static str>,
-    /// The bounds of lists of sources.
-    pub(super) lists: ListLimits,
 }
 
 /// Answers one request.

@@ -36,7 +36,7 @@ use crate::{
         signals::{Signal, Signals},
     },
     shard::{self, Cut, Gate, MAILBOX, Mail, Pass, Reason, Shard, reclaim, returns},
-    storage::{self, Directory, Format},
+    storage::{self, Directory, Format, queue_bytes},
 };
 
 /// Everything a node is told.
@@ -229,7 +229,7 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
     });
     let reclaiming = runtime::spawn(Queue::Background, "reclaim", reclaim(Rc::clone(&shard)));
     let mut listeners = start.sockets.of(id)?;
-    let desk = Desk { shard: Rc::clone(&shard), prefetches, lists: options.lists };
+    let desk = Desk { shard: Rc::clone(&shard), prefetches };
     let house = House::new(&start, Rc::new(desk));
     let demo = match start.sockets.demo.get(usize::from(id.0)) {
         Some(bound) => Some(House::demo(&start, bound.try_clone()?.listener()?)),
@@ -281,7 +281,12 @@ async fn prefetches(
         return Err("needs a cache, and it is off");
     }
     let libraries = options.libraries.iter().map(|library| library.name.clone()).collect();
-    let opened = Prefetches::open(&options.cache_dir, options.prefetch, libraries).await;
+    let prefetches = prefetch::Options {
+        limits: options.prefetch,
+        lists: options.lists,
+        journal_bytes: queue_bytes(options.cache_bytes),
+    };
+    let opened = Prefetches::open(&options.cache_dir, prefetches, libraries).await;
     opened.map_err(|error| {
         tracing::error!(shard = shard.id.0, %error, "nothing is prefetched");
         "has no journal that can be used, see the log"

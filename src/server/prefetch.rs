@@ -6,14 +6,12 @@ use http::{
 };
 
 use super::{
-    explain::{of_file, problem_of},
+    explain::of_file,
     http::{Desk, LISTED_PREFETCHES, json, no_content, set},
     problem::{Kind, Problem},
     wire::Body,
 };
-use crate::prefetch::{
-    BadSpec, NoRoom, NotKept, Prefetches, Refused, Spec, gather, playlist::BadPlaylist, status,
-};
+use crate::prefetch::{BadSpec, NoRoom, NotKept, Prefetches, Refused, Spec, check, status};
 
 /// When to come back to a full queue, in seconds: a few songs are done by then.
 const FULL_SECONDS: u32 = 10;
@@ -25,7 +23,7 @@ pub(super) async fn accept(desk: &Desk, sent: &[u8]) -> Result<Response<Body>, P
         return Err(Problem::draining());
     }
     let spec = Spec::parse(sent, |name| shard.files.is_library(name)).map_err(of_spec)?;
-    let spec = gather(shard, spec, desk.lists).await.map_err(of_refused)?;
+    check(shard, &spec).map_err(of_refused)?;
     let id = prefetches.accept(spec).await.map_err(of_refused)?;
     let status = prefetches.status(id).ok_or_else(Problem::internal)?;
     let mut response = document(&status::json(&status));
@@ -97,16 +95,5 @@ fn of_refused(refused: Refused) -> Problem {
             Problem::new(Kind::Busy, why.to_string()).retry_after(FULL_SECONDS)
         }
         Refused::Source { of, error } => of_file(&error, &of),
-        Refused::Unread { of, refusal } => problem_of(&refusal, &of),
-        Refused::BadPlaylist { of, why: why @ BadPlaylist::Hls } => {
-            Problem::new(Kind::Unsupported, format!("{of}: {why}"))
-                .hint("name the files that it lists, as a list without tags of HLS")
-        }
-        why @ (Refused::BadPlaylist { .. } | Refused::Cut { .. }) => {
-            Problem::new(Kind::Parameter, why.to_string()).hint(
-                "a list has one source in a line: NAME:path, or a path beside the list; \
-                 `limits.playlist_bytes` and `limits.playlist_lines` are its bounds",
-            )
-        }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     assets::{Act, AssetStore, Listed, NotPinned, Report, Walk, Walked},
     bufpool::Exhausted,
     runtime::{self, Queue, ShardId},
-    storage::{ObjectId, State, VolumeIndex},
+    storage::{ObjectId, Resident, State, VolumeIndex},
 };
 
 /// Chores from one shard to another that are not done yet.
@@ -40,6 +40,13 @@ pub enum Chore {
         /// Whether what is not sound is taken out.
         repair: bool,
     },
+    /// Say how much there is of objects.
+    Stored {
+        /// Which.
+        objects: Vec<ObjectId>,
+        /// Only those count of which all is there.
+        is_whole: bool,
+    },
     /// Say how the volumes of the shard are.
     States,
 }
@@ -64,8 +71,19 @@ pub enum Done {
     Walked(Walked),
     /// What a check found.
     Checked(Report),
+    /// How much there is of objects.
+    Stored(Stored),
     /// The volumes of one shard.
     States(Vec<(VolumeIndex, State)>),
+}
+
+/// How much there is of objects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// How many of them are there.
+    pub objects: usize,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// Why a chore was not done.
@@ -184,12 +202,25 @@ async fn carry_out(store: &AssetStore, chore: Chore) -> Outcome {
         Chore::Check { volume, from, repair } => {
             Ok(Done::Checked(store.check(volume, from, repair).await?))
         }
+        Chore::Stored { objects, is_whole } => Ok(Done::Stored(stored(store, &objects, is_whole))),
         Chore::States => {
             let volumes = store.volumes();
             let states = volumes.own().filter_map(|own| Some((own, volumes.state(own)?)));
             Ok(Done::States(states.collect()))
         }
     }
+}
+
+fn stored(store: &AssetStore, objects: &[ObjectId], is_whole: bool) -> Stored {
+    let mut stored = Stored::default();
+    let residents = objects.iter().filter_map(|object| store.volumes().resident(*object));
+    for Resident { length, present_bytes, .. } in residents {
+        if !is_whole || length.is_some_and(|length| present_bytes >= length) {
+            stored.objects += 1;
+            stored.bytes += present_bytes;
+        }
+    }
+    stored
 }
 
 /// What an operator was told is done is so after a crash too.

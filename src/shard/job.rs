@@ -199,6 +199,9 @@ pub enum Refusal {
         /// Length of the resource in bytes.
         length: u64,
     },
+    /// A prefetch of what lists others.
+    #[error("it is a list of sources")]
+    List,
     /// A prefetch of what does not stay.
     #[error(transparent)]
     Unkept(#[from] Unkept),

@@ -51,7 +51,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use asked::Asked;
 use chore::CHORES_PER_PAIR;
-pub use chore::{Chore, Done, Reach, Undone};
+pub use chore::{Chore, Done, Reach, Stored, Undone};
 use command::COMMANDS_PER_PAIR;
 pub use cut::{Cut, Watch};
 pub use desk::{Desk, Prefetching, Response, Session};

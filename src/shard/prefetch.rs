@@ -9,6 +9,7 @@
 use std::{ops::Range, rc::Rc};
 
 use futures_lite::future;
+use http::header::CONTENT_TYPE;
 
 use super::{
     Ahead, Answer, Check, Prefetched, Progress, Refusal, Shard, Unkept,
@@ -29,6 +30,9 @@ use crate::{
 /// What one step of a prefetch may fetch, in bytes.
 pub const STEP_BYTES: u64 = 256 << 10;
 
+/// The media types of M3U, and of HLS, whose playlists look like it.
+const LIST_TYPES: [&str; 3] = ["audio/x-mpegurl", "audio/mpegurl", "application/vnd.apple.mpegurl"];
+
 /// Serves a prefetch: the answer comes when everything is done.
 pub(super) async fn prefetch(shard: &Shard, ahead: Ahead, out: &Rc<Outlet>) -> Result<(), Gone> {
     let done = carry_out(shard, &ahead, out).await;
@@ -44,6 +48,9 @@ pub(super) async fn prefetch(shard: &Shard, ahead: Ahead, out: &Rc<Outlet>) -> R
 async fn carry_out(shard: &Shard, ahead: &Ahead, out: &Outlet) -> Result<Prefetched, Refusal> {
     let Ahead { source, ranges, decode } = ahead;
     let opened = shard.files.open(&source.name, &source.path).await?;
+    if is_list(&opened) {
+        return Err(Refusal::List);
+    }
     let progress = match opened.lease() {
         Some(lease) => Filling::new(shard, lease, ranges).run(out).await?,
         // A library's file is read where it lies: there is nothing to bring.
@@ -54,6 +61,13 @@ async fn carry_out(shard: &Shard, ahead: &Ahead, out: &Outlet) -> Result<Prefetc
         false => None,
     };
     Ok(Prefetched { progress, check })
+}
+
+/// Whether its origin calls it a list of sources, whatever its name.
+fn is_list(opened: &Opened) -> bool {
+    let value = opened.fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let name = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    LIST_TYPES.iter().any(|list| name.eq_ignore_ascii_case(list))
 }
 
 /// A resource that a prefetch fills.

@@ -366,7 +366,10 @@ impl Shared {
             return reply(stream, 416, &fields);
         }
         let part = range.clone().map_or(0..total, |range| range.start..range.end.min(total));
-        let mut fields = format!("Content-Type: application/octet-stream\r\n{}", file.fields);
+        let mut fields = file.fields.clone();
+        if !fields.contains("Content-Type:") {
+            fields += "Content-Type: application/octet-stream\r\n";
+        }
         if let Some(etag) = &file.etag {
             fields += &format!("ETag: {etag}\r\n");
         }

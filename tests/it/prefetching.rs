@@ -396,13 +396,125 @@ fn a_list_of_sources_is_each_of_them_and_hls_is_refused_by_name() {
     let told = node.wait_for_end(&told, "done");
     // A library's file is read where it lies: there is nothing to bring.
     assert_eq!((&told["sources"]["done"], &told["bytes_total"]), (&3.into(), &3000.into()));
-    let refused = node.asks_ahead(r#"{"src": "origin:hls.m3u8"}"#);
-    assert_eq!(refused.status, 415);
-    assert!(refused.text().contains("HLS"), "{}", refused.text());
-    let refused = node.asks_ahead(r#"{"src": "origin:bad.m3u"}"#);
-    assert_eq!(refused.status, 400);
-    assert!(refused.text().contains("line 1"), "{}", refused.text());
-    assert_eq!(node.asks_ahead(r#"{"src": "origin:nothing.m3u"}"#).status, 404);
+    for (list, why) in [
+        ("origin:hls.m3u8", "it is an HLS playlist, and HLS is not supported yet"),
+        ("origin:bad.m3u", "line 1 is no source"),
+        ("origin:nothing.m3u", "origin answered 404"),
+    ] {
+        let told = node.wait_for_end(&node.prefetch(&format!(r#"{{"src": "{list}"}}"#)), "failed");
+        let error = told["error"].as_str().unwrap();
+        assert!(error.starts_with(&format!("{list}: {why}")), "{told}");
+        assert_eq!(told["sources"]["failed"], 1, "{told}");
+    }
+}
+
+#[test]
+fn a_list_is_known_by_its_type_too_and_one_in_a_list_is_refused() {
+    let origin = origin()
+        .file("all", b"one.mp3\nself")
+        .says("Content-Type", "Audio/X-MPEGURL; charset=utf-8")
+        .file("one.mp3", &song(1000))
+        .file("self", b"self")
+        .says("Content-Type", "audio/mpegurl")
+        .file("live", b"#EXTM3U\n#EXT-X-TARGETDURATION:6\n")
+        .says("Content-Type", "application/vnd.apple.mpegurl")
+        .start();
+    let node = node().origin(&origin).start();
+    let told = node.wait_for_end(&node.prefetch(r#"{"src": "origin:all"}"#), "failed");
+    assert_eq!((&told["sources"]["total"], &told["sources"]["done"]), (&2.into(), &1.into()));
+    assert_eq!(told["error"], "origin:self: it is a list, and was listed itself");
+    let told = node.wait_for_end(&node.prefetch(r#"{"src": "origin:live"}"#), "failed");
+    assert!(told["error"].as_str().unwrap().contains("HLS"), "{told}");
+}
+
+#[test]
+fn a_list_is_asked_for_again_like_any_source_and_outlives_a_restart() {
+    let (dir, names) = (scratch(), ["song-0", "song-1", "song-2"]);
+    let origin = origin().file("list.m3u", names.join("\n").as_bytes()).fails_first(2);
+    let origin = names
+        .iter()
+        .fold(origin, |origin, name| origin.file(name, &song(400_000)).at_rate(400_000))
+        .start();
+    let start = || {
+        node()
+            .origin(&origin)
+            .cache(dir.path())
+            .set("LIMITS__ORIGIN_RETRIES", "0")
+            .set("LIMITS__PREFETCH_BACKOFF", "20ms")
+            .set("LIMITS__PREFETCH_CONNECTIONS", "1")
+            .start()
+    };
+    let first = start();
+    let prefetch = first.prefetch(r#"{"src": "origin:list.m3u"}"#);
+    first.wait_until(&prefetch, |told| told["sources"]["done"] == 1);
+    assert_eq!(origin.asked("list.m3u").len(), 3);
+    first.signal("-TERM");
+    assert!(first.ended(Duration::from_secs(10)).0.success());
+    let second = start();
+    let told = second.wait_for_end(&prefetch, "done");
+    assert_eq!((&told["sources"]["total"], &told["sources"]["done"]), (&3.into(), &3.into()));
+    assert_eq!(origin.asked("list.m3u").len(), 3, "it was read");
+    assert_eq!(origin.asked("song-0").len(), 1, "it was there");
+}
+
+#[test]
+fn what_is_evicted_again_by_the_rest_of_its_list_is_not_said_to_be_there() {
+    let names: Vec<_> = (0..40).map(|number| format!("song-{number}")).collect();
+    let songs = origin().file("list.m3u", names.join("\n").as_bytes());
+    let origin = names.iter().fold(songs, |origin, name| origin.file(name, &song(MIB))).start();
+    let (node, dir) = (node().shards(2).origin(&origin).cache_size("17MiB").start(), scratch());
+    let told = node.wait_for_end(&node.prefetch(r#"{"src": "origin:list.m3u"}"#), "done");
+    let number = |pointer: &str| told.pointer(pointer).and_then(|number| number.as_u64()).unwrap();
+    let there = number("/sources/there");
+    assert!((4..17).contains(&there) && number("/sources/done") == 40, "{told}");
+    assert_eq!(number("/bytes_done"), there * MIB as u64);
+    let evicted = 40 - there;
+    let warning = format!(
+        "40 fetched, {there} there, {evicted} evicted since: the cache is smaller than the list"
+    );
+    assert_eq!(told["warning"], warning);
+    let hit = |name: &&String| {
+        let answer =
+            node.get_with(&format!("/o/origin/{name}"), "Cache-Control: only-if-cached\r\n");
+        answer.status == 200
+    };
+    assert_eq!(names.iter().filter(hit).count() as u64, there);
+    let flag = origin.flag();
+    let cache = dir.path().to_str().unwrap();
+    let args = ["--cache", cache, "--cache-size", "17MiB", "--origin", &flag, "origin:list.m3u"];
+    let (code, out, err) = prefetch(&args);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("40 sources, ") && out.contains("; 40 fetched, "), "{out}");
+    assert!(out.ends_with("evicted since: the cache is smaller than the list\n"), "{out}");
+}
+
+#[test]
+fn what_finds_no_room_is_tried_again_and_comes_when_there_is_some() {
+    let names: Vec<_> = (0..120).map(|number| format!("song-{number}")).collect();
+    let songs = names.iter().fold(origin(), |origin, name| origin.file(name, &song(MIB / 2)));
+    let origin = songs.file("late", &song(MIB)).start();
+    let node = node()
+        .origin(&origin)
+        .cache_size("17MiB")
+        .set("LIMITS__PREFETCH_BACKOFF", "100ms")
+        .set("LIMITS__PREFETCH_RETRIES", "9")
+        .start();
+    let pin = |method: &str, name: &str| {
+        let path = format!("/v1/assets/origin:{name}/pin");
+        let answer = client::request(node.admin, method, &path, "");
+        assert_eq!(answer.status, 204, "{}", answer.text());
+    };
+    for name in &names {
+        pin("PUT", name);
+        node.get(&format!("/o/origin/{name}")).ok();
+    }
+    let late = node.prefetch(r#"{"src": "origin:late"}"#);
+    node.wait_until(&late, |told| {
+        told["error"].as_str().is_some_and(|error| error.contains("there is no room"))
+    });
+    names.iter().for_each(|name| pin("DELETE", name));
+    node.wait_for_end(&late, "done");
+    is_a_hit(&node, "/o/origin/late", &song(MIB));
 }
 
 #[test]
@@ -514,6 +626,31 @@ fn the_command_fills_a_cache_that_a_node_then_serves() {
     assert!(code == 1 && err.contains("nowhere"), "{code}: {err}");
     let (code, _, err) = prefetch(&["--node", &admin, "song"]);
     assert!(code == 2 && err.contains("NAME:path"), "{code}: {err}");
+}
+
+#[test]
+fn the_command_brings_parts_of_a_source() {
+    let bytes = song(20 * MIB);
+    let (origin, dir) = (origin().file("song", &bytes).at_rate(64 * MIB as u64).start(), scratch());
+    let (cache, flag) = (dir.path().to_str().unwrap(), origin.flag());
+    let here = ["--cache", cache, "--cache-size", "256MiB", "--origin", &flag, "origin:song"];
+    let ranges = ["--range", "15000000-15100000", "--range", "1000-2000"];
+    let (code, out, err) = prefetch(&[&here[..], &ranges].concat());
+    assert!(code == 0 && out.starts_with("1 source, 98.6 KiB there after "), "{out}{err}");
+    let node = node().origin(&origin).start();
+    let admin = format!("http://{}", node.admin);
+    let there = ["--node", &admin, "origin:song"];
+    let (code, out, err) = prefetch(&[&there[..], &ranges].concat());
+    assert!(code == 0 && out.starts_with("1 source, 98.6 KiB there after "), "{out}{err}");
+    assert!(origin.sent_bytes("song") < 16 * MIB as u64, "{}", origin.sent_bytes("song"));
+    for (args, named) in [
+        (&["--range", "9-5"][..], "A-B"),
+        (&["--range", "0-9", "origin:other"], "one source"),
+        (&["--range", "0-9", "--decode"], "--decode"),
+    ] {
+        let (code, _, err) = prefetch(&[&there[..], args].concat());
+        assert!(code == 2 && err.contains(named), "{code}: {err}");
+    }
 }
 
 #[test]

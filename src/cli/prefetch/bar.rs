@@ -27,6 +27,7 @@ pub(super) struct Look {
     ended: u64,
     failed: u64,
     error: Option<String>,
+    warning: Option<String>,
     is_unreachable: bool,
     frames: Option<u64>,
     undecoded_packets: u64,
@@ -45,6 +46,7 @@ impl Look {
             ended: sources["done"].as_u64()? + failed,
             failed,
             error: document["error"].as_str().map(str::to_owned),
+            warning: document["warning"].as_str().map(str::to_owned),
             is_unreachable: document["unreachable"].as_bool()?,
             frames: document["frames"].as_u64(),
             undecoded_packets: document["undecoded_packets"].as_u64().unwrap_or(0),
@@ -144,7 +146,9 @@ pub(super) fn summary(look: &Look, took: Duration) -> String {
         format!(", {frames} frames decode, {} packets do not", look.undecoded_packets)
     });
     let check = check.unwrap_or_default();
-    format!("{sources}, {} there after {:.1} s{check}", size(look.bytes_done), took.as_secs_f64())
+    let warning = look.warning.as_ref().map(|warning| format!("; {}", warning.escape_debug()));
+    let (there, warning) = (size(look.bytes_done), warning.unwrap_or_default());
+    format!("{sources}, {there} there after {:.1} s{check}{warning}", took.as_secs_f64())
 }
 
 fn amount(look: &Look) -> String {

@@ -9,13 +9,13 @@ use super::{Watched, watch};
 use crate::{
     cli::{
         ExitCode, Failure, PrefetchArgs, machine,
-        offline::{failure, free_origin, on_a_shard},
+        offline::{free_origin, on_a_shard},
         serve,
     },
     config::{Config, Size},
     net,
     pcm::SourceName,
-    prefetch::{Prefetches, Refused, Spec, gather, status},
+    prefetch::{Prefetches, Refused, Spec, check, status},
     runtime::{self, Queue, signals::Signals},
     server::{self, Cache},
     shard::Shard,
@@ -46,11 +46,11 @@ pub(super) fn run(args: &PrefetchArgs, config: &Config) -> Result<ExitCode, Fail
     let (limits, lists) = (options.prefetch, options.lists);
     on_a_shard(options, Cache::Sized(directory.format()), move |shard| async move {
         let mut signals = signals.on(shard.id).map_err(server::Error::from)?;
-        let prefetches = Prefetches::in_memory(limits);
+        let prefetches = Prefetches::in_memory(limits, lists);
         let running = Rc::clone(&prefetches).run(Rc::clone(&shard));
         let running = runtime::spawn(Queue::Background, "prefetches", running);
         let filled = async {
-            let spec = gather(&shard, spec, lists).await.map_err(refused)?;
+            check(&shard, &spec).map_err(refused)?;
             let id = prefetches.accept(spec).await.map_err(refused)?;
             let here = Here { shard: Rc::clone(&shard), prefetches: Rc::clone(&prefetches), id };
             watch(here, async move { signals.next().await }).await
@@ -106,15 +106,11 @@ fn source(text: &str, options: &mut server::Options) -> Result<SourceName, Failu
 
 /// Why nothing is begun.
 fn refused(refused: Refused) -> Failure {
-    match &refused {
-        Refused::Unread { of, refusal } => failure(refusal, &of.to_string()),
-        Refused::Source { .. } | Refused::BadPlaylist { .. } | Refused::NoRoom(_) => {
-            Failure::new(ExitCode::Usage, refused.to_string())
-        }
-        Refused::Cut { .. } | Refused::NotKept(_) => {
-            Failure::new(ExitCode::Runtime, refused.to_string())
-        }
-    }
+    let code = match &refused {
+        Refused::Source { .. } | Refused::NoRoom(_) => ExitCode::Usage,
+        Refused::NotKept(_) => ExitCode::Runtime,
+    };
+    Failure::new(code, refused.to_string())
 }
 
 struct Here {

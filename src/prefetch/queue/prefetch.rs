@@ -3,7 +3,7 @@
 //! Pure: no I/O, no clock, no executor.
 
 use super::super::{journal::Summary, spec::Spec};
-use crate::shard::Progress;
+use crate::{pcm::SourceName, shard::Progress};
 
 /// How far a prefetch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub(super) struct Prefetch {
 
 pub(super) struct Work {
     pub(super) spec: Spec,
+    /// How many of its sources were asked for. Those behind them come out of lists.
+    pub(super) asked: u32,
     pub(super) items: Vec<Phase>,
     pub(super) is_begun: bool,
 }
@@ -79,33 +81,55 @@ pub(super) struct Work {
 pub(super) enum Phase {
     Waiting { failures: u32, progress: Progress, why: Option<String> },
     Running { failures: u32, progress: Progress },
-    Ended,
+    Ended { is_done: bool },
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Self::Waiting { failures: 0, progress: Progress::default(), why: None }
+    }
 }
 
 impl Phase {
     pub(super) fn progress(&self) -> Progress {
         match self {
             Self::Waiting { progress, .. } | Self::Running { progress, .. } => *progress,
-            Self::Ended => Progress::default(),
+            Self::Ended { .. } => Progress::default(),
         }
     }
 }
 
 impl Work {
     pub(super) fn ended(&self) -> Vec<u32> {
-        let ended = |(_, phase): &(usize, &Phase)| matches!(phase, Phase::Ended);
+        let ended = |(_, phase): &(usize, &Phase)| matches!(phase, Phase::Ended { .. });
         self.items.iter().enumerate().filter(ended).map(|(index, _)| index as u32).collect()
+    }
+
+    /// Whether all items have ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.items.iter().all(|phase| matches!(phase, Phase::Ended { .. }))
+    }
+
+    pub(super) fn done(&self) -> Vec<SourceName> {
+        let done = |(_, phase): &(_, &Phase)| matches!(phase, Phase::Ended { is_done: true });
+        let items = self.spec.sources.iter().zip(&self.items);
+        items.filter(done).map(|(source, _)| source.clone()).collect()
     }
 }
 
 impl Prefetch {
+    /// Whether nothing of it is left to do.
+    pub(super) fn is_over(&self) -> bool {
+        self.work.as_ref().is_none_or(Work::is_over)
+    }
+
     pub(super) fn status(&self, id: u64) -> Status {
         let mut summary = self.summary.clone();
         let mut last_error = None;
         let mut is_running = false;
         for phase in self.work.iter().flat_map(|work| &work.items) {
             match phase {
-                Phase::Ended => continue,
+                Phase::Ended { .. } => continue,
                 Phase::Running { .. } => is_running = true,
                 Phase::Waiting { why, .. } => last_error = last_error.or_else(|| why.clone()),
             }
@@ -115,7 +139,8 @@ impl Prefetch {
             _ if self.is_cancelled => State::Cancelled,
             None if summary.failed > 0 => State::Failed,
             None => State::Done,
-            Some(_) if is_running => State::Running,
+            // It is found out what is there.
+            Some(_) if is_running || self.is_over() => State::Running,
             Some(_) => State::Queued,
         };
         Status { id, state, summary, last_error }

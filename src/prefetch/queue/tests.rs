@@ -17,12 +17,16 @@ fn spec(sources: &[&str], priority: u8) -> Spec {
     Spec { priority, ..Spec::of(sources.iter().map(source).collect()) }
 }
 
-fn done(bytes: u64) -> Result<Prefetched, Failed> {
+fn done(bytes: u64) -> Result<Came, Failed> {
     let progress = Progress { bytes_done: bytes, bytes_total: Some(bytes), spent_bytes: 0 };
-    Ok(Prefetched { progress, check: None })
+    Ok(Came::Fetched(Prefetched { progress, check: None }))
 }
 
-fn fails(again: Again) -> Result<Prefetched, Failed> {
+fn lists(sources: usize) -> Result<Came, Failed> {
+    Ok(Came::Listed(vec![SourceName::parse("b:y", |_| false).unwrap(); sources]))
+}
+
+fn fails(again: Again) -> Result<Came, Failed> {
     Err(Failed { why: "no".into(), is_unreachable: true, again, hold: None })
 }
 
@@ -43,7 +47,9 @@ fn an_attempt_that_failed_waits_longer_each_time_until_it_is_the_last() {
         assert_eq!(start(&mut queue, now), Some(item(1, 0)));
         let settled = queue.settle(item(1, 0), fails(Again::Counted), (now, 8), 0);
         if wait == 150 {
-            let status = settled.ended.unwrap();
+            assert!(settled.is_last && queue.status(1).unwrap().state == State::Running);
+            queue.close(1, None, 8);
+            let status = queue.status(1).unwrap();
             assert_eq!((status.state, status.error().as_deref()), (State::Failed, Some("a:x: no")));
             assert!(status.summary.is_unreachable && settled.record.is_some());
             assert_eq!(queue.wake_at(now), None);
@@ -67,6 +73,52 @@ fn what_is_not_the_origins_doing_counts_as_no_attempt() {
         queue.settle(item(1, 0), fails(Again::Free), (now, 0), u64::MAX);
     }
     assert_eq!(queue.status(1).unwrap().state, State::Queued);
+}
+
+#[test]
+fn the_sources_of_a_list_come_behind_the_others_as_soon_as_there_is_room() {
+    let (mut queue, now) = (Queue::new(LIMITS), Instant::now());
+    for _ in 0..2 {
+        queue.accept(spec(&["a:list", "a:x"], 5), 0);
+    }
+    let lists_of = |queue: &mut Queue, id, sources, now| {
+        let settled = queue.settle(item(id, 0), lists(sources), (now, 0), 0);
+        (settled.record.is_some(), queue.status(id).unwrap())
+    };
+    assert_eq!([(); 2].map(|()| start(&mut queue, now)), [Some(item(1, 0)), Some(item(1, 1))]);
+    let (_, never) = lists_of(&mut queue, 1, LIMITS.sources + 1, now);
+    assert_eq!(never.error().unwrap(), format!("a:list: {}", NoRoom::Never));
+    assert_eq!(start(&mut queue, now), Some(item(2, 0)));
+    let (is_read, waits) = lists_of(&mut queue, 2, LIMITS.sources - 1, now);
+    let why = format!("a:list: {}", NoRoom::Now);
+    assert_eq!((is_read, waits.error(), waits.state), (false, Some(why), State::Queued));
+    // It is not the only one that waits for room; who comes first gets it.
+    queue.accept(spec(&["a:list"], 9), 0);
+    assert_eq!(start(&mut queue, now), Some(item(3, 0)));
+    let (is_read, unfolded) = lists_of(&mut queue, 3, LIMITS.sources - 2, now);
+    assert!(is_read, "{unfolded:?}");
+    assert_eq!((unfolded.summary.sources, unfolded.summary.done), (LIMITS.sources - 2, 0));
+    assert_eq!(queue.counts(), (LIMITS.sources, 1));
+    let first = queue.next(now).unwrap();
+    assert!(first.item == item(3, 1) && first.is_listed && !first.is_first);
+}
+
+#[test]
+fn what_was_evicted_again_is_not_there_and_was_done_all_the_same() {
+    let (mut queue, now) = (Queue::new(LIMITS), Instant::now());
+    queue.accept(spec(&["a:x", "b:y", "c:z"], 5), 0);
+    for result in [done(5), done(6), fails(Again::Never)] {
+        let item = start(&mut queue, now).unwrap();
+        queue.settle(item, result, (now, 0), 0);
+    }
+    let (sources, is_whole) = queue.done(1);
+    let names: Vec<_> = sources.iter().map(SourceName::text).collect();
+    assert_eq!((&names[..], is_whole), (&["a:x".to_owned(), "b:y".to_owned()][..], true));
+    assert_eq!(queue.cancel(1, 0), Some(vec![]), "it is too late");
+    let record = queue.close(1, Some(There { sources: 1, bytes: 6 }), 0).record;
+    let Status { state, summary, .. } = queue.status(1).unwrap();
+    assert_eq!((state, summary.evicted(), summary.bytes_there()), (State::Failed, 1, 6));
+    assert!(record.is_some());
 }
 
 #[test]
@@ -112,6 +164,7 @@ fn what_ended_is_kept_for_a_while_and_not_for_ever() {
         let id = queue.accept(spec(&["a:x"], 5), number);
         assert_eq!(start(&mut queue, now), Some(item(id, 0)));
         queue.settle(item(id, 0), done(1), (now, number), 0);
+        queue.close(id, None, number);
     }
     assert!(queue.status(3).is_none() && queue.status(4).is_some());
     assert_eq!(queue.list(10).1, ENDED_KEPT - 10);
@@ -157,6 +210,9 @@ struct Model {
     priority: u8,
     failures: u32,
     known: Known,
+    is_listed: bool,
+    /// A list that waits for room.
+    is_full: bool,
 }
 
 struct History {
@@ -194,13 +250,16 @@ impl History {
         let unix_ms = self.unix_ms();
         let (priority, id) = (spec.priority, self.queue.accept(spec.clone(), unix_ms));
         let summary = Summary::of(&spec, unix_ms);
-        self.records.push(Record::Accepted { id, unix_ms, spec, ended: vec![], summary });
+        let asked = chosen.len() as u32;
+        self.records.push(Record::Accepted { id, unix_ms, spec, asked, ended: vec![], summary });
         let new = chosen.iter().enumerate().map(|(index, (origin, _))| Model {
             item: item(id, index as u32),
             origin,
             priority,
             failures: 0,
             known: Known::Waiting(None),
+            is_listed: false,
+            is_full: false,
         });
         self.items.extend(new);
     }
@@ -264,6 +323,9 @@ impl History {
     fn settle(&mut self, random: &mut Random) {
         let Some(item) = self.running(random) else { return };
         let (now, unix_ms) = (self.now, self.unix_ms());
+        if random.below(4) == 0 && !self.of(item).is_listed {
+            return self.unfold(item, 1 + random.below(LIMITS.sources as u64 + 1) as usize);
+        }
         let again = [Again::Never, Again::Counted, Again::Free][random.below(3) as usize];
         let result = if random.below(2) == 0 { done(9) } else { fails(again) };
         let is_done = result.is_ok();
@@ -272,7 +334,7 @@ impl History {
         let bound = (LIMITS.backoff * (1 << one.failures)).min(LIMITS.backoff_max);
         let is_last = again == Again::Counted && one.failures == LIMITS.retries;
         if is_done || again == Again::Never || is_last {
-            one.known = Known::Ended;
+            (one.known, one.is_full) = (Known::Ended, false);
         } else {
             one.failures += u32::from(again == Again::Counted);
             one.known = Known::Waiting(Some(now + bound / 2));
@@ -280,9 +342,47 @@ impl History {
         let has_ended = one.known == Known::Ended;
         assert_eq!(settled.record.is_some(), has_ended, "seed {}", self.seed);
         self.records.extend(settled.record);
+        self.end(item, settled.is_last);
+    }
+
+    fn end(&mut self, item: Item, is_last: bool) {
         let mut all = self.items.iter().filter(|one| one.item.id == item.id);
         let is_over = all.all(|one| one.known == Known::Ended);
-        assert_eq!(settled.ended.is_some(), is_over, "seed {}", self.seed);
+        assert_eq!(is_last, is_over, "seed {}", self.seed);
+        if is_last {
+            let there = There { sources: item.index as usize, bytes: 5 };
+            let there = item.id.is_multiple_of(2).then_some(there);
+            self.records.extend(self.queue.close(item.id, there, self.unix_ms()).record);
+        }
+    }
+
+    /// A source is found to be a list.
+    fn unfold(&mut self, list: Item, sources: usize) {
+        let open = self.items.iter().filter(|one| one.known != Known::Ended).count();
+        let full = self.items.iter().filter(|one| one.is_full && one.item != list).count();
+        let settled = self.queue.settle(list, lists(sources), (self.now, self.unix_ms()), 0);
+        let (now, priority) = (self.now, self.of(list).priority);
+        let one = self.of(list);
+        if sources <= LIMITS.sources && open - 1 - full + sources > LIMITS.sources {
+            (one.is_full, one.known) = (true, Known::Waiting(Some(now + LIMITS.backoff_max / 2)));
+            assert!(settled.record.is_none(), "seed {}", self.seed);
+            return;
+        }
+        (one.is_full, one.known) = (false, Known::Ended);
+        self.records.extend(settled.record);
+        if sources > LIMITS.sources {
+            return self.end(list, settled.is_last);
+        }
+        let first = self.items.iter().filter(|one| one.item.id == list.id).count() as u32;
+        self.items.extend((first..first + sources as u32).map(|index| Model {
+            item: item(list.id, index),
+            origin: "b",
+            priority,
+            failures: 0,
+            known: Known::Waiting(None),
+            is_listed: true,
+            is_full: false,
+        }));
     }
 
     fn cancel(&mut self, random: &mut Random) {
@@ -293,6 +393,7 @@ impl History {
         assert_eq!(cancelled.is_some(), is_there, "seed {}", self.seed);
         let mut running = Vec::new();
         for one in self.items.iter_mut().filter(|one| one.item.id == id) {
+            one.is_full = false;
             if std::mem::replace(&mut one.known, Known::Ended) == Known::Running {
                 running.push(one.item);
             }
@@ -325,7 +426,8 @@ impl History {
                 let (own, theirs) = (own.status(*id), queue.status(*id).unwrap());
                 if own.state.is_end() {
                     let progress = |status: &Status| {
-                        (status.state, status.summary.done, status.summary.failed)
+                        let Summary { done, failed, sources, there, .. } = status.summary;
+                        (status.state, done, failed, sources, there)
                     };
                     assert_eq!(progress(&own), progress(&theirs), "seed {}", self.seed);
                     assert_eq!(own.summary.failures, theirs.summary.failures);
