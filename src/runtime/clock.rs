@@ -24,6 +24,12 @@ pub fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
+/// What this shard's thread has had of its core so far.
+pub fn core_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
 /// Waits for `duration`.
 pub async fn sleep(duration: Duration) {
     Timer::new(duration).await;

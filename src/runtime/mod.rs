@@ -50,7 +50,8 @@ mod timer;
 
 pub use blocking::blocking;
 pub use clock::{
-    Alarm, Elapsed, need_preempt, now, sleep, timeout, wall_clock, yield_if_needed, yield_now,
+    Alarm, Elapsed, core_time, need_preempt, now, sleep, timeout, wall_clock, yield_if_needed,
+    yield_now,
 };
 pub use doorbell::{Doorbell, Ringer, doorbell};
 pub use error::Error;

@@ -244,9 +244,7 @@ async fn understand(
     let mut decode = Duration::ZERO;
     loop {
         let turn = shard.first.wait(0).await;
-        let began = runtime::now();
-        let work = player.work(began + SLICE)?;
-        decode += began.elapsed();
+        let work = slice(&mut player, &mut decode)?;
         drop(turn);
         match work {
             Work::Starved => player.fetch().await?,
@@ -256,6 +254,15 @@ async fn understand(
             }
         }
     }
+}
+
+/// One slice of work. `decode` grows by the time of the core that it took: not by what another process
+/// had of it.
+fn slice(player: &mut Player, decode: &mut Duration) -> Result<Work, pcm::Error> {
+    let began = runtime::core_time();
+    let work = player.work(runtime::now() + SLICE);
+    *decode += runtime::core_time().saturating_sub(began);
+    work
 }
 
 async fn play(mut ready: Ready, mut pace: Pace, out: Rc<Outlet>) -> Result<(), Gone> {
@@ -298,9 +305,7 @@ async fn next_block(
     let mut patience = Patience::default();
     loop {
         let turn = turns.wait(lead_us).await;
-        let began = runtime::now();
-        let work = player.work(began + SLICE);
-        *decode += began.elapsed();
+        let work = slice(player, decode);
         drop(turn);
         let work = match work {
             Err(pcm::Error::Exhausted(_)) if patience.wait(pool, Class::Large.bytes()).await => {

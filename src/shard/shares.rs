@@ -25,8 +25,8 @@ const UNMEASURED_SHARE: f64 = 0.01;
 const GUESS_S: f64 = 0.25;
 /// How much audio a mean remembers, in seconds: a sole listener's last minute.
 const MEMORY_S: f64 = 60.0;
-/// A block that took so many times the mean was interrupted by something else. It counts as no more,
-/// and as that, so that a cost which really rose is believed in the end.
+/// A block that took so many times the mean is an exception: tables that were cold, pages that were
+/// new. It counts as no more, and as that, so that a cost which really rose is believed in the end.
 const OUTLIER: f64 = 4.0;
 /// Conversions that are remembered though nobody listens to them.
 const IDLE_CONVERSIONS: usize = 64;
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_is_soon_outweighed_and_an_interruption_moves_a_mean_but_little() {
+    fn a_guess_is_soon_outweighed_and_an_exception_moves_a_mean_but_little() {
         let shares = Shares::new(0.85);
         let share = shares.give(mp3()).unwrap();
         (0..12).for_each(|_| share.measured(BLOCK / 500, BLOCK));

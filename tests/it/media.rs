@@ -44,7 +44,8 @@ fn media_in_which_nothing_decodes_is_told_from_what_is_no_media() {
     let (status, said) = problem(&node.get("/v1/pcm?src=origin:hollow.mp3"));
     assert_eq!((status, said["type"].as_str()), (422, Some("urn:kithara:problem:damaged")));
     assert_eq!(said["detail"], "nothing in origin:hollow.mp3 decodes");
-    assert_eq!(node.head("/v1/pcm?src=origin:hollow.mp3").status, 422);
+    // Which takes a decode to know, so that a question about the head does not hear of it.
+    assert_eq!(node.head("/v1/pcm?src=origin:hollow.mp3").status, 200);
     for name in ["page.mp3", "index.m4a"] {
         let status = node.get(&format!("/v1/pcm?src=origin:{name}")).status;
         assert!([415, 422].contains(&status), "{name}: {status}");

@@ -70,11 +70,12 @@ fn own_mebibytes(pid: u32) -> u64 {
 #[test]
 fn the_memory_of_a_crowd_goes_back_to_the_system() {
     let node = node().arg("--demo").start();
-    let streams: Vec<_> = (0..120)
+    // Of Vorbis each holds its codebooks, and is little work: a crowd that a slow core lets in too.
+    let streams: Vec<_> = (0..40)
         .map(|_| {
             use std::io::{Read, Write};
             let mut stream = client::connect(node.listen);
-            let target = "/v1/pcm?src=demo:strings.flac&rate=48000";
+            let target = "/v1/pcm?src=demo:strings.ogg";
             let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", node.listen);
             stream.write_all(request.as_bytes()).unwrap();
             stream.read_exact(&mut [0; 64 << 10]).unwrap();
