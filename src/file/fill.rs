@@ -285,9 +285,9 @@ impl Fill {
     }
 
     /// Whether what comes at `gap` has somewhere to go while its reader wants nothing behind `wanted_to`.
-    /// Where the disk takes no more of a long resource that is not before the reader has come near, and a
-    /// fetch that waited for that would keep the origin waiting. One from the very beginning would have to
-    /// begin anew.
+    /// Where the disk takes no more of a long resource that is not before the reader has come near, and
+    /// until then a fetch would bring the rest for nothing. One from the very beginning would have to begin
+    /// anew.
     fn has_room(&self, gap: u64, wanted_to: u64) -> bool {
         let asset = self.asset();
         let is_near = gap <= wanted_to.saturating_add(storage::KEEP_BYTES);
@@ -352,7 +352,12 @@ impl Fill {
             self.check_length(position + length)?;
             self.pace(course, position, length).await;
             self.make_room(position, length);
+            let was_cached = resource.is_cached();
             self.write(position, &bytes).await?;
+            if was_cached && !resource.is_cached() {
+                // Whether it still has somewhere to go is decided anew.
+                self.progress.notify_all();
+            }
             course.move_to(position + length);
             partial = partial_since(partial, position..position + length, runtime::now());
             self.fetched_bytes.set(self.fetched_bytes.get() + length);

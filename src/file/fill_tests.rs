@@ -722,11 +722,11 @@ fn where_memory_runs_short_little_is_asked_for_ahead_of_its_need() {
     });
 }
 
-/// A long song is fetched far ahead of a slow reader as long as the disk takes it. Then its origin is let
-/// go: it would wait for hours until the reader comes there.
+/// A long song is fetched far ahead of a slow reader as long as the disk takes it. What would come then
+/// is dropped before the reader is there.
 #[test]
 fn what_the_disk_takes_no_more_of_is_fetched_when_its_reader_comes_near() {
-    let origin = Slow::start(Song::new(24 * MIB));
+    let origin = Slow::start(Song { pace_bytes: 32 * KIB, ..Song::new(24 * MIB) });
     let (address, state) = (origin.address, Arc::clone(&origin.state));
     story(&origin, move |_| {
         let state = Arc::clone(&state);
@@ -735,11 +735,12 @@ fn what_the_disk_takes_no_more_of_is_fetched_when_its_reader_comes_near() {
             let mut reader = world.open().await.unwrap();
             read(&mut reader, 0..9, 1).await.unwrap();
             settle(&state, |bodies| bodies == 0).await;
-            assert_eq!(state.asked(), [0]);
+            let sent = state.sent_bytes.load(Ordering::SeqCst) as u64;
+            assert!((8 * MIB..16 * MIB).contains(&sent), "{sent} bytes were sent");
             let (end, failure) = follow(&mut reader, 0, 1).await;
             assert!(failure.is_none() && end == 24 * MIB, "{failure:?} at {end}");
             let asked = state.asked();
-            assert!(asked.len() == 2 && (7 * MIB..10 * MIB).contains(&asked[1]), "{asked:?}");
+            assert!(asked.len() > 1 && asked[1..].iter().all(|at| *at > 7 * MIB), "{asked:?}");
         }
     });
 }
