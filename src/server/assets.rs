@@ -30,7 +30,7 @@ use super::{
     request::{Query, number},
 };
 use crate::{
-    assets::{Act, Filter, Listed, Report, Spot},
+    assets::{Act, Filter, Listed, NotPinned, Report, Spot},
     shard::Undone,
     storage::{BLOCK_BYTES, CHUNK_BYTES, Fault, Format, ObjectId, State, VolumeIndex},
 };
@@ -38,6 +38,9 @@ use crate::{
 /// Assets of a page, where nothing else is asked for, and at most.
 const LIMIT: usize = 100;
 const LIMIT_MOST: usize = 1000;
+
+/// How often a disk that failed is tried again.
+const DISK_SECONDS: u32 = 10;
 
 const ALLOW_LIST: &str = "GET, HEAD, DELETE, OPTIONS";
 const ALLOW_ONE: &str = ALLOW_LIST;
@@ -448,6 +451,7 @@ pub(super) fn cache_json(format: Option<Format>, policy: &str, states: &[(u16, S
             "free_bytes": state.free_bytes,
             "journal_bytes": state.journal_bytes,
             "off": state.is_off,
+            "full": state.is_full,
         })
     };
     let format = format.map(|format| {
@@ -479,7 +483,11 @@ pub(super) fn problem_of(undone: Undone) -> Problem {
     match undone {
         Undone::NoObject => Problem::new(Kind::NotFound, undone.to_string()).hint("see /v1/assets"),
         Undone::Draining => Problem::draining(),
-        Undone::NotPinned(_) | Undone::NotDurable(_) => busy.hint("see /v1/cache"),
+        Undone::NotPinned(NotPinned::Device(_)) | Undone::NotDurable(_) => {
+            let disk = Problem::new(Kind::Disk, undone.to_string()).retry_after(DISK_SECONDS);
+            disk.hint("it is so for now, and may not be after a restart; see /v1/cache")
+        }
+        Undone::NotPinned(_) => busy.hint("see /v1/cache"),
         Undone::Full | Undone::Memory | Undone::Silent => busy.retry_after(1),
     }
 }

@@ -57,6 +57,8 @@ pub enum Kind {
     Busy,
     /// The origin is full.
     OriginBusy,
+    /// The disk of the cache fails or is full.
+    Disk,
     /// The node is shutting down.
     Draining,
     /// The operator ended it.
@@ -97,6 +99,7 @@ impl Kind {
             Self::Origin => (502, "origin", "The origin failed"),
             Self::Busy => (503, "busy", "The node is full"),
             Self::OriginBusy => (503, "origin-busy", "The origin is full"),
+            Self::Disk => (503, "disk", "The disk of the cache takes nothing"),
             Self::Draining => (503, "draining", "The node is shutting down"),
             Self::Cancelled => (503, "cancelled", "The operator cancelled it"),
             Self::OriginSilent => (504, "origin-silent", "The origin did not answer"),

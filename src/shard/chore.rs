@@ -1,13 +1,13 @@
 //! The operator's chores on the cache, each done by the shard that owns the volume.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use super::{Mail, Shard};
 use crate::{
     assets::{Act, AssetStore, Listed, NotPinned, Report, Walk, Walked},
     bufpool::Exhausted,
     runtime::{self, Queue, ShardId},
-    storage::{ObjectId, Resident, State, VolumeIndex},
+    storage::{ObjectId, Resident, State, Trouble, VolumeIndex},
 };
 
 /// Chores from one shard to another that are not done yet.
@@ -96,8 +96,8 @@ pub enum Undone {
     #[error(transparent)]
     NotPinned(NotPinned),
     /// It is so for now, and may not outlive a crash.
-    #[error("the cache's device fails: {0}")]
-    NotDurable(io::ErrorKind),
+    #[error("the disk of the cache does not take it: {0}")]
+    NotDurable(Trouble),
     /// As many chores as there is room for are under way.
     #[error("too many of the operator's chores are under way")]
     Full,
@@ -234,7 +234,7 @@ async fn done_durably(store: &AssetStore, id: ObjectId, was_there: bool) -> Outc
 
 async fn durable(store: &AssetStore, volume: VolumeIndex) -> Result<(), Undone> {
     let durable = store.volumes().all_durable(volume).await;
-    durable.map_err(|error| Undone::NotDurable(error.kind()))
+    durable.map_err(|error| Undone::NotDurable(Trouble::from(&error)))
 }
 
 impl From<Exhausted> for Undone {

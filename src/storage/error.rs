@@ -82,6 +82,37 @@ impl From<Error> for io::Error {
     }
 }
 
+/// What a device said, for all who are told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trouble {
+    kind: io::ErrorKind,
+    errno: Option<i32>,
+}
+
+impl From<&io::Error> for Trouble {
+    fn from(error: &io::Error) -> Self {
+        Self { kind: error.kind(), errno: error.raw_os_error() }
+    }
+}
+
+impl From<io::ErrorKind> for Trouble {
+    fn from(kind: io::ErrorKind) -> Self {
+        Self { kind, errno: None }
+    }
+}
+
+impl From<Trouble> for io::Error {
+    fn from(trouble: Trouble) -> Self {
+        trouble.errno.map_or_else(|| trouble.kind.into(), Self::from_raw_os_error)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        io::Error::from(*self).fmt(f)
+    }
+}
+
 /// What keeps a file system from being written to, and may pass while a node runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hindrance {

@@ -73,6 +73,8 @@ pub(super) struct Recovered {
     pub(super) unread_pages: u64,
     /// Pages between sound ones that are not sound, or were not given: what they said is lost.
     pub(super) lost_pages: u64,
+    /// What keeps it from being used now.
+    pub(super) ill: Option<io::Error>,
 }
 
 /// The journal of one volume.
@@ -133,10 +135,7 @@ impl Journal {
             }
             Found::Unsound if !is_empty => return Err(neither_is_sound().into()),
             Found::Unreadable if !is_empty => {
-                tracing::error!(
-                    volume = name.volume,
-                    "a superblock cannot be read: the volume is off until the next start"
-                );
+                recovered.ill = Some(cannot_be_read());
                 (first_superblock(name), 0, State::Shut)
             }
             Found::Unsound | Found::Unreadable => {
@@ -144,7 +143,7 @@ impl Journal {
                 // A disk that takes nothing now may do so later: no reason not to start.
                 let state = match begin_superblock(&files.superblock, &first, &pool).await {
                     Err(Error::Io(error)) => {
-                        tracing::warn!(%error, volume = name.volume, "a volume cannot begin");
+                        recovered.ill = Some(error);
                         State::NotBegun
                     }
                     written => written.map(|()| State::Whole)?,
@@ -316,7 +315,7 @@ impl Journal {
     pub(super) async fn compact(&self, catalog: &RefCell<Catalog>) -> Result<(), Error> {
         let mut was = self.superblock.get();
         match self.state.get() {
-            State::Shut => return Err(io::Error::other("it could not be read").into()),
+            State::Shut => return Err(cannot_be_read().into()),
             // First, so that there is no page without a superblock that was sound once.
             State::NotBegun => {
                 begin_superblock(&self.files.superblock, &was, &self.pool).await?;
@@ -510,6 +509,10 @@ fn neither_is_sound() -> io::Error {
     let problem = "neither copy of the superblock is sound, and the journals hold objects and pins; \
                    put back the file, or remove its directory to begin this volume without them";
     io::Error::new(io::ErrorKind::InvalidData, problem)
+}
+
+fn cannot_be_read() -> io::Error {
+    io::Error::other("its superblock cannot be read, so that it is off until the next start")
 }
 
 /// Does what the records of the current journal say; the position behind its last page.

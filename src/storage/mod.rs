@@ -77,6 +77,7 @@ mod error;
 pub mod format;
 mod in_flight;
 mod journal;
+mod notices;
 mod pages;
 pub mod policy;
 #[cfg(test)]
@@ -111,7 +112,7 @@ pub use demands::Demand;
 pub use directory::{Directory, FILES_PER_VOLUME, format_in};
 pub use disk::{Data, Device, Disk};
 pub use dma::{Dma, Spawn};
-pub use error::{Error, Failure, Hindrance};
+pub use error::{Error, Failure, Hindrance, Trouble};
 pub use format::{Format, SNAPSHOT_BYTES};
 pub use in_flight::InFlight;
 pub use range_set::RangeSet;

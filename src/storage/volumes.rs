@@ -263,9 +263,9 @@ impl Volumes {
     }
 
     /// Whether the volume of `object`, where this shard has it, can note another object; else one has
-    /// to go before.
+    /// to go before. Where it notes nothing now none has to.
     pub fn has_place(&self, object: ObjectId) -> bool {
-        self.volume(object).is_none_or(|volume| volume.has_place())
+        self.volume(object).is_none_or(|volume| volume.has_place() || !volume.takes_records())
     }
 
     /// Whether the catalog of the volume of `object` has its share of memory, so that an object has to go
@@ -317,7 +317,7 @@ impl Volumes {
 
     /// Whether a volume takes such pieces now: not while its device fails or its journal is behind.
     pub fn remembers(&self, volume: VolumeIndex) -> bool {
-        self.inner.volumes[volume.0 as usize].as_ref().is_some_and(|volume| volume.remembers())
+        self.inner.volumes[volume.0 as usize].as_ref().is_some_and(|volume| volume.takes_records())
     }
 
     /// Writes the records that are due, and says when to come again. A [`tick`](Self::tick) does that
@@ -343,7 +343,7 @@ impl Volumes {
     /// Does what is due in this shard's volumes, and says when to come again; `None` where nothing
     /// waits. One task calls it, again when [`stirred`](Self::stirred) says so, and lets it end.
     pub async fn tick(&self, now: Instant, sync_interval: Duration) -> Option<Instant> {
-        let mut next = None;
+        let mut next = self.inner.common.report(now);
         for volume in self.owned() {
             let due = volume.tick(now, sync_interval).await;
             next = [next, due].into_iter().flatten().min();
@@ -453,6 +453,7 @@ impl Inner {
             catalog_bytes,
             as_they_are,
             policy,
+            notices: Rc::default(),
         };
         let (volumes, format) = (vec![None; volumes as usize], None);
         Self { volumes, shards, common, snapshots, format }

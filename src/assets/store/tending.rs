@@ -8,14 +8,16 @@
 //! The URL of an object at rest lies in its response head on disk, so a list reads a head for each
 //! line of it, several at a time. What one call looks at is bounded; [`Walked`] says where to go on.
 
-use std::{io, ops::Range};
+use std::ops::Range;
 
 use super::{Asset, AssetStore, unix_seconds};
 use crate::{
     assets::Head,
     bufpool::Exhausted,
     runtime,
-    storage::{Checked, Error, Fault, Generation, InFlight, ObjectId, Resident, Said, VolumeIndex},
+    storage::{
+        Checked, Error, Fault, Generation, InFlight, ObjectId, Resident, Said, Trouble, VolumeIndex,
+    },
 };
 
 /// Objects that one walk looks at.
@@ -154,8 +156,8 @@ pub enum NotPinned {
     #[error("{PINS_PER_VOLUME} names are pinned in its volume, which is as many as may be")]
     TooMany,
     /// The device fails: it is so for now, and may not outlive a crash.
-    #[error("the cache's device fails: {0}")]
-    Device(io::ErrorKind),
+    #[error("the disk of the cache does not take it: {0}")]
+    Device(Trouble),
 }
 
 impl AssetStore {
@@ -283,7 +285,7 @@ impl AssetStore {
             true => volumes.pin(id, true),
             false => self.unpin(id),
         }
-        volumes.durable(id).await.map_err(|error| NotPinned::Device(error.kind()))
+        volumes.durable(id).await.map_err(|error| NotPinned::Device(Trouble::from(&error)))
     }
 
     /// Reads what lies in a volume from a chunk of an object on, and checks that it is what was

@@ -121,11 +121,10 @@ pub(super) fn cache(cache: &Value, name: &str, is_open: bool, each_volume: bool)
         false => String::new(),
     };
     let volumes = cache["volumes"].as_array().cloned().unwrap_or_default();
-    let off: Vec<_> = volumes
-        .iter()
-        .filter(|volume| volume["off"] == true)
-        .map(|v| v["volume"].to_string())
-        .collect();
+    let those = |state: &str| -> Vec<_> {
+        let so = volumes.iter().filter(|volume| volume[state] == true);
+        so.map(|volume| volume["volume"].to_string()).collect()
+    };
     let mut rows = vec![("cache", name.to_owned())];
     match format["version"].as_u64() {
         Some(version) => rows.push((
@@ -140,9 +139,10 @@ pub(super) fn cache(cache: &Value, name: &str, is_open: bool, each_volume: bool)
     rows.push(("pinned", count(number("pins"), "name")));
     rows.push(("used", format!("{}{of}", size(used))));
     rows.push(("journals", size(number("journal_bytes"))));
-    let state = match &off[..] {
-        [] => "all well".to_owned(),
-        off => format!("off, their device failed: {}", off.join(", ")),
+    let state = match (&those("off")[..], &those("full")[..]) {
+        ([], []) => "all well".to_owned(),
+        ([], full) => format!("without room to grow on their disk: {}", full.join(", ")),
+        (off, _) => format!("off, their device failed: {}", off.join(", ")),
     };
     rows.push(("volumes", format!("{}, {state}", volumes.len())));
     let silent = cache["silent_shards"].as_array().cloned().unwrap_or_default();
@@ -173,7 +173,11 @@ fn volume_rows(volumes: &[Value]) -> String {
             number("chunks"),
             size(number("used_bytes")),
             size(number("journal_bytes")),
-            if volume["off"] == true { "  off" } else { "" },
+            match (&volume["off"], &volume["full"]) {
+                (Value::Bool(true), _) => "  off",
+                (_, Value::Bool(true)) => "  full",
+                _ => "",
+            },
         );
     }
     text

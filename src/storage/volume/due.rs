@@ -7,13 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::storage::Trouble;
+
 /// Records wait so long for others to be written with, or until there are so many bytes of them.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 const COMMIT_BYTES: usize = 64 << 10;
 /// How often a device that failed is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
-/// How often the log is told of lost chunks.
-const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The state of it.
 #[derive(Default)]
@@ -26,14 +26,11 @@ pub(super) struct Due {
     unsynced: Option<Instant>,
     /// When a device that failed is tried again.
     probe: Option<Instant>,
-    /// Chunks lost since the last report of that, and when the next is due.
-    lost: u64,
-    report: Option<Instant>,
     /// How many times somebody asked for everything to be durable, and how many were answered.
     asked: u64,
     answered: u64,
     /// How the last answer went.
-    outcome: Option<io::ErrorKind>,
+    outcome: Option<Trouble>,
 }
 
 impl Due {
@@ -74,7 +71,7 @@ impl Due {
     pub(super) fn next(&self, now: Instant, sync_interval: Duration) -> Option<Instant> {
         let commit = self.pending.map(|since| since + COMMIT_INTERVAL);
         let sync = self.unsynced.map(|since| since + sync_interval);
-        let due = [commit, sync, self.report].into_iter().flatten().min();
+        let due = [commit, sync].into_iter().flatten().min();
         due.map(|at| if at > now { at } else { now + COMMIT_INTERVAL })
     }
 
@@ -87,24 +84,7 @@ impl Due {
     pub(super) fn next_while_off(&self, now: Instant, probe: Instant) -> Instant {
         let probe = if probe > now { probe } else { now + PROBE_INTERVAL };
         // Nothing is synced meanwhile.
-        let due = Self { pending: self.pending, report: self.report, ..Self::default() };
-        due.next(now, PROBE_INTERVAL).map_or(probe, |at| at.min(probe))
-    }
-
-    /// A chunk is lost; whether it is the first one in a while.
-    pub(super) fn lost(&mut self) -> bool {
-        self.lost += 1;
-        self.lost == 1
-    }
-
-    /// How many chunks were lost after the first one, once their report is due.
-    pub(super) fn report(&mut self, now: Instant) -> Option<u64> {
-        let further = self.lost.checked_sub(1)?;
-        if now < *self.report.get_or_insert(now + REPORT_INTERVAL) {
-            return None;
-        }
-        (self.lost, self.report) = (0, None);
-        Some(further).filter(|further| *further > 0)
+        self.next_commit(now).map_or(probe, |at| at.min(probe))
     }
 
     /// When a device that failed is tried again.
@@ -124,14 +104,14 @@ impl Due {
     }
 
     /// The first `questions` are answered; all of them by a failure.
-    pub(super) fn answer(&mut self, questions: u64, outcome: Option<io::ErrorKind>) {
+    pub(super) fn answer(&mut self, questions: u64, outcome: Option<Trouble>) {
         self.answered = if outcome.is_some() { self.asked } else { questions };
         self.outcome = outcome;
     }
 
     /// How a question was answered; `None` while it is not.
     pub(super) fn answer_to(&self, question: u64) -> Option<io::Result<()>> {
-        let outcome = || self.outcome.map_or(Ok(()), |kind| Err(kind.into()));
+        let outcome = || self.outcome.map_or(Ok(()), |trouble| Err(trouble.into()));
         (self.answered >= question).then(outcome)
     }
 
@@ -173,21 +153,8 @@ mod tests {
         due.answer(questions, None);
         assert!(matches!(due.answer_to(first), Some(Ok(()))));
         assert!(due.answer_to(second).is_none());
-        due.answer(0, Some(io::ErrorKind::Other));
+        due.answer(0, Some(io::ErrorKind::Other.into()));
         assert!(matches!(due.answer_to(second), Some(Err(_))));
-    }
-
-    #[test]
-    fn the_log_hears_of_lost_chunks_once_in_an_interval() {
-        let (start, mut due) = (Instant::now(), Due::default());
-        assert!(due.report(start).is_none() && due.next(start, SYNC).is_none());
-        assert!(due.lost() && !due.lost() && !due.lost());
-        assert!(due.report(start).is_none());
-        assert_eq!(due.next(start, SYNC), Some(start + REPORT_INTERVAL));
-        assert_eq!(due.report(start + REPORT_INTERVAL), Some(2));
-        assert!(due.lost() && due.report(start).is_none());
-        assert!(due.report(start + REPORT_INTERVAL).is_none(), "nothing further was lost");
-        assert!(due.next(start, SYNC).is_none());
     }
 
     #[test]

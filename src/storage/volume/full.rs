@@ -3,7 +3,7 @@
 use std::{io, ops::Range, time::Instant};
 
 use super::{Reserved, Volume};
-use crate::storage::{BLOCK_BYTES, Error, disk::Data, error::is_no_room};
+use crate::storage::{BLOCK_BYTES, Error, disk::Data, error::is_no_room, notices::Notice};
 
 /// So many reads that fail one after another are no bad sector.
 const UNREAD: u32 = 4;
@@ -31,6 +31,36 @@ impl Volume {
         self.note_room();
     }
 
+    pub(super) fn is_off(&self) -> bool {
+        self.off.get().is_some()
+    }
+
+    /// The device is left alone for a while.
+    pub(super) fn turn_off(&self, error: &io::Error) {
+        if self.off.replace(Some(error.into())).is_some() {
+            return;
+        }
+        self.common.counters.count(|stats| stats.volumes_off += 1);
+        if self.common.notes(Notice::Off(error.kind())) {
+            tracing::warn!(
+                volume = self.number.0,
+                %error,
+                "a volume of the cache takes no more bytes; tried again each 10 s"
+            );
+        }
+    }
+
+    /// The device is well again.
+    pub(super) fn turn_on(&self) {
+        if self.off.take().is_none() {
+            return;
+        }
+        self.common.counters.count(|stats| stats.volumes_off -= 1);
+        if self.common.notes(Notice::On) {
+            tracing::info!(volume = self.number.0, "a volume of the cache takes bytes again");
+        }
+    }
+
     fn withheld_bytes(&self) -> u64 {
         let withheld = self.withheld.borrow();
         withheld.iter().map(|run| (run.end - run.start) * BLOCK_BYTES).sum()
@@ -51,13 +81,17 @@ impl Volume {
             true => stats.volumes_full += 1,
             false => stats.volumes_full -= 1,
         });
-        let bytes = self.written.get() * BLOCK_BYTES;
+        let (volume, bytes) = (self.number.0, self.written.get() * BLOCK_BYTES);
         match is_full {
-            true => tracing::warn!(
+            true if self.common.notes(Notice::Full) => tracing::warn!(
+                volume,
                 bytes,
                 "a volume of the cache has no room to grow; tried again each 10 s"
             ),
-            false => tracing::info!("a volume of the cache has room to grow again"),
+            false if self.common.notes(Notice::Room) => {
+                tracing::info!(volume, "a volume of the cache has room to grow again");
+            }
+            _ => {}
         }
         self.common.stirred.stir();
     }

@@ -9,6 +9,7 @@ use crate::{
         BLOCK_BYTES, Error, Generation, ObjectId,
         catalog::{Slot, run_of},
         format::{Filled, Meta, Record},
+        notices::Notice,
         tier::ChunkName,
     },
 };
@@ -95,7 +96,7 @@ impl Home {
         let lost = self.volume.catalog.borrow_mut().lose(self.slot, chunk);
         lost.into_iter().for_each(self.volume.leaving());
         self.log(|object, generation| Record::Lost { object, generation, chunks: vec![chunk] });
-        if self.volume.due.borrow_mut().lost() {
+        if self.volume.common.notes(Notice::Lost) {
             let (object, _) = self.volume.catalog.borrow().name(self.slot);
             tracing::warn!(%object, chunk, "a chunk on disk is lost");
         }

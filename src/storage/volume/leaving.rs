@@ -107,7 +107,7 @@ impl Volume {
         bytes: Block,
         done: impl FnOnce(io::Result<Reserved>) + 'static,
     ) -> Result<(), Refused> {
-        if self.off.get() || self.journal.is_broken() {
+        if self.is_off() || self.journal.is_broken() {
             return Err(Refused::Off);
         }
         if !self.journal.takes_more() {

@@ -49,6 +49,8 @@ pub struct State {
     pub journal_bytes: u64,
     /// Its device failed, and is tried again now and then.
     pub is_off: bool,
+    /// Its device has no room for more, which is tried as well.
+    pub is_full: bool,
 }
 
 /// What a chunk on disk is.
@@ -182,7 +184,8 @@ impl Volume {
             used_bytes: self.used_bytes(),
             free_bytes: self.free_bytes(),
             journal_bytes: self.journal.length(),
-            is_off: self.off.get() || self.journal.is_broken(),
+            is_off: self.is_off() || self.journal.is_broken(),
+            is_full: self.is_full(),
         }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! A device that refuses a write is left alone for a while: the volume is *off*, takes no chunks,
 //! and goes on giving what it has. Every ten seconds one write asks whether it is well again. The log
-//! says when it goes off and when it is back; lost chunks it names once in ten seconds. Reads that fail
+//! says when it goes off and when it is back; of several in ten seconds it names one. Reads that fail
 //! several times in a row turn it off as well. A device that has no room for more is *full*: the volume
 //! does not grow, and goes on in the space its files have already, as if that were its capacity. Its
 //! journal has grown ahead with it, so that this holds for the records too.
@@ -22,6 +22,7 @@ mod leaving;
 pub(super) mod look;
 mod opening;
 mod shrink;
+mod telling;
 mod upkeep;
 
 use std::{
@@ -37,13 +38,14 @@ pub(super) use self::{
     opening::Opening,
 };
 use super::{
-    BLOCK_BYTES, Error, Generation, ObjectId, VolumeIndex,
+    BLOCK_BYTES, Error, Generation, ObjectId, Trouble, VolumeIndex,
     allocator::Allocator,
     catalog::{Catalog, Slot},
     disk::{Data, Disk},
     error::is_no_room,
     format::{Meta, Record},
     journal::{Files, Journal},
+    notices::Notices,
     policy::Kind,
     stats::Counters,
     tier::Tier,
@@ -75,8 +77,8 @@ pub(super) struct Volume {
     forgot: Cell<bool>,
     /// Zeros are being written now.
     growing: Cell<bool>,
-    /// The device refused a write.
-    off: Cell<bool>,
+    /// Why the device is left alone, where it is.
+    off: Cell<Option<Trouble>>,
     /// Behind the last block that was ever written.
     written: Cell<u64>,
     /// Blocks that the device had no room for; there are some while it has none for the data.
@@ -129,6 +131,8 @@ pub(super) struct Common {
     pub(super) as_they_are: bool,
     /// Which policy says what leaves them.
     pub(super) policy: Kind,
+    /// What the log was told of them lately.
+    pub(super) notices: Rc<RefCell<Notices>>,
 }
 
 /// Why a volume took no bytes.
@@ -185,7 +189,7 @@ impl Volume {
     /// none now. The older one goes all the same.
     pub(super) fn begin(self: &Rc<Self>, object: ObjectId, generation: Generation) -> Option<Home> {
         self.forget(object);
-        if self.off.get() || !self.has_place() || !self.journal.takes_more() {
+        if !self.has_place() || !self.takes_records() {
             return None;
         }
         let meta = Meta::default();
@@ -196,7 +200,7 @@ impl Volume {
 
     /// Whether nothing that counts lies behind its share of any file.
     pub(super) fn fits(&self) -> bool {
-        let is_settled = self.journal.pending_bytes() == 0 && !self.off.get();
+        let is_settled = self.journal.pending_bytes() == 0 && !self.is_off();
         is_settled && !self.journal.is_broken() && !self.journal.is_too_long()
     }
 
@@ -260,14 +264,15 @@ impl Volume {
         pieces.into_iter().for_each(|bytes| self.log(&Record::Snapshot { bytes }));
     }
 
-    /// What a volume that is off would gather has no bound, and is old when it is back.
-    pub(super) fn remembers(&self) -> bool {
-        !self.off.get() && self.journal.takes_more()
+    /// Whether more is to be said of it now. What a volume that is off would gather has no bound, and is
+    /// old when it is back.
+    pub(super) fn takes_records(&self) -> bool {
+        !self.is_off() && self.journal.takes_more()
     }
 
     /// Whether its journal was written anew, without such pieces, and takes them now.
     pub(super) fn forgot(&self) -> bool {
-        self.forgot.get() && self.remembers()
+        self.forgot.get() && self.takes_records()
     }
 
     fn log(&self, record: &Record) {
@@ -313,26 +318,6 @@ impl Volume {
             }
             Err(_) => stats.write_errors += 1,
         });
-    }
-
-    fn turn_off(&self, error: &io::Error) {
-        if self.set_off(true) {
-            tracing::warn!(%error, "a volume of the cache takes no more bytes; tried again each 10 s");
-            self.common.stirred.stir();
-            self.refuse_waiting(error.kind());
-        }
-    }
-
-    /// Whether that was a change.
-    fn set_off(&self, off: bool) -> bool {
-        if self.off.replace(off) == off {
-            return false;
-        }
-        self.common.counters.count(|stats| match off {
-            true => stats.volumes_off += 1,
-            false => stats.volumes_off -= 1,
-        });
-        true
     }
 
     /// Writes zeros ahead until enough are there. Goes on by itself, one piece after another.

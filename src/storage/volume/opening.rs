@@ -22,6 +22,7 @@ use crate::{
         disk::Disk,
         format::Record,
         journal::{Journal, Name, Recovered},
+        notices::Notice,
         policy::Snapshot,
         stats::Counters,
     },
@@ -36,6 +37,8 @@ pub(in crate::storage) struct Opening {
     snapshot: Snapshot,
     /// A page of its journal could not be read.
     has_unread: bool,
+    /// What keeps its journal from being used now.
+    ill: Option<io::Error>,
     /// How many blocks it is to have, and how many were written.
     blocks: u64,
     grown: u64,
@@ -63,8 +66,8 @@ impl Opening {
         let (files, before) = (disks.journal, blocks.max(grown));
         let opened = Journal::open(name, files, share.journal_bytes, before, pool).await;
         let (journal, recovered) = opened?;
-        tell_lost(&recovered, name, &common.counters);
-        let Recovered { mut catalog, snapshot, unread_pages, .. } = recovered;
+        tell_lost(&recovered, name, &common);
+        let Recovered { mut catalog, snapshot, unread_pages, ill, .. } = recovered;
         let free = allocate(&mut catalog, before, grown, &journal, &common.counters);
         let plan = match before > blocks {
             true => {
@@ -80,6 +83,7 @@ impl Opening {
             catalog,
             snapshot,
             has_unread: unread_pages > 0,
+            ill,
             blocks,
             grown,
             free,
@@ -111,7 +115,7 @@ impl Opening {
             leaving: RefCell::default(),
             forgot: Cell::new(false),
             growing: Cell::new(false),
-            off: Cell::new(false),
+            off: Cell::new(None),
             written: Cell::new(grown),
             withheld: RefCell::default(),
             was_full: Cell::new(false),
@@ -123,8 +127,9 @@ impl Opening {
             counted: RefCell::new((self.charge, 0)),
             common,
         });
-        // Said already: its device did not even take a superblock.
-        volume.set_off(volume.journal.is_broken());
+        if let Some(error) = self.ill {
+            volume.turn_off(&error);
+        }
         volume.fit(self.has_unread).await;
         Ok((volume, snapshot))
     }
@@ -178,10 +183,10 @@ impl Volume {
 }
 
 /// A crash may lose pages as well: those that were written since the last sync.
-fn tell_lost(recovered: &Recovered, name: Name, counters: &Counters) {
+fn tell_lost(recovered: &Recovered, name: Name, common: &Common) {
     let Recovered { unread_pages, lost_pages, .. } = *recovered;
-    counters.count(|stats| stats.read_errors += unread_pages);
-    if unread_pages > 0 || lost_pages > 0 {
+    common.counters.count(|stats| stats.read_errors += unread_pages);
+    if (unread_pages > 0 || lost_pages > 0) && common.notes(Notice::Pages) {
         let volume = name.volume;
         tracing::warn!(volume, unread_pages, lost_pages, "pages of a journal are lost");
     }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{BLOCK_BYTES, Data, Error, Volume};
+use super::{BLOCK_BYTES, Data, Error, Trouble, Volume};
 
 impl Volume {
     /// Does what is due at `now`, and says when to come again; `None` where nothing waits. Only one
@@ -16,10 +16,7 @@ impl Volume {
         now: Instant,
         sync_interval: Duration,
     ) -> Option<Instant> {
-        if let Some(further) = self.due.borrow_mut().report(now) {
-            tracing::warn!(further, "more chunks on disk were lost");
-        }
-        if self.off.get() || self.journal.is_broken() {
+        if self.is_off() || self.journal.is_broken() {
             let probe = self.due.borrow_mut().probe_at(now);
             if now >= probe {
                 self.due.borrow_mut().probed();
@@ -31,7 +28,7 @@ impl Volume {
                 // Objects go while the volume is off, too, and pins come.
                 self.commit_if_due(now).await;
             }
-            self.answer(0, Some(io::ErrorKind::Other));
+            self.answer(0, self.off.get().or(Some(io::ErrorKind::Other.into())));
             return Some(self.due.borrow().next_while_off(now, probe));
         }
         let snapshot_bytes = self.catalog.borrow().snapshot_bytes();
@@ -40,7 +37,7 @@ impl Volume {
         }
         self.commit_if_due(now).await;
         if self.waits_for_room.get() {
-            self.answer(0, Some(io::ErrorKind::StorageFull));
+            self.answer(0, Some(io::ErrorKind::StorageFull.into()));
         }
         // What is not written yet, or could not be, is not to be called durable: of a journal that has just
         // broken nothing waits any more.
@@ -133,10 +130,10 @@ impl Volume {
                 self.turn_off(error);
             }
         }
-        self.answer(questions, outcome.err().map(|error| error.kind()));
+        self.answer(questions, outcome.err().map(|error| Trouble::from(&error)));
     }
 
-    fn answer(&self, questions: u64, outcome: Option<io::ErrorKind>) {
+    fn answer(&self, questions: u64, outcome: Option<Trouble>) {
         self.due.borrow_mut().answer(questions, outcome);
         self.synced.wake(|()| true);
     }
@@ -164,15 +161,14 @@ impl Volume {
         };
         run.into_iter().for_each(self.freeing());
         if outcome.is_ok() {
-            self.set_off(false);
-            tracing::info!("a volume of the cache takes bytes again");
+            self.turn_on();
         }
     }
 
     /// Waits until everything that was said to the volume so far is durable.
     ///
     /// # Errors
-    /// What the device says, by its kind.
+    /// What the device says.
     ///
     /// # Cancellation
     /// It is made durable all the same.
