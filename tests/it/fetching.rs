@@ -182,7 +182,9 @@ fn who_wants_what_lies_behind_a_break_is_told_so_where_no_range_leads_there() {
             };
             assert_eq!(told.status, status, "{:?}, case {case}: {}", WAYS[way], told.text());
             assert!(way < REFUSED || !told.complete, "{:?}, case {case}", WAYS[way]);
-            assert!(asked <= 1 + RETRIES, "{:?}, case {case}: {asked} requests", WAYS[way]);
+            // Who comes to want it when a fetch has given up already sets out anew.
+            let most = 2 * (1 + RETRIES);
+            assert!(asked <= most, "{:?}, case {case}: {asked} requests", WAYS[way]);
         }
     });
 }
