@@ -15,8 +15,9 @@
 //! What a request wants of the frames, a [`Pipeline`] makes: mixed, resampled, quantised.
 //!
 //! [`sniff`] names the container by its bytes. MP3, ADTS, WAVE and Ogg's pages are demultiplexed here;
-//! the other containers, and the headers of Ogg, by symphonia's readers. WAVE is ours for good: symphonia's reader refuses files that
-//! every player plays (odd lists, sizes of a pipe, RF64), and finding frames in it is arithmetic.
+//! the other containers, and the headers of Ogg, by symphonia's readers. WAVE is ours for good:
+//! symphonia's reader refuses files that every player plays (odd lists, sizes of a pipe, RF64), and
+//! finding frames in it is arithmetic.
 
 mod coroutine;
 mod decoder;

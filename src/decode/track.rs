@@ -21,6 +21,8 @@ use super::{
     xing::Claim,
 };
 
+/// Frames of one packet at most, whatever its container says: minutes more than any holds.
+const PACKET_FRAMES: u64 = 1 << 24;
 /// Packets in a row that a reader may stumble over before the rest is given up.
 const STUMBLES: u32 = 64;
 
@@ -66,12 +68,6 @@ pub(super) fn run(
         }
     }
     player.finish()
-}
-
-impl Priming {
-    fn of_link(codec: &str) -> Self {
-        if codec == "vorbis" { Self::Link } else { Self::Done }
-    }
 }
 
 /// Says what a file is that has headers and nothing else.
@@ -124,6 +120,12 @@ enum Priming {
     Link,
     /// What came before the next packet is lost.
     Loss,
+}
+
+impl Priming {
+    fn of_link(codec: &str) -> Self {
+        if codec == "vorbis" { Self::Link } else { Self::Done }
+    }
 }
 
 struct Known {
@@ -191,6 +193,7 @@ impl<'a, 'y> Player<'a, 'y> {
     fn play(&mut self, piece: &Piece<'_>) -> Result<(), Error> {
         let (packet, header) = (&piece.packet, piece.header.as_ref());
         let nominal = self.frames_of(piece.nominal, header.map(|header| header.rate_hz));
+        let nominal = nominal.min(PACKET_FRAMES);
         self.learn_end(nominal);
         if self.can_pass(nominal) {
             self.pass(packet, nominal, header);

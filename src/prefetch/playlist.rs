@@ -6,7 +6,7 @@
 //! relative reference do (RFC 3986 section 5.2.4), but not out of the source. Empty lines and those that begin with
 //! `#` say nothing, except for the tags of HLS (RFC 8216), whose playlist is of another kind.
 
-use super::spec::SOURCE_BYTES;
+use super::{queue::NAME_BYTES, spec::SOURCE_BYTES};
 use crate::pcm::SourceName;
 
 /// Why a file is no list of sources.
@@ -24,6 +24,10 @@ pub enum BadPlaylist {
     /// It is longer than lists may be.
     #[error("it has more than {0} lines")]
     Long(usize),
+    /// What it names is longer than a queue may hold. A list is small, and the folder of it, which comes
+    /// before each path, need not be.
+    #[error("its sources take more than {NAME_BYTES} bytes of names")]
+    Names,
     /// A line is no source.
     #[error("line {number} is {what}")]
     Line {
@@ -55,7 +59,7 @@ pub fn sources(
 ) -> Result<Vec<SourceName>, BadPlaylist> {
     let text = std::str::from_utf8(text).map_err(|_| BadPlaylist::Text)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut sources = Vec::new();
+    let (mut sources, mut bytes) = (Vec::new(), 0);
     for (index, line) in text.lines().enumerate() {
         if index == most_lines {
             return Err(BadPlaylist::Long(most_lines));
@@ -74,6 +78,10 @@ pub fn sources(
         }
         if source.name.len() + source.path.len() >= SOURCE_BYTES {
             return Err(wrong("longer than any path may be"));
+        }
+        bytes += source.name.len() + source.path.len();
+        if bytes > NAME_BYTES {
+            return Err(BadPlaylist::Names);
         }
         sources.push(source);
     }
@@ -196,6 +204,16 @@ mod tests {
             let why = read(text.as_bytes()).expect_err(line);
             assert!(matches!(why, BadPlaylist::Line { number: 2, .. }), "{line}: {why}");
         }
+    }
+
+    #[test]
+    fn what_a_list_names_is_bounded_however_long_its_folder_is() {
+        let folder = of(&format!("{}/top.m3u", "a".repeat(4 << 10)));
+        let read = |lines: usize| {
+            sources("b\n".repeat(lines).as_bytes(), &folder, lines, |_| false, |_| false)
+        };
+        assert_eq!(read(4_000).map(|sources| sources.len()), Ok(4_000));
+        assert_eq!(read(5_000), Err(BadPlaylist::Names));
     }
 
     #[test]

@@ -300,7 +300,7 @@ impl Prefetches {
             let there = self.there(shard, item.id).await;
             let now = unix_ms(runtime::wall_clock());
             let closed = self.queue.borrow_mut().close(item.id, there, now);
-            self.note(closed.record.as_ref());
+            self.note(closed.as_ref());
             self.status(item.id).into_iter().for_each(|status| tell_end(shard, &status));
         }
         // A task cannot cancel itself: its handle is let go.

@@ -39,7 +39,7 @@ use crate::{
 pub(super) const RUNNING: usize = 64;
 
 /// Memory of the names that wait, in bytes.
-pub(super) const NAME_BYTES: usize = 16 << 20;
+pub(in crate::prefetch) const NAME_BYTES: usize = 16 << 20;
 
 /// Prefetches that have ended and can still be asked for: so many, and so long.
 pub(super) const ENDED_KEPT: usize = 1_000;
@@ -359,14 +359,14 @@ impl Queue {
         work.map_or_else(Default::default, |work| (work.done(), work.spec.ranges.is_empty()))
     }
 
-    /// A prefetch whose items have all ended ends, with what is `there` of them, where that is known.
-    pub fn close(&mut self, id: u64, there: Option<There>, unix_ms: u64) -> Settled {
+    /// A prefetch whose items have all ended ends, with what is `there` of them, where that is known. What
+    /// the journal is to keep of that.
+    pub fn close(&mut self, id: u64, there: Option<There>, unix_ms: u64) -> Option<Record> {
         if let Some(prefetch) = self.prefetches.get_mut(&id) {
             prefetch.summary.there = there;
         }
         self.end(id, unix_ms);
-        let record = there.map(|there| Record::There { id, there });
-        Settled { record, is_last: false }
+        there.map(|there| Record::There { id, there })
     }
 
     /// How often it has failed by now, and the most that it waits; `None` for no other attempt.

@@ -348,6 +348,11 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::random::Random;
+
+    fn parse(text: &str) -> Result<Spec, BadSpec> {
+        Spec::parse(text.as_bytes(), |name| name == "local")
+    }
 
     #[test]
     fn a_range_of_the_command_line_is_two_numbers() {
@@ -356,11 +361,6 @@ mod tests {
             assert!(parse_range(text).is_err(), "{text}");
         }
         assert!(parse_range("0-9007199254740993").is_err(), "JSON does not carry it exactly");
-    }
-    use crate::storage::random::Random;
-
-    fn parse(text: &str) -> Result<Spec, BadSpec> {
-        Spec::parse(text.as_bytes(), |name| name == "local")
     }
 
     #[test]

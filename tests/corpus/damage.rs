@@ -35,14 +35,20 @@ fn damages(bytes: &[u8], head: usize) -> impl Iterator<Item = (usize, usize)> {
     places.flat_map(|at| [3, 60, 400, 3000].map(|count| (at, count)))
 }
 
+/// What is left of `bytes` with `count` of them overwritten at `at`: a track like the `whole`, and as long.
+fn hear_damaged(bytes: &[u8], (at, count): (usize, usize), whole: &Heard) -> Heard {
+    let heard = hear(&overwritten(bytes, at, count), WHOLE, 0);
+    assert_eq!((&heard.error, &heard.info), (&None, &whole.info), "{count} at {at}");
+    assert_eq!(heard.planes[0].len(), whole.planes[0].len(), "{count} at {at}");
+    heard
+}
+
 #[test]
 fn what_damage_took_from_a_lossless_file_is_silence_and_the_rest_is_as_it_was() {
     let bytes = strings("strings.flac");
     let whole = hear(&bytes, WHOLE, 0);
     for (at, count) in damages(&bytes, 9000) {
-        let heard = hear(&overwritten(&bytes, at, count), WHOLE, 0);
-        assert_eq!((&heard.error, &heard.info), (&None, &whole.info), "{count} at {at}");
-        assert_eq!(heard.planes[0].len(), whole.planes[0].len());
+        let heard = hear_damaged(&bytes, (at, count), &whole);
         let differs = difference(&whole, &heard, 0.0);
         let lost = heard.undecoded as usize * 4096;
         assert!(lost > 0 && differs.len() <= lost, "{count} at {at}: {differs:?} of {lost} lost");
@@ -57,9 +63,7 @@ fn behind_a_lost_page_vorbis_lies_where_it_lay() {
     let bytes = strings("strings.ogg");
     let whole = hear(&bytes, WHOLE, 0);
     for (at, count) in damages(&bytes, 16_000) {
-        let heard = hear(&overwritten(&bytes, at, count), WHOLE, 0);
-        assert_eq!((&heard.error, &heard.info), (&None, &whole.info), "{count} at {at}");
-        assert_eq!(heard.planes[0].len(), whole.planes[0].len());
+        let heard = hear_damaged(&bytes, (at, count), &whole);
         let differs = difference(&whole, &heard, 0.0);
         // Two pages at most, a packet that reaches into each of them, and what overlaps it.
         assert!((1000..80_000).contains(&differs.len()), "{count} at {at}: {differs:?}");
@@ -111,8 +115,7 @@ fn behind_a_lost_page_flac_in_ogg_lies_where_it_lay() {
     let bytes = in_ogg(&strings("strings.flac"));
     let whole = hear(&bytes, WHOLE, 0);
     for (at, count) in damages(&bytes, 9000) {
-        let heard = hear(&overwritten(&bytes, at, count), WHOLE, 0);
-        assert_eq!((&heard.error, &heard.info), (&None, &whole.info), "{count} at {at}");
+        let heard = hear_damaged(&bytes, (at, count), &whole);
         let differs = difference(&whole, &heard, 0.0);
         assert!((1..=heard.undecoded as usize * 4096).contains(&differs.len()), "{count} at {at}");
         assert_eq!(peak(&heard.planes[0][differs]), 0.0, "{count} at {at}");
@@ -150,9 +153,7 @@ fn behind_damage_mp3_of_a_constant_bit_rate_lies_where_it_lay() {
     let bytes = strings("strings-bare.mp3");
     let whole = hear(&bytes, WHOLE, 0);
     for (at, count) in damages(&bytes, 1000).filter(|(_, count)| *count > 3) {
-        let heard = hear(&overwritten(&bytes, at, count), WHOLE, 0);
-        assert_eq!((&heard.error, &heard.info), (&None, &whole.info), "{count} at {at}");
-        assert_eq!(heard.planes[0].len(), whole.planes[0].len(), "{count} at {at}");
+        let heard = hear_damaged(&bytes, (at, count), &whole);
         let differs = difference(&whole, &heard, 0.0);
         // 209 bytes are a packet; those behind lean on the reservoir, and one overlaps.
         let most = (count / 209 + 2 + 4) * 1152;
@@ -213,8 +214,7 @@ fn behind_damage_streams_of_a_variable_bit_rate_lie_where_they_lay_or_a_packet_b
         let info = whole.info.clone().expect("opened");
         let (mut right, mut all) = (0, 0);
         for (at, count) in damages(&bytes, head).filter(|(_, count)| *count > 3) {
-            let heard = hear(&overwritten(&bytes, at, count), WHOLE, 0);
-            assert_eq!((&heard.error, &heard.info), (&None, &whole.info), "{file}");
+            let heard = hear_damaged(&bytes, (at, count), &whole);
             let (frames, sound) = (heard.planes[0].len(), whole.planes[0].len());
             let most_beside = if count > 400 { 4 } else { 1 };
             assert!(frames.abs_diff(sound) <= most_beside * packet, "{file}: {frames} of {sound}");
@@ -230,13 +230,10 @@ fn behind_damage_streams_of_a_variable_bit_rate_lie_where_they_lay_or_a_packet_b
 
 #[test]
 fn tables_keep_the_frames_of_a_damaged_file_where_they_lay() {
-    for (file, at) in [("strings-alac.m4a", 0.5), ("strings.wav", 0.5), ("strings.aiff", 0.5)] {
+    for file in ["strings-alac.m4a", "strings.wav", "strings.aiff"] {
         let bytes = strings(file);
         let whole = hear(&bytes, WHOLE, 0);
-        let at = (bytes.len() as f64 * at) as usize;
-        let heard = hear(&overwritten(&bytes, at, 400), WHOLE, 0);
-        assert_eq!((&heard.error, &heard.info), (&None, &whole.info), "{file}");
-        assert_eq!(heard.planes[0].len(), whole.planes[0].len(), "{file}");
+        let heard = hear_damaged(&bytes, (bytes.len() / 2, 400), &whole);
         let differs = difference(&whole, &heard, 0.0);
         assert!((1..3 * 4096).contains(&differs.len()), "{file}: {differs:?}");
     }
@@ -252,9 +249,7 @@ fn a_packet_of_matroska_that_does_not_decode_is_silence_of_its_length() {
         let bytes = std::fs::read(root.join(file)).unwrap();
         let whole = hear(&bytes, WHOLE, 0);
         for (at, count) in damages(&bytes, 4000).filter(|(_, count)| *count <= 400) {
-            let heard = hear(&overwritten(&bytes, at, count), WHOLE, 0);
-            assert_eq!((&heard.error, &heard.info), (&None, &whole.info), "{file}");
-            assert_eq!(heard.planes[0].len(), whole.planes[0].len(), "{file}: {count} at {at}");
+            let heard = hear_damaged(&bytes, (at, count), &whole);
             let differs = difference(&whole, &heard, 0.0);
             assert!(
                 (1..=2 * packet).contains(&differs.len()),
@@ -262,6 +257,49 @@ fn a_packet_of_matroska_that_does_not_decode_is_silence_of_its_length() {
             );
         }
     }
+}
+
+/// An element of Matroska.
+fn element(id: &[u8], content: &[u8]) -> Vec<u8> {
+    let length = (content.len() as u64 | 1 << 56).to_be_bytes();
+    [id, &length, content].concat()
+}
+
+/// A container can say anything of a packet that does not decode.
+#[test]
+fn a_packet_that_lasts_for_ages_by_its_container_is_no_silence_without_end() {
+    let frame = &strings("strings-bare.mp3")[..417];
+    let audio = [element(&[0xB5], &44_100_f64.to_be_bytes()), element(&[0x9F], &[1])].concat();
+    let track = [
+        element(&[0xD7], &[1]),
+        element(&[0x73, 0xC5], &[1]),
+        element(&[0x83], &[2]),
+        element(&[0x86], b"A_MPEG/L3"),
+        element(&[0xE1], &audio),
+    ];
+    let block = |data: &[u8]| [&[0x81, 0, 0, 0][..], data].concat();
+    let ages = element(&[0x9B], &(1_u64 << 50).to_be_bytes());
+    let cluster = [
+        element(&[0xE7], &[0]),
+        element(&[0xA0], &[element(&[0xA1], &block(&[0; 64])), ages].concat()),
+        element(&[0xA3], &block(frame)),
+        element(&[0xA3], &block(frame)),
+    ];
+    let info = [
+        element(&[0x2A, 0xD7, 0xB1], &[0x0F, 0x42, 0x40]),
+        element(&[0x4D, 0x80], b"test"),
+        element(&[0x57, 0x41], b"test"),
+    ];
+    let segment = [
+        element(&[0x15, 0x49, 0xA9, 0x66], &info.concat()),
+        element(&[0x16, 0x54, 0xAE, 0x6B], &element(&[0xAE], &track.concat())),
+        element(&[0x1F, 0x43, 0xB6, 0x75], &cluster.concat()),
+    ];
+    let head = element(&[0x1A, 0x45, 0xDF, 0xA3], &element(&[0x42, 0x82], b"matroska"));
+    let file = [head, element(&[0x18, 0x53, 0x80, 0x67], &segment.concat())].concat();
+    let heard = hear(&file, WHOLE, 0);
+    assert_eq!((heard.error, heard.undecoded), (None, 1));
+    assert!(heard.planes[0].len() <= (1 << 24) + 2 * 1152, "{}", heard.planes[0].len());
 }
 
 #[test]

@@ -109,24 +109,29 @@ pub(super) fn open<'y>(
         false => plausible(inside, timeline),
     };
     let link_frames = listed.num_frames.filter(|frames| may_be_chained && *frames > 0);
-    let frames_per_tick = frames_per_tick(&listed, &params);
     let mut tags = found.tags;
     tags::collect(&mut *format, &mut tags);
-    if found.container == Container::Ogg {
-        let demux = pages(inside, found.start, &listed, &params)?;
-        let container = found.container;
-        return Ok(Opened {
-            demux,
-            container,
-            params,
-            codec,
-            timeline,
-            link_frames,
-            claim: None,
-            tags,
-        });
-    }
-    let has_places = found.container == Container::Flac;
+    let container = found.container;
+    let demux = match container {
+        Container::Ogg => pages(inside, found.start, &listed, &params)?,
+        _ => packets(format, container, &listed, &params, timeline)?,
+    };
+    Ok(Opened { demux, container, params, codec, timeline, link_frames, claim: None, tags })
+}
+
+/// The packets that a reader of symphonia's gives of a track.
+///
+/// # Errors
+/// [`Error::Unsupported`] where they hide that they are HE-AAC.
+fn packets<'y>(
+    format: Box<dyn FormatReader + 'y>,
+    container: Container,
+    listed: &Listed,
+    params: &AudioCodecParameters,
+    timeline: Timeline,
+) -> Result<Demux<'y>, Error> {
+    let frames_per_tick = frames_per_tick(listed, params);
+    let has_places = container == Container::Flac;
     let mut reader = Reader {
         track: listed.id,
         format,
@@ -136,27 +141,17 @@ pub(super) fn open<'y>(
         place: timeline.frames.filter(|_| has_places).map(|_| 0),
         fixed: (params.codec == CODEC_ID_AAC).then_some(1024),
         // Matroska's milliseconds count no frames.
-        counts_exactly: found.container != Container::Matroska
-            && frames_per_tick.0 == frames_per_tick.1,
+        counts_exactly: container != Container::Matroska && frames_per_tick.0 == frames_per_tick.1,
         early: VecDeque::new(),
         current: None,
     };
-    if codec == "aac" {
+    if params.codec == CODEC_ID_AAC {
         refuse_hidden_extension(
             reader.peek(sbr::PACKETS, sbr::MOST_PACKETS),
             params.sample_rate.unwrap_or(0),
         )?;
     }
-    Ok(Opened {
-        demux: Demux::Symphonia(reader),
-        container: found.container,
-        params,
-        codec,
-        timeline,
-        link_frames,
-        claim: None,
-        tags,
-    })
+    Ok(Demux::Symphonia(reader))
 }
 
 /// Goes on to the next link of a chained stream, at which its pages stand. False if nothing opens

@@ -115,7 +115,7 @@ fn what_was_evicted_again_is_not_there_and_was_done_all_the_same() {
     let names: Vec<_> = sources.iter().map(SourceName::text).collect();
     assert_eq!((&names[..], is_whole), (&["a:x".to_owned(), "b:y".to_owned()][..], true));
     assert_eq!(queue.cancel(1, 0), Some(vec![]), "it is too late");
-    let record = queue.close(1, Some(There { sources: 1, bytes: 6 }), 0).record;
+    let record = queue.close(1, Some(There { sources: 1, bytes: 6 }), 0);
     let Status { state, summary, .. } = queue.status(1).unwrap();
     assert_eq!((state, summary.evicted(), summary.bytes_there()), (State::Failed, 1, 6));
     assert!(record.is_some());
@@ -352,7 +352,7 @@ impl History {
         if is_last {
             let there = There { sources: item.index as usize, bytes: 5 };
             let there = item.id.is_multiple_of(2).then_some(there);
-            self.records.extend(self.queue.close(item.id, there, self.unix_ms()).record);
+            self.records.extend(self.queue.close(item.id, there, self.unix_ms()));
         }
     }
 
