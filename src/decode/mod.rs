@@ -22,7 +22,6 @@
 mod coroutine;
 mod decoder;
 mod demux;
-mod elementary;
 mod error;
 mod flac;
 mod frames;
@@ -37,7 +36,6 @@ mod mp3;
 mod mp4;
 mod ogg;
 mod opening;
-mod pages;
 mod pipeline;
 mod planes;
 mod quantise;

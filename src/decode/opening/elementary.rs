@@ -13,8 +13,7 @@ use symphonia::core::{
 use super::{Found, Opened, Timeline, refuse_hidden_extension};
 use crate::decode::{
     Error,
-    demux::Demux,
-    elementary,
+    demux::{Demux, elementary},
     headers::{Header, Kind, is_trailer},
     sbr,
     source::{Inside, Window},

@@ -23,10 +23,8 @@ use super::{
 };
 use crate::decode::{
     Container, Error,
-    demux::{Demux, Reader},
-    matroska, mp4, ogg,
-    pages::{Codec, Pages},
-    sbr,
+    demux::{Codec, Demux, Pages, Reader},
+    matroska, mp4, ogg, sbr,
     source::{Inside, Source, View, Window},
     tables, tags,
     vorbis::Blocks,

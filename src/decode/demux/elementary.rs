@@ -1,13 +1,18 @@
 //! MPEG audio and ADTS frames one after another: the demultiplexer of streams that have no container.
 
-use super::{
-    demux::Lost,
-    headers::{Header, is_trailer, runs, tag_bytes},
+use symphonia::core::{
+    packet::PacketRef,
+    units::{Duration, Timestamp},
+};
+
+use super::{Lost, Next, Piece};
+use crate::decode::{
+    headers::{Header, Kind, is_trailer, runs, tag_bytes},
     source::Window,
 };
 
 /// Reads frame by frame, over junk and tags between them.
-pub(super) struct Frames<'y> {
+pub(in crate::decode) struct Frames<'y> {
     window: Window<'y>,
     /// What the stream is, by its first frame or by the first after its last change.
     like: Header,
@@ -20,7 +25,7 @@ pub(super) struct Frames<'y> {
 }
 
 /// What comes next in a stream of frames.
-pub(super) enum Seen<'a> {
+pub(in crate::decode) enum Seen<'a> {
     /// A whole frame and its header.
     Frame(Header, &'a [u8]),
     /// The bytes before the next frame held others.
@@ -34,13 +39,13 @@ const CHANGE_BYTES: usize = 3 * 8192;
 
 impl<'y> Frames<'y> {
     /// `window` stands at the frame that `first` is the header of.
-    pub(super) fn new(window: Window<'y>, first: Header) -> Self {
+    pub(in crate::decode) fn new(window: Window<'y>, first: Header) -> Self {
         Self { window, like: first, lent: 0, lost: false, tally: Tally::default() }
     }
 
     /// The next frame, or what was lost before it; `None` at the end. A frame that the end cuts off
     /// is not one, and what no frame follows was not audio.
-    pub(super) fn next(&mut self) -> Option<Seen<'_>> {
+    pub(in crate::decode) fn next(&mut self) -> Option<Seen<'_>> {
         self.window.skip(std::mem::take(&mut self.lent) as u64);
         let header = loop {
             let bytes = self.window.ahead(16);
@@ -64,6 +69,11 @@ impl<'y> Frames<'y> {
         self.tally.follow(&header);
         self.lent = header.bytes;
         Some(Seen::Frame(header, &self.window.ahead(header.bytes)[..header.bytes]))
+    }
+
+    /// The next packet, or what was lost before it.
+    pub(super) fn next_piece(&mut self) -> Next<'_> {
+        self.next().map_or(Next::End, next_frame)
     }
 
     /// Whether a frame of the stream starts here. `None`: the source ends inside it.
@@ -111,6 +121,19 @@ impl<'y> Frames<'y> {
         };
         self.window.skip(count.max(1));
     }
+}
+
+/// A frame as a packet of a stream that is nothing else.
+fn next_frame(seen: Seen<'_>) -> Next<'_> {
+    let (header, bytes) = match seen {
+        Seen::Frame(header, bytes) => (header, bytes),
+        Seen::Lost(lost) => return Next::Lost(lost),
+    };
+    let skip = if header.kind == Kind::Adts { header.header_bytes } else { 0 };
+    let nominal = u64::from(header.frames);
+    let data = &bytes[skip.min(bytes.len())..];
+    let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(nominal), data);
+    Next::Piece(Piece { packet, nominal, trimmed: 0, start: None, header: Some(header) })
 }
 
 /// How long the frames of a stream are, and so how many of them some bytes held.

@@ -10,8 +10,8 @@ use symphonia::core::{
     units::{Duration, Timestamp},
 };
 
-use super::{
-    demux::{Lost, Next, Piece},
+use super::{Lost, Next, Piece};
+use crate::decode::{
     flac,
     ogg::{PAGE_HEADER_BYTES, Page},
     source::Window,
@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Reads page by page, over what is none.
-pub(super) struct Pages<'y> {
+pub(in crate::decode) struct Pages<'y> {
     window: Window<'y>,
     serial: u32,
     codec: Codec,
@@ -41,7 +41,7 @@ pub(super) struct Pages<'y> {
 }
 
 /// What says how many frames a packet holds.
-pub(super) enum Codec {
+pub(in crate::decode) enum Codec {
     Vorbis(vorbis::Blocks),
     Flac,
 }
@@ -63,7 +63,7 @@ const PACKET_BYTES: usize = 2 << 20;
 
 impl<'y> Pages<'y> {
     /// `window` stands at the first page of a link, whose stream `serial` is wanted.
-    pub(super) fn new(window: Window<'y>, serial: u32, codec: Codec) -> Self {
+    pub(in crate::decode) fn new(window: Window<'y>, serial: u32, codec: Codec) -> Self {
         Self {
             window,
             serial,
@@ -80,12 +80,12 @@ impl<'y> Pages<'y> {
     }
 
     /// Where the next page starts.
-    pub(super) fn position(&self) -> u64 {
+    pub(in crate::decode) fn position(&self) -> u64 {
         self.window.position()
     }
 
     /// Goes on to the link behind the one that starts here.
-    pub(super) fn pass_link(&mut self) {
+    pub(in crate::decode) fn pass_link(&mut self) {
         self.is_begun = false;
     }
 

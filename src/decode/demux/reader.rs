@@ -1,0 +1,122 @@
+//! What symphonia's readers demultiplex.
+
+use std::collections::VecDeque;
+
+use symphonia::core::{errors::Error as Fault, formats::FormatReader, packet::Packet};
+
+use super::{Lost, Next, Piece};
+
+/// A reader of symphonia's.
+pub(in crate::decode) struct Reader<'y> {
+    pub(in crate::decode) format: Box<dyn FormatReader + 'y>,
+    pub(in crate::decode) track: u32,
+    /// Frames per tick of the track's time base, as a fraction.
+    pub(in crate::decode) frames_per_tick: (u64, u64),
+    /// Frames of every packet, where the codec fixes them.
+    pub(in crate::decode) fixed: Option<u64>,
+    /// The durations of its packets are exactly the frames that they decode to.
+    pub(in crate::decode) counts_exactly: bool,
+    /// Packets say by a number of their own where they start, so that a missing one is seen.
+    pub(in crate::decode) has_places: bool,
+    /// Where the next packet starts, in ticks; where it says that it does if `None`.
+    pub(in crate::decode) place: Option<i64>,
+    /// Packets that were looked at before their turn.
+    pub(in crate::decode) early: VecDeque<Packet>,
+    /// The packet lent out last.
+    pub(in crate::decode) current: Option<Packet>,
+}
+
+impl Reader<'_> {
+    /// Looks at the track's first packets before their turn, and gives those that differ from the
+    /// one before them: `count` of the first `most`, fewer where the reader stumbles.
+    pub(in crate::decode) fn peek(
+        &mut self,
+        count: usize,
+        most: usize,
+    ) -> impl Iterator<Item = &[u8]> {
+        let mut different = 0;
+        while different < count
+            && self.early.len() < most
+            && let Ok(Some(packet)) = self.read()
+        {
+            let is_new = self.early.back().is_none_or(|last| last.data != packet.data);
+            different += usize::from(is_new);
+            self.early.push_back(packet);
+        }
+        let before = std::iter::once(None).chain(self.early.iter().map(Some));
+        let pairs = self.early.iter().zip(before);
+        pairs
+            .filter(|(packet, before)| before.is_none_or(|before| before.data != packet.data))
+            .map(|(packet, _)| &packet.data[..])
+    }
+
+    /// The track's next packet of the reader.
+    fn read(&mut self) -> Result<Option<Packet>, Fault> {
+        loop {
+            match self.format.next_packet()? {
+                Some(packet) if packet.track_id != self.track => {}
+                other => return Ok(other),
+            }
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Next<'_> {
+        let packet = match self.early.pop_front() {
+            Some(packet) => packet,
+            None => match self.read() {
+                Ok(Some(packet)) => packet,
+                Ok(None) => return Next::End,
+                Err(fault) => return broken(&fault),
+            },
+        };
+        if let Some(lost) = self.lost_before(&packet) {
+            self.early.push_front(packet);
+            return Next::Lost(lost);
+        }
+        let nominal = self.fixed.unwrap_or_else(|| self.frames(packet.block_dur().get()));
+        let (trimmed, start) = (packet.trim_end.get(), packet.trim_start.get() as i64);
+        let start = packet.pts.get().saturating_add(start);
+        let packet = self.current.insert(packet).as_packet_ref();
+        Next::Piece(Piece { packet, nominal, trimmed, start: Some(start), header: None })
+    }
+
+    /// What is missing before `packet`, which is the next. Numbers that go back say nothing.
+    fn lost_before(&mut self, packet: &Packet) -> Option<Lost> {
+        if !self.has_places {
+            return None;
+        }
+        let (ticks, start) = (packet.block_dur().get(), packet.pts.get());
+        let place = self.place.unwrap_or(start);
+        let missing = u64::try_from(start.saturating_sub(place)).unwrap_or(0);
+        if missing == 0 {
+            self.place = Some(start.saturating_add_unsigned(ticks));
+            return None;
+        }
+        self.place = Some(start);
+        // The last packet of a track may be a short one.
+        let before = self.current.as_ref().map_or(0, |before| before.block_dur().get());
+        let packets = missing.div_ceil(ticks.max(before).max(1));
+        Some(Lost { frames: self.frames(missing), rate_hz: None, packets })
+    }
+
+    /// Frames of so many ticks.
+    fn frames(&self, ticks: u64) -> u64 {
+        let (numerator, denominator) = self.frames_per_tick;
+        let frames = (u128::from(ticks) * u128::from(numerator) + u128::from(denominator / 2))
+            / u128::from(denominator);
+        u64::try_from(frames).unwrap_or(u64::MAX)
+    }
+}
+
+/// What an error of a reader means for the loop around it.
+fn broken(fault: &Fault) -> Next<'static> {
+    match fault {
+        Fault::ResetRequired => Next::Changed,
+        // The source never fails, it only ends: a packet that it cuts off is not one.
+        Fault::IoError(_) => Next::End,
+        Fault::DecodeError(why) | Fault::Unsupported(why) | Fault::LimitError(why) => {
+            Next::Broken(why)
+        }
+        _ => Next::Broken("unreadable"),
+    }
+}
