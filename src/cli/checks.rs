@@ -190,21 +190,35 @@ pub(crate) fn io_uring(ring: &Ring) -> Check {
     }
 }
 
-/// Memory that may be locked, `None` for no limit, against what the executors insist on.
-pub(crate) fn memlock(limit: Option<u64>, need: u64) -> Check {
+/// How many shards may lock `each` bytes within `limit`, `None` for no limit; one in any case, which
+/// then fails by [`memlock`].
+pub(crate) fn lockable_shards(limit: Option<u64>, each: u64) -> usize {
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit / each).unwrap_or(usize::MAX).max(1))
+}
+
+/// Memory that may be locked, `None` for no limit, against the `each` bytes on which every one of the
+/// `shards` insists. Without the limit there would be `wanted` of them.
+pub(crate) fn memlock(limit: Option<u64>, each: u64, shards: u16, wanted: u16) -> Check {
     const NAME: &str = "memlock";
-    let remedy = format!(
-        "ulimit -l {} (systemd: LimitMEMLOCK=infinity, docker: --ulimit memlock=-1)",
-        need >> 10
-    );
-    match limit {
-        None => Check::ok(NAME, "no limit"),
-        Some(limit) if limit < need => {
-            let found = format!("{} is less than the shards' {}", Size(limit), Size(need));
-            Check::fail(NAME, found, format!("{remedy}, or fewer shards"))
-        }
-        Some(limit) => Check::ok(NAME, Size(limit).to_string()),
+    let Some(limit) = limit else { return Check::ok(NAME, "no limit") };
+    let need = |shards: u16| u64::from(shards) * each;
+    let remedy = |shards| {
+        let kib = need(shards) >> 10;
+        format!("ulimit -l {kib} (systemd: LimitMEMLOCK=infinity, docker: --ulimit memlock=-1)")
+    };
+    if limit < need(shards) {
+        let found = format!("{} is less than the shards' {}", Size(limit), Size(need(shards)));
+        let fewer = match limit / each {
+            0 => String::new(),
+            fit => format!(", or --shards {fit}"),
+        };
+        return Check::fail(NAME, found, format!("{}{fewer}", remedy(shards)));
     }
+    if shards < wanted {
+        let found = format!("{} is enough for {shards} shards, of {wanted}", Size(limit));
+        return Check::warn(NAME, found, remedy(wanted));
+    }
+    Check::ok(NAME, Size(limit).to_string())
 }
 
 /// Open files, against those that a node needs before anybody comes, and a connection at each end of each
@@ -424,9 +438,6 @@ mod tests {
     #[test]
     fn limits_against_what_is_needed() {
         let cases = [
-            (memlock(None, 64), Ok),
-            (memlock(Some(64 << 10), 128 << 10), Fail),
-            (memlock(Some(512 << 10), 512 << 10), Ok),
             (open_files(None, 2, 256, 10_000), Ok),
             (open_files(Some(256), 2, 32, 10_000), Fail),
             (open_files(Some(1024), 2, 32, 10_000), Warn),
@@ -441,13 +452,33 @@ mod tests {
         for (check, verdict) in cases {
             assert_eq!(check.verdict, verdict, "{check:?}");
         }
-        assert!(memlock(Some(0), 1 << 20).remedy.unwrap().contains("ulimit -l 1024"));
         let files = open_files(Some(1024), 2, 256, 10_000);
         assert!(files.found.contains("1024 of them for 256 volumes"), "{files:?}");
         assert!(files.remedy.unwrap().contains("ulimit -n 21216"));
         let more = catalog(128 << 20, 1 << 40).remedy.unwrap();
         let mib: u64 = more.split(['y', 'M']).nth(1).unwrap().trim().parse().unwrap();
         assert_eq!(catalog(mib << 20, 1 << 40).verdict, Ok, "{more}");
+    }
+
+    #[test]
+    fn as_many_shards_as_memory_may_be_locked_for() {
+        const MIB: u64 = 1 << 20;
+        let fit = |limit| lockable_shards(limit, MIB);
+        assert_eq!([0, MIB - 1, MIB, 8 * MIB + 1].map(|limit| fit(Some(limit))), [1, 1, 1, 8]);
+        assert_eq!(fit(None), usize::MAX);
+        for (limit, shards, wanted, verdict, remedy) in [
+            (None, 64, 64, Ok, ""),
+            (Some(8 * MIB), 8, 8, Ok, ""),
+            (Some(8 * MIB), 8, 12, Warn, "ulimit -l 12288 (systemd: LimitMEMLOCK="),
+            (Some(8 * MIB), 12, 12, Fail, "memlock=-1), or --shards 8"),
+            (Some(64 << 10), 1, 2, Fail, "ulimit -l 1024 "),
+        ] {
+            let check = memlock(limit, MIB, shards, wanted);
+            assert_eq!(check.verdict, verdict, "{check:?}");
+            assert!(check.remedy.clone().unwrap_or_default().contains(remedy), "{check:?}");
+        }
+        let none = memlock(Some(64 << 10), MIB, 1, 2).remedy.unwrap();
+        assert!(!none.contains("--shards"), "{none}");
     }
 
     #[test]

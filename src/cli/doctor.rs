@@ -78,11 +78,12 @@ fn failure(check: Check) -> Failure {
 
 /// Every check, on this machine.
 pub fn examine(config: &Config) -> Vec<Check> {
-    let shards = config.shard_count(config::cores());
+    let wanted = config.shard_count(config::cores());
+    let shards = config.shard_count(machine::shards_at_most());
     let mut found = vec![
         checks::kernel(&machine::kernel_release()),
         checks::io_uring(&machine::ring()),
-        checks::memlock(machine::memlock(), runtime::locked_bytes(usize::from(shards))),
+        checks::memlock(machine::memlock(), runtime::locked_bytes(1), shards, wanted),
         open_files(config, shards),
         checks::cores(shards, machine::cpus(), machine::cpu_quota()),
         checks::catalog(

@@ -14,8 +14,11 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
-use super::checks::{DirectIo, Ring};
-use crate::storage::{self, Hindrance};
+use super::checks::{self, DirectIo, Ring};
+use crate::{
+    config, runtime,
+    storage::{self, Hindrance},
+};
 
 /// What direct I/O is aligned to; every block device of today takes it.
 const ALIGNMENT_BYTES: usize = 4096;
@@ -79,6 +82,11 @@ fn missing_operations() -> io::Result<Vec<&'static str>> {
 /// Bytes that may be locked, after the start has raised the soft limit; `None` for no limit.
 pub(crate) fn memlock() -> Option<u64> {
     getrlimit(Resource::Memlock).maximum
+}
+
+/// How many shards there is room for: a core each, and the memory that one has to lock.
+pub(crate) fn shards_at_most() -> usize {
+    config::cores().min(checks::lockable_shards(memlock(), runtime::locked_bytes(1)))
 }
 
 /// Files that may be open, after [`raise_open_files`]; `None` for no limit.
@@ -180,7 +188,7 @@ pub(crate) fn unix_seconds() -> u64 {
 /// Cores this process may be scheduled on, whatever its quota.
 pub(crate) fn cpus() -> usize {
     let affinity = rustix::thread::sched_getaffinity(None);
-    affinity.map_or_else(|_| crate::config::cores(), |set| set.count() as usize)
+    affinity.map_or_else(|_| config::cores(), |set| set.count() as usize)
 }
 
 /// The least CPU quota of this process's cgroup and those above it, in cores (cgroup v2).

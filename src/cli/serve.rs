@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue};
 
-use super::{ExitCode, Failure, ServeArgs, preflight, start_log};
+use super::{ExitCode, Failure, ServeArgs, machine, preflight, start_log};
 use crate::{
     assets,
     config::{self, Config, Merged, Source},
@@ -162,7 +162,7 @@ pub(super) fn options(config: &Config) -> Result<server::Options, Failure> {
         listen: config.listen,
         admin: config.admin.listen,
         runtime: runtime::Options {
-            shards: usize::from(config.shard_count(config::cores())),
+            shards: usize::from(config.shard_count(machine::shards_at_most())),
             ..runtime::Options::default()
         },
         memory_bytes: config.memory.0 as usize,

@@ -36,7 +36,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The operator's listener.
     pub admin: Admin,
-    /// How many cores serve. All that this process may use.
+    /// How many cores serve. All that this process may use, as far as `memory` and the limit on locked
+    /// memory have room.
     pub shards: Shards,
     /// Buffers, RAM cache and PCM blocks of all shards together. 1 GiB leaves a small machine
     /// room for the page cache of everything else.
@@ -70,7 +71,7 @@ pub struct Admin {
 /// How many shards a node has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shards {
-    /// One for each core this process may use.
+    /// One for each core this process may use, or as many as there is room for.
     Auto,
     /// So many.
     Count(u16),
@@ -218,7 +219,8 @@ pub struct Limits {
     pub origin_first_byte: Time,
     /// Between two bytes of a body. There is no total timeout: it would kill slow good streams.
     pub origin_inactivity: Time,
-    /// Further attempts of a request that may be repeated.
+    /// Further attempts of a request that may be repeated; one at most where no head came in time, since
+    /// a client has then waited twice for an origin that says nothing.
     pub origin_retries: usize,
     /// The pause before the first of them; doubled each time, with full jitter.
     pub origin_backoff: Time,
@@ -362,12 +364,13 @@ impl Default for Limits {
 }
 
 impl Config {
-    /// How many shards run on a machine that gives this process `cores`; at least one. `auto`
-    /// takes no more than `memory` has room for, so that the defaults start on any machine.
-    pub fn shard_count(&self, cores: usize) -> u16 {
+    /// How many shards run on a machine that has room for `most`, in cores and in what else each of them
+    /// takes; at least one. `auto` takes no more than that, nor than `memory` has room for, so that the
+    /// defaults start on any machine.
+    pub fn shard_count(&self, most: usize) -> u16 {
         let room = usize::try_from(self.memory.0 / SHARD_MEMORY_MIN_BYTES).unwrap_or(usize::MAX);
         match self.shards {
-            Shards::Auto => u16::try_from(cores.min(room).max(1)).unwrap_or(u16::MAX),
+            Shards::Auto => u16::try_from(most.min(room).max(1)).unwrap_or(u16::MAX),
             Shards::Count(count) => count,
         }
     }

@@ -4,11 +4,14 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::{
     client::{self, Response},
@@ -23,7 +26,8 @@ pub fn node() -> Builder {
         args: Vec::new(),
         environment: Vec::new(),
         listen,
-        shards: 1,
+        shards: "1".to_owned(),
+        memlock_bytes: None,
         memory: "256MiB",
         cache: None,
         cache_size: "256MiB",
@@ -34,7 +38,8 @@ pub struct Builder {
     args: Vec<String>,
     environment: Vec<(String, String)>,
     listen: String,
-    shards: usize,
+    shards: String,
+    memlock_bytes: Option<u64>,
     memory: &'static str,
     cache: Option<PathBuf>,
     cache_size: &'static str,
@@ -42,7 +47,19 @@ pub struct Builder {
 
 impl Builder {
     pub fn shards(mut self, shards: usize) -> Self {
-        self.shards = shards;
+        self.shards = shards.to_string();
+        self
+    }
+
+    /// As many shards as there is room for.
+    pub fn auto_shards(mut self) -> Self {
+        self.shards = "auto".to_owned();
+        self
+    }
+
+    /// The process may lock no more memory than that.
+    pub fn locks_at_most(mut self, bytes: u64) -> Self {
+        self.memlock_bytes = Some(bytes);
         self
     }
 
@@ -94,11 +111,17 @@ impl Builder {
     fn command(&self, cache: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kithara"));
         command.args(["serve", "--listen", &self.listen, "--admin", "127.0.0.1:0"]);
-        command.args(["--shards", &self.shards.to_string(), "--cache"]).arg(cache);
+        command.args(["--shards", &self.shards, "--cache"]).arg(cache);
         command.args(["--cache-size", self.cache_size, "--memory", self.memory]).args(&self.args);
         command.envs(self.environment.iter().cloned());
         // Whatever lies in the working directory is not the node's configuration.
         command.current_dir(scratch_root()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(bytes) = self.memlock_bytes {
+            let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+            let lower = move || Ok(setrlimit(Resource::Memlock, limit)?);
+            // SAFETY: between fork and exec it makes one system call and allocates nothing.
+            unsafe { command.pre_exec(lower) };
+        }
         command
     }
 

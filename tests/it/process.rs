@@ -42,6 +42,25 @@ fn every_shard_is_pinned_to_one_cpu() {
 }
 
 #[test]
+fn there_are_as_many_shards_as_may_lock_their_memory() {
+    const SHARD_BYTES: u64 = 1 << 20;
+    let node_of_one = node().auto_shards().locks_at_most(SHARD_BYTES).arg("--demo").start();
+    let names = own_threads(node_of_one.pid());
+    let shards = names.iter().filter(|name| name.starts_with("kithara-shard")).count();
+    assert_eq!(shards, 1, "{names:?}");
+    node_of_one.get(&format!("/v1/pcm?src=demo:{}", demo::FILES[0].name)).ok();
+    node_of_one.signal("-TERM");
+    let (_, log) = node_of_one.ended(Duration::from_secs(10));
+    let warns = |line: &&str| line.contains("WARN") && line.contains("LimitMEMLOCK");
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(log.lines().filter(warns).count(), usize::from(cores > 1), "{log}");
+    // Who says how many is told how many fit.
+    let (code, said) = node().shards(2).locks_at_most(SHARD_BYTES).fails();
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("ulimit -l 2048") && said.contains("or --shards 1"), "{said}");
+}
+
+#[test]
 fn no_stream_has_a_thread() {
     let node = node().shards(2).arg("--demo").start();
     let before = own_threads(node.pid());
