@@ -17,6 +17,9 @@ pub enum Error {
     /// A link in a library leads out of it, or in a circle.
     #[error("a link there leads out of the library, or in a circle")]
     LeadsOut,
+    /// The file system lets the user of this process not read a file of a library, or not go to it.
+    #[error("this user may not read the file, or not enter a folder on its way")]
+    NotPermitted,
     /// A file of a library cannot be read.
     #[error("the library's file cannot be read: {0}")]
     Unreadable(String),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::PathBuf,
     rc::Rc,
     time::{Duration, UNIX_EPOCH},
@@ -464,15 +464,8 @@ fn media_type(path: &str) -> &'static str {
 }
 
 async fn open_library(library: &Library, path: &str) -> Result<Opened, Error> {
-    let file =
-        ReadFile::open_beneath(&library.dir, path).await.map_err(|error| match error.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename => {
-                Error::NotFound
-            }
-            ErrorKind::InvalidInput => Error::BadPath(path.to_owned()),
-            ErrorKind::CrossesDevices => Error::LeadsOut,
-            kind => Error::Unreadable(kind.to_string()),
-        })?;
+    let file = ReadFile::open_beneath(&library.dir, path).await;
+    let file = file.map_err(|error| library_error(&error, path))?;
     let mut fields = HeaderMap::new();
     if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", file.version())) {
         fields.insert(ETAG, etag);
@@ -490,9 +483,31 @@ async fn open_library(library: &Library, path: &str) -> Result<Opened, Error> {
     Ok(Opened { source: Source::File(Rc::new(file)), version, status: 200, fields, found })
 }
 
+/// Why `path` of a library is not opened.
+fn library_error(error: &io::Error, path: &str) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename => {
+            Error::NotFound
+        }
+        ErrorKind::InvalidInput => Error::BadPath(path.to_owned()),
+        ErrorKind::CrossesDevices => Error::LeadsOut,
+        ErrorKind::PermissionDenied => Error::NotPermitted,
+        kind => Error::Unreadable(kind.to_string()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// By the kernel's numbers: who runs the tests may be allowed everything.
+    #[test]
+    fn a_file_that_may_not_be_read_is_told_from_a_disk_that_fails() {
+        let of = |errno| library_error(&io::Error::from_raw_os_error(errno), "a.wav");
+        assert!(matches!(of(libc::EACCES), Error::NotPermitted));
+        assert!(matches!(of(libc::EIO), Error::Unreadable(_)));
+        assert!(matches!(of(libc::ENOENT), Error::NotFound));
+    }
 
     #[test]
     fn the_ending_of_a_name_says_the_type() {

@@ -51,6 +51,9 @@ pub(super) fn of_file(error: &file::Error, source: &SourceName) -> Problem {
         file::Error::NotFound => Problem::not_found(source),
         file::Error::LeadsOut => Problem::forbidden(source)
             .hint("a link there leads out of the library or in a circle; links are followed inside"),
+        file::Error::NotPermitted => Problem::forbidden(source).hint(
+            "the user that this node runs as may not read the file, or not enter a folder on its way",
+        ),
         file::Error::Unreadable(how) => {
             Problem::new(Kind::Internal, format!("{source} cannot be read: {how}"))
         }
@@ -141,4 +144,19 @@ fn of_net(error: &net::Error, source: &SourceName) -> Problem {
 fn whole(wait: Duration) -> u32 {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     u32::try_from(seconds).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_no_defect_of_the_node() {
+        let source = SourceName { name: "lib".into(), path: "a.wav".into(), is_file: true };
+        let denied = of_file(&file::Error::NotPermitted, &source);
+        assert_eq!(denied.status(), 403);
+        assert!(denied.hint.unwrap().contains("user"), "who can mend it knows what to change");
+        let failed = of_file(&file::Error::Unreadable("input/output error".into()), &source);
+        assert_eq!(failed.status(), 500);
+    }
 }

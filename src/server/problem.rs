@@ -216,7 +216,7 @@ impl Problem {
     /// The start lies past the end of the media.
     pub fn past_the_end(duration: &str) -> Self {
         Self::new(Kind::Parameter, format!("`t` starts past the end; the duration is {duration} s"))
-            .hint(format!("`t` takes seconds from 0, below {duration}"))
+            .hint(format!("`t` takes {}", starts_within(duration)))
     }
 
     /// The guard refused the message.
@@ -390,6 +390,14 @@ impl Problem {
     }
 }
 
+/// Where media of this duration, which has three decimals, can be started.
+pub fn starts_within(duration: &str) -> String {
+    match duration.bytes().any(|byte| matches!(byte, b'1'..=b'9')) {
+        true => format!("seconds from 0, below {duration}"),
+        false => "0 here: there is less than a millisecond".to_owned(),
+    }
+}
+
 /// The most of a client's own words that is given back to it, in characters.
 const QUOTED_CHARS: usize = 60;
 
@@ -414,6 +422,13 @@ mod tests {
         assert_eq!(json["detail"], "there is no room for another stream");
         assert_eq!(json["instance"], "/v1/pcm");
         assert_eq!((&json["hint"], &json["retry_after"]), (&"wait".into(), &3.into()));
+    }
+
+    #[test]
+    fn no_start_is_asked_for_below_nothing() {
+        let hint = |duration| Problem::past_the_end(duration).hint.unwrap();
+        assert_eq!(hint("0.001"), "`t` takes seconds from 0, below 0.001");
+        assert_eq!(hint("0.000"), "`t` takes 0 here: there is less than a millisecond");
     }
 
     #[test]
