@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
     hash::{BuildHasher, RandomState},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     ops::Range,
     rc::Rc,
     sync::Arc,
@@ -342,6 +342,9 @@ impl Client {
 
     /// The addresses of the host of `url` that may be connected to; at least one.
     async fn addresses(&self, origin: &Origin, url: &Url) -> Result<Vec<SocketAddr>, Error> {
+        if let Some(port) = origin.loopback_port.filter(|_| url.origin() == origin.base.origin()) {
+            return Ok(vec![(Ipv4Addr::LOCALHOST, port).into()]);
+        }
         let port = url.port_or_known_default().ok_or(Error::Dns)?;
         let found = match url.host() {
             Some(Host::Ipv4(address)) => vec![address.into()],

@@ -31,6 +31,12 @@ pub struct Origin {
     pub key_ignore: Vec<String>,
     /// A client's Authorization and Cookie go to it too.
     pub forward_credentials: bool,
+    /// The port of this machine at which it listens, whatever its base says: an origin inside this
+    /// process has one name at every start, and another port.
+    pub loopback_port: Option<u16>,
+    /// Whoever runs this process named the whole URL. Nothing of its path is refused, and what two
+    /// readers could take for two things is sent as it was typed.
+    pub free: bool,
 }
 
 /// Why a URL cannot be the base of an origin.
@@ -65,15 +71,32 @@ impl Origin {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let (allow_private, headers, key_ignore, forward_credentials) = Default::default();
+        let (allow_private, headers, key_ignore) = Default::default();
         Ok(Self {
             name: name.into(),
             base,
             allow_private,
             headers,
             key_ignore,
-            forward_credentials,
+            forward_credentials: false,
+            loopback_port: None,
+            free: false,
         })
+    }
+
+    /// Takes every path: see [`free`](Self::free).
+    #[must_use]
+    pub fn free(mut self) -> Self {
+        self.free = true;
+        self
+    }
+
+    /// Has it asked at `port` of this machine: see [`loopback_port`](Self::loopback_port).
+    #[must_use]
+    pub fn on_loopback(mut self, port: u16) -> Self {
+        self.allow_private.push(IpAddr::from(Ipv4Addr::LOCALHOST).into());
+        self.loopback_port = Some(port);
+        self
     }
 
     /// Allows the address that the base names literally.
@@ -99,7 +122,8 @@ impl Origin {
     ///
     /// # Errors
     /// [`Error::Path`]: a dot segment, an encoded slash or backslash, a control character, a bad
-    /// or a double encoding. Nothing was asked; the client is at fault.
+    /// or a double encoding. Nothing was asked; the client is at fault. Never for a path of a
+    /// [`free`](Self::free) origin that comes out of a parsed URL.
     pub fn url(&self, path_and_query: &str) -> Result<Url, Error> {
         if path_and_query.bytes().any(|byte| byte.is_ascii_control() || byte == b'#') {
             return Err(Error::Path("control character or fragment"));
@@ -108,10 +132,15 @@ impl Origin {
             Some((path, query)) => (path, Some(query)),
             None => (path_and_query, None),
         };
-        let path = path.strip_prefix('/').unwrap_or(path);
-        check_path(path)?;
+        let path = path.strip_prefix('/').filter(|_| !self.free).unwrap_or(path);
+        let path = match check_path(path) {
+            Err(error) if !self.free => return Err(error),
+            Err(_) => Cow::Borrowed(path),
+            // Also of a free origin: its objects are found again by those who configure it.
+            Ok(()) => Cow::Owned(canonical_path(path)),
+        };
         let mut url = self.base.clone();
-        url.set_path(&format!("{}{}", self.base.path(), canonical_path(path)));
+        url.set_path(&format!("{}{path}", self.base.path()));
         url.set_query(query);
         // The URL parser has its own ideas of a path; where they differ from ours, ours is wrong.
         if url.origin() != self.base.origin() || !url.path().starts_with(self.base.path()) {
@@ -328,6 +357,19 @@ mod tests {
         ] {
             assert!(matches!(url(path), Err(Error::Path(_))), "{path:?} gave {:?}", url(path));
         }
+    }
+
+    #[test]
+    fn what_was_typed_as_a_whole_is_taken_as_it_is() {
+        let free = origin("http://a.example/").free();
+        for path in ["a%2Fb%2fc.mp3", "100%2525", "..;/x", "a%5Cb", "/x//y", "a%00"] {
+            assert_eq!(free.url(path).unwrap().as_str(), format!("http://a.example/{path}"));
+        }
+        // What is one path to every reader keeps its one spelling.
+        assert_eq!(
+            free.url("caf%c3%a9?x=%2f").unwrap().as_str(),
+            "http://a.example/caf%C3%A9?x=%2f"
+        );
     }
 
     /// Random texts of the dangerous characters: what is let through stays below the base.
