@@ -1,13 +1,14 @@
 //! The origin of `serve --demo`: an HTTP server inside the process, for the demo's own files.
 //!
-//! The node fetches from it like from any other origin, over a socket of the loopback interface.
+//! The node fetches from it like from any other origin, over a socket of the loopback interface. Its
+//! port is another one at each start, its URLs are not: what is cached of it is found again.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use bytes::Bytes;
 use http::{
     HeaderValue, Request, Response, StatusCode,
-    header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE},
+    header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE},
 };
 use hyper::body::Incoming;
 use url::Url;
@@ -17,6 +18,7 @@ use crate::{
     demo,
     file::range::{self, Selection},
     net::Origin,
+    storage::crc32c,
 };
 
 /// Only this machine reaches it, on whichever port is free.
@@ -25,20 +27,52 @@ pub(super) const ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr
 /// Its only client is the node.
 pub(super) const CONNECTIONS: usize = 256;
 
-/// The demo as an origin that listens at `address`.
-pub(super) fn origin(address: SocketAddr) -> Origin {
-    let base = Url::parse(&format!("http://{address}/")).expect("an address makes a URL");
-    Origin::new("demo", base).expect("it has no query and no fragment").allow_literal()
+/// A name that no resolver knows (RFC 6761, section 6.4), so that nobody else is asked by it.
+const BASE: &str = "http://demo.invalid/";
+
+/// The demo as an origin that listens at `port`.
+pub(super) fn origin(port: u16) -> Origin {
+    let base = Url::parse(BASE).expect("a constant URL");
+    Origin::new("demo", base).expect("it has no query and no fragment").on_loopback(port)
 }
 
-/// Answers one request for a file.
-pub(super) fn handle(request: &Request<Incoming>) -> Response<Body> {
-    let name = request.uri().path().trim_start_matches('/');
-    let Some(file) = demo::FILES.iter().find(|file| file.name == name) else {
-        let mut missing = Response::new(Body::empty());
-        *missing.status_mut() = StatusCode::NOT_FOUND;
-        return missing;
-    };
+/// The demo's files, each with its entity tag.
+pub(super) struct Files(Vec<(&'static demo::File, HeaderValue)>);
+
+impl Files {
+    pub(super) fn new() -> Self {
+        // A cache outlives the binary, and another one may have other files of the same names.
+        let tagged = demo::FILES.iter().map(|file| {
+            let tag = format!("\"{:08x}-{:x}\"", crc32c(file.bytes), file.bytes.len());
+            (file, HeaderValue::from_str(&tag).expect("digits are plain"))
+        });
+        Self(tagged.collect())
+    }
+
+    /// Answers one request for a file.
+    pub(super) fn handle(&self, request: &Request<Incoming>) -> Response<Body> {
+        let name = request.uri().path().trim_start_matches('/');
+        let Some((file, tag)) = self.0.iter().find(|(file, _)| file.name == name) else {
+            let mut missing = Response::new(Body::empty());
+            *missing.status_mut() = StatusCode::NOT_FOUND;
+            return missing;
+        };
+        let mut response = match request.headers().get(IF_NONE_MATCH) == Some(tag) {
+            true => unchanged(),
+            false => part(file, request),
+        };
+        response.headers_mut().insert(ETAG, tag.clone());
+        response
+    }
+}
+
+fn unchanged() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
+}
+
+fn part(file: &demo::File, request: &Request<Incoming>) -> Response<Body> {
     let length = file.bytes.len() as u64;
     let asked = request.headers().get(RANGE).map(HeaderValue::as_bytes);
     let (status, part) = match range::select(asked, length) {
@@ -55,8 +89,6 @@ pub(super) fn handle(request: &Request<Incoming>) -> Response<Body> {
     };
     set(CONTENT_TYPE, file.content_type);
     set(ACCEPT_RANGES, "bytes");
-    // The files change with the binary only.
-    set(ETAG, concat!("\"kithara-", env!("CARGO_PKG_VERSION"), "\""));
     match status {
         StatusCode::PARTIAL_CONTENT => set(CONTENT_RANGE, &range::content_range(&part, length)),
         StatusCode::RANGE_NOT_SATISFIABLE => set(CONTENT_RANGE, &range::unsatisfied_range(length)),

@@ -153,7 +153,7 @@ pub fn run(options: Options, tell: Tell) -> Result<(), Error> {
         options,
     };
     if let Some(demo) = start.sockets.demo.first() {
-        start.options.origins.push(demo_origin::origin(demo.local_addr()));
+        start.options.origins.push(demo_origin::origin(demo.local_addr().port()));
     }
     runtime::run(start.options.runtime.clone(), move |id| shard_main(start.clone(), id))?;
     Ok(())
@@ -328,7 +328,7 @@ struct House {
 /// What answers the requests of a house.
 enum Handler {
     Shard(Rc<Desk>),
-    Demo,
+    Demo(demo_origin::Files),
 }
 
 impl House {
@@ -340,7 +340,11 @@ impl House {
 
     /// The demo's origin has a house of its own, which lives as long as the node.
     fn demo(start: &Start, listener: TcpListener) -> Task<()> {
-        let house = Rc::new(Self::of(Handler::Demo, &start.options, demo_origin::CONNECTIONS));
+        let house = Rc::new(Self::of(
+            Handler::Demo(demo_origin::Files::new()),
+            &start.options,
+            demo_origin::CONNECTIONS,
+        ));
         house.accept(Door::Media, listener)
     }
 
@@ -362,7 +366,7 @@ impl House {
     fn prefetches(&self) -> Option<&Rc<Prefetches>> {
         match &self.handler {
             Handler::Shard(desk) => desk.prefetches.as_ref().ok(),
-            Handler::Demo => None,
+            Handler::Demo(_) => None,
         }
     }
 
@@ -422,7 +426,7 @@ impl House {
         let handler = move |request| -> Answer {
             match &house.handler {
                 Handler::Shard(desk) => Box::pin(http::handle(Rc::clone(desk), door, request)),
-                Handler::Demo => Box::pin(std::future::ready(Ok(demo_origin::handle(&request)))),
+                Handler::Demo(files) => Box::pin(std::future::ready(Ok(files.handle(&request)))),
             }
         };
         let mut options = self.connection;

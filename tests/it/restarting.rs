@@ -101,3 +101,21 @@ fn a_cache_of_a_newer_version_is_refused_and_left_alone() {
     assert!(code == 74 && said.contains("version"), "{code}: {said}");
     assert_eq!(fs::read_to_string(&format).unwrap(), "kithara-cache 2\n");
 }
+
+/// The port of its origin is another one at each start.
+#[test]
+fn what_the_demo_played_is_there_at_its_next_start() {
+    let dir = scratch();
+    let (mut etags, mut status) = (Vec::new(), String::new());
+    for _ in 0..2 {
+        let node = node().arg("--demo").cache(dir.path()).start();
+        let pcm = node.get("/v1/pcm?src=demo:strings.mp3").ok();
+        etags.push(pcm.field("etag").expect("of a known length").to_owned());
+        let original = node.get("/o/demo/strings.ogg").ok();
+        status = original.field("cache-status").unwrap().to_owned();
+        node.signal("-TERM");
+        node.ended(Duration::from_secs(20));
+    }
+    assert_eq!(etags[0], etags[1]);
+    assert!(status.contains("hit"), "{status}");
+}
