@@ -1,6 +1,10 @@
 //! The one shard of a command, without a server, and what it opens as a source.
 
-use std::{path::Path, rc::Rc, sync::mpsc};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::mpsc,
+};
 
 use url::Url;
 
@@ -11,13 +15,14 @@ use crate::{
     net::{self, Origin},
     pcm::{self, SourceName, timeline},
     runtime::{self, ShardId, mailbox::Mesh},
-    server::{self, Cache, Life, Together},
+    server::{self, Cache, Life, Together, problem},
     shard::{MAILBOX, Refusal, Shard},
     storage::Failure as Cause,
 };
 
-/// What a local file's directory, or a free URL's host, is called among the sources.
-const HERE: &str = "source";
+/// What a local file's directory, or a free URL's host, is called among the sources. No configured
+/// name has a dot in it.
+const HERE: &str = "typed.here";
 
 /// A source as a person types it, and what makes it one: `NAME:path`, an HTTP URL, or a local file.
 pub(super) struct Found {
@@ -25,6 +30,8 @@ pub(super) struct Found {
     pub source: SourceName,
     /// What a person typed, without a query, which may hold a secret.
     pub shown: String,
+    /// The file that it is, where it is one of this machine.
+    pub file: Option<PathBuf>,
     options: server::Options,
 }
 
@@ -42,20 +49,22 @@ impl Found {
             let (origin, path) = free_origin(&url)?;
             options.origins.push(origin);
             let shown = text.split(['?', '#']).next().unwrap_or_default().to_owned();
-            return Ok(Self { source: named(HERE, &path, false), shown, options });
+            return Ok(Self { source: named(HERE, &path, false), shown, file: None, options });
         }
         if let Some((name, path)) = text.split_once(':')
             && (config.origin.contains_key(name) || config.library.contains_key(name))
         {
             let source = named(name, path, !config.origin.contains_key(name));
-            return Ok(Self { shown: source.to_string(), source, options });
+            let file = config.library.get(name).map(|library| library.dir.join(path));
+            return Ok(Self { shown: source.to_string(), source, file, options });
         }
         let (dir, name) = local(Path::new(text)).ok_or_else(|| {
             Failure::new(ExitCode::Usage, format!("`{text}` is no file"))
                 .hint("give a local file, an http(s) URL, or NAME:path with --origin or --library")
         })?;
+        let file = Some(Path::new(&dir).join(&name));
         options.libraries.push(Library { name: HERE.to_owned(), dir: dir.into() });
-        Ok(Self { source: named(HERE, &name, true), shown: text.to_owned(), options })
+        Ok(Self { source: named(HERE, &name, true), shown: text.to_owned(), file, options })
     }
 
     /// Runs `work` on a shard that can open the source; nothing is left on disk.
@@ -145,9 +154,10 @@ pub(super) fn free_origin(url: &Url) -> Result<(Origin, String), Failure> {
     base.set_fragment(None);
     let bad =
         |error: net::BadBase| Failure::new(ExitCode::Usage, error.to_string()).at(url.as_str());
-    let origin = Origin::new(HERE, base).map_err(bad)?.allow_literal();
+    let origin = Origin::new(HERE, base).map_err(bad)?.allow_literal().free();
     let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
-    Ok((origin, format!("{}{query}", url.path().trim_start_matches('/'))))
+    let path = url.path().strip_prefix('/').unwrap_or(url.path());
+    Ok((origin, format!("{path}{query}")))
 }
 
 fn local(path: &Path) -> Option<(String, String)> {
@@ -166,7 +176,7 @@ pub(super) fn failure(refusal: &Refusal, shown: &str) -> Failure {
         Refusal::File(file::Error::Source(cause)) | Refusal::Pcm(pcm::Error::Source(cause)) => {
             code_of(cause)
         }
-        Refusal::File(file::Error::Unreadable(_)) => ExitCode::Io,
+        Refusal::File(file::Error::NotPermitted | file::Error::Unreadable(_)) => ExitCode::Io,
         // By HTTP these are 400: the arguments do not fit the source.
         Refusal::Pcm(pcm::Error::Timeline(_) | pcm::Error::Spec(_) | pcm::Error::Flac(_)) => {
             ExitCode::Usage
@@ -176,7 +186,7 @@ pub(super) fn failure(refusal: &Refusal, shown: &str) -> Failure {
     let failure = Failure::new(code, refusal.to_string()).at(shown);
     match refusal {
         Refusal::Pcm(pcm::Error::Timeline(timeline::Error::PastEnd { duration })) => {
-            failure.hint(format!("--start takes seconds from 0, below {duration}"))
+            failure.hint(format!("--start takes {}", problem::starts_within(duration)))
         }
         _ => failure,
     }

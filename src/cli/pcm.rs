@@ -1,8 +1,9 @@
 //! `kithara pcm`: one decode, without a server.
 
 use std::{
-    fs::File,
+    fs::{self, File, OpenOptions},
     io::{self, Seek, Write},
+    os::unix::fs::MetadataExt,
     path::Path,
     rc::Rc,
 };
@@ -32,7 +33,8 @@ pub(super) fn run(args: &PcmArgs) -> Result<ExitCode, Failure> {
     let ask = ask(args, found.source.clone())?;
     let to = args.output.clone();
     let shown = found.shown.clone();
-    found.run(move |shard, _| async move { decode(shard, ask, &shown, &to).await })?;
+    let own = found.file.as_deref().and_then(|path| Some(Identity::of(&fs::metadata(path).ok()?)));
+    found.run(move |shard, _| async move { decode(shard, ask, &shown, &to, own).await })?;
     Ok(ExitCode::Ok)
 }
 
@@ -68,6 +70,9 @@ fn format(name: Option<&str>, to: &Path) -> Result<Format, Failure> {
                 Err(usage(format!("`.{ending}` is no format that is made here"))
                     .hint("write to a file in .wav or .flac, or say which by --format"))
             }
+            // Programs that read such a file are told what is in it, and take a header for sound.
+            "raw" | "pcm" => Err(usage(format!("`.{ending}` does not say how its samples lie"))
+                .hint("say it by --format: s16le, s24le, s32le, f32le or s16be")),
             _ => Ok(Format::from_name(&ending).unwrap_or(Format::Wav)),
         };
     };
@@ -88,7 +93,15 @@ fn format(name: Option<&str>, to: &Path) -> Result<Format, Failure> {
         .hint("leave --format out, or give the file the ending of its format"))
 }
 
-async fn decode(shard: Rc<Shard>, ask: Ask, shown: &str, to: &Path) -> Result<(), Failure> {
+/// What came of a source that breaks off stays, as ffmpeg leaves it: its header promises the whole, or
+/// says that the length was not known, and the exit code is no 0.
+async fn decode(
+    shard: Rc<Shard>,
+    ask: Ask,
+    shown: &str,
+    to: &Path,
+    own: Option<Identity>,
+) -> Result<(), Failure> {
     let job = Job::Pcm { ask, conditions: Conditions::default(), head_only: false };
     let response = shard.request(job).await;
     let mut response = response.map_err(|refusal| failure(&refusal, shown))?;
@@ -97,7 +110,7 @@ async fn decode(shard: Rc<Shard>, ask: Ask, shown: &str, to: &Path) -> Result<()
     };
     let rendition = head.rendition.clone();
     // Opened only now, so that a source that cannot be decoded leaves an old file as it is.
-    let mut sink = Sink::open(to)?;
+    let mut sink = Sink::open(to, own)?;
     let mut bytes = 0_u64;
     let mut blocks = Vec::with_capacity(TOGETHER);
     loop {
@@ -140,6 +153,24 @@ async fn write(mut sink: Sink, mut blocks: Vec<Block>) -> Result<(Sink, Vec<Bloc
     written.await.unwrap_or_else(|_| Err(Failure::new(ExitCode::Io, "writing broke")))
 }
 
+/// Which file it is, by whatever name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(about: &fs::Metadata) -> Self {
+        Self { device: about.dev(), inode: about.ino() }
+    }
+
+    fn of_stdout() -> Option<Self> {
+        let about = rustix::fs::fstat(io::stdout()).ok()?;
+        Some(Self { device: about.st_dev, inode: about.st_ino })
+    }
+}
+
 /// Where the bytes go: a file, or stdout.
 enum Sink {
     File(File, String),
@@ -149,15 +180,28 @@ enum Sink {
 }
 
 impl Sink {
-    fn open(path: &Path) -> Result<Self, Failure> {
+    /// Unless what is written to is the source's `own` file. That is looked at in the file that was
+    /// opened, before anything of it is lost.
+    fn open(path: &Path, own: Option<Identity>) -> Result<Self, Failure> {
+        let is_own = |it: Option<Identity>| it.is_some() && it == own;
         if path == Path::new("-") {
-            return Ok(Sink::Stdout);
+            return if is_own(Identity::of_stdout()) {
+                Err(own_file("stdout"))
+            } else {
+                Ok(Sink::Stdout)
+            };
         }
         let name = path.display().to_string();
-        match File::create(path) {
-            Ok(file) => Ok(Sink::File(file, name)),
-            Err(error) => Err(broken(&error, &name)),
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = opened.map_err(|error| broken(&error, &name))?;
+        let about = file.metadata().map_err(|error| broken(&error, &name))?;
+        if is_own(Some(Identity::of(&about))) {
+            return Err(own_file(&name));
         }
+        if about.is_file() {
+            file.set_len(0).map_err(|error| broken(&error, &name))?;
+        }
+        Ok(Sink::File(file, name))
     }
 
     fn write(mut self, bytes: &[u8]) -> Result<Self, Failure> {
@@ -196,6 +240,12 @@ fn on_stdout(written: io::Result<()>) -> Result<Sink, Failure> {
     }
 }
 
+fn own_file(name: &str) -> Failure {
+    Failure::new(ExitCode::Usage, "the output is the source itself, which would be overwritten")
+        .at(name)
+        .hint("write to another file")
+}
+
 fn broken(error: &io::Error, name: &str) -> Failure {
     Failure::new(ExitCode::Io, format!("cannot be written: {error}")).at(name)
 }
@@ -210,7 +260,7 @@ mod format_tests {
         assert_eq!(of(None, "x.flac"), Some(Format::Flac));
         assert_eq!(of(None, "x.FLAC"), Some(Format::Flac));
         assert_eq!(of(None, "x.s16le"), Some(Format::S16le));
-        for wav in ["x.wav", "x", "-", "x.pcm"] {
+        for wav in ["x.wav", "x", "-"] {
             assert_eq!(of(None, wav), Some(Format::Wav), "{wav}");
         }
         assert_eq!(of(Some("s24le"), "x.pcm"), Some(Format::S24le));
@@ -223,6 +273,17 @@ mod format_tests {
             [(Some("wav"), "x.flac"), (Some("flac"), "x.wav"), (None, "x.mp3"), (Some("mp4"), "x")]
         {
             assert!(format(name, Path::new(to)).is_err(), "{name:?} {to}");
+        }
+    }
+
+    #[test]
+    fn bare_samples_are_not_guessed() {
+        for to in ["x.raw", "x.pcm", "x.PCM"] {
+            let hint = format(None, Path::new(to)).expect_err(to).hint.unwrap();
+            let bare =
+                Format::ALL.into_iter().filter(|format| format.encoding_name() == format.name());
+            bare.for_each(|format| assert!(hint.contains(format.name()), "{hint}"));
+            assert_eq!(format(Some("s24le"), Path::new(to)).ok(), Some(Format::S24le));
         }
     }
 }

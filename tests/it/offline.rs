@@ -1,6 +1,11 @@
 //! What the commands do that need no node.
 
-use std::{fs, path::Path, process::Output};
+use std::{
+    fs::{self, File},
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Command, Output},
+};
 
 use kithara::demo;
 
@@ -76,4 +81,59 @@ fn help_is_to_be_had_as_people_ask_for_it() {
 fn more_shards_than_cores_are_too_many_whatever_the_memory() {
     let said = ended(&kithara(&["serve", "--shards", "9999", "--check"]), 78);
     assert!(said.contains("`shards` is 9999"), "{said}");
+}
+
+#[test]
+fn no_name_of_its_source_is_overwritten() {
+    let dir = scratch();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (own, linked, symbolic) = (at("same.wav"), at("linked.wav"), at("symbolic.wav"));
+    fs::copy(song("strings.wav"), &own).unwrap();
+    fs::hard_link(&own, &linked).unwrap();
+    symlink(&own, &symbolic).unwrap();
+    let before = fs::read(&own).unwrap();
+    let library = format!("lib={}", dir.path().display());
+    for (source, to) in [
+        (own.as_str(), own.as_str()),
+        (&own, &linked),
+        (&own, &symbolic),
+        (&symbolic, &linked),
+        ("lib:same.wav", &linked),
+    ] {
+        let said = ended(&kithara(&["pcm", source, "-o", to, "--library", &library]), 2);
+        assert!(said.contains("the source itself"), "{said}");
+        assert!(fs::read(&own).unwrap() == before, "{source} into {to}");
+    }
+    let appended = File::options().append(true).open(&own).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kithara"));
+    command.args(["pcm", &own, "-o", "-"]).current_dir(dir.path()).stdout(appended);
+    ended(&command.output().unwrap(), 2);
+    assert!(fs::read(&own).unwrap() == before, "behind its own end");
+    let other = at("other.wav");
+    fs::write(&other, vec![1; before.len() * 2]).unwrap();
+    ended(&kithara(&["pcm", &own, "-o", &other]), 0);
+    assert_eq!(fs::metadata(&other).unwrap().len(), before.len() as u64, "nothing old is left");
+}
+
+#[test]
+fn a_local_file_is_played_whatever_origins_are_called() {
+    let dir = scratch();
+    let out = dir.path().join("x.wav");
+    let (song, out) = (song("strings.flac"), out.to_str().unwrap());
+    for name in ["source", "file", "here", "local"] {
+        let origin = format!("{name}=http://127.0.0.1:9/");
+        ended(&kithara(&["pcm", &song, "-o", out, "--duration", "0.1", "--origin", &origin]), 0);
+    }
+}
+
+#[test]
+fn a_url_that_is_typed_in_full_is_asked_for_as_it_is() {
+    let song = fs::read(song("strings.mp3")).unwrap();
+    let names = ["a%2Fb.mp3", "a%5Cb.mp3", "100%2525.mp3"];
+    let origin = names.iter().fold(origin(), |origin, name| origin.file(name, &song)).start();
+    for name in names {
+        let url = format!("http://{}/{name}", origin.address());
+        ended(&kithara(&["probe", &url]), 0);
+        assert!(!origin.asked(name).is_empty(), "{:?}", origin.order());
+    }
 }

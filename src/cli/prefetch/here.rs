@@ -90,7 +90,7 @@ fn source(text: &str, options: &mut server::Options) -> Result<SourceName, Failu
             return Ok(named(&origin.name, &url.as_str()[origin.base.as_str().len()..]));
         }
         let (mut origin, path) = free_origin(&url)?;
-        // No configured name has a dot in it.
+        // Each has a name of its own, with a dot as no configured one.
         origin.name = format!("url.{}", options.origins.len());
         let source = named(&origin.name, &path);
         options.origins.push(origin);
