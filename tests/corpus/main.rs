@@ -11,6 +11,7 @@ mod damage;
 mod hear;
 mod ogg;
 mod opening;
+mod surround;
 
 use std::{
     collections::BTreeMap,

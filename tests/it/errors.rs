@@ -28,18 +28,19 @@ fn bad_parameters_are_named_with_their_range() {
     let node = node().arg("--demo").start();
     let name = demo::FILES[0].name;
     for (query, named) in [
-        ("&rate=44101", "rate"),
-        ("&channels=9", "channels"),
-        ("&format=ogg", "format"),
-        ("&quality=superb", "quality"),
-        ("&dither=yes", "dither"),
-        ("&t=-1", "t"),
-        ("&d=never", "d"),
-        ("&raet=48000", "rate"),
+        ("&rate=44101", "`rate` takes 8000, 11025"),
+        ("&channels=9", "`channels` takes a number from 1 to 8"),
+        ("&format=ogg", "`format` takes wav, wav24"),
+        ("&quality=superb", "`quality` takes fast, good or best"),
+        ("&dither=yes", "`dither` takes none or tpdf"),
+        ("&t=-1", "`t` takes seconds from 0"),
+        ("&d=never", "`d` takes seconds above 0"),
+        ("&track=first", "`track` takes a track number"),
+        ("&raet=48000", "did you mean `rate`?"),
     ] {
         problem(&node.get(&format!("/v1/pcm?src=demo:{name}{query}")), 400, named);
     }
-    problem(&node.get("/v1/pcm"), 400, "src");
+    problem(&node.get("/v1/pcm"), 400, "`src` is missing");
     let late = node.get(&format!("/v1/pcm?src=demo:{name}&t=100000"));
     problem(&late, 400, "`t` takes seconds from 0, below 24.");
 }

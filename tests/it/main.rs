@@ -16,6 +16,7 @@ mod caching;
 mod damage;
 mod errors;
 mod fetching;
+mod formats;
 mod listening;
 mod long;
 mod media;
