@@ -215,7 +215,7 @@ pub(crate) fn memlock(limit: Option<u64>, each: u64, shards: u16, wanted: u16) -
         return Check::fail(NAME, found, format!("{}{fewer}", remedy(shards)));
     }
     if shards < wanted {
-        let found = format!("{} is enough for {shards} shards, of {wanted}", Size(limit));
+        let found = format!("{} is enough for {shards} of {wanted} shards", Size(limit));
         return Check::warn(NAME, found, remedy(wanted));
     }
     Check::ok(NAME, Size(limit).to_string())

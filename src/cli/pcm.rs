@@ -220,13 +220,14 @@ impl Sink {
         match self {
             Sink::Stdout => on_stdout(io::stdout().flush()).map(drop),
             Sink::Closed => Ok(()),
-            Sink::File(mut file, name) => match rendition.header_of(bytes) {
-                Some(header) => file
-                    .rewind()
-                    .and_then(|()| file.write_all(&header))
-                    .map_err(|error| broken(&error, &name)),
-                None => Ok(()),
-            },
+            Sink::File(mut file, name) => {
+                let can_seek = file.metadata().is_ok_and(|about| about.is_file());
+                let Some(header) = rendition.header_of(bytes).filter(|_| can_seek) else {
+                    return Ok(());
+                };
+                let written = file.rewind().and_then(|()| file.write_all(&header));
+                written.map_err(|error| broken(&error, &name))
+            }
         }
     }
 }
