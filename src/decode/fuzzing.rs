@@ -1,10 +1,23 @@
 //! Doors into the pure parsers, for the fuzz targets only.
 
-use super::{mp4, wav, xing};
+use super::{flac, mp4, wav, xing};
 
 /// Looks for a Xing, Info or VBRI tag in an MP3 frame; says whether there is one.
 pub fn xing(frame: &[u8]) -> bool {
     xing::parse(frame).is_some()
+}
+
+/// Reads the metadata of a FLAC stream, and every header of a frame in it; says how many there are.
+pub fn flac(bytes: &[u8]) -> usize {
+    let metadata = flac::read_metadata(&mut |at, into| copy(bytes, at, into));
+    assert!(metadata.end <= bytes.len().max(4) as u64);
+    let info = metadata.stream_info.and_then(|block| flac::StreamInfo::parse(&block));
+    let headers = (0..bytes.len()).filter_map(|at| flac::FrameHeader::parse(&bytes[at..]));
+    let of_it = headers.filter(|header| {
+        assert!((1..=1 << 16).contains(&header.frames) && header.bytes <= flac::FRAME_HEADER_BYTES);
+        info.is_some_and(|info| header.is_of(&info) && header.start(&info) < header.end(&info))
+    });
+    of_it.count()
 }
 
 /// Reads the boxes of an MP4 file and what follows from them; says how many tracks there are.

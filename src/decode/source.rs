@@ -217,6 +217,28 @@ impl<'y> Window<'y> {
         &self.bytes[self.from..]
     }
 
+    /// Length of the object, if its end can be had before all the rest.
+    pub(super) fn length_at_hand(&self) -> Option<u64> {
+        self.inside.resident.length_at_hand()
+    }
+
+    /// Copies bytes that lie anywhere in the object; fewer only at its end.
+    pub(super) fn read_elsewhere(&self, position: u64, into: &mut [u8]) -> usize {
+        self.inside.read_full(position, into)
+    }
+
+    /// Goes to any position.
+    pub(super) fn go_to(&mut self, position: u64) {
+        let ahead = position.checked_sub(self.position);
+        match ahead.filter(|ahead| *ahead <= (self.bytes.len() - self.from) as u64) {
+            Some(ahead) => self.skip(ahead),
+            None => {
+                self.bytes.clear();
+                (self.from, self.position) = (0, position);
+            }
+        }
+    }
+
     /// Goes `count` bytes on.
     pub(super) fn skip(&mut self, count: u64) {
         let inside = count.min((self.bytes.len() - self.from) as u64);

@@ -95,6 +95,53 @@ pub(super) fn read_riff(
     }
 }
 
+/// Adds what a list of comments of Xiph's (Vorbis I, 5) of `bytes` at `start` says.
+pub(super) fn read_comments(
+    inside: &Inside<'_>,
+    start: u64,
+    bytes: u64,
+    tags: &mut Vec<(String, String)>,
+) {
+    /// Comments that are looked at.
+    const COMMENTS: u32 = 256;
+    /// Bytes of a name at most.
+    const NAME_BYTES: usize = 64;
+    let end = start + bytes;
+    let word = |at: u64| {
+        let mut word = [0; 4];
+        let is_there = at + 4 <= end && inside.read_full(at, &mut word) == word.len();
+        is_there.then(|| u32::from_le_bytes(word))
+    };
+    let Some(vendor) = word(start) else { return };
+    let mut at = start + 4 + u64::from(vendor);
+    let Some(count) = word(at) else { return };
+    at += 4;
+    for _ in 0..count.min(COMMENTS) {
+        let Some(length) = word(at).map(u64::from) else { return };
+        let text = at + 4;
+        at = text + length;
+        if at > end {
+            return;
+        }
+        if length <= (NAME_BYTES + VALUE_BYTES) as u64 {
+            let mut comment = vec![0; length as usize];
+            let got = inside.read_full(text, &mut comment);
+            push_comment(&String::from_utf8_lossy(&comment[..got]), tags);
+        }
+    }
+}
+
+/// Adds a comment, unless it is a picture or a mark.
+fn push_comment(comment: &str, tags: &mut Vec<(String, String)>) {
+    let Some((name, value)) = comment.split_once('=') else { return };
+    let name = name.to_ascii_uppercase();
+    let is_text =
+        !matches!(&name[..], "METADATA_BLOCK_PICTURE" | "COVERART") && !name.starts_with("CHAPTER");
+    if is_text {
+        push(tags, &name, value.to_owned());
+    }
+}
+
 /// The texts of an INFO list. Writers disagree on whether odd sizes are padded.
 fn parse_info(list: &[u8], tags: &mut Vec<(String, String)>) {
     let Some(mut rest) = list.strip_prefix(b"INFO") else { return };
@@ -162,6 +209,16 @@ mod tests {
         let mut tags = Vec::new();
         parse_info(b"INFOINAM\x03\0\0\0abcIART\x03\0\0\0de\0\0ISFT\xFF\0\0\0x", &mut tags);
         let expected = [("title", "abc"), ("artist", "de"), ("isft", "x")];
+        assert_eq!(tags, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn comments_are_texts_by_any_case_of_their_names() {
+        let mut tags = Vec::new();
+        let comments =
+            ["Title=a=b", "TRACKNUMBER=3", "CHAPTER001=00:00:00.000", "none", "coverart=x"];
+        comments.iter().for_each(|comment| push_comment(comment, &mut tags));
+        let expected = [("title", "a=b"), ("track", "3")];
         assert_eq!(tags, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 

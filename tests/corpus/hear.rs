@@ -24,6 +24,8 @@ pub(crate) struct Heard {
     /// Of them, those that it took to say what the track is.
     pub(crate) decoded_to_open: u64,
     pub(crate) steps: u64,
+    /// Bytes that were made resident.
+    pub(crate) fed: usize,
 }
 
 /// How bytes are fed.
@@ -60,6 +62,7 @@ pub(crate) fn hear(bytes: &[u8], feed: Feed, from_frame: u64) -> Heard {
         decoded: 0,
         decoded_to_open: 0,
         steps: 0,
+        fed: 0,
     };
     // Far more than any file here needs: what takes longer hangs.
     let most_steps = 20_000 + bytes.len() as u64 * 8;
@@ -74,6 +77,7 @@ pub(crate) fn hear(bytes: &[u8], feed: Feed, from_frame: u64) -> Heard {
                 let mut block = pool.take(Class::holding(count)).unwrap();
                 block[..count].copy_from_slice(&rest[..count]);
                 resident.insert(position, block.freeze(count));
+                heard.fed += count;
                 if resident.bytes() > 16 << 20 {
                     resident.clear();
                 }

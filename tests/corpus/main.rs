@@ -8,6 +8,7 @@
 
 mod changes;
 mod damage;
+mod flac;
 mod hear;
 mod ogg;
 mod opening;

@@ -1,11 +1,13 @@
 //! Packets out of containers.
 //!
 //! - `elementary`: MPEG audio and ADTS frames in a row;
+//! - `flac`: FLAC;
 //! - `samples`: WAVE;
 //! - `pages`: Ogg;
 //! - `reader`: what symphonia's readers demultiplex.
 
 pub(super) mod elementary;
+pub(super) mod flac;
 mod pages;
 mod reader;
 mod samples;
@@ -58,6 +60,8 @@ pub(super) enum Next<'a> {
 pub(super) enum Demux<'y> {
     /// MP3 and ADTS.
     Elementary(elementary::Frames<'y>),
+    /// FLAC.
+    Flac(flac::Frames<'y>),
     /// WAVE.
     Samples(Samples<'y>),
     /// A file of headers.
@@ -73,6 +77,7 @@ impl Demux<'_> {
     pub(super) fn next(&mut self) -> Next<'_> {
         match self {
             Self::Elementary(frames) => frames.next_piece(),
+            Self::Flac(frames) => frames.next(),
             Self::Samples(samples) => samples.next(),
             Self::Empty => Next::End,
             Self::Ogg(pages) => pages.next(),
@@ -83,16 +88,17 @@ impl Demux<'_> {
     /// Whether the nominal frames of packets are those that they decode to.
     pub(super) fn counts_exactly(&self) -> bool {
         match self {
-            Self::Elementary(_) | Self::Samples(_) | Self::Empty | Self::Ogg(_) => true,
             Self::Symphonia(reader) => reader.counts_exactly,
+            _ => true,
         }
     }
 
     /// Passes at most `frames` frames without reading them and says how many it passed: only where
-    /// their place is known.
+    /// their place is known, or can be looked up.
     pub(super) fn pass(&mut self, frames: u64) -> u64 {
         match self {
             Self::Samples(samples) => samples.pass(frames),
+            Self::Flac(stream) => stream.go_to(frames),
             _ => 0,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use symphonia::core::{errors::Error as Fault, formats::FormatReader, packet::Packet};
 
-use super::{Lost, Next, Piece};
+use super::{Next, Piece};
 
 /// A reader of symphonia's.
 pub(in crate::decode) struct Reader<'y> {
@@ -16,10 +16,6 @@ pub(in crate::decode) struct Reader<'y> {
     pub(in crate::decode) fixed: Option<u64>,
     /// The durations of its packets are exactly the frames that they decode to.
     pub(in crate::decode) counts_exactly: bool,
-    /// Packets say by a number of their own where they start, so that a missing one is seen.
-    pub(in crate::decode) has_places: bool,
-    /// Where the next packet starts, in ticks; where it says that it does if `None`.
-    pub(in crate::decode) place: Option<i64>,
     /// Packets that were looked at before their turn.
     pub(in crate::decode) early: VecDeque<Packet>,
     /// The packet lent out last.
@@ -69,34 +65,11 @@ impl Reader<'_> {
                 Err(fault) => return broken(&fault),
             },
         };
-        if let Some(lost) = self.lost_before(&packet) {
-            self.early.push_front(packet);
-            return Next::Lost(lost);
-        }
         let nominal = self.fixed.unwrap_or_else(|| self.frames(packet.block_dur().get()));
         let (trimmed, start) = (packet.trim_end.get(), packet.trim_start.get() as i64);
         let start = packet.pts.get().saturating_add(start);
         let packet = self.current.insert(packet).as_packet_ref();
         Next::Piece(Piece { packet, nominal, trimmed, start: Some(start), header: None })
-    }
-
-    /// What is missing before `packet`, which is the next. Numbers that go back say nothing.
-    fn lost_before(&mut self, packet: &Packet) -> Option<Lost> {
-        if !self.has_places {
-            return None;
-        }
-        let (ticks, start) = (packet.block_dur().get(), packet.pts.get());
-        let place = self.place.unwrap_or(start);
-        let missing = u64::try_from(start.saturating_sub(place)).unwrap_or(0);
-        if missing == 0 {
-            self.place = Some(start.saturating_add_unsigned(ticks));
-            return None;
-        }
-        self.place = Some(start);
-        // The last packet of a track may be a short one.
-        let before = self.current.as_ref().map_or(0, |before| before.block_dur().get());
-        let packets = missing.div_ceil(ticks.max(before).max(1));
-        Some(Lost { frames: self.frames(missing), rate_hz: None, packets })
     }
 
     /// Frames of so many ticks.

@@ -1,4 +1,4 @@
-//! Whole files whose headers are followed by no audio at all: readers look for the first packet and
+//! Whole Ogg files whose headers are followed by no audio at all: readers look for the first packet and
 //! fail, players play nothing.
 
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use symphonia::core::{
 };
 
 use super::{Found, Opened, Timeline, codec_name, reads};
-use crate::decode::{Container, demux::Demux, flac, ogg, source::Inside};
+use crate::decode::{demux::Demux, flac, ogg, source::Inside};
 
 /// Opens a file of headers. `None` if it is none.
 pub(super) fn open<'y>(
@@ -22,23 +22,19 @@ pub(super) fn open<'y>(
 ) -> Option<Opened<'y>> {
     let length = inside.resident.length()?.saturating_sub(found.start);
     let mut read = reads(inside, found.start);
-    let (codec, shape) = match (found.container, streams.first()) {
-        (Container::Flac, _) => (CODEC_ID_FLAC, flac::read_empty(&mut read, length)?),
-        (Container::Ogg, Some(stream)) => {
-            let (codec, shape, packets) = match stream.packet.as_slice() {
-                [1, b'v', b'o', b'r', b'b', b'i', b's', _, _, _, _, channels, rate @ ..] => {
-                    let rate_hz = u32::from_le_bytes(rate.get(..4)?.try_into().ok()?);
-                    (CODEC_ID_VORBIS, (rate_hz, u16::from(*channels), None), 3)
-                }
-                packet if packet.starts_with(b"\x7FFLAC") => {
-                    (CODEC_ID_FLAC, flac::stream_info(packet.get(9..)?)?, 2)
-                }
-                _ => return None,
-            };
-            ogg::is_headers_only(&mut read, length, packets).then_some((codec, shape))?
+    let (codec, shape, packets) = match streams.first()?.packet.as_slice() {
+        [1, b'v', b'o', b'r', b'b', b'i', b's', _, _, _, _, channels, rate @ ..] => {
+            let rate_hz = u32::from_le_bytes(rate.get(..4)?.try_into().ok()?);
+            (CODEC_ID_VORBIS, (rate_hz, u16::from(*channels), None), 3)
+        }
+        packet if packet.starts_with(b"\x7FFLAC") => {
+            (CODEC_ID_FLAC, flac::stream_info(packet.get(9..)?)?, 2)
         }
         _ => return None,
     };
+    if !ogg::is_headers_only(&mut read, length, packets) {
+        return None;
+    }
     let (rate_hz, channels, bits) = shape;
     let mut params = AudioCodecParameters::new();
     params.for_codec(codec).with_sample_rate(rate_hz).with_channels(Channels::Discrete(channels));

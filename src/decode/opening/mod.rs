@@ -1,12 +1,14 @@
 //! From bytes to a track: finds the container, opens its reader, chooses the track.
 //!
 //! - `elementary`: MP3 and ADTS, which are frames and nothing else;
+//! - `flac`: FLAC;
 //! - `samples`: WAVE;
 //! - `reader`: what symphonia's readers demultiplex, and what is asked of its boxes before;
 //! - `empty`: files of headers.
 
 mod elementary;
 mod empty;
+mod flac;
 mod reader;
 mod samples;
 
@@ -76,6 +78,10 @@ pub(super) fn open<'y>(inside: &Rc<Inside<'y>>, wanted: Option<u32>) -> Result<O
         (_, Some(header)) => {
             the_only_one(wanted)?;
             elementary::open(inside, found, header)
+        }
+        (Container::Flac, _) => {
+            the_only_one(wanted)?;
+            flac::open(inside, found)
         }
         _ => reader::open(inside, found, wanted),
     }

@@ -112,7 +112,7 @@ pub(super) fn open<'y>(
     let container = found.container;
     let demux = match container {
         Container::Ogg => pages(inside, found.start, &listed, &params)?,
-        _ => packets(format, container, &listed, &params, timeline)?,
+        _ => packets(format, container, &listed, &params)?,
     };
     Ok(Opened { demux, container, params, codec, timeline, link_frames, claim: None, tags })
 }
@@ -126,17 +126,12 @@ fn packets<'y>(
     container: Container,
     listed: &Listed,
     params: &AudioCodecParameters,
-    timeline: Timeline,
 ) -> Result<Demux<'y>, Error> {
     let frames_per_tick = frames_per_tick(listed, params);
-    let has_places = container == Container::Flac;
     let mut reader = Reader {
         track: listed.id,
         format,
         frames_per_tick,
-        has_places,
-        // One that was cut out of a stream without an end starts anywhere.
-        place: timeline.frames.filter(|_| has_places).map(|_| 0),
         fixed: (params.codec == CODEC_ID_AAC).then_some(1024),
         // Matroska's milliseconds count no frames.
         counts_exactly: container != Container::Matroska && frames_per_tick.0 == frames_per_tick.1,
@@ -258,7 +253,6 @@ fn make_reader<'y>(
     let read = &mut reads(inside, found.start);
     let patches = match found.container {
         Container::Matroska => matroska::without_chapters_and_cues(read),
-        Container::Flac => tables::without_seek_tables(read),
         _ => Vec::new(),
     };
     let reader = |is_in_order: &Rc<Cell<bool>>| {
@@ -302,14 +296,13 @@ fn new_reader<'y>(
         }
     }
     match container {
-        Container::Flac => boxed(formats::FlacReader::try_new(stream, options)),
         Container::Ogg => boxed(formats::OggReader::try_new(stream, options)),
         Container::Mp4 => boxed(formats::IsoMp4Reader::try_new(stream, options)),
         Container::Matroska => boxed(formats::MkvReader::try_new(stream, options)),
         Container::Wav => boxed(formats::WavReader::try_new(stream, options)),
         Container::Aiff => boxed(formats::AiffReader::try_new(stream, options)),
         Container::Caf => boxed(formats::CafReader::try_new(stream, options)),
-        Container::Mp3 | Container::Adts | Container::Other(_) => {
+        Container::Mp3 | Container::Adts | Container::Flac | Container::Other(_) => {
             Err(Error::unsupported(container.name()))
         }
     }
@@ -360,7 +353,6 @@ fn stated(
     params: &AudioCodecParameters,
 ) -> Timeline {
     let frames = match (container, inside.resident.length()) {
-        (Container::Flac, _) => listed.num_frames.filter(|frames| *frames > 0),
         (Container::Ogg, Some(_)) if params.codec == CODEC_ID_VORBIS => listed.num_frames,
         (Container::Ogg, _) if params.codec == CODEC_ID_FLAC => {
             listed.num_frames.filter(|frames| *frames > 0)
