@@ -9,6 +9,7 @@ mod running;
 mod starts;
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     io,
     ops::Range,

@@ -195,6 +195,11 @@ impl Volumes {
         self.owned().all(|volume| volume.fits())
     }
 
+    #[cfg(test)]
+    pub(super) fn wants_compaction(&self) -> bool {
+        self.owned().any(|volume| volume.wants_compaction())
+    }
+
     /// From now on `evict` is asked when a volume has no room for a chunk: it evicts one object of that
     /// volume, and says whether it could. The first one stays.
     pub fn evict_by(&self, evict: impl Fn(VolumeIndex) -> bool + 'static) {

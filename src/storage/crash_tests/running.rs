@@ -1,6 +1,7 @@
 //! Volumes of one shard whose devices are slow, full or failing.
 
 use super::*;
+use crate::storage::turns::Turns;
 
 /// Nobody waits for the disk of another volume.
 #[test]
@@ -188,4 +189,103 @@ fn a_check_keeps_several_reads_in_flight_of_several_objects() {
     device.data.release_all();
     let checked = future::block_on(check).unwrap();
     assert_eq!((checked.chunks, checked.faults, checked.next), (24, vec![], None));
+}
+
+/// Twelve chunks on their way into a full volume of which enough has left: eight of them wait for the
+/// commit that says so.
+fn waiting_fill(started: &Started) -> (Rc<StreamingResource>, Turns, usize) {
+    let resource = started.volumes.create(ObjectId(20), Generation(20));
+    let (filled, length) = (Rc::clone(&resource), 12 * CHUNK_BYTES);
+    let mut turns = Turns::default();
+    let filling = turns.spawn(async move {
+        filled.set_length(length).unwrap();
+        let bytes = content(filled.object(), filled.generation(), 0..length);
+        filled.write_at(0, &bytes).await.unwrap();
+        filled.flush().await;
+    });
+    turns.run();
+    assert!(!turns.is_done(filling), "it does not wait");
+    (resource, turns, filling)
+}
+
+fn full_volume(device: &Device) -> Started {
+    let mut started = Started::over(device);
+    (1..=16).for_each(|object| assert!(started.put(object)));
+    (3..=8).for_each(|object| started.volumes.forget(ObjectId(object)));
+    started
+}
+
+/// Who counted on it goes on in memory, for as long as the disk is not well.
+#[test]
+fn chunks_that_wait_for_a_commit_that_fails_wait_no_longer() {
+    for kind in [io::ErrorKind::Other, io::ErrorKind::ReadOnlyFilesystem] {
+        for is_dead in [false, true] {
+            let device = Device::default();
+            let mut started = full_volume(&device);
+            let (resource, mut turns, filling) = waiting_fill(&started);
+            for journal in &device.journals {
+                match is_dead {
+                    true => journal.die(journal.operations()),
+                    false => journal.fail(journal.operations(), kind),
+                }
+            }
+            at_once(started.volumes.tick(started.now, SYNC_INTERVAL)).unwrap();
+            turns.run();
+            assert!(turns.is_done(filling), "{kind}, {is_dead}: it stands still");
+            assert!(!resource.is_cached() && started.volumes.stats().volumes_off == 1);
+            drop(resource);
+            (0..3).for_each(|_| started.tick(Duration::from_secs(11)));
+            assert_eq!(started.volumes.stats().volumes_off, u64::from(is_dead));
+            assert_eq!(started.put(21), !is_dead);
+        }
+    }
+}
+
+/// A volume that is off since reads of it failed may have its journal break as well.
+#[test]
+fn chunks_wait_for_nothing_on_a_volume_that_reads_turned_off() {
+    let device = Device::default();
+    let started = full_volume(&device);
+    started.volumes.limit_tier(0);
+    let (_resource, mut turns, filling) = waiting_fill(&started);
+    device.data.die(device.data.operations());
+    assert_eq!((started.present(9), started.present(10)), (0, 0));
+    assert_eq!(started.volumes.stats().volumes_off, 1);
+    turns.run();
+    assert!(turns.is_done(filling), "it stands still");
+}
+
+/// Else others would leave for chunks that have room in a moment.
+#[test]
+fn what_is_leaving_counts_as_free_while_a_journal_is_turned_over() {
+    let device = Device::default();
+    let mut started = Started::over(&device);
+    (1..=16).for_each(|object| assert!(started.put(object)));
+    let evicted = Rc::new(Cell::new(0));
+    let count = Rc::clone(&evicted);
+    started.volumes.evict_by(move |_| {
+        count.set(count.get() + 1);
+        false
+    });
+    while !started.volumes.wants_compaction() {
+        started.volumes.remember(VolumeIndex(0), vec![vec![7; SNAPSHOT_BYTES]; 8]);
+    }
+    (3..=6).for_each(|object| started.volumes.forget(ObjectId(object)));
+    let counts = || (started.volumes.used_bytes(), started.volumes.free_bytes());
+    let before = counts();
+    device.journals.iter().for_each(Sim::hold);
+    let volumes = started.volumes.clone();
+    let mut tick = pin!(volumes.tick(started.now, SYNC_INTERVAL));
+    assert!(at_once(tick.as_mut()).is_none(), "it was not turned over");
+    assert_eq!(counts(), before, "what leaves is lost from sight");
+    let (resource, mut turns, filling) = waiting_fill(&started);
+    assert_eq!(evicted.get(), 0, "others were asked to leave");
+    device.journals.iter().for_each(Sim::release_all);
+    at_once(tick).expect("no operation is held");
+    turns.run();
+    for _ in 0..4 {
+        at_once(started.volumes.tick(started.now, SYNC_INTERVAL)).unwrap();
+        turns.run();
+    }
+    assert!(turns.is_done(filling) && resource.is_cached() && evicted.get() == 0);
 }

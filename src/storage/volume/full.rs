@@ -35,8 +35,15 @@ impl Volume {
         self.off.get().is_some()
     }
 
-    /// The device is left alone for a while.
+    /// Whether a chunk that comes now is refused.
+    pub(super) fn takes_no_chunks(&self) -> bool {
+        self.is_off() || self.journal.is_broken()
+    }
+
+    /// The device is left alone for a while. Nobody waits for what it would have written next: one that
+    /// is off already may be worse now.
     pub(super) fn turn_off(&self, error: &io::Error) {
+        self.refuse_waiting(error.kind());
         if self.off.replace(Some(error.into())).is_some() {
             return;
         }

@@ -13,7 +13,8 @@
 //! A full volume has no other blocks than those that are leaving. There a chunk waits for the commit, which
 //! is due at once then rather than with the next group; to its writer it is a write that takes a little
 //! longer. Where not even the commit finds memory, the blocks are given out all the same: to wait for
-//! memory with memory in hand might be for ever.
+//! memory with memory in hand might be for ever. Where the commit fails the volume is off, and who waits is
+//! refused as who comes then: a broken disk may be well again tomorrow, or never.
 
 use std::{cell::Cell, collections::VecDeque, io, ops::Range, rc::Rc};
 
@@ -27,7 +28,8 @@ use crate::{
 /// long way.
 const EVICTIONS: usize = 64;
 
-/// The blocks that are leaving, and who waits for them, the longest first.
+/// The blocks that are leaving, and who waits for them, the longest first. What was taken to be freed
+/// counts until it is, or others would leave for who waits for it.
 #[derive(Default)]
 pub(super) struct Leaving {
     runs: Vec<Range<u64>>,
@@ -79,7 +81,6 @@ impl Leaving {
     }
 
     fn take(&mut self) -> Vec<Range<u64>> {
-        self.blocks = 0;
         std::mem::take(&mut self.runs)
     }
 
@@ -107,7 +108,7 @@ impl Volume {
         bytes: Block,
         done: impl FnOnce(io::Result<Reserved>) + 'static,
     ) -> Result<(), Refused> {
-        if self.is_off() || self.journal.is_broken() {
+        if self.takes_no_chunks() {
             return Err(Refused::Off);
         }
         if !self.journal.takes_more() {
@@ -166,29 +167,51 @@ impl Volume {
         leaving.replaced.push(run);
     }
 
-    /// Takes what was replaced so far; to be given back, or [freed](Self::free_left) once it is durable.
+    /// Takes what was replaced so far; to be given [back](Self::keep_replaced), or
+    /// [freed](Self::free_replaced) once it is durable.
     pub(super) fn take_replaced(&self) -> Vec<Range<u64>> {
-        let mut leaving = self.leaving.borrow_mut();
-        leaving.replaced_blocks = 0;
-        std::mem::take(&mut leaving.replaced)
+        std::mem::take(&mut self.leaving.borrow_mut().replaced)
+    }
+
+    pub(super) fn keep_replaced(&self, replaced: Vec<Range<u64>>) {
+        self.leaving.borrow_mut().replaced.extend(replaced);
+    }
+
+    /// Frees blocks whose chunks are durable elsewhere, and writes the chunks that waited for some.
+    pub(super) fn free_replaced(self: &Rc<Self>, replaced: Vec<Range<u64>>) {
+        self.leaving.borrow_mut().replaced_blocks -= blocks_of(&replaced);
+        replaced.into_iter().for_each(self.freeing());
+        self.place_waiting();
     }
 
     /// Frees what is leaving, if all records are written: that of this was before it left.
     pub(super) fn free_recorded(&self) {
         if self.journal.pending_bytes() == 0 && !self.writing.get() {
-            let runs = self.leaving.borrow_mut().take();
-            runs.into_iter().for_each(self.freeing());
+            self.free(self.take_leaving());
         }
     }
 
-    /// Takes what is leaving now; to be given [back](Self::leaving), or freed.
+    /// Takes what is leaving now; to be given [back](Self::keep_leaving), or [freed](Self::free_left).
     pub(super) fn take_leaving(&self) -> Vec<Range<u64>> {
         self.leaving.borrow_mut().take()
     }
 
+    pub(super) fn keep_leaving(&self, left: Vec<Range<u64>>) {
+        self.leaving.borrow_mut().runs.extend(left);
+    }
+
     /// Frees blocks that have left, and writes the chunks that waited for them.
     pub(super) fn free_left(self: &Rc<Self>, left: Vec<Range<u64>>) {
+        self.free(left);
+        self.place_waiting();
+    }
+
+    fn free(&self, left: Vec<Range<u64>>) {
+        self.leaving.borrow_mut().blocks -= blocks_of(&left);
         left.into_iter().for_each(self.freeing());
+    }
+
+    fn place_waiting(self: &Rc<Self>) {
         let waiting = self.leaving.borrow_mut().take_waiting();
         waiting.into_iter().for_each(|chunk| self.place(chunk));
     }
@@ -198,7 +221,7 @@ impl Volume {
         self.leaving.borrow().wanted_blocks > 0
     }
 
-    /// The device takes nothing more: who waits is told.
+    /// The device takes nothing more for now: who waits is told.
     pub(super) fn refuse_waiting(&self, error: io::ErrorKind) {
         let waiting = self.leaving.borrow_mut().take_waiting();
         waiting.into_iter().for_each(|chunk| (chunk.done)(Err(error.into())));
@@ -206,6 +229,10 @@ impl Volume {
 
     /// Begins to write a chunk that waited, unless it has to wait again.
     fn place(self: &Rc<Self>, mut chunk: Chunk) {
+        // A chunk before it may have met a device that fails.
+        if self.takes_no_chunks() {
+            return (chunk.done)(Err(io::ErrorKind::Other.into()));
+        }
         match self.room(chunk.blocks(), &mut chunk.evictions) {
             Room::Here(run) => self.begin_after_wait(run, chunk),
             Room::Soon => self.wait(chunk),
@@ -254,4 +281,8 @@ impl Volume {
         self.grow();
         Ok(())
     }
+}
+
+fn blocks_of(runs: &[Range<u64>]) -> u64 {
+    runs.iter().map(|run| run.end - run.start).sum()
 }

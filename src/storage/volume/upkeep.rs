@@ -31,8 +31,7 @@ impl Volume {
             self.answer(0, self.off.get().or(Some(io::ErrorKind::Other.into())));
             return Some(self.due.borrow().next_while_off(now, probe));
         }
-        let snapshot_bytes = self.catalog.borrow().snapshot_bytes();
-        if !self.writing.get() && self.journal.wants_compaction(snapshot_bytes) {
+        if !self.writing.get() && self.wants_compaction() {
             self.compact().await;
         }
         self.commit_if_due(now).await;
@@ -68,6 +67,11 @@ impl Volume {
             }
         }
         self.due.borrow().next_commit(now)
+    }
+
+    /// Whether its journal is to be turned over.
+    pub(in crate::storage) fn wants_compaction(&self) -> bool {
+        self.journal.wants_compaction(self.catalog.borrow().snapshot_bytes())
     }
 
     async fn commit(self: &Rc<Self>, now: Instant) -> Result<(), Error> {
@@ -108,7 +112,7 @@ impl Volume {
                 self.common.stirred.stir();
             }
             Err(error) => {
-                left.into_iter().for_each(self.leaving());
+                self.keep_leaving(left);
                 if let Error::Io(error) = error {
                     self.turn_off(&error);
                 }
@@ -124,9 +128,9 @@ impl Volume {
             failed => failed,
         };
         match &outcome {
-            Ok(()) => self.free_left(replaced),
+            Ok(()) => self.free_replaced(replaced),
             Err(error) => {
-                replaced.into_iter().for_each(|run| self.replaced(run));
+                self.keep_replaced(replaced);
                 self.turn_off(error);
             }
         }
