@@ -256,6 +256,12 @@ fn abort(who: &str, payload: &(dyn Any + Send)) -> ! {
     process::exit(EXIT_PANICKED)
 }
 
+/// Ends the process, since a part of it has ended that nothing goes on without.
+pub fn give_up(what: &str, why: &str) -> ! {
+    eprintln!("kithara: {what} ({why}); the node cannot go on");
+    process::exit(EXIT_PANICKED)
+}
+
 /// Names this thread as `/proc` shows it, which keeps 15 bytes.
 fn rename(name: &str) {
     let short = if name.len() > 15 { name.trim_start_matches("kithara-") } else { name };

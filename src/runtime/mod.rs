@@ -56,7 +56,7 @@ pub use clock::{
 pub use doorbell::{Doorbell, Ringer, doorbell};
 pub use error::Error;
 pub use eventfd::EventFd;
-pub use executor::{Options, ShardId, lockable_bytes, locked_bytes, probe, run};
+pub use executor::{Options, ShardId, give_up, lockable_bytes, locked_bytes, probe, run};
 pub use heap::give_back_heap;
 pub use lent::lend;
 pub use listener::{Bound, Closer, TcpListener};

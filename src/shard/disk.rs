@@ -7,6 +7,34 @@ use crate::{
     storage::{Device, Ring},
 };
 
+/// Stands in what runs the ring; when that panics, the node ends. Whoever waits for the disk would
+/// wait for ever, and a node that hangs is found later than one that is gone.
+struct Vital;
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            give_up("what runs it panicked");
+        }
+    }
+}
+
+fn keep_running(
+    ring: Ring,
+    rung: impl AsyncFnMut() -> io::Result<()> + 'static,
+) -> Task<io::Result<()>> {
+    let run = async move {
+        let _vital = Vital;
+        let ended = ring.run(rung).await;
+        ended.inspect_err(|error| give_up(&error.to_string()))
+    };
+    runtime::spawn(Queue::Io, "disk", run)
+}
+
+fn give_up(why: &str) -> ! {
+    runtime::give_up("nothing ends any more on the disk of the cache", why)
+}
+
 /// The device that a shard's volumes are opened on.
 pub struct ShardDisk {
     device: Device,
@@ -35,14 +63,7 @@ impl ShardDisk {
         }
         let bell = EventFd::new()?;
         let ring = Ring::new(&bell, registered_bytes)?;
-        let running = ring.clone();
-        let run = async move {
-            let ended = running.run(async || bell.rung().await).await;
-            ended.inspect_err(|error| {
-                tracing::error!(%error, "nothing ends any more on the disk of the cache");
-            })
-        };
-        let running = Some(runtime::spawn(Queue::Io, "disk", run));
+        let running = Some(keep_running(ring.clone(), async move || bell.rung().await));
         Ok(Self { device: Device::Ring(ring), running })
     }
 
@@ -62,5 +83,46 @@ impl ShardDisk {
         let Self { device: Device::Ring(ring), running: Some(running) } = self else { return };
         ring.ended().await;
         running.cancel().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{process::Command, time::Duration};
+
+    use super::*;
+
+    /// In processes of their own.
+    #[test]
+    fn a_disk_on_which_nothing_ends_any_more_takes_the_process_with_it() {
+        const CHILD: &str = "KITHARA_TEST_DISK_ENDS";
+        if let Ok(how) = std::env::var(CHILD) {
+            let options = runtime::Options { shards: 1, blocking_threads: 1, oversubscribe: true };
+            let _ = runtime::run(options, move |_| {
+                let how = how.clone();
+                async move {
+                    let bell = EventFd::new().expect("an eventfd");
+                    let ring = Ring::new(&bell, 0).expect("a ring");
+                    keep_running(ring, async move || match how.as_str() {
+                        "panics" => panic!("on purpose"),
+                        _ => Err(io::Error::other("on purpose")),
+                    })
+                    .detach();
+                    // A node goes on for ever.
+                    runtime::sleep(Duration::from_secs(10)).await;
+                }
+            });
+            return;
+        }
+        let name =
+            "shard::disk::tests::a_disk_on_which_nothing_ends_any_more_takes_the_process_with_it";
+        for how in ["fails", "panics"] {
+            let mut child = Command::new(std::env::current_exe().expect("a test is a file"));
+            let child = child.args(["--exact", name, "--nocapture"]).env(CHILD, how).output();
+            let child = child.expect("it starts");
+            let said = String::from_utf8_lossy(&child.stderr);
+            assert_eq!(child.status.code(), Some(70), "{how}: {said}");
+            assert!(said.contains("nothing ends any more on the disk"), "{how}: {said}");
+        }
     }
 }
