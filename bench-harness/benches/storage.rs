@@ -485,7 +485,8 @@ fn empty(dir: &Path) -> PathBuf {
 async fn volumes(device: &Device, dir: PathBuf, megabytes: usize) -> Volumes {
     let format = Format { uuid: 1, volumes: 1 };
     let (shard, shards, policy) = (0, 1, policy::Kind::default());
-    let options = Options { dir, format, size_bytes: 512 * MIB, shard, shards, policy };
+    let kin = kithara::assets::kin;
+    let options = Options { dir, format, size_bytes: 512 * MIB, shard, shards, policy, kin };
     let unopened = Unopened::read(&options, device, pool(megabytes)).await.expect("a new cache");
     unopened.open().await.expect("a new cache")
 }

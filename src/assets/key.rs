@@ -53,7 +53,7 @@ impl Key {
 
 /// The ids among which all answers to one URL are, and next to never one to another: of a million
 /// URLs no two begin with the same 64 bits, but for a chance of one in thirty million.
-pub(super) fn kin(id: ObjectId) -> RangeInclusive<ObjectId> {
+pub fn kin(id: ObjectId) -> RangeInclusive<ObjectId> {
     const TAIL: u128 = u64::MAX as u128;
     ObjectId(id.0 & !TAIL)..=ObjectId(id.0 | TAIL)
 }

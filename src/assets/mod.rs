@@ -27,9 +27,9 @@ mod simulation;
 mod store;
 
 pub use head::Head;
-pub use key::Key;
+pub use key::{Key, kin};
 pub use pace::Pace;
 pub use store::{
     Asset, AssetStore, FillPermit, Lease, News, Options, Stats,
-    tending::{Act, Filter, Listed, NotPinned, Report, Spot, Walk, Walked},
+    tending::{Act, Filter, Listed, NotPinned, Prefix, Report, Spot, Walk, Walked},
 };

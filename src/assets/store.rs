@@ -28,7 +28,7 @@ use crate::{
     bufpool::{Charge, Exhausted},
     runtime::{self, event::Event},
     storage::{
-        Failure, Generation, KEEP_BYTES, LAST_SECOND, ObjectId, Said, StreamingResource,
+        self, Failure, Generation, KEEP_BYTES, LAST_SECOND, ObjectId, Said, StreamingResource,
         VolumeIndex, Volumes,
         policy::{Kind, Policy},
     },
@@ -63,10 +63,12 @@ pub struct Stats {
     pub partial_hits: u64,
     /// Generations begun, shared or not.
     pub misses: u64,
-    /// Resources evicted to make room.
+    /// Resources evicted to make room, by the start too.
     pub evicted: u64,
     /// Those of them that left because the catalog has its share of memory: there may have been room on disk.
     pub evicted_for_memory: u64,
+    /// Those of them that left because the journal of their volume holds no more: as before.
+    pub evicted_for_journal: u64,
 }
 
 /// What happens to a resource, for who watches the store.
@@ -171,7 +173,14 @@ impl AssetStore {
         let bytes = policies.values().map(Policy::memory_bytes).sum();
         let counted = RefCell::new(volumes.pool().charge(0).ok());
         let policies = RefCell::new(policies);
-        let (assets, policy_bytes, stats, observer) = Default::default();
+        let (assets, policy_bytes, observer) = Default::default();
+        let storage::Stats { unplaced, unplaced_for_memory, .. } = volumes.stats();
+        let stats = Stats {
+            evicted: unplaced,
+            evicted_for_memory: unplaced_for_memory,
+            ..Stats::default()
+        };
+        let stats = Cell::new(stats);
         let held = Held { volumes, assets, policies, policy_bytes, counted, stats, observer };
         let held = Rc::new(held);
         held.count_policies(bytes);
@@ -276,7 +285,7 @@ impl AssetStore {
         let lifetime = |use_| freshness::lifetime(head, use_, self.media_ttl());
         let lifetime = lifetime(Use::Original).max(lifetime(Use::Media));
         let expires = (head.answered + lifetime).saturating_sub(head.age(head.answered));
-        expires.min(LAST_SECOND)
+        expires.clamp(tending::INVALIDATED + 1, LAST_SECOND)
     }
 
     /// The right to fill a generation that is not complete and that nobody fills: whoever gets it

@@ -81,7 +81,7 @@ pub struct Page {
     pub limit: usize,
     /// Where to go on.
     pub after: Option<Cursor>,
-    /// Those whose URL begins so, or that lie below this `NAME:path`.
+    /// Those whose URL begins so, or this `NAME:path` and what lies below it.
     pub prefix: Option<String>,
     /// The other conditions.
     pub filter: Filter,
@@ -421,6 +421,9 @@ pub(super) fn report_json(report: &Report, next: Option<Cursor>) -> Value {
         "chunks": report.chunks,
         "bytes": report.bytes,
         "faults": report.faults.iter().map(fault).collect::<Vec<_>>(),
+        "unread_volumes": report.unread_volumes.iter().map(|volume| volume.0).collect::<Vec<_>>(),
+        "lost_pages": report.lost_pages,
+        "renewed_pages": report.renewed_pages,
         "next": next.map(|next| next.to_string()),
     })
 }
@@ -452,6 +455,8 @@ pub(super) fn cache_json(format: Option<Format>, policy: &str, states: &[(u16, S
             "journal_bytes": state.journal_bytes,
             "off": state.is_off,
             "full": state.is_full,
+            "unread": state.is_unread,
+            "lost_pages": state.lost_pages,
         })
     };
     let format = format.map(|format| {

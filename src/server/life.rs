@@ -13,7 +13,7 @@ use std::{
 
 use super::node::{Error, Options};
 use crate::{
-    assets::AssetStore,
+    assets::{self, AssetStore},
     bufpool::{self, BufPool},
     decode::Stacks,
     file::Files,
@@ -158,7 +158,8 @@ async fn volumes(
         Cache::Sized(format) => {
             let (disk, size_bytes) = (disk(), options.cache_bytes);
             let policy = options.assets.policy;
-            let storage = storage::Options { dir, format, size_bytes, shard, shards, policy };
+            let kin = assets::kin;
+            let storage = storage::Options { dir, format, size_bytes, shard, shards, policy, kin };
             let unopened = Unopened::read(&storage, disk.device(), pool).await?;
             together.all_have_read().await;
             (unopened.open().await?, Some(disk))

@@ -58,6 +58,7 @@ fn shard(report: &Report) -> Value {
             "misses": assets.misses,
             "evicted": assets.evicted,
             "evicted_for_memory": assets.evicted_for_memory,
+            "evicted_for_journal": assets.evicted_for_journal,
         },
         "disk": {
             "used_bytes": report.used_bytes,

@@ -15,7 +15,7 @@ use super::{
     problem::{Kind, Problem},
 };
 use crate::{
-    assets::{Act, Report, Walk},
+    assets::{Act, Prefix, Report, Walk},
     file,
     pcm::SourceName,
     runtime::ShardId,
@@ -62,11 +62,13 @@ pub(super) async fn carry_out(shard: &Rc<Shard>, errand: Errand) -> Result<Optio
         Errand::Invalidate(target) => {
             let (reach, id) = (reach(&target), resolve(shard, target)?);
             one(shard, id, Chore::Invalidate(id, reach)).await?;
+            tracing::info!(%id, "invalidated");
             Ok(None)
         }
         Errand::Pin(target, pinned) => {
             let id = resolve(shard, target)?;
             one(shard, id, Chore::Pin(id, pinned)).await?;
+            tracing::info!(%id, "{}", if pinned { "pinned" } else { "unpinned" });
             Ok(None)
         }
         Errand::Cache => cache(shard).await.map(Some),
@@ -118,15 +120,17 @@ fn in_place(library: &str) -> Problem {
 }
 
 /// How URLs begin: as it is written, or what lies below a `NAME:path`.
-fn url_prefix(shard: &Shard, prefix: &str) -> Result<String, Problem> {
-    let Some((name, path)) = prefix.split_once(':') else { return Ok(prefix.to_owned()) };
+fn url_prefix(shard: &Shard, prefix: &str) -> Result<Prefix, Problem> {
+    let as_written = || Ok(Prefix::Text(prefix.to_owned()));
+    let Some((name, path)) = prefix.split_once(':') else { return as_written() };
     if ["http", "https"].contains(&name) {
-        return Ok(prefix.to_owned());
+        return as_written();
     }
     if shard.files.is_library(name) {
         return Err(in_place(name));
     }
-    shard.files.url_prefix(name, path).map_err(|error| no_source(error, name, path))
+    let path_url = shard.files.url_prefix(name, path);
+    path_url.map(Prefix::Path).map_err(|error| no_source(error, name, path))
 }
 
 async fn walk(shard: &Rc<Shard>, page: Page) -> Result<Value, Problem> {
@@ -154,8 +158,13 @@ async fn walk(shard: &Rc<Shard>, page: Page) -> Result<Value, Problem> {
         };
     }
     let next = (volume.0 < volumes).then(|| Cursor::at(volume, from, volumes));
-    if page.act == Act::Purge && !assets.is_empty() {
-        tracing::info!(assets = assets.len(), prefix = page.prefix, "purged");
+    let done = match page.act {
+        Act::List => None,
+        Act::Purge => Some("purged"),
+        Act::Invalidate => Some("invalidated"),
+    };
+    if let Some(done) = done.filter(|_| !assets.is_empty()) {
+        tracing::info!(assets = assets.len(), prefix = page.prefix, "{done}");
     }
     Ok(page_json(&assets, next, |id| place(shard, id)))
 }
@@ -170,14 +179,15 @@ async fn verify(shard: &Rc<Shard>, after: Option<Cursor>, repair: bool) -> Resul
     while volume < shard.route.volumes && report.chunks == 0 {
         let chore = Chore::Check { volume: VolumeIndex(volume), from, repair };
         let owner = shard.owner_of(VolumeIndex(volume));
-        report = match shard.chore(owner, chore).await.map_err(problem_of)? {
-            Done::Checked(report) => report,
+        let part = match shard.chore(owner, chore).await.map_err(problem_of)? {
+            Done::Checked(part) => part,
             _ => return Err(Problem::internal()),
         };
-        (volume, from) = match report.next {
+        (volume, from) = match part.next {
             Some(next) => (volume, next),
             None => (volume + 1, (0, 0)),
         };
+        report.add(part);
     }
     let (entry, chunk) = from;
     let next = (volume < shard.route.volumes).then_some(Cursor::Entry { volume, entry, chunk });

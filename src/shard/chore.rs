@@ -203,11 +203,7 @@ async fn carry_out(store: &AssetStore, chore: Chore) -> Outcome {
             Ok(Done::Checked(store.check(volume, from, repair).await?))
         }
         Chore::Stored { objects, is_whole } => Ok(Done::Stored(stored(store, &objects, is_whole))),
-        Chore::States => {
-            let volumes = store.volumes();
-            let states = volumes.own().filter_map(|own| Some((own, volumes.state(own)?)));
-            Ok(Done::States(states.collect()))
-        }
+        Chore::States => Ok(Done::States(store.volumes().states())),
     }
 }
 

@@ -115,6 +115,9 @@ pub(super) fn bytes_of(object_bytes: u64) -> u64 {
     (mem::size_of::<Entry>() + mem::size_of::<u32>()) as u64 + words * mem::size_of::<u64>() as u64
 }
 
+/// What a pin takes of a journal, in bytes: a record of 20, and of a page what that leaves over.
+pub(super) const PIN_BYTES: u64 = 24;
+
 /// The entries grow by an eighth: doubled, a volume would hold room for as many again as it has.
 const GROWTH: usize = 8;
 
@@ -276,6 +279,7 @@ impl Catalog {
         self.entry(slot).phase != Phase::AtRest
     }
 
+    /// Whether a pin is on this very name.
     pub(super) fn is_pinned(&self, object: ObjectId) -> bool {
         self.pinned.contains(&object)
     }
@@ -352,7 +356,12 @@ impl Catalog {
     pub(super) fn snapshot_bytes(&self) -> u64 {
         const OBJECT_BYTES: u64 = 96;
         const CHUNK_BYTES: u64 = 16;
-        (self.entries.len() + self.pinned.len()) as u64 * OBJECT_BYTES + self.chunks * CHUNK_BYTES
+        self.entries.len() as u64 * OBJECT_BYTES + self.chunks * CHUNK_BYTES + self.pin_bytes()
+    }
+
+    /// What of that are pins.
+    pub(super) fn pin_bytes(&self) -> u64 {
+        self.pinned.len() as u64 * PIN_BYTES
     }
 
     /// Memory that it takes, in bytes.

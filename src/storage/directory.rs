@@ -100,6 +100,13 @@ impl VolumeFiles {
         Self { data: dir.join("data"), superblock: dir.join("super"), journals }
     }
 
+    /// Whether nothing was ever written to any of them.
+    pub(super) fn hold_nothing(&self) -> bool {
+        let [first, second] = &self.journals;
+        let is_empty = |path: &Path| fs::metadata(path).map_or(0, |file| file.len()) == 0;
+        [&self.data, &self.superblock, first, second].into_iter().all(|path| is_empty(path))
+    }
+
     /// Where they all are.
     pub(super) fn dir(&self) -> &Path {
         self.data.parent().expect("a file in a directory")

@@ -199,6 +199,11 @@ impl Journal {
         self.state.get() != State::Whole
     }
 
+    /// What is there could not be read.
+    pub(super) fn is_shut(&self) -> bool {
+        self.state.get() == State::Shut
+    }
+
     /// A write failed; a journal that is worse already stays so.
     fn break_off(&self) {
         if self.state.get() == State::Whole {
@@ -237,6 +242,11 @@ impl Journal {
     /// Whether a catalog of that size fits twice, so that compaction always can.
     pub(super) fn holds(&self, catalog_bytes: u64) -> bool {
         catalog_bytes <= self.room() / 2
+    }
+
+    /// The same of one that has grown to what it may get, whatever room the device has now.
+    pub(super) fn may_hold(&self, catalog_bytes: u64) -> bool {
+        catalog_bytes <= self.capacity_bytes / 2
     }
 
     /// Writes what was appended. One call at a time.

@@ -133,6 +133,10 @@ pub const CHUNK_BYTES: u64 = 64 << 10;
 /// The unit of allocation on disk, in bytes.
 pub const BLOCK_BYTES: u64 = 16 << 10;
 
+/// The names that a pin on one of them holds for: objects that stay and go together. Who names objects
+/// says which those are.
+pub type Kin = fn(ObjectId) -> std::ops::RangeInclusive<ObjectId>;
+
 /// The name of an object: a hash of 128 bits of its canonical URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectId(pub u128);

@@ -29,6 +29,12 @@ pub struct Stats {
     pub kept_chunks: u64,
     /// Chunks kept in memory that were dropped again to stay within the bound.
     pub dropped_chunks: u64,
+    /// Objects that had no place at the start, in fewer bytes or less memory than before: evicted.
+    pub unplaced: u64,
+    /// Those of them for which there was no memory.
+    pub unplaced_for_memory: u64,
+    /// Chunks of pinned objects that were moved at the start, into fewer bytes.
+    pub moved_chunks: u64,
     /// Memory that knows what lies where, in bytes, counted in the shard's budget.
     pub catalog_bytes: u64,
     /// Volumes that take no bytes now, because their device refused some.

@@ -15,7 +15,7 @@ use std::{
 use futures_lite::future;
 
 use super::{
-    CHUNK_BYTES, Error, Generation, ObjectId, Sim, Stats, catalog,
+    CHUNK_BYTES, Error, Generation, Kin, ObjectId, Sim, Stats, catalog,
     directory::VolumeFiles,
     disk::{Device, Disk},
     error::cannot_write,
@@ -24,7 +24,7 @@ use super::{
     policy::{Kind, Snapshot},
     streaming::{KEEP_BYTES, StreamingResource},
     tier::Tier,
-    volume::{self, Common, Disks, Opening, Share, Volume},
+    volume::{self, Common, Disks, Opening, Share, Volume, look::State},
 };
 use crate::bufpool::BufPool;
 
@@ -63,6 +63,8 @@ pub struct Options {
     pub shards: u16,
     /// Which policy says what leaves a volume that is smaller than it was.
     pub policy: Kind,
+    /// What a pin on a name holds for.
+    pub kin: Kin,
 }
 
 /// The number of a volume in the cache.
@@ -78,6 +80,8 @@ pub struct Volumes {
 struct Inner {
     /// By number; `None` where another shard owns it, or where the cache is off.
     volumes: Vec<Option<Rc<Volume>>>,
+    /// Those of this shard that have none there, and how they are.
+    absent: BTreeMap<VolumeIndex, State>,
     shards: u16,
     common: Common,
     /// What the eviction policy had said before this start, by volume, until it takes it.
@@ -112,11 +116,11 @@ impl Unopened {
     /// [`Error::Directory`] with what to do. Too little room on the file system is no error here: it
     /// shows when bytes are written.
     pub async fn read(options: &Options, device: &Device, pool: BufPool) -> Result<Self, Error> {
-        let Options { dir, format, size_bytes, shard, shards, policy } = options;
+        let Options { dir, format, size_bytes, shard, shards, policy, kin } = options;
         let own = (u32::from(*shard)..format.volumes).step_by(usize::from(*shards));
         let mut volumes = Inner::empty(format.volumes, *shards, own.len(), pool);
         volumes.format = Some(*format);
-        volumes.common.policy = *policy;
+        (volumes.common.policy, volumes.common.kin) = (*policy, *kin);
         if *shard == 0 || own.len() > 0 {
             device.probe(dir, &volumes.common.pool).await?;
         }
@@ -127,6 +131,7 @@ impl Unopened {
             match volumes.read(format.uuid, number, files, device, share).await {
                 Err(Error::NotNow { problem, .. }) => {
                     volumes.common.counters.count(|stats| stats.volumes_off += 1);
+                    volumes.absent.insert(VolumeIndex(number), State::absent());
                     missing = Some(problem);
                 }
                 opening => openings.push(opening?),
@@ -151,7 +156,20 @@ impl Unopened {
                 cut(&files, share);
             }
         }
+        tell_unplaced(&volumes.common.counters.get());
         Ok(Volumes { inner: Rc::new(volumes) })
+    }
+}
+
+/// What the start did to make room, in all volumes.
+fn tell_unplaced(Stats { unplaced, unplaced_for_memory, moved_chunks, .. }: &Stats) {
+    if *unplaced > 0 || *moved_chunks > 0 {
+        tracing::warn!(
+            evicted = unplaced,
+            for_memory = unplaced_for_memory,
+            moved_chunks,
+            "the cache had more objects than size or memory allow now: some left, what is pinned moved"
+        );
     }
 }
 
@@ -285,7 +303,12 @@ impl Volumes {
         self.volume(object).into_iter().for_each(|volume| volume.pin(object, pinned));
     }
 
-    /// Whether an object is pinned: it is not to be evicted.
+    /// Whether another name can be pinned in the volume of this one.
+    pub fn has_place_for_pin(&self, object: ObjectId) -> bool {
+        self.volume(object).is_some_and(|volume| volume.has_place_for_pin())
+    }
+
+    /// Whether this very name is pinned.
     pub fn is_pinned(&self, object: ObjectId) -> bool {
         self.volume(object).is_some_and(|volume| volume.catalog().is_pinned(object))
     }
@@ -458,10 +481,11 @@ impl Inner {
             catalog_bytes,
             as_they_are,
             policy,
+            kin: |id| id..=id,
             notices: Rc::default(),
         };
-        let (volumes, format) = (vec![None; volumes as usize], None);
-        Self { volumes, shards, common, snapshots, format }
+        let (volumes, format, absent) = (vec![None; volumes as usize], None, BTreeMap::new());
+        Self { volumes, absent, shards, common, snapshots, format }
     }
 
     async fn read(
@@ -648,6 +672,7 @@ mod tests {
                     shard,
                     shards,
                     policy: Kind::default(),
+                    kin: |id| id..=id,
                 };
                 fs::create_dir_all(&dir).unwrap();
                 on_shard(serve_own(options));
@@ -698,6 +723,7 @@ mod tests {
                     shard,
                     shards,
                     policy: Kind::default(),
+                    kin: |id| id..=id,
                 };
                 seen += on_shard(go_on(options, start as u64));
             }
@@ -755,6 +781,7 @@ mod tests {
                 shard: 0,
                 shards: 1,
                 policy: Kind::default(),
+                kin: |id| id..=id,
             };
             let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
             let volumes = opened(&options, pool).await.unwrap();
@@ -772,6 +799,41 @@ mod tests {
         });
     }
 
+    /// One has lost its superblock; of another a first start left no more than the directory.
+    #[test]
+    fn a_look_tells_of_volumes_that_it_cannot_read() {
+        let Some(dir) = directory_on_disk() else { return };
+        let dir = dir.path().to_owned();
+        on_shard(async move {
+            let format = Format { uuid: 7, volumes: 4 };
+            let options = Options {
+                dir: dir.clone(),
+                size_bytes: 16 << 20,
+                format,
+                shard: 0,
+                shards: 1,
+                policy: Kind::default(),
+                kin: |id| id..=id,
+            };
+            let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
+            let volumes = opened(&options, pool.clone()).await.unwrap();
+            for object in (0..8).map(ObjectId) {
+                fill_and_read_back(&volumes, object).await;
+            }
+            volumes.close(Instant::now()).await.unwrap();
+            drop(volumes);
+            fs::remove_file(VolumeFiles::of(&dir, 1).superblock).unwrap();
+            fs::remove_dir_all(VolumeFiles::of(&dir, 2).dir()).unwrap();
+            let looked = Volumes::open_as_they_are(&dir, format, &device(), pool).await.unwrap();
+            let states = looked.states();
+            let unread: Vec<_> = states.iter().map(|(_, state)| state.is_unread).collect();
+            assert_eq!(unread, [false, true, false, false]);
+            let off: Vec<_> = states.iter().map(|(_, state)| state.is_off).collect();
+            assert_eq!(off, unread);
+            assert!(!VolumeFiles::of(&dir, 1).superblock.exists(), "a look wrote it");
+        });
+    }
+
     #[test]
     fn a_volume_of_an_unknown_version_is_left_as_it_is() {
         let Some(dir) = directory_on_disk() else { return };
@@ -784,6 +846,7 @@ mod tests {
                 shard: 0,
                 shards: 1,
                 policy: Kind::default(),
+                kin: |id| id..=id,
             };
             let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
             let volumes = opened(&large, pool.clone()).await.unwrap();

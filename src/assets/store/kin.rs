@@ -5,10 +5,15 @@
 //! order, find them without a read of the disk. A pin is on the URL: it holds for whatever answers it,
 //! now or later.
 
+use std::collections::BTreeSet;
+
 use futures_lite::future;
 
 use super::{AssetStore, Held};
-use crate::{assets::key::kin, storage::ObjectId};
+use crate::{
+    assets::key::kin,
+    storage::{ObjectId, VolumeIndex},
+};
 
 /// Entries of the catalog that are looked at before others get their turn.
 const LOOKED_AT: u32 = 4096;
@@ -45,6 +50,30 @@ impl AssetStore {
         answers.sort_unstable();
         answers.dedup();
         answers
+    }
+
+    /// The first `most` names from `from` on that are pinned, or are those of objects that a pin on another
+    /// holds for, in order.
+    pub(super) async fn pinned_names(
+        &self,
+        volume: VolumeIndex,
+        from: ObjectId,
+        most: usize,
+    ) -> Vec<ObjectId> {
+        let volumes = self.volumes();
+        let mut names: BTreeSet<_> = volumes.pins(volume, from, most).into_iter().collect();
+        let mut entry = Some(0);
+        while let Some(first) = entry {
+            let (entries, next) = volumes.walk(volume, first, LOOKED_AT);
+            let ids = entries.into_iter().map(|(_, id)| id).filter(|id| *id >= from);
+            names.extend(ids.filter(|id| self.held.is_pinned(*id)));
+            while names.len() > most {
+                names.pop_last();
+            }
+            entry = next;
+            future::yield_now().await;
+        }
+        names.into_iter().collect()
     }
 
     /// Lets go of a URL, by whichever of its answers it was pinned.

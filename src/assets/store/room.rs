@@ -32,8 +32,9 @@ impl AssetStore {
             if !held.evict_one(volumes.of(id)) {
                 return;
             }
-            if lacks_memory {
-                self.note_memory();
+            match lacks_memory {
+                true => self.note_memory(),
+                false => self.note_journal(volumes.of(id)),
             }
         }
     }
@@ -48,6 +49,22 @@ impl AssetStore {
                 free_bytes = volumes.free_bytes(),
                 "the catalog of the cache has its half of memory: objects leave though there is room on disk; \
                  raise `memory`"
+            );
+        }
+    }
+
+    fn note_journal(&self, volume: VolumeIndex) {
+        let stats = self.stats();
+        self.held.update(|stats| stats.evicted_for_journal += 1);
+        if stats.evicted_for_journal == 0 {
+            let state = self.volumes().state(volume).unwrap_or_default();
+            tracing::warn!(
+                volume = volume.0,
+                objects = state.objects,
+                pins = state.pins,
+                free_bytes = state.free_bytes,
+                "the journal of a volume holds no more: objects leave though there is room on disk; raise \
+                 `cache.size`, or pin less"
             );
         }
     }

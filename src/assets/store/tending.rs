@@ -10,11 +10,10 @@
 
 use std::ops::Range;
 
-use super::{Asset, AssetStore, unix_seconds};
+use super::{Asset, AssetStore};
 use crate::{
     assets::Head,
     bufpool::Exhausted,
-    runtime,
     storage::{
         Checked, Error, Fault, Generation, InFlight, ObjectId, Resident, Said, Trouble, VolumeIndex,
     },
@@ -30,8 +29,13 @@ const READS: usize = 16;
 /// Bytes that one check reads, about.
 const CHECKED_BYTES: u64 = 64 << 20;
 
-/// Names that are pinned in one volume: an operator's script is bounded too. 16 bytes each.
+/// Names that are pinned in one volume: an operator's script is bounded too. 16 bytes each in memory; what
+/// they take of the journal is bounded besides.
 const PINS_PER_VOLUME: u64 = 1 << 16;
+
+/// When what is invalidated expired, in seconds of Unix time: before anything that an origin says, so that
+/// it is told from what is merely stale, and may be given all the same for a while.
+pub(super) const INVALIDATED: u64 = 0;
 
 /// Ranges that are told of one object.
 const RANGES: usize = 256;
@@ -79,7 +83,7 @@ impl Listed {
 pub enum Spot {
     /// Before the object of this number.
     Entry(u32),
-    /// Before this name, among those that are pinned.
+    /// Before this name, among those that are pinned and those that a pin on another holds for.
     Pin(ObjectId),
 }
 
@@ -87,11 +91,31 @@ pub enum Spot {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Those whose URL begins so.
-    pub prefix: Option<String>,
+    pub prefix: Option<Prefix>,
     /// Those that are pinned, or those that are not.
     pub pinned: Option<bool>,
     /// Those of which all is here, or those of which something is missing.
     pub complete: Option<bool>,
+}
+
+/// How URLs begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prefix {
+    /// With these characters.
+    Text(String),
+    /// With this one, whole segments of it: it itself, and what lies below it.
+    Path(String),
+}
+
+impl Prefix {
+    fn takes(&self, url: &str) -> bool {
+        match self {
+            Self::Text(text) => url.starts_with(text.as_str()),
+            Self::Path(path) => url.strip_prefix(path.as_str()).is_some_and(|rest| {
+                rest.is_empty() || path.ends_with('/') || rest.starts_with(['/', '?'])
+            }),
+        }
+    }
 }
 
 /// What a walk does to the objects it is about, besides telling them.
@@ -142,8 +166,28 @@ pub struct Report {
     pub bytes: u64,
     /// What is not as it was written, and the URL of its object where it is known.
     pub faults: Vec<(Option<String>, Fault)>,
+    /// Volumes of which nothing can be read, nor is it known what they hold.
+    pub unread_volumes: Vec<VolumeIndex>,
+    /// Pages of journals that are not what was written; the objects that they told of are lost.
+    pub lost_pages: u64,
+    /// Those of them in journals that are written anew, without them.
+    pub renewed_pages: u64,
     /// The number of the object and of the chunk to go on with; `None` at the end of the volume.
     pub next: Option<(u32, u32)>,
+}
+
+impl Report {
+    /// With what was found behind it.
+    pub fn add(&mut self, part: Report) {
+        self.objects += part.objects;
+        self.chunks += part.chunks;
+        self.bytes += part.bytes;
+        self.faults.extend(part.faults);
+        self.unread_volumes.extend(part.unread_volumes);
+        self.lost_pages += part.lost_pages;
+        self.renewed_pages += part.renewed_pages;
+        self.next = part.next;
+    }
 }
 
 /// Why a pin was not set, or lifted, durably.
@@ -153,7 +197,7 @@ pub enum NotPinned {
     #[error("the cache is off")]
     Off,
     /// As many names are pinned as may be.
-    #[error("{PINS_PER_VOLUME} names are pinned in its volume, which is as many as may be")]
+    #[error("as many names are pinned in its volume as it has room for in its journal")]
     TooMany,
     /// The device fails: it is so for now, and may not outlive a crash.
     #[error("the disk of the cache does not take it: {0}")]
@@ -187,7 +231,7 @@ impl AssetStore {
     /// # Cancellation
     /// What was met so far is purged, where that was asked for.
     pub async fn walk(&self, walk: &Walk) -> Result<Walked, Exhausted> {
-        let (spots, end) = self.spots(walk);
+        let (spots, end) = self.spots(walk).await;
         let mut walked = Walked { next: end, ..Walked::default() };
         let (mut spots, mut reads) = (spots.into_iter(), InFlight::default());
         loop {
@@ -220,19 +264,18 @@ impl AssetStore {
         }
     }
 
-    fn spots(&self, walk: &Walk) -> (Vec<(Spot, ObjectId)>, Option<Spot>) {
-        let volumes = self.volumes();
+    async fn spots(&self, walk: &Walk) -> (Vec<(Spot, ObjectId)>, Option<Spot>) {
         match walk.from {
             Spot::Entry(from) => {
-                let (entries, end) = volumes.walk(walk.volume, from, LOOKED_AT);
+                let (entries, end) = self.volumes().walk(walk.volume, from, LOOKED_AT);
                 let spot = |(number, id)| (Spot::Entry(number), id);
                 (entries.into_iter().map(spot).collect(), end.map(Spot::Entry))
             }
             Spot::Pin(from) => {
-                let mut pins = volumes.pins(walk.volume, from, LOOKED_AT as usize + 1);
-                let end = pins.get(LOOKED_AT as usize).copied().map(Spot::Pin);
-                pins.truncate(LOOKED_AT as usize);
-                (pins.into_iter().map(|id| (Spot::Pin(id), id)).collect(), end)
+                let mut names = self.pinned_names(walk.volume, from, LOOKED_AT as usize + 1).await;
+                let end = names.get(LOOKED_AT as usize).copied().map(Spot::Pin);
+                names.truncate(LOOKED_AT as usize);
+                (names.into_iter().map(|id| (Spot::Pin(id), id)).collect(), end)
             }
         }
     }
@@ -255,15 +298,14 @@ impl AssetStore {
 
     /// Has an object asked for at its origin before it is served again. False where there is none.
     pub fn invalidate(&self, id: ObjectId) -> bool {
-        let now = unix_seconds(runtime::wall_clock());
         let asset = self.held.present(id.0);
         if let Some(asset) = &asset {
-            asset.said.set(Said { expires: now, ..asset.said.get() });
+            asset.said.set(Said { expires: INVALIDATED, ..asset.said.get() });
         }
         if self.volumes().resident(id).is_none() {
             return asset.is_some();
         }
-        self.volumes().expire(id, now);
+        self.volumes().expire(id, INVALIDATED);
         true
     }
 
@@ -277,8 +319,10 @@ impl AssetStore {
     /// It is so all the same.
     pub async fn pin(&self, id: ObjectId, pinned: bool) -> Result<(), NotPinned> {
         let volumes = self.volumes();
-        let state = volumes.state(volumes.of(id)).ok_or(NotPinned::Off)?;
-        if pinned && !volumes.is_pinned(id) && state.pins >= PINS_PER_VOLUME {
+        let state = volumes.state(volumes.of(id)).filter(|_| volumes.keeps(id));
+        let pins = state.ok_or(NotPinned::Off)?.pins;
+        let has_place = pins < PINS_PER_VOLUME && volumes.has_place_for_pin(id);
+        if pinned && !volumes.is_pinned(id) && !has_place {
             return Err(NotPinned::TooMany);
         }
         match pinned {
@@ -308,16 +352,17 @@ impl AssetStore {
         let checked = volumes.check(volume, &ids, from, CHECKED_BYTES, repair).await;
         let Checked { chunks, bytes, faults, next } = checked.map_err(no_memory)?;
         let stop = next.and_then(|(id, _)| ids.iter().position(|other| *other == id));
-        let mut report = Report {
+        let mut report = self.check_journal(volume, (entry, chunk), repair);
+        report.add(Report {
             objects: stop.unwrap_or(ids.len()) as u64,
             chunks,
             bytes,
-            faults: Vec::new(),
             next: match (next, stop) {
                 (Some((_, chunk)), Some(stop)) => Some((entries[stop].0, chunk)),
                 _ => end.map(|entry| (entry, 0)),
             },
-        };
+            ..Report::default()
+        });
         for fault in faults {
             let id = fault.object;
             let url = self.listed(id).await?.and_then(|listed| listed.url);
@@ -325,6 +370,21 @@ impl AssetStore {
             report.faults.push((url, fault));
         }
         Ok(report)
+    }
+
+    /// What is to be said of a volume as a whole, where its check begins.
+    fn check_journal(&self, volume: VolumeIndex, from: (u32, u32), repair: bool) -> Report {
+        let mut report = Report::default();
+        let Some(state) = self.volumes().state(volume).filter(|_| from == (0, 0)) else {
+            return report;
+        };
+        report.unread_volumes.extend(state.is_unread.then_some(volume));
+        report.lost_pages = state.lost_pages;
+        if repair {
+            report.renewed_pages = state.lost_pages;
+            self.volumes().renew(volume);
+        }
+        report
     }
 
     /// An object whose head was not sound has been taken out below this store.
@@ -360,7 +420,7 @@ fn no_memory(error: Error) -> Exhausted {
 impl Filter {
     fn takes(&self, listed: &Listed) -> bool {
         let url = listed.url.as_deref().unwrap_or_default();
-        self.prefix.as_ref().is_none_or(|prefix| url.starts_with(prefix.as_str()))
+        self.prefix.as_ref().is_none_or(|prefix| prefix.takes(url))
             && self.pinned.is_none_or(|pinned| listed.is_pinned == pinned)
             && self.complete.is_none_or(|complete| listed.is_complete() == complete)
     }
@@ -421,7 +481,7 @@ fn of_asset(asset: &Asset, is_pinned: bool) -> Listed {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, rc::Rc, time::Instant};
+    use std::{cell::RefCell, collections::BTreeSet, rc::Rc, time::Instant};
 
     use futures_lite::future::{self, block_on};
 
@@ -429,7 +489,8 @@ mod tests {
     use crate::{
         assets::{FillPermit, Key, Lease, Options},
         bufpool::{self, BufPool},
-        storage::{CHUNK_BYTES, Disk, Sim, Volumes, turns::Turns},
+        runtime,
+        storage::{CHUNK_BYTES, Disk, Sim, Volumes, device::Device, turns::Turns},
     };
 
     const CHUNKS: u64 = 3;
@@ -450,7 +511,7 @@ mod tests {
     fn open_key(store: &AssetStore, key: &Key) -> (Lease, Option<FillPermit>) {
         let found = block_on(store.find(key)).unwrap();
         let lease = found.unwrap_or_else(|| {
-            let now = unix_seconds(runtime::wall_clock());
+            let now = super::super::unix_seconds(runtime::wall_clock());
             let mut head = Head { asked: now, answered: now, ..Head::default() };
             head.fields.insert("etag", http::HeaderValue::from_static("\"v\""));
             store.begin(key, head)
@@ -479,7 +540,8 @@ mod tests {
     }
 
     fn walk(from: Spot, most: usize, act: Act, prefix: Option<&str>) -> Walk {
-        let filter = Filter { prefix: prefix.map(str::to_owned), ..Filter::default() };
+        let prefix = prefix.map(|text| Prefix::Text(text.to_owned()));
+        let filter = Filter { prefix, ..Filter::default() };
         Walk { volume: VolumeIndex(0), from, most, filter, act }
     }
 
@@ -547,6 +609,16 @@ mod tests {
         let pinned = || [&key(1), &german, &french, &key(2)].map(is_pinned);
         store.volumes().pin(key(1).id, true);
         assert_eq!(pinned(), [true, true, true, false]);
+        for most in [1, 2, 100] {
+            let mut kept = BTreeSet::from([key(1).id, german.id, french.id]);
+            let mut from = Some(Spot::Pin(ObjectId(0)));
+            while let Some(spot) = from {
+                let met = block_on(store.walk(&walk(spot, most, Act::List, None))).unwrap();
+                assert!(met.assets.iter().all(|asset| asset.is_pinned && kept.remove(&asset.id)));
+                from = met.next;
+            }
+            assert!(kept.is_empty(), "pages of {most}: {kept:?}");
+        }
         let _ = block_on(future::poll_once(store.pin(german.id, false)));
         assert_eq!(pinned(), [false; 4], "by whichever it is named");
         assert!(block_on(store.invalidate_all(key(1).id)));
@@ -585,7 +657,7 @@ mod tests {
         let (reader, _) = open(&store, 0);
         assert!(store.invalidate(key(0).id) && store.invalidate(key(1).id));
         assert!(!store.invalidate(key(9).id));
-        let now = unix_seconds(runtime::wall_clock());
+        let now = super::super::unix_seconds(runtime::wall_clock());
         for asset in list(&store, 10, None) {
             assert!(asset.expires <= now && asset.is_complete(), "{asset:?}");
         }
@@ -593,6 +665,32 @@ mod tests {
         assert!(store.is_invalidated(&open(&store, 1).0));
         store.refresh(&reader, (*reader.head()).clone());
         assert!(!store.is_invalidated(&reader), "it was asked for");
+    }
+
+    /// It may be given for a while, though it is stale: that is what an invalidation ends.
+    #[test]
+    fn what_is_stale_is_invalidated_as_what_is_fresh_is() {
+        let store = store_on(Sim::default());
+        let now = super::super::unix_seconds(runtime::wall_clock());
+        let mut head = Head { asked: now - 5, answered: now - 5, ..Head::default() };
+        let said = http::HeaderValue::from_static("max-age=0, stale-while-revalidate=600");
+        head.fields.insert("cache-control", said);
+        let lease = store.begin(&key(0), head);
+        assert!(!store.is_invalidated(&lease) && store.invalidate(key(0).id));
+        assert!(store.is_invalidated(&lease));
+    }
+
+    #[test]
+    fn a_path_is_a_prefix_of_whole_segments() {
+        let takes = |path: &str, url| Prefix::Path(path.to_owned()).takes(url);
+        for below in ["http://a/album", "http://a/album/1", "http://a/album?v=2"] {
+            assert!(takes("http://a/album", below), "{below}");
+        }
+        for beside in ["http://a/album2/1", "http://a/album.flac", "http://a/alb"] {
+            assert!(!takes("http://a/album", beside), "{beside}");
+        }
+        assert!(takes("http://a/", "http://a/album2") && takes("http://a/b/", "http://a/b/c"));
+        assert!(Prefix::Text("http://a/album".to_owned()).takes("http://a/album2/1"));
     }
 
     #[test]
@@ -619,6 +717,25 @@ mod tests {
         cache(&store, 7..8);
         assert!(store.purge(key(7).id));
         assert!(store.volumes().is_pinned(key(7).id), "a pin is on the name");
+    }
+
+    /// Else they would take all of it, and nothing would be cached any more.
+    #[test]
+    fn pins_take_a_part_of_the_journal_and_no_more() {
+        let device = Device::default();
+        let pool = BufPool::new(bufpool::Options { budget_bytes: 8 << 20 });
+        let volumes = block_on(device.volumes(4 << 20, 256 << 10, pool)).unwrap();
+        let store = AssetStore::new(Options::default(), volumes);
+        let pin = |number| block_on(future::poll_once(store.pin(key(number).id, true)));
+        // Who is not refused waits for the disk.
+        let pinned = (0..100_000).take_while(|number| pin(*number).is_none()).count() as u32;
+        assert!((1_000..2_000).contains(&pinned), "{pinned}");
+        assert_eq!(pin(pinned), Some(Err(NotPinned::TooMany)));
+        assert_eq!(pin(0), None, "it is pinned already");
+        cache(&store, 0..3);
+        assert_eq!((list(&store, 100, None).len(), store.stats().evicted), (3, 0));
+        let _ = block_on(future::poll_once(store.pin(key(5).id, false)));
+        assert_eq!(pin(pinned), None);
     }
 
     #[test]

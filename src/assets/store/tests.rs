@@ -201,6 +201,47 @@ fn who_leaves_for_want_of_memory_is_counted_apart() {
 }
 
 #[test]
+fn who_leaves_for_want_of_a_journal_is_counted_apart() {
+    let volumes = block_on(Device::default().volumes(64 << 20, 32 << 10, pool())).unwrap();
+    let store = AssetStore::new(Options::default(), volumes);
+    let mut now = Instant::now();
+    for number in 0..200 {
+        drop(open(&store, &key(number)));
+        now += Duration::from_secs(1);
+        block_on(store.volumes().tick(now, Duration::from_secs(5)));
+    }
+    let Stats { evicted, evicted_for_memory, evicted_for_journal, .. } = store.stats();
+    assert!(evicted > 10 && evicted_for_journal == evicted, "{evicted_for_journal} of {evicted}");
+    assert_eq!(evicted_for_memory, 0);
+}
+
+/// It is a start that has less room; who is used has proven itself before.
+#[test]
+fn what_has_no_place_at_a_start_is_the_policys_to_say_and_is_counted() {
+    let device = Device::default();
+    let volumes = |journal_bytes| block_on(device.volumes(8 << 20, journal_bytes, pool())).unwrap();
+    let large = AssetStore::new(Options::default(), volumes(256 << 10));
+    let hot = |number| number % 4 == 0;
+    let mut now = Instant::now();
+    for number in 0..100 {
+        let (lease, permit) = open(&large, &key(number));
+        fill(&lease, 1);
+        drop((lease, permit));
+        (0..3).filter(|_| hot(number)).for_each(|_| drop(open(&large, &key(number))));
+        now += Duration::from_secs(1);
+        block_on(large.volumes().tick(now, Duration::from_secs(5)));
+    }
+    large.remember_all();
+    block_on(large.volumes().close(now)).unwrap();
+    drop(large);
+    let small = AssetStore::new(Options::default(), volumes(16 << 10));
+    let left: Vec<_> = (0..100).filter(|number| find(&small, &key(*number)).is_some()).collect();
+    assert!((30..95).contains(&left.len()), "{left:?}");
+    assert_eq!(small.stats().evicted, 100 - left.len() as u64);
+    assert_eq!(left.iter().filter(|number| hot(**number)).count(), 25, "{left:?}");
+}
+
+#[test]
 fn nothing_goes_for_what_is_not_kept() {
     let store = store();
     let (kept, _) = open(&store, &key(1));

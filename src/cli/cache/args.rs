@@ -67,7 +67,7 @@ pub struct Place {
 /// What `cache ls` is told.
 #[derive(Debug, Args)]
 pub struct LsArgs {
-    /// Those whose URL begins so, or that lie below NAME:path.
+    /// Those whose URL begins so, or NAME:path and what lies below it.
     #[arg(value_name = "PREFIX")]
     pub prefix: Option<String>,
     /// Those that are pinned.
@@ -109,7 +109,7 @@ pub struct PurgeArgs {
     /// NAME:path, a URL or an id, as `ls` shows them.
     #[arg(value_name = "SRC", required_unless_present_any = ["prefix", "all"])]
     pub names: Vec<String>,
-    /// All whose URL begins so, or that lie below NAME:path.
+    /// All whose URL begins so, or NAME:path and what lies below it.
     #[arg(long, conflicts_with_all = ["names", "all"])]
     pub prefix: Option<String>,
     /// The whole cache.

@@ -142,9 +142,13 @@ pub(super) fn cache(cache: &Value, name: &str, is_open: bool, each_volume: bool)
     let state = match (&those("off")[..], &those("full")[..]) {
         ([], []) => "all well".to_owned(),
         ([], full) => format!("without room to grow on their disk: {}", full.join(", ")),
-        (off, _) => format!("off, their device failed: {}", off.join(", ")),
+        (off, _) => format!("off, their device failed or they are not there: {}", off.join(", ")),
     };
     rows.push(("volumes", format!("{}, {state}", volumes.len())));
+    let lost: u64 = volumes.iter().filter_map(|volume| volume["lost_pages"].as_u64()).sum();
+    if lost > 0 {
+        rows.push(("lost", format!("{} of journals; see verify", count(lost, "page"))));
+    }
     let silent = cache["silent_shards"].as_array().cloned().unwrap_or_default();
     if !silent.is_empty() {
         let silent: Vec<_> = silent.iter().map(ToString::to_string).collect();
@@ -174,6 +178,7 @@ fn volume_rows(volumes: &[Value]) -> String {
             size(number("used_bytes")),
             size(number("journal_bytes")),
             match (&volume["off"], &volume["full"]) {
+                _ if volume["unread"] == true => "  off, not read",
                 (Value::Bool(true), _) => "  off",
                 (_, Value::Bool(true)) => "  full",
                 _ => "",
@@ -191,6 +196,9 @@ pub(super) struct Sums {
     bytes: u64,
     faults: u64,
     dropped: u64,
+    unread_volumes: Vec<u64>,
+    lost_pages: u64,
+    renewed_pages: u64,
 }
 
 impl Sums {
@@ -199,15 +207,20 @@ impl Sums {
         self.objects += number("objects");
         self.chunks += number("chunks");
         self.bytes += number("bytes");
+        self.lost_pages += number("lost_pages");
+        self.renewed_pages += number("renewed_pages");
+        let unread = report["unread_volumes"].as_array().into_iter().flatten();
+        self.unread_volumes.extend(unread.filter_map(Value::as_u64));
         for fault in report["faults"].as_array().into_iter().flatten() {
             self.faults += 1;
             self.dropped += u64::from(fault["dropped"] == true);
         }
     }
 
-    /// Whether nothing is left in the cache that is not what was written.
+    /// Whether nothing is left in the cache that is not what was written, and all of it was read.
     pub(super) fn are_sound(&self) -> bool {
-        self.faults == self.dropped
+        let is_whole = self.unread_volumes.is_empty() && self.lost_pages == self.renewed_pages;
+        self.faults == self.dropped && is_whole
     }
 
     pub(super) fn progress(&self) -> String {
@@ -215,12 +228,45 @@ impl Sums {
     }
 
     pub(super) fn summary(&self, repair: bool) -> String {
+        self.chunks_summary(repair) + &self.volumes_summary()
+    }
+
+    /// What was not even told of chunks.
+    fn volumes_summary(&self) -> String {
+        let mut text = String::new();
+        if !self.unread_volumes.is_empty() {
+            let numbers: Vec<_> = self.unread_volumes.iter().map(ToString::to_string).collect();
+            let numbers = numbers.join(", ");
+            let _ = writeln!(
+                text,
+                "not read, nor known what they hold: volumes {numbers}; see the log"
+            );
+        }
+        let lost = count(self.lost_pages, "page");
+        match (self.lost_pages, self.lost_pages - self.renewed_pages) {
+            (0, _) => {}
+            (_, 0) => {
+                let _ =
+                    writeln!(text, "{lost} of journals lost; those are written anew without them");
+            }
+            _ => {
+                let _ = writeln!(
+                    text,
+                    "{lost} of journals lost, with the objects they told of; --repair goes on without them"
+                );
+            }
+        }
+        text
+    }
+
+    fn chunks_summary(&self, repair: bool) -> String {
         let chunks = count(self.chunks, "chunk");
         let checked =
             format!("checked {} in {chunks}, {}", count(self.objects, "asset"), size(self.bytes));
         let left = self.faults - self.dropped;
         match (self.faults, left) {
-            (0, _) => format!("{checked}: all as it was written\n"),
+            (0, _) if self.are_sound() => format!("{checked}: all as it was written\n"),
+            (0, _) => format!("{checked}: as they were written\n"),
             (faults, 0) => format!("{checked}: {} dropped\n", count(faults, "chunk")),
             (faults, _) if repair => {
                 let left = count(left, "chunk");
@@ -236,8 +282,16 @@ impl Sums {
     }
 
     pub(super) fn json(&self) -> Value {
-        let Self { objects, chunks, bytes, faults, dropped } = self;
-        json!({ "objects": objects, "chunks": chunks, "bytes": bytes, "faults": faults, "dropped": dropped })
+        json!({
+            "objects": self.objects,
+            "chunks": self.chunks,
+            "bytes": self.bytes,
+            "faults": self.faults,
+            "dropped": self.dropped,
+            "unread_volumes": self.unread_volumes,
+            "lost_pages": self.lost_pages,
+            "renewed_pages": self.renewed_pages,
+        })
     }
 }
 
@@ -319,6 +373,29 @@ mod tests {
         assert_eq!(count(0, "asset"), "0 assets");
         assert_eq!(count(1, "asset"), "1 asset");
         assert_eq!(count(1_234_567, "asset"), "1 234 567 assets");
+    }
+
+    #[test]
+    fn what_was_not_read_is_not_called_as_it_was_written() {
+        let report = |unread: &[u64], lost: u64, renewed: u64| {
+            let mut sums = Sums::default();
+            sums.add(&json!({
+                "objects": 3, "chunks": 9, "bytes": 4096, "faults": [],
+                "unread_volumes": unread, "lost_pages": lost, "renewed_pages": renewed,
+            }));
+            (sums.are_sound(), sums.summary(false))
+        };
+        let (is_sound, text) = report(&[2, 5], 0, 0);
+        assert!(!is_sound && text.contains("volumes 2, 5") && !text.contains(": all as"), "{text}");
+        let (is_sound, text) = report(&[], 3, 0);
+        assert!(!is_sound && text.contains("3 pages of journals lost, with"), "{text}");
+        let (is_sound, text) = report(&[], 3, 3);
+        assert!(is_sound && text.contains("written anew without them"), "{text}");
+        let told =
+            json!({ "volumes": [{ "volume": 0 }, { "volume": 3, "off": true, "unread": true }] });
+        let text = cache(&told, "/c", true, true);
+        assert!(text.contains("2, off, their device failed or they are not there: 3"), "{text}");
+        assert!(text.contains("off, not read"), "{text}");
     }
 
     #[test]

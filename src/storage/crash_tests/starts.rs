@@ -158,3 +158,35 @@ fn a_page_of_a_journal_that_cannot_be_read_costs_its_own_records_and_is_counted(
     let there: Vec<_> = (1..=4).filter(|object| second.present(*object) == WHOLE).collect();
     assert_eq!((there, second.volumes.stats().read_errors), (vec![1, 3, 4], 1));
 }
+
+/// What stood in it is told by nobody else; an operator hears of it, until the journal is written anew.
+#[test]
+fn pages_that_rot_in_a_journal_are_told_until_it_is_written_anew() {
+    let device = Device::default();
+    let mut first = Started::over(&device);
+    (1..=4).for_each(|object| assert!(first.put(object)));
+    let state = |started: &Started| started.volumes.state(VolumeIndex(0)).unwrap();
+    assert_eq!(state(&first).lost_pages, 0);
+    device.journals[0].flip(4096 + 100, 1);
+    let mut second = Started::over(&device);
+    assert_eq!(state(&second).lost_pages, 1);
+    second.tick(Duration::from_secs(6));
+    assert_eq!(state(&Started::over(&device)).lost_pages, 1, "it is forgotten");
+    second.volumes.renew(VolumeIndex(0));
+    second.tick(Duration::from_secs(6));
+    assert_eq!((state(&second).lost_pages, state(&Started::over(&device)).lost_pages), (0, 0));
+}
+
+/// Its journal is not known, so that a check of nothing would find all well.
+#[test]
+fn a_volume_that_could_not_be_read_says_so() {
+    let device = Device::default();
+    with_pins(&device, 1..3);
+    let now = device.superblock.operations();
+    (now..now + 4).for_each(|read| device.superblock.fail(read, io::ErrorKind::Other));
+    let blind = started(&device, LARGE).unwrap();
+    let [(volume, state)] = blind.volumes.states()[..] else { panic!("there is one") };
+    assert!(volume == VolumeIndex(0) && state.is_off && state.is_unread);
+    let seeing = started(&device, LARGE).unwrap();
+    assert!(!seeing.volumes.state(volume).unwrap().is_unread);
+}

@@ -33,7 +33,7 @@ pub struct Resident {
 }
 
 /// How a volume is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct State {
     /// Objects in it.
     pub objects: u64,
@@ -51,6 +51,18 @@ pub struct State {
     pub is_off: bool,
     /// Its device has no room for more, which is tried as well.
     pub is_full: bool,
+    /// What lies in it is not known: it is not there, or its superblock could not be read. It is off until
+    /// the next start.
+    pub is_unread: bool,
+    /// Pages of its journal that were not what was written, at the start: what they said is lost.
+    pub lost_pages: u64,
+}
+
+impl State {
+    /// Of a volume that is not there.
+    pub(in crate::storage) fn absent() -> Self {
+        Self { is_off: true, is_unread: true, ..Self::default() }
+    }
 }
 
 /// What a chunk on disk is.
@@ -173,6 +185,14 @@ impl Volume {
         self.log(&Record::Object { object, generation, meta });
     }
 
+    /// Has the journal written anew, where pages of it are lost, some time soon. They count no longer.
+    pub(in crate::storage) fn renew(&self) {
+        if self.lost_pages.take() > 0 {
+            self.is_to_renew.set(true);
+            self.common.stirred.stir();
+        }
+    }
+
     /// How the volume is.
     pub(in crate::storage) fn state(&self) -> State {
         let catalog = self.catalog.borrow();
@@ -186,6 +206,8 @@ impl Volume {
             journal_bytes: self.journal.length(),
             is_off: self.is_off() || self.journal.is_broken(),
             is_full: self.is_full(),
+            is_unread: self.journal.is_shut(),
+            lost_pages: self.lost_pages.get(),
         }
     }
 }

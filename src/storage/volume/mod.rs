@@ -38,9 +38,9 @@ pub(super) use self::{
     opening::Opening,
 };
 use super::{
-    BLOCK_BYTES, Error, Generation, ObjectId, Trouble, VolumeIndex,
+    BLOCK_BYTES, Error, Generation, Kin, ObjectId, Trouble, VolumeIndex,
     allocator::Allocator,
-    catalog::{Catalog, Slot},
+    catalog::{Catalog, PIN_BYTES, Slot},
     disk::{Data, Disk},
     error::is_no_room,
     format::{Meta, Record},
@@ -59,6 +59,9 @@ const STEP_BYTES: u64 = 64 << 20;
 const ZEROS_BYTES: u64 = 256 << 10;
 /// The least kept ahead once a volume is in use.
 const AHEAD_BYTES: u64 = 1 << 20;
+
+/// Pins take at most one in so many bytes of what a journal holds.
+const PINS_SHARE: u64 = 4;
 
 /// Memory is counted in such steps, so that not every entry asks the pool.
 const COUNTED_BYTES: usize = 64 << 10;
@@ -89,6 +92,9 @@ pub(super) struct Volume {
     waits_for_room: Cell<bool>,
     /// Reads that failed, one after another.
     unread: Cell<u32>,
+    /// Pages of its journal that the start found lost, until an operator has it written anew.
+    lost_pages: Cell<u64>,
+    is_to_renew: Cell<bool>,
     due: RefCell<Due>,
     /// A journal is written now; one at a time.
     writing: Cell<bool>,
@@ -131,6 +137,8 @@ pub(super) struct Common {
     pub(super) as_they_are: bool,
     /// Which policy says what leaves them.
     pub(super) policy: Kind,
+    /// What a pin on a name holds for.
+    pub(super) kin: Kin,
     /// What the log was told of them lately.
     pub(super) notices: Rc<RefCell<Notices>>,
 }
@@ -207,6 +215,12 @@ impl Volume {
     /// Whether there is a place for another object, in memory and in the journal.
     pub(super) fn has_place(&self) -> bool {
         !self.lacks_memory() && self.journal.holds(self.catalog.borrow().snapshot_bytes())
+    }
+
+    /// Whether another pin has a place in the journal. Pins stay for ever, and what they take of it no
+    /// object has.
+    pub(super) fn has_place_for_pin(&self) -> bool {
+        self.journal.may_hold(PINS_SHARE * (self.catalog.borrow().pin_bytes() + PIN_BYTES))
     }
 
     /// Whether the catalog has its share of memory.

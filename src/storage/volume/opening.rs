@@ -23,7 +23,7 @@ use crate::{
         format::Record,
         journal::{Journal, Name, Recovered},
         notices::Notice,
-        policy::Snapshot,
+        policy::{Policy, Snapshot},
         stats::Counters,
     },
 };
@@ -37,6 +37,8 @@ pub(in crate::storage) struct Opening {
     snapshot: Snapshot,
     /// A page of its journal could not be read.
     has_unread: bool,
+    /// Pages of its journal that are not what was written.
+    lost_pages: u64,
     /// What keeps its journal from being used now.
     ill: Option<io::Error>,
     /// How many blocks it is to have, and how many were written.
@@ -67,11 +69,12 @@ impl Opening {
         let opened = Journal::open(name, files, share.journal_bytes, before, pool).await;
         let (journal, recovered) = opened?;
         tell_lost(&recovered, name, &common);
-        let Recovered { mut catalog, snapshot, unread_pages, ill, .. } = recovered;
+        let Recovered { mut catalog, snapshot, unread_pages, lost_pages, ill } = recovered;
         let free = allocate(&mut catalog, before, grown, &journal, &common.counters);
         let plan = match before > blocks {
             true => {
-                let plan = Plan::of(&catalog, &snapshot, common.policy, blocks, grown);
+                let by = (&snapshot, common.policy);
+                let plan = Plan::of(&catalog, by, common.kin, blocks, grown);
                 Some(plan.map_err(io::Error::other)?)
             }
             false => None,
@@ -83,6 +86,8 @@ impl Opening {
             catalog,
             snapshot,
             has_unread: unread_pages > 0,
+            // Behind the last sound page there may have been others.
+            lost_pages: lost_pages.max(unread_pages),
             ill,
             blocks,
             grown,
@@ -121,6 +126,8 @@ impl Opening {
             was_full: Cell::new(false),
             waits_for_room: Cell::new(false),
             unread: Cell::new(0),
+            lost_pages: Cell::new(self.lost_pages),
+            is_to_renew: Cell::new(false),
             due: RefCell::default(),
             writing: Cell::new(false),
             synced: Default::default(),
@@ -130,7 +137,7 @@ impl Opening {
         if let Some(error) = self.ill {
             volume.turn_off(&error);
         }
-        volume.fit(self.has_unread).await;
+        volume.fit(&snapshot, self.has_unread).await;
         Ok((volume, snapshot))
     }
 }
@@ -141,25 +148,9 @@ impl Volume {
     ///
     /// A journal with pages that could not be read is written anew as well: where they are behind what
     /// counts as its end, the next start may read them, older than what then stands before them.
-    async fn fit(self: &Rc<Self>, has_unread: bool) {
-        let mut objects = Vec::new();
+    async fn fit(self: &Rc<Self>, snapshot: &Snapshot, has_unread: bool) {
         if !self.has_place() && !self.common.as_they_are {
-            let catalog = self.catalog.borrow();
-            objects.extend(catalog.objects().filter(|(object, _)| !catalog.is_pinned(*object)));
-        }
-        let mut dropped = 0;
-        for (_, slot) in objects {
-            if self.has_place() {
-                break;
-            }
-            self.drop_object(slot);
-            dropped += 1;
-        }
-        if dropped > 0 {
-            tracing::warn!(
-                dropped,
-                "a volume of the cache has more objects than memory or size allow"
-            );
+            self.make_place(snapshot);
         }
         self.count_memory();
         if (self.journal.is_too_long() || has_unread) && !self.common.as_they_are {
@@ -168,6 +159,26 @@ impl Volume {
         if self.journal.pending_bytes() > 0 && !self.common.as_they_are {
             self.settle().await;
             self.free_recorded();
+        }
+    }
+
+    /// Evicts, as the policy says that this snapshot is of, until there is a place for another object.
+    fn make_place(&self, snapshot: &Snapshot) {
+        let catalog = self.catalog.borrow();
+        let objects = catalog.objects();
+        let objects = objects.map(|(object, slot)| (object, catalog.stored_bytes(slot)));
+        let Common { policy, kin, counters, .. } = &self.common;
+        let mut policy = Policy::restore(*policy, self.capacity_bytes(), snapshot, objects);
+        drop(catalog);
+        while !self.has_place() {
+            let may_go = |object| !self.catalog.borrow().has_pin(kin(object));
+            let Some(object) = policy.victim(may_go) else { return };
+            let lacks_memory = u64::from(self.lacks_memory());
+            self.forget(object);
+            counters.count(|stats| {
+                stats.unplaced += 1;
+                stats.unplaced_for_memory += lacks_memory;
+            });
         }
     }
 

@@ -47,14 +47,10 @@ impl Smaller<'_> {
         if !moves.is_empty() {
             self.disk.sync().await.map_err(|error| cannot_move(error.into()))?;
         }
-        if !dropped.is_empty() {
-            let (dropped, moved) = (dropped.len(), moves.len());
-            tracing::warn!(
-                dropped,
-                moved,
-                "a volume is smaller: objects went, pinned chunks moved"
-            );
-        }
+        self.common.counters.count(|stats| {
+            stats.unplaced += dropped.len() as u64;
+            stats.moved_chunks += moves.len() as u64;
+        });
         let used: Vec<_> = catalog.runs().map(|(run, ..)| run).collect();
         Ok(Allocator::with_used(self.blocks, self.grown, &used).0)
     }

@@ -31,7 +31,7 @@ impl Volume {
             self.answer(0, self.off.get().or(Some(io::ErrorKind::Other.into())));
             return Some(self.due.borrow().next_while_off(now, probe));
         }
-        if !self.writing.get() && self.wants_compaction() {
+        if !self.writing.get() && (self.wants_compaction() || self.is_to_renew.get()) {
             self.compact().await;
         }
         self.commit_if_due(now).await;
@@ -109,6 +109,7 @@ impl Volume {
                 }
                 self.free_left(left);
                 self.forgot.set(true);
+                self.is_to_renew.set(false);
                 self.common.stirred.stir();
             }
             Err(error) => {

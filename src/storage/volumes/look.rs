@@ -36,8 +36,11 @@ impl Volumes {
         device.probe(dir, &new.common.pool).await?;
         for volume in 0..format.volumes {
             let files = VolumeFiles::of(dir, volume);
-            // A first start that was cut short may have left no more than the directory.
             if !files.superblock.exists() {
+                // A first start that was cut short may have left no more than the directory. Journals
+                // without what says which of them counts cannot be read.
+                let state = if files.hold_nothing() { State::default() } else { State::absent() };
+                new.absent.insert(VolumeIndex(volume), state);
                 continue;
             }
             let share = Share::of_files(&files);
@@ -124,9 +127,24 @@ impl Volumes {
         u64::from(filled.block) * crate::storage::BLOCK_BYTES
     }
 
-    /// How a volume is; `None` where this shard does not own it.
+    /// How a volume is, whether it is there or not; `None` where this shard does not own it.
     pub fn state(&self, volume: VolumeIndex) -> Option<State> {
-        Some(self.inner.volumes.get(volume.0 as usize)?.as_ref()?.state())
+        match self.inner.volumes.get(volume.0 as usize)? {
+            Some(there) => Some(there.state()),
+            None => self.inner.absent.get(&volume).copied(),
+        }
+    }
+
+    /// How all volumes of this shard are, those that are not there among them.
+    pub fn states(&self) -> Vec<(VolumeIndex, State)> {
+        let all = (0..self.count()).map(VolumeIndex);
+        all.filter_map(|volume| Some((volume, self.state(volume)?))).collect()
+    }
+
+    /// Has the journal of a volume written anew, where pages of it are lost.
+    pub fn renew(&self, volume: VolumeIndex) {
+        let volume = self.inner.volumes.get(volume.0 as usize).and_then(Option::as_ref);
+        volume.into_iter().for_each(|volume| volume.renew());
     }
 }
 

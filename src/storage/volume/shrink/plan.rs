@@ -8,7 +8,7 @@
 //! moved, however hot it is: a terabyte that is halved would be written for an hour before the start.
 
 use crate::storage::{
-    BLOCK_BYTES, ObjectId,
+    BLOCK_BYTES, Kin, ObjectId,
     allocator::Allocator,
     catalog::{Catalog, Run, Slot, run_of},
     format::Filled,
@@ -43,12 +43,12 @@ impl Plan {
     /// [`TooSmall`]; nothing is to be done then.
     pub(in crate::storage::volume) fn of(
         catalog: &Catalog,
-        snapshot: &Snapshot,
-        policy: Kind,
+        (snapshot, policy): (&Snapshot, Kind),
+        kin: Kin,
         blocks: u64,
         grown: u64,
     ) -> Result<Self, TooSmall> {
-        let is_pinned = |slot: Slot| catalog.is_pinned(catalog.name(slot).0);
+        let is_pinned = |slot: Slot| catalog.has_pin(kin(catalog.name(slot).0));
         let mut beyond: Vec<_> = catalog.runs().filter(|(run, ..)| run.end > blocks).collect();
         beyond.sort_unstable_by_key(|(run, ..)| run.start);
         let mut plan = Self::default();
@@ -60,11 +60,11 @@ impl Plan {
         if beyond.is_empty() {
             return Ok(plan);
         }
-        let mut room = Room::of(catalog, (snapshot, policy), blocks, grown, &plan.dropped);
+        let mut room = Room::of(catalog, (snapshot, policy), kin, (blocks, grown), &plan.dropped);
         for (run, slot, chunk) in beyond {
             let place = room.take(run.end - run.start, &mut plan.dropped);
             let place = place.ok_or_else(|| TooSmall {
-                pinned_bytes: pinned_bytes(catalog),
+                pinned_bytes: pinned_bytes(catalog, kin),
                 bytes: blocks * BLOCK_BYTES,
             })?;
             let filled = catalog.chunk(slot, chunk).expect("it lies in a run of blocks");
@@ -75,8 +75,8 @@ impl Plan {
     }
 }
 
-fn pinned_bytes(catalog: &Catalog) -> u64 {
-    let pinned = catalog.objects().filter(|(object, _)| catalog.is_pinned(*object));
+fn pinned_bytes(catalog: &Catalog, kin: Kin) -> u64 {
+    let pinned = catalog.objects().filter(|(object, _)| catalog.has_pin(kin(*object)));
     pinned.map(|(_, slot)| catalog.stored_bytes(slot)).sum()
 }
 
@@ -92,8 +92,8 @@ impl<'a> Room<'a> {
     fn of(
         catalog: &'a Catalog,
         (snapshot, policy): (&Snapshot, Kind),
-        blocks: u64,
-        grown: u64,
+        kin: Kin,
+        (blocks, grown): (u64, u64),
         dropped: &[Slot],
     ) -> Self {
         let stays = |slot: Slot| dropped.binary_search(&slot).is_err();
@@ -102,7 +102,7 @@ impl<'a> Room<'a> {
         let used: Vec<Run> = kept.map(|(run, ..)| run.start..run.end.min(blocks)).collect();
         let (free, impossible) = Allocator::with_used(blocks, grown, &used);
         debug_assert!(impossible.is_empty(), "such chunks were taken out before");
-        let may_go = |object: ObjectId, slot| stays(slot) && !catalog.is_pinned(object);
+        let may_go = |object: ObjectId, slot| stays(slot) && !catalog.has_pin(kin(object));
         let objects = catalog.objects().filter(|(object, slot)| may_go(*object, *slot));
         let objects = objects.map(|(object, slot)| (object, catalog.stored_bytes(slot)));
         let policy = Policy::restore(policy, blocks * BLOCK_BYTES, snapshot, objects);
@@ -126,6 +126,8 @@ impl<'a> Room<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
+
     use super::*;
     use crate::storage::{
         Generation,
@@ -145,6 +147,24 @@ mod tests {
         catalog
     }
 
+    fn alone(object: ObjectId) -> RangeInclusive<ObjectId> {
+        object..=object
+    }
+
+    /// They lie behind the new end, before it, and behind it; the pin is on a name that has nothing.
+    #[test]
+    fn what_a_pin_on_another_name_holds_for_is_moved_and_makes_no_room() {
+        let tens = |ObjectId(id)| ObjectId(id / 10 * 10)..=ObjectId(id / 10 * 10 + 9);
+        let mut catalog = with_objects([1, 2, 31, 4, 32, 5]);
+        catalog.apply(&Record::Pin { object: ObjectId(30), pinned: true }, &mut drop);
+        let plan = Plan::of(&catalog, (&Snapshot::default(), Kind::Lru), tens, 16, 24).unwrap();
+        let name = |slot: &Slot| catalog.name(*slot).0;
+        let moved: Vec<_> = plan.moves.iter().map(|(slot, ..)| name(slot)).collect();
+        assert_eq!(moved, [ObjectId(32)]);
+        assert!(plan.dropped.iter().map(name).all(|object| object != ObjectId(31)));
+        assert_eq!(plan.dropped.len(), 2, "one behind the end, one for room");
+    }
+
     /// The least recently used is not the one that the other policy would let go.
     #[test]
     fn who_makes_room_for_what_is_pinned_is_the_configured_policys_to_say() {
@@ -156,7 +176,7 @@ mod tests {
             policy.touch(ObjectId(1));
             let mut snapshot = Snapshot::default();
             policy.encode(true).iter().for_each(|piece| snapshot.read(piece));
-            let plan = Plan::of(&catalog, &snapshot, kind, 16, 20).unwrap();
+            let plan = Plan::of(&catalog, (&snapshot, kind), alone, 16, 20).unwrap();
             let dropped: Vec<_> = plan.dropped.iter().map(|slot| catalog.name(*slot).0).collect();
             assert_eq!(dropped, [ObjectId(leaves)], "{kind:?}");
         }
