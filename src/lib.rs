@@ -33,7 +33,7 @@
 //!
 //! ```text
 //! server/http - server/request(P) - shard/route(P) -[runtime/mailbox, only if another core owns it]
-//!   shard/serve       takes turns to decode by lead: shard/schedule(P)
+//!   shard/serve, shard/pcm   admits; opens, and finds out what the source is, once for all
 //!     file/open         a name becomes a source: assets/store, assets/freshness(P)
 //!       file/inquiry      not here, or stale: the origin is asked once for all who wait
 //!       file/fill         FillPermit - file/plan(P)   one fill, all others wait on its bytes
@@ -41,7 +41,9 @@
 //!       net/download      net/client - net/retry(P), net/redirect(P)
 //!         body -> pool block -> storage volume -> catalog(P), journal, range set(P)
 //!     stream/reader     the one place that waits for bytes
-//!     pcm/player        decode/coroutine: demux, decode, trim; then mix(P), resample, quantise(P)
+//!     shard/listen      piece by piece of a timeline that all who want it share: pcm/shared
+//!       shard/decoding    who is near goes on, else one begins; in turns by lead: shard/schedule(P)
+//!         pcm/maker         decode/coroutine: demux, decode, trim; then mix(P), resample, quantise(P)
 //!   shard/outlet      the one place that waits for the client
 //! ```
 //!

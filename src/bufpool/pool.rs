@@ -107,7 +107,7 @@ impl Stats {
 #[derive(Clone)]
 pub struct BufPool {
     home: Arc<Home>,
-    keeper: Rc<RefCell<Option<Keeper>>>,
+    keepers: Rc<RefCell<Vec<Keeper>>>,
     /// A pool is taken from on its own core only; blocks find home by themselves.
     _stays: std::marker::PhantomData<Rc<()>>,
 }
@@ -119,13 +119,14 @@ impl BufPool {
         let state = State { free: Default::default(), stats, idle_bytes: 0, line: Line::default() };
         let (state, thread, bell) = (Mutex::new(state), thread::current().id(), OnceLock::new());
         let home = Arc::new(Home { state, thread, bell });
-        Self { home, keeper: Rc::default(), _stays: std::marker::PhantomData }
+        Self { home, keepers: Rc::default(), _stays: std::marker::PhantomData }
     }
 
     /// Where a loan lacks room, `keeper` is told how many bytes, and gives up idle blocks of so many
-    /// or all it has. The last keeper counts. It must not take from the pool.
+    /// or all it has. Keepers are asked in the order in which they came: what costs least to have again
+    /// comes first. They must not take from the pool.
     pub fn on_shortage(&self, keeper: impl Fn(usize) + 'static) {
-        *self.keeper.borrow_mut() = Some(Box::new(keeper));
+        self.keepers.borrow_mut().push(Box::new(keeper));
     }
 
     /// Where a block comes home on another core and somebody [waits](Self::turn), `bell` is rung
@@ -171,22 +172,25 @@ impl BufPool {
     /// Lends what `take` takes, if need be of what is idle.
     fn lend<T>(&self, take: impl Fn(&mut State) -> Result<T, Lacks>) -> Result<T, Exhausted> {
         let mut state = self.home.lock();
-        let lacks = match take(&mut state) {
+        let mut lacks = match take(&mut state) {
             Ok(taken) => return Ok(taken),
             Err(lacks) => lacks,
         };
-        if state.idle_bytes > 0
-            && let Some(keeper) = &*self.keeper.borrow()
-        {
+        for keeper in self.keepers.borrow().iter() {
+            if state.idle_bytes <= 0 {
+                break;
+            }
             // Not under the lock: the keeper's blocks come home through it.
             drop(state);
             keeper(lacks.0);
             state = self.home.lock();
+            lacks = match take(&mut state) {
+                Ok(taken) => return Ok(taken),
+                Err(lacks) => lacks,
+            };
         }
-        take(&mut state).map_err(|_| {
-            state.stats.refused += 1;
-            Exhausted
-        })
+        state.stats.refused += 1;
+        Err(Exhausted)
     }
 
     /// Gives the memory of blocks that are not on loan back to the allocator, and says how many bytes.

@@ -59,16 +59,6 @@ impl Format {
         Self::ALL.into_iter().find(|format| format.name() == name)
     }
 
-    /// The name of its sample encoding.
-    pub fn encoding_name(self) -> &'static str {
-        match self {
-            Self::Wav | Self::Flac => "s16le",
-            Self::Wav24 => "s24le",
-            Self::Wav32f => "f32le",
-            bare => bare.name(),
-        }
-    }
-
     /// The value of `Content-Type`.
     pub fn content_type(self, rate_hz: u32, channels: u16) -> String {
         match self {
@@ -76,17 +66,6 @@ impl Format {
             Self::Flac => "audio/flac".to_owned(),
             Self::S16be => format!("audio/L16;rate={rate_hz};channels={channels}"),
             _ => "application/octet-stream".to_owned(),
-        }
-    }
-
-    /// The value of `X-Audio-Format`; `frames` is left out where it is not known.
-    pub fn audio_format(self, rate_hz: u32, channels: u16, frames: Option<u64>) -> String {
-        let encoding = self.encoding_name();
-        match frames {
-            Some(frames) => {
-                format!("{encoding};rate={rate_hz};channels={channels};frames={frames}")
-            }
-            None => format!("{encoding};rate={rate_hz};channels={channels}"),
         }
     }
 }
@@ -107,10 +86,5 @@ mod tests {
     fn the_headers_are_those_of_the_interface() {
         assert_eq!(Format::S16be.content_type(44_100, 2), "audio/L16;rate=44100;channels=2");
         assert_eq!(Format::Wav24.content_type(48_000, 1), "audio/wav");
-        assert_eq!(
-            Format::Wav.audio_format(48_000, 2, Some(7)),
-            "s16le;rate=48000;channels=2;frames=7"
-        );
-        assert_eq!(Format::F32le.audio_format(8_000, 1, None), "f32le;rate=8000;channels=1");
     }
 }

@@ -2,20 +2,30 @@
 //! that makes it.
 //!
 //! A [`Rendition`] is decided once, before the first byte goes out: rate, channels, format, the
-//! slice of frames, and from these every length. The [`Player`] then decodes, and neither waits for
-//! bytes while it does nor knows who listens.
+//! slice of frames, and from these every length. Its frames are those of a timeline, which all who want
+//! the same PCM of a source share ([`Renditions`]): a [`Maker`] makes it piece by piece, once for all.
+//! Nothing here waits for bytes, and nothing knows who listens.
 
 #![forbid(unsafe_code)]
 
 mod ask;
+mod course;
 mod error;
 mod format;
-mod player;
+mod grid;
+mod maker;
 mod rendition;
+mod shared;
 pub mod timeline;
 
 pub use ask::{Ask, BadSource, RATES_HZ, SourceName};
+pub use course::{Course, Next};
 pub use error::Error;
 pub use format::Format;
-pub use player::{Player, STREAM_BYTES, Work, codec_bytes};
+pub use grid::{Grid, Piece};
+pub use maker::{Maker, STREAM_BYTES, Work, codec_bytes};
 pub use rendition::Rendition;
+pub use shared::{
+    Ahead, Call, Knowledge, Known, KnownName, Listening, Look, Making, Renditions, Seat,
+    StoreStats, TimelineKey, Understanding, Want,
+};

@@ -4,7 +4,7 @@
 
 use super::{
     Ask, Error, Format,
-    timeline::{Body, Slice},
+    timeline::{self, Body, Slice},
 };
 use crate::{
     decode::{Encoding, Info, Sample, Spec, default_mask, frames_out},
@@ -68,21 +68,32 @@ impl Rendition {
         self.wav().map_or(0, |wav| wav.padding_bytes(frames))
     }
 
-    /// Length of the body in bytes, where it is known for sure. That of a FLAC stream never is.
-    pub fn content_length(&self) -> Option<u64> {
+    /// Its body, where that is known for sure to the byte. A FLAC stream never is.
+    pub fn body(&self) -> Option<Body> {
         let frames = self.frames().filter(|_| self.format != Format::Flac)?;
-        let body = Body {
+        Some(Body {
             header_bytes: self.header().len() as u64,
             frame_bytes: self.spec.frame_bytes() as u64,
             frames,
             padding_bytes: self.padding_bytes(frames),
-        };
-        Some(body.bytes())
+        })
     }
 
     /// `Content-Type` of the body.
     pub fn content_type(&self) -> String {
         self.format.content_type(self.spec.rate_hz, self.spec.channels)
+    }
+
+    /// `X-Audio-Format`: what a sample is, also of those that FLAC holds.
+    pub fn audio_format(&self) -> String {
+        let encoding = match self.spec.encoding {
+            Encoding::S16le => "s16le",
+            Encoding::S16be => "s16be",
+            Encoding::S24le => "s24le",
+            Encoding::S32le => "s32le",
+            Encoding::F32le => "f32le",
+        };
+        timeline::audio_format(encoding, self.spec.rate_hz, self.spec.channels, self.frames())
     }
 
     fn wav(&self) -> Option<wav::Format> {

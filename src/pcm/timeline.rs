@@ -138,15 +138,6 @@ pub fn audio_format(encoding: &str, rate_hz: u32, channels: u16, frames: Option<
     format!("{encoding};rate={rate_hz};channels={channels}{frames}")
 }
 
-/// Bytes of a window of shared PCM (a block of the largest class).
-const WINDOW_BYTES: u64 = 64 << 10;
-
-/// Frames of one window: the largest power of two that fits 64 KiB and half a second.
-pub fn window_frames(frame_bytes: u64, rate_hz: u32) -> u64 {
-    let most = (WINDOW_BYTES / frame_bytes.max(1)).min(u64::from(rate_hz) / 2).max(1);
-    1 << most.ilog2()
-}
-
 /// A body of known length: a header, frames of equal bytes, and at most a byte of padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Body {
@@ -279,15 +270,6 @@ mod tests {
             "s16le;rate=48000;channels=2;frames=7"
         );
         assert_eq!(audio_format("s16le", 48000, 2, None), "s16le;rate=48000;channels=2");
-    }
-
-    #[test]
-    fn a_window_fits_a_block_and_half_a_second() {
-        assert_eq!(window_frames(4, 48000), 16384);
-        assert_eq!(window_frames(4, 8000), 2048);
-        assert_eq!(window_frames(6, 192_000), 8192);
-        assert_eq!(window_frames(32, 192_000), 2048);
-        assert_eq!(window_frames(2, 1), 1);
     }
 
     /// Against the obvious model: a body written out, byte by byte, as (part, index).

@@ -28,8 +28,8 @@ use crate::{
     pcm::timeline,
     prefetch::Prefetches,
     shard::{
-        Answer, Cached, Command, Job, NoSessionId, ObjectHead, PcmHead, Response as Served, Shard,
-        Unheard, Wanted,
+        Answer, Cached, Command, Job, NoSessionId, ObjectHead, PcmHead, PcmWanted,
+        Response as Served, Shard, Unheard, Wanted,
     },
 };
 
@@ -185,34 +185,42 @@ async fn pcm(
     let accept = fields.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ask = parse_pcm(query, accept, |name| shard.files.is_library(name))?;
     let source = ask.source.clone();
-    let conditions = Conditions::of(fields);
-    let answer = shard.request(Job::Pcm { ask, conditions, head_only }).await;
+    // A range of a HEAD request means nothing (RFC 9110 section 14.2).
+    let range = fields.get(RANGE).filter(|_| !head_only).cloned();
+    let (if_range, conditions) = (fields.get(IF_RANGE).cloned(), Conditions::of(fields));
+    let wanted = PcmWanted { ask, range, if_range, conditions, head_only };
+    let answer = shard.request(Job::Pcm(wanted)).await;
     let response = answer.map_err(|refusal| problem_of(&refusal, &source))?;
     let Answer::Pcm(head) = &response.answer else { return Err(Problem::internal()) };
     let mut out = Response::new(());
-    pcm_fields(out.headers_mut(), head);
+    pcm_fields(&mut out, head);
     set(out.headers_mut(), SERVER_TIMING, &timing(head.cached, Some(head.decode)));
     if head.unmodified {
         return Ok(unmodified(out));
     }
-    let length = head.rendition.content_length();
+    let whole = head.rendition.body().map(|body| body.bytes());
+    let length = head.part.as_ref().map(|part| part.end - part.start).or(whole);
     Ok(out.map(|()| body(shard, response, length)))
 }
 
-fn pcm_fields(fields: &mut HeaderMap, head: &PcmHead) {
+fn pcm_fields(out: &mut Response<()>, head: &PcmHead) {
+    let fields = out.headers_mut();
     let rendition = &head.rendition;
     let spec = rendition.spec;
     set(fields, CONTENT_TYPE, &rendition.content_type());
     set(fields, ETAG, &head.etag);
-    let format = rendition.format.audio_format(spec.rate_hz, spec.channels, rendition.frames());
-    set(fields, X_AUDIO_FORMAT, &format);
+    set(fields, X_AUDIO_FORMAT, &rendition.audio_format());
     if let Some(frames) = rendition.frames() {
         set(fields, X_CONTENT_DURATION, &timeline::duration(frames, spec.rate_hz));
     }
-    // Windows that can be addressed come with the exact-PCM engine; until then nothing is promised.
-    set(fields, ACCEPT_RANGES, "none");
     set(fields, VARY, "Accept");
     set(fields, CACHE_STATUS, &cache_status(head.cached));
+    let Some(body) = rendition.body() else { return set(fields, ACCEPT_RANGES, "none") };
+    set(fields, ACCEPT_RANGES, "bytes");
+    if let Some(part) = &head.part {
+        set(fields, CONTENT_RANGE, &range::content_range(part, body.bytes()));
+        *out.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
 }
 
 // --- Original bytes --------------------------------------------------------------------------

@@ -52,6 +52,14 @@ fn shard(report: &Report) -> Value {
             "promised_share": decode.share,
             "share_at_most": decode.share_at_most,
         },
+        "pcm": {
+            "decoders": report.decoders,
+            "bytes": report.pcm.bytes,
+            "hits": report.pcm.hits,
+            "admitted": report.pcm.admitted,
+            "evicted": report.pcm.evicted,
+            "given_back": report.pcm.given_back,
+        },
         "cache": {
             "hits": assets.hits,
             "partial_hits": assets.partial_hits,

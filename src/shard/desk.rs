@@ -386,7 +386,7 @@ impl Desk {
 /// Blocks of a session that may wait for its client.
 pub(super) fn credits(job: &Job) -> usize {
     match job {
-        Job::Pcm { .. } => PCM_CREDITS,
+        Job::Pcm(_) => PCM_CREDITS,
         Job::Object { .. } | Job::Probe(_) => BYTE_CREDITS,
         Job::Prefetch(_) => PREFETCH_CREDITS,
     }

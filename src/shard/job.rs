@@ -18,14 +18,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub enum Job {
     /// Decoded audio.
-    Pcm {
-        /// Of what, and how.
-        ask: Ask,
-        /// What the client has of it already.
-        conditions: Conditions,
-        /// Only the head is wanted.
-        head_only: bool,
-    },
+    Pcm(PcmWanted),
     /// The original bytes.
     Object {
         /// Of what.
@@ -50,6 +43,21 @@ pub struct Ahead {
     pub decode: bool,
 }
 
+/// What of decoded audio is wanted.
+#[derive(Debug, Clone)]
+pub struct PcmWanted {
+    /// Of what, and how.
+    pub ask: Ask,
+    /// Which part of the answer's bytes, where the client named one.
+    pub range: Option<HeaderValue>,
+    /// The version the range is about; of another one the client wants the whole.
+    pub if_range: Option<HeaderValue>,
+    /// What the client has of it already.
+    pub conditions: Conditions,
+    /// Only the head is wanted.
+    pub head_only: bool,
+}
+
 /// What of a file is wanted.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
@@ -71,7 +79,7 @@ impl Job {
     /// What it is about.
     pub fn source(&self) -> &SourceName {
         match self {
-            Job::Pcm { ask, .. } => &ask.source,
+            Job::Pcm(wanted) => &wanted.ask.source,
             Job::Object { source, .. } | Job::Probe(source) => source,
             Job::Prefetch(ahead) => &ahead.source,
         }
@@ -80,7 +88,7 @@ impl Job {
     /// What it is called.
     pub fn name(&self) -> &'static str {
         match self {
-            Job::Pcm { .. } => "pcm",
+            Job::Pcm(_) => "pcm",
             Job::Object { .. } => "object",
             Job::Probe(_) => "probe",
             Job::Prefetch(_) => "prefetch",
@@ -90,7 +98,7 @@ impl Job {
     /// The format that PCM is asked for in.
     pub fn format(&self) -> Option<Format> {
         match self {
-            Job::Pcm { ask, .. } => Some(ask.format),
+            Job::Pcm(wanted) => Some(wanted.ask.format),
             Job::Object { .. } | Job::Probe(_) | Job::Prefetch(_) => None,
         }
     }
@@ -112,6 +120,8 @@ pub struct PcmHead {
     pub rendition: Rendition,
     /// A strong entity tag, with its quotes.
     pub etag: String,
+    /// The part that is sent, in bytes, where one was asked for and is there.
+    pub part: Option<Range<u64>>,
     /// The client has it already: no body follows.
     pub unmodified: bool,
     /// What was here of the source.

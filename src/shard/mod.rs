@@ -22,15 +22,18 @@ mod asked;
 mod chore;
 mod command;
 mod cut;
+mod decoding;
 mod desk;
 mod disk;
 mod feed;
 mod gate;
 mod job;
+mod listen;
 mod mail;
 mod notice;
 mod outlet;
 mod pace;
+mod pcm;
 mod prefetch;
 mod promises;
 mod reclaim;
@@ -60,8 +63,8 @@ use feed::Feed;
 pub use feed::Listening;
 pub use gate::{Gate, Pass};
 pub use job::{
-    Abort, Ahead, Answer, Cached, Check, Job, ObjectHead, Part, PcmHead, Prefetched, Progress,
-    Refusal, Unkept, Wanted,
+    Abort, Ahead, Answer, Cached, Check, Job, ObjectHead, Part, PcmHead, PcmWanted, Prefetched,
+    Progress, Refusal, Unkept, Wanted,
 };
 pub use mail::{MAILBOX, Mail};
 pub use notice::{End, Notice, Reason, What, shown};
@@ -84,6 +87,7 @@ use crate::{
     bufpool::BufPool,
     decode::Stacks,
     file::Files,
+    pcm::Renditions,
     runtime::{ShardId, event::Event, mailbox::Mailbox},
 };
 
@@ -97,6 +101,8 @@ pub struct Shard {
     pub pool: BufPool,
     /// The sources, the cache under them and the connections to their origins.
     pub files: Files,
+    /// Decoded timelines that are being shared.
+    pub renditions: Renditions,
     /// Stacks for decoders.
     pub stacks: Stacks,
     /// What it was told.
@@ -125,7 +131,7 @@ pub struct Shard {
     chores: Asked<chore::Outcome>,
     /// What happens, for who listens.
     feed: Feed,
-    /// A session ended.
+    /// A session or a decoder ended.
     ended: Event,
     /// Turns of sessions that have not yet sent a block.
     first: Turns,
@@ -201,6 +207,7 @@ impl Shard {
             route,
             promises: Promises::new(serve::promised_at_most(&pool)),
             shares: Shares::new(options.decode_share),
+            renditions: Renditions::new(&pool),
             pool,
             files,
             stacks,

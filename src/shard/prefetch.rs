@@ -19,9 +19,9 @@ use super::{
 use crate::{
     assets::Lease,
     bufpool::Class,
-    decode::{Dither, Quality},
+    decode::{Dither, Encoding, Info, Quality, Spec},
     file::{self, Opened},
-    pcm::{self, Ask, Format, Player, SourceName, Work},
+    pcm::{self, Maker, Work},
     runtime,
     storage::Wait,
     stream::Patience,
@@ -57,7 +57,7 @@ async fn carry_out(shard: &Shard, ahead: &Ahead, out: &Outlet) -> Result<Prefetc
         None => Progress { bytes_total: Some(0), ..Progress::default() },
     };
     let check = match decode {
-        true => Some(check(shard, source, &opened).await?),
+        true => Some(check(shard, &opened).await?),
         false => None,
     };
     Ok(Prefetched { progress, check })
@@ -204,13 +204,13 @@ impl<'a> Filling<'a> {
 
 /// Decodes all of a source once, and says what that gave. No turn is waited for: one that is given
 /// to the background would keep those who are in a hurry waiting.
-async fn check(shard: &Shard, source: &SourceName, opened: &Opened) -> Result<Check, Refusal> {
+async fn check(shard: &Shard, opened: &Opened) -> Result<Check, Refusal> {
     let reader = shard.reader(&opened.source);
-    let mut player = Player::new(reader, &shard.stacks, &shard.pool, None)?;
+    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, None)?;
     let mut patience = Patience::default();
     let (mut _tables, mut promised) = (None, None);
     loop {
-        let work = match player.work(runtime::now() + SLICE) {
+        let work = match maker.work(runtime::now() + SLICE) {
             Err(pcm::Error::Exhausted(_))
                 if patience.wait(&shard.pool, Class::Large.bytes()).await =>
             {
@@ -219,36 +219,34 @@ async fn check(shard: &Shard, source: &SourceName, opened: &Opened) -> Result<Ch
             work => work?,
         };
         match work {
-            Work::Starved => player.fetch().await?,
+            Work::Starved => maker.fetch().await?,
             Work::Opened => {
-                _tables = Some(shard.promise(player.info().map_or(0, pcm::codec_bytes))?);
-                promised = player.start(&as_it_is(source))?.frames();
+                let info = maker.info().ok_or(Refusal::Broken)?.clone();
+                _tables = Some(shard.promise(pcm::codec_bytes(&info))?);
+                maker.start(&info, as_it_is(&info), 0)?;
+                promised = info.frames;
             }
-            Work::Slice | Work::Block(_) => runtime::yield_now().await,
+            Work::Slice | Work::Piece(_) => runtime::yield_now().await,
             Work::End => break,
         }
     }
     // What a container pads its last packet with is no audio.
-    let there = player.frames_there().unwrap_or_else(|| player.frames_done());
+    let there = maker.frames_there().unwrap_or_else(|| maker.position());
     let promised = promised.unwrap_or(there);
     let frames = there.min(promised);
     let missing_frames = promised - frames;
-    let check = Check { frames, missing_frames, undecoded_packets: player.undecoded_packets() };
+    let check = Check { frames, missing_frames, undecoded_packets: maker.undecoded_packets() };
     shard.stats.borrow_mut().undecoded_packets += check.undecoded_packets;
     Ok(check)
 }
 
 /// All frames at the source's own rate.
-fn as_it_is(source: &SourceName) -> Ask {
-    Ask {
-        source: source.clone(),
-        format: Format::S16le,
-        rate_hz: None,
-        channels: None,
+fn as_it_is(info: &Info) -> Spec {
+    Spec {
+        rate_hz: info.rate_hz,
+        channels: info.channels.count,
+        encoding: Encoding::S16le,
         dither: Dither::None,
         quality: Quality::Good,
-        start: None,
-        duration: None,
-        track: None,
     }
 }

@@ -15,12 +15,20 @@ use crate::{
 /// fetched for it.
 const INPUT_BYTES: usize = 2 * Class::Large.bytes();
 
-/// What a session may hold for its work, until it ends. A decoder with large tables holds more,
-/// which is known once its source is understood.
+/// What a decoder may hold, until it ends. One with large tables holds more, which is known once its
+/// source is understood.
+pub(super) const DECODER_BYTES: usize = pcm::STREAM_BYTES + INPUT_BYTES + 2 * Class::Large.bytes();
+
+/// What an encoder of FLAC may hold: a block as samples, and as bytes before and behind it.
+pub(super) const ENCODER_BYTES: usize = 256 << 10;
+
+/// What a session may hold for its work, until it ends. What decodes for it is promised apart, since
+/// others may share it.
 pub(super) fn work_bytes(job: &Job) -> usize {
     match job {
         Job::Object { .. } | Job::Prefetch(Ahead { decode: false, .. }) => INPUT_BYTES,
-        Job::Pcm { .. } | Job::Probe(_) | Job::Prefetch(_) => pcm::STREAM_BYTES + INPUT_BYTES,
+        Job::Prefetch(_) => DECODER_BYTES,
+        Job::Pcm(_) | Job::Probe(_) => 0,
     }
 }
 
@@ -28,7 +36,7 @@ pub(super) fn work_bytes(job: &Job) -> usize {
 pub(super) fn answer_bytes(job: &Job, credits: usize) -> usize {
     match job {
         Job::Probe(_) | Job::Prefetch(_) => 0,
-        Job::Pcm { .. } | Job::Object { .. } => credits * Class::Large.bytes(),
+        Job::Pcm(_) | Job::Object { .. } => credits * Class::Large.bytes(),
     }
 }
 

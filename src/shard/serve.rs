@@ -6,26 +6,24 @@ use futures_lite::future;
 use http::{HeaderMap, HeaderValue};
 
 use super::{
-    Abort, Answer, Cached, Command, Job, ObjectHead, PcmHead, Reason, Refusal, Shard, Wanted,
+    Abort, Answer, Cached, Command, Job, ObjectHead, Reason, Refusal, Shard, Wanted,
     outlet::{Gone, Outlet},
-    pace::Pace,
+    pcm::{pcm, understand},
     prefetch::prefetch,
     promises::{Promise, answer_bytes, work_bytes},
     shares::{Conversion, Share},
-    turns::Turns,
 };
 use crate::{
     assets::Lease,
-    bufpool::{Block, BufPool, Class},
-    decode::{self, Info},
+    bufpool::{Block, BufPool},
     file::{
         self, How, Opened,
         conditional::{Conditions, Current, Verdict, evaluate, range_applies},
         range::{self, Selection},
     },
-    pcm::{self, Ask, Player, Rendition, SourceName, Work},
+    pcm::{self as audio, SourceName},
     runtime::{self, Queue, channel},
-    stream::{Patience, Reader, Source},
+    stream::{Reader, Source},
 };
 
 /// Longest time that one session keeps the core before the others have their turn.
@@ -43,7 +41,7 @@ pub(super) fn promised_at_most(pool: &BufPool) -> usize {
 /// Where a session's work begins: decoding in the queue for first blocks, bytes among the I/O.
 pub(super) fn queue(job: &Job) -> Queue {
     match job {
-        Job::Pcm { .. } | Job::Probe(_) => Queue::First,
+        Job::Pcm(_) | Job::Probe(_) => Queue::First,
         Job::Object { .. } => Queue::Io,
         Job::Prefetch(_) => Queue::Background,
     }
@@ -82,8 +80,8 @@ pub(super) async fn serve(
     }
 }
 
-/// Told however a session ends: most are dropped, because their client went away.
-struct Ends(Rc<Shard>);
+/// Told however a session or a decoder ends: most are dropped, because their client went away.
+pub(super) struct Ends(pub(super) Rc<Shard>);
 
 impl Drop for Ends {
     fn drop(&mut self) {
@@ -97,9 +95,7 @@ async fn work(shard: &Rc<Shard>, job: Job, outlet: &Rc<Outlet>) -> Result<(), Go
         Err(refusal) => return outlet.head(Err(refusal)),
     };
     match job {
-        Job::Pcm { ask, conditions, head_only } => {
-            pcm(shard, ask, &conditions, head_only, Rc::clone(outlet)).await
-        }
+        Job::Pcm(wanted) => pcm(shard, wanted, Rc::clone(outlet)).await,
         Job::Object { source, wanted } => object(shard, &source, wanted, outlet).await,
         Job::Probe(source) => probe(shard, &source, outlet).await,
         Job::Prefetch(ahead) => prefetch(shard, ahead, outlet).await,
@@ -120,100 +116,18 @@ fn admit(shard: &Shard, job: &Job, outlet: &Outlet) -> Result<Promise, Refusal> 
 
 fn kind(job: &Job) -> usize {
     match job {
-        Job::Pcm { .. } => 0,
+        Job::Pcm(_) => 0,
         Job::Object { .. } => 1,
         Job::Probe(_) => 2,
         Job::Prefetch(_) => 3,
     }
 }
 
-// --- Decoded audio ---------------------------------------------------------------------------
-
-/// A player that found out what its source is.
-struct Understood {
-    player: Player,
-    opened: Opened,
-    /// The time of the core that it took.
-    decode: Duration,
-}
-
-/// A player with its answer decided, and the first part of its body.
-struct Ready {
-    shard: Rc<Shard>,
-    player: Player,
-    head: PcmHead,
-    first: Option<Block>,
-    /// Its promised share of the core, unless only its head is wanted.
-    share: Option<Share>,
-    // The lease on the source lives as long as its session.
-    _opened: Opened,
-    _tables: Promise,
-}
-
-/// Counted at the end of a session, however it ends: most clients leave before the last block.
-impl Drop for Ready {
-    fn drop(&mut self) {
-        let mut stats = self.shard.stats.borrow_mut();
-        stats.frames += self.player.frames_done();
-        stats.undecoded_packets += self.player.undecoded_packets();
-    }
-}
-
-async fn pcm(
-    shard: &Rc<Shard>,
-    ask: Ask,
-    conditions: &Conditions,
-    head_only: bool,
-    out: Rc<Outlet>,
-) -> Result<(), Gone> {
-    let mut ready = match ready(shard, &ask, conditions, head_only).await {
-        Ok(ready) => ready,
-        Err(refusal) => return out.head(Err(refusal)),
-    };
-    out.head(Ok(Answer::Pcm(Box::new(ready.head.clone()))))?;
-    let Some(first) = ready.first.take() else {
-        out.end(Ok(()));
-        return Ok(());
-    };
-    let rate_hz = ready.head.rendition.spec.rate_hz;
-    let pace = Pace::new(rate_hz, ready.player.frames_done(), runtime::now());
-    shard.count(&first);
-    out.block(out.credit().await, first)?;
-    // What a listener waits for is out: from here on the session is one among many.
-    let rest = runtime::spawn(Queue::Decode, "play", play(ready, pace, out));
-    rest.await.unwrap_or(Err(Gone))
-}
-
-async fn ready(
-    shard: &Rc<Shard>,
-    ask: &Ask,
-    conditions: &Conditions,
-    head_only: bool,
-) -> Result<Ready, Refusal> {
-    let Understood { mut player, opened, mut decode } =
-        understand(shard, &ask.source, ask.track).await?;
-    let _tables = shard.promise(player.info().map_or(0, pcm::codec_bytes))?;
-    let rendition = player.start(ask)?;
-    let etag = etag(&opened, ask, &rendition);
-    let current = Current { etag: Some(&etag), ..Current::default() };
-    let unmodified = is_unmodified(conditions, current)?;
-    let is_wanted = !head_only && !unmodified;
-    let share = is_wanted.then(|| shard.share(&rendition)).transpose()?;
-    let cached = cached(&opened, &(0..u64::MAX));
-    let head = PcmHead { rendition, etag, unmodified, cached, decode };
-    let shard = Rc::clone(shard);
-    let mut ready = Ready { shard, player, head, first: None, share, _opened: opened, _tables };
-    if is_wanted {
-        let Ready { shard, player, .. } = &mut ready;
-        let first = next_block(player, &shard.first, &shard.pool, 0, &mut decode).await?;
-        (ready.first, ready.head.decode) = (first, decode);
-    }
-    Ok(ready)
-}
+// --- What was found ---------------------------------------------------------------------------
 
 /// What the cache has, and keeps, of the bytes that are `wanted`. Decided when the head goes out: only
 /// then it is known whether there is a place for them.
-fn cached(opened: &Opened, wanted: &Range<u64>) -> Cached {
+pub(super) fn cached(opened: &Opened, wanted: &Range<u64>) -> Cached {
     let stored = opened.lease().is_some_and(|lease| file::stays(lease, wanted));
     let mut found = opened.found;
     let is_here = |lease: &Lease| lease.resource.missing_bytes(wanted.clone()) == 0;
@@ -225,120 +139,15 @@ fn cached(opened: &Opened, wanted: &Range<u64>) -> Cached {
 
 /// Settles the conditions of a request as soon as the validators are known, before anything is
 /// decoded or fetched for a body that the client may not want. Says whether it has it already.
-fn is_unmodified(conditions: &Conditions, current: Current<'_>) -> Result<bool, Refusal> {
+pub(super) fn is_unmodified(
+    conditions: &Conditions,
+    current: Current<'_>,
+) -> Result<bool, Refusal> {
     match evaluate(conditions, current) {
         Verdict::Proceed => Ok(false),
         Verdict::NotModified => Ok(true),
         Verdict::Failed => Err(Refusal::Precondition),
     }
-}
-
-async fn understand(
-    shard: &Shard,
-    source: &SourceName,
-    track: Option<u32>,
-) -> Result<Understood, Refusal> {
-    let opened = shard.files.open(&source.name, &source.path).await?;
-    let reader = shard.reader(&opened.source);
-    let mut player = Player::new(reader, &shard.stacks, &shard.pool, track)?;
-    let mut decode = Duration::ZERO;
-    loop {
-        let turn = shard.first.wait(0).await;
-        let work = slice(&mut player, &mut decode)?;
-        drop(turn);
-        match work {
-            Work::Starved => player.fetch().await?,
-            Work::Slice => runtime::yield_if_needed().await,
-            Work::Opened | Work::Block(_) | Work::End => {
-                return Ok(Understood { player, opened, decode });
-            }
-        }
-    }
-}
-
-/// One slice of work. `decode` grows by the time of the core that it took: not by what another process
-/// had of it.
-fn slice(player: &mut Player, decode: &mut Duration) -> Result<Work, pcm::Error> {
-    let began = runtime::core_time();
-    let work = player.work(runtime::now() + SLICE);
-    *decode += runtime::core_time().saturating_sub(began);
-    work
-}
-
-async fn play(mut ready: Ready, mut pace: Pace, out: Rc<Outlet>) -> Result<(), Gone> {
-    let shard = Rc::clone(&ready.shard);
-    let player = &mut ready.player;
-    let result = loop {
-        let credit = out.credit().await;
-        let (lead_us, mut decode) = (pace.lead_us(runtime::now()), Duration::ZERO);
-        match next_block(player, &shard.decode, &shard.pool, lead_us, &mut decode).await {
-            Ok(Some(block)) => {
-                let audio = pace.sent(player.frames_done());
-                if let Some(share) = &ready.share {
-                    share.measured(decode, audio);
-                }
-                shard.count(&block);
-                out.block(credit, block)?;
-            }
-            Ok(None) => break Ok(()),
-            Err(error) => {
-                tracing::warn!(%error, "a body ends short");
-                shard.stats.borrow_mut().aborted += 1;
-                break Err(Abort::Failed);
-            }
-        }
-    };
-    out.end(result);
-    Ok(())
-}
-
-/// Decodes in turns until there is a block; `None` at the end of the body. Where there is no memory
-/// for it, others have it for the moment, and it is waited for. `decode` grows by the time of the
-/// core that it took.
-async fn next_block(
-    player: &mut Player,
-    turns: &Turns,
-    pool: &BufPool,
-    lead_us: i64,
-    decode: &mut Duration,
-) -> Result<Option<Block>, pcm::Error> {
-    let mut patience = Patience::default();
-    loop {
-        let turn = turns.wait(lead_us).await;
-        let work = slice(player, decode);
-        drop(turn);
-        let work = match work {
-            Err(pcm::Error::Exhausted(_)) if patience.wait(pool, Class::Large.bytes()).await => {
-                continue;
-            }
-            work => work?,
-        };
-        match work {
-            Work::Starved => player.fetch().await?,
-            Work::Slice | Work::Opened => runtime::yield_if_needed().await,
-            Work::Block(block) => return Ok(Some(block)),
-            Work::End => return Ok(None),
-        }
-    }
-}
-
-/// Names everything that the body depends on, and nothing else.
-fn etag(opened: &Opened, ask: &Ask, rendition: &Rendition) -> String {
-    // What is taken without a number is the first track that can be decoded. Where that is not 0, track 0
-    // is refused, so no two tracks share a name.
-    let track = ask.track.unwrap_or(0);
-    let text = format!(
-        "{} {track} {:?} {:?} {} {:?} {}",
-        opened.version,
-        rendition.spec,
-        rendition.format,
-        rendition.slice.start,
-        rendition.frames(),
-        decode::identity(),
-    );
-    let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    let hex: String = hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{hex}\"")
 }
 
 // --- Original bytes --------------------------------------------------------------------------
@@ -367,7 +176,7 @@ async fn object(
                     head.cached.found.waited(began.elapsed());
                     first
                 }
-                Err(failure) => return out.head(Err(pcm::Error::from(failure).into())),
+                Err(failure) => return out.head(Err(audio::Error::from(failure).into())),
             }
         }
     };
@@ -456,12 +265,10 @@ async fn send(
 
 // --- What a source is ------------------------------------------------------------------------
 
-async fn probe(shard: &Shard, source: &SourceName, out: &Outlet) -> Result<(), Gone> {
-    let answer = understand(shard, source, None).await.and_then(|understood| {
-        let info: Option<&Info> = understood.player.info();
-        let info = info.ok_or(Refusal::Broken)?.clone();
-        Ok(Answer::Probe(Box::new(info)))
-    });
+async fn probe(shard: &Rc<Shard>, source: &SourceName, out: &Outlet) -> Result<(), Gone> {
+    let understood = understand(shard, source, None).await;
+    let answer =
+        understood.map(|understood| Answer::Probe(Box::new(understood.known.info.clone())));
     let is_refused = answer.is_err();
     out.head(answer)?;
     if !is_refused {
@@ -482,15 +289,15 @@ impl Shard {
         })
     }
 
-    /// Lets a session in whose decode can be kept at its pace.
-    fn share(&self, rendition: &Rendition) -> Result<Share, Refusal> {
-        self.shares.give(Conversion::of(rendition)).ok_or_else(|| {
+    /// Lets a session in whose conversion can be kept at its pace.
+    pub(super) fn share(&self, conversion: Conversion) -> Result<Share, Refusal> {
+        self.shares.give(conversion).ok_or_else(|| {
             self.refused(Reason::DecodeShare);
             Refusal::DecodeShare
         })
     }
 
-    fn count(&self, block: &Block) {
+    pub(super) fn count(&self, block: &Block) {
         self.stats.borrow_mut().bytes += block.len() as u64;
     }
 }

@@ -11,10 +11,7 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
-use crate::{
-    decode::Quality,
-    pcm::{Format, Rendition},
-};
+use crate::{decode::Quality, pcm::Rendition};
 
 /// What a conversion counts before it was measured, where none of its codec was: a few times what
 /// plain stereo takes, which at 48 kHz was 1.3 ms a second in bulk (`cargo bench --bench latency`:
@@ -41,20 +38,26 @@ pub(super) struct Conversion {
     to: (u32, u16),
     /// Of the resampler, where there is one.
     quality: Option<Quality>,
-    /// Whether the answer is encoded again.
+    /// Whether it is an encoder.
     is_flac: bool,
 }
 
 impl Conversion {
     pub(super) fn of(rendition: &Rendition) -> Self {
-        let Rendition { info, spec, format, .. } = rendition;
+        let Rendition { info, spec, .. } = rendition;
         Self {
             codec: info.codec,
             from: (info.rate_hz, info.channels.count),
             to: (spec.rate_hz, spec.channels),
             quality: Some(spec.quality).filter(|_| info.rate_hz != spec.rate_hz),
-            is_flac: *format == Format::Flac,
+            is_flac: false,
         }
+    }
+
+    /// To FLAC, of PCM.
+    pub(super) fn encoding(rendition: &Rendition) -> Self {
+        let to = (rendition.spec.rate_hz, rendition.spec.channels);
+        Self { codec: "flac", from: to, to, quality: None, is_flac: true }
     }
 }
 
@@ -91,6 +94,12 @@ impl Shares {
         }
         costs.enter(conversion);
         Some(Share { costs: Rc::clone(&self.costs), conversion })
+    }
+
+    /// Promises it to who was let in before and goes on, whether that can be kept or not.
+    pub(super) fn keep(&self, conversion: Conversion) -> Share {
+        self.costs.borrow_mut().enter(conversion);
+        Share { costs: Rc::clone(&self.costs), conversion }
     }
 
     pub(super) fn promised(&self) -> Promised {

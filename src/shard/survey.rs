@@ -5,6 +5,7 @@ use std::{cell::RefCell, time::Duration};
 use super::{Listed, Mail, Promised, Shard, Stats};
 use crate::{
     assets, bufpool,
+    pcm::StoreStats,
     runtime::{self, ShardId, event::Event},
     storage,
 };
@@ -29,6 +30,10 @@ pub struct Report {
     pub memory: bufpool::Stats,
     /// What is promised of its core.
     pub decode: Promised,
+    /// Decoders that are there, also those that stand still.
+    pub decoders: usize,
+    /// Its decoded audio in memory.
+    pub pcm: StoreStats,
     /// Its cache, by resource.
     pub assets: assets::Stats,
     /// Its cache, by chunk.
@@ -99,6 +104,8 @@ impl Shard {
             sessions_left_off,
             memory: self.pool.stats(),
             decode: self.shares.promised(),
+            decoders: self.renditions.decoders(),
+            pcm: self.renditions.stats(),
             assets: self.files.store().stats(),
             storage: volumes.stats(),
             used_bytes: volumes.used_bytes(),

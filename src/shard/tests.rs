@@ -6,7 +6,8 @@ use super::{desk::credits, outlet::Credits, *};
 use crate::{
     assets::{self, AssetStore, Key},
     bufpool::{self, Class},
-    decode, demo,
+    decode::{self, Dither},
+    demo,
     file::{Found, How, Library, conditional::Conditions},
     net::{self, Client, Resolver},
     pcm::{self as player, Ask, Format, SourceName},
@@ -97,7 +98,8 @@ fn pcm_if(source: SourceName, conditions: Conditions, head_only: bool) -> Job {
     let (rate_hz, channels, start, duration, track) = Default::default();
     let format = Format::F32le;
     let ask = Ask { source, format, rate_hz, channels, dither, quality, start, duration, track };
-    Job::Pcm { ask, conditions, head_only }
+    let (range, if_range) = Default::default();
+    Job::Pcm(PcmWanted { ask, range, if_range, conditions, head_only })
 }
 
 /// Waits until something is so; for ever is a hung test, which its runner ends.
@@ -379,6 +381,49 @@ fn a_body_that_lacks_memory_waits_for_it_and_is_whole() {
 }
 
 #[test]
+fn decoders_whose_listeners_pause_make_room_and_are_made_again() {
+    two_shards(
+        &library(demo(".flac")),
+        |shard| {
+            Box::pin(async move {
+                let source = owned_by(ShardId(0));
+                let ask = |number: usize| {
+                    let Job::Pcm(mut wanted) = pcm(source.clone()) else { panic!("it is PCM") };
+                    wanted.ask.rate_hz = Some(player::RATES_HZ[number % 14]);
+                    wanted.ask.channels = Some(1 + (number / 14 % 8) as u16);
+                    wanted.ask.dither = [Dither::None, Dither::Tpdf][number / 112];
+                    Job::Pcm(wanted)
+                };
+                // There is room for a few, whose clients read no more for now than the first blocks.
+                let one = promises::DECODER_BYTES + mail::PCM_CREDITS * Class::Large.bytes();
+                let all = serve::promised_at_most(&shard.pool);
+                let _others = shard.promises.give(all - 6 * one).unwrap();
+                let mut held = Vec::new();
+                let refusal = loop {
+                    match shard.request(ask(held.len())).await {
+                        Ok(response) => held.push(response),
+                        Err(refusal) => break refusal,
+                    }
+                };
+                assert!(matches!(refusal, Refusal::Full), "{refusal}");
+                until(&shard, |all| all.iter().all(|report| report.decoders == 0)).await;
+                let mut later = shard.request(ask(held.len())).await.unwrap();
+                assert_eq!(body_bytes(&mut later).await.1, Some(Ok(())));
+                let last = held.len() - 1;
+                for number in [0, last] {
+                    let mut whole = shard.request(ask(number)).await.unwrap();
+                    let (whole, paused) = (body_bytes(&mut whole), body_bytes(&mut held[number]));
+                    let whole = whole.await;
+                    assert_eq!(whole.1, Some(Ok(())));
+                    assert_eq!(paused.await, whole);
+                }
+            })
+        },
+        attends,
+    );
+}
+
+#[test]
 fn a_session_whose_memory_cannot_be_promised_is_refused_until_another_has_ended() {
     two_shards(
         &library(demo(".wav")),
@@ -392,8 +437,10 @@ fn a_session_whose_memory_cannot_be_promised_is_refused_until_another_has_ended(
                     }
                 };
                 assert!(matches!(refusal, Refusal::Full), "{refusal}");
-                // All that they may come to hold is there for those that are in.
-                let most = held.len() * (player::STREAM_BYTES + 4 * Class::Large.bytes());
+                // All that they may come to hold is there for those that are in: one decoder, and what each
+                // has under way.
+                let answer = mail::PCM_CREDITS * Class::Large.bytes();
+                let most = promises::DECODER_BYTES + held.len() * answer;
                 let budget = shard.pool.stats().budget_bytes;
                 assert!((budget / 2..budget).contains(&most), "{} sessions", held.len());
                 drop(held.pop());

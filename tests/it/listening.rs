@@ -96,7 +96,10 @@ fn the_same_bytes_cold_and_warm_and_through_either_shard() {
     let node = node().shards(2).arg("--demo").start();
     for file in demo::FILES {
         let target = format!("/v1/pcm?src=demo:{}&rate=48000&channels=2&format=s16le", file.name);
+        let cold = node.get(&target).ok();
+        // By now the length of each is known.
         let first = node.get(&target).ok();
+        assert!(first.body == cold.body, "{}", file.name);
         // Sixteen connections land on both listeners; one of the shards is not the owner.
         for _ in 0..16 {
             let again = node.get(&target).ok();

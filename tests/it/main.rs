@@ -25,6 +25,7 @@ mod offline;
 mod operating;
 mod prefetching;
 mod process;
+mod ranges;
 mod restarting;
 mod sealed;
 mod tending;

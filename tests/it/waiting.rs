@@ -177,9 +177,11 @@ fn a_core_whose_time_is_promised_refuses_the_next_listener_until_one_has_left() 
     let node = node().arg("--demo").set("LIMITS__DECODE_SHARE", "0.0001").start();
     // More than the kernel's buffers take, so that who does not read stays.
     let long = "/v1/pcm?src=demo:strings.flac&rate=192000&format=f32le&channels=8";
-    let other = "/v1/pcm?src=demo:strings.mp3&d=1";
+    let (other, sharing) = ("/v1/pcm?src=demo:strings.mp3&d=1", long);
     let first = is_let_in(&node, long);
-    for target in [long, other] {
+    // Who wants the same costs no more.
+    let second = is_let_in(&node, sharing);
+    for target in ["/v1/pcm?src=demo:strings.flac&rate=96000", other] {
         let refused = node.get(target);
         assert_eq!(refused.status, 503, "{}", refused.text());
         assert_eq!(refused.field("retry-after"), Some("5"));
@@ -190,7 +192,7 @@ fn a_core_whose_time_is_promised_refuses_the_next_listener_until_one_has_left() 
     node.get("/o/demo/strings.mp3").ok();
     assert_eq!(node.counter("/refused/decode_share"), 2);
     assert_eq!(node.counter("/decode/sessions"), 1);
-    drop(first);
+    drop((first, second));
     node.wait_for("/decode/sessions", 0);
     node.get(other).ok();
 }

@@ -87,6 +87,11 @@ pub(super) fn open<'y>(
     if codec == "alac" && params.bits_per_sample.is_none() {
         params.bits_per_sample = params.extra_data.as_deref().and_then(alac_bits);
     }
+    // symphonia 0.6.1 undoes the steps of a coupling in their order, not in the reverse (Vorbis I 4.3.5):
+    // where there is more than one, other channels than were meant come out.
+    if codec == "vorbis" && params.channels.as_ref().is_some_and(|channels| channels.count() > 2) {
+        return Err(Error::unsupported("vorbis (more than two channels)"));
+    }
     let last_page = last_page(inside, &found);
     let may_be_chained = found.container == Container::Ogg
         && last_page.is_none_or(|last| streams.iter().all(|stream| stream.serial != last.serial));

@@ -1,0 +1,259 @@
+//! One decoder under way: bytes in by the reader, pieces of PCM out.
+//!
+//! The maker never waits in [`work`](Maker::work): it says what it lacks. Whoever drives it decides
+//! when it may use the core, and awaits [`fetch`](Maker::fetch) when it lacks bytes.
+
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use super::{Error, Grid, Piece};
+use crate::{
+    bufpool::{BlockMut, BufPool, Charge},
+    decode::{self, Decoder, Info, Pipeline, Spec, Stacks, Step, frames_out},
+    runtime,
+    stream::Reader,
+};
+
+/// Memory of a decoder that lies outside of blocks: what it decodes with, its stack, resampler,
+/// connection. What a node held more for each client that had stopped reading, less its three blocks, was
+/// 274 KiB for MP3, 396 for AAC and 406 for FLAC (`in node` of `cargo bench --bench allocation`).
+pub const STREAM_BYTES: usize = 416 << 10;
+/// What one of Vorbis has more, its codebooks: 1315 KiB, measured likewise.
+const VORBIS_BYTES: usize = 1344 << 10;
+
+/// What the codec of a source takes beyond [`STREAM_BYTES`].
+pub fn codec_bytes(info: &Info) -> usize {
+    if info.codec == "vorbis" { VORBIS_BYTES } else { 0 }
+}
+
+/// What a slice of work came to.
+#[derive(Debug)]
+pub enum Work {
+    /// Bytes are missing: [`Maker::fetch`], then go on.
+    Starved,
+    /// The source is understood: [`Maker::info`] is there. Once, before anything else.
+    Opened,
+    /// These frames are made.
+    Piece(Piece),
+    /// The slice's time is up.
+    Slice,
+    /// All is made.
+    End,
+}
+
+/// Decodes one source.
+pub struct Maker {
+    reader: Reader,
+    decoder: Decoder,
+    stacks: Stacks,
+    pool: BufPool,
+    need: Range<u64>,
+    track: Option<u32>,
+    output: Option<Output>,
+    /// The source does not say how long it is.
+    is_open: bool,
+    cost: Duration,
+    memory: Vec<Charge>,
+}
+
+/// What turns frames into pieces.
+struct Output {
+    pipeline: Pipeline,
+    grid: Grid,
+    rate_hz: u32,
+    from: u64,
+    /// The first frame of the piece that is being made.
+    first: u64,
+    block: Option<(BlockMut, usize)>,
+}
+
+impl Maker {
+    /// Begins to understand a source.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] when there is no memory for another decoder.
+    pub fn new(
+        reader: Reader,
+        stacks: &Stacks,
+        pool: &BufPool,
+        track: Option<u32>,
+    ) -> Result<Self, Error> {
+        let memory = vec![pool.charge(STREAM_BYTES)?];
+        Ok(Self {
+            decoder: decoder(stacks, &reader, track, 0)?,
+            reader,
+            stacks: stacks.clone(),
+            pool: pool.clone(),
+            need: 0..0,
+            track,
+            output: None,
+            is_open: false,
+            cost: Duration::ZERO,
+            memory,
+        })
+    }
+
+    /// What the source is. `None` before [`Work::Opened`].
+    pub fn info(&self) -> Option<&Info> {
+        self.decoder.info()
+    }
+
+    /// Frames of the source that there turned out to be; what is promised beyond them is silence.
+    /// `None` before [`Work::End`].
+    pub fn frames_there(&self) -> Option<u64> {
+        self.decoder.frames_there()
+    }
+
+    /// Packets so far that did not decode and became silence.
+    pub fn undecoded_packets(&self) -> u64 {
+        self.decoder.undecoded_packets()
+    }
+
+    /// The frame behind the last that was made.
+    pub fn position(&self) -> u64 {
+        self.output.as_ref().map_or(0, |output| output.pipeline.position())
+    }
+
+    /// Where the timeline ends, once that is known: also where it was begun behind that.
+    pub fn end(&self) -> u64 {
+        let position = self.position();
+        let there = self.frames_there().filter(|_| self.is_open);
+        let rates = self
+            .info()
+            .zip(self.output.as_ref())
+            .map(|(info, output)| (info.rate_hz, output.rate_hz));
+        there.zip(rates).map_or(position, |(frames, (from, to))| frames_out(frames, from, to))
+    }
+
+    /// Readies itself to make the frames from `from` on, where a window begins, of a source that is
+    /// `info`.
+    ///
+    /// # Errors
+    /// Rates that cannot be converted into each other; no memory for the tables of the codec.
+    pub fn start(&mut self, info: &Info, spec: Spec, from: u64) -> Result<(), Error> {
+        self.memory.push(self.pool.charge(codec_bytes(info))?);
+        let pipeline = Pipeline::new(info, spec, from, None)?;
+        let frame = pipeline.first_frame_in();
+        if frame > 0 {
+            // One that has not begun is replaced by one that begins there.
+            self.decoder = decoder(&self.stacks, &self.reader, self.track, frame)?;
+        }
+        let (grid, rate_hz) = (Grid::of(&spec), spec.rate_hz);
+        self.is_open = info.frames.is_none();
+        self.output = Some(Output { pipeline, grid, rate_hz, from, first: from, block: None });
+        Ok(())
+    }
+
+    /// Works until something comes of it, or until the time is up.
+    ///
+    /// # Errors
+    /// What cannot be decoded at all. After [`Error::Exhausted`], no memory for the next block, all
+    /// is as it was: it may be called again.
+    pub fn work(&mut self, until: Instant) -> Result<Work, Error> {
+        // The time of the core that it takes: not what another process had of it.
+        let began = runtime::core_time();
+        let mut work = self.go_on(until);
+        self.cost += runtime::core_time().saturating_sub(began);
+        if let Ok(Work::Piece(piece)) = &mut work {
+            piece.cost = self.take_cost();
+        }
+        work
+    }
+
+    /// The time of the core that it took since the last piece, or since this was asked.
+    pub fn take_cost(&mut self) -> Duration {
+        std::mem::take(&mut self.cost)
+    }
+
+    fn go_on(&mut self, until: Instant) -> Result<Work, Error> {
+        loop {
+            if let Some(work) = self.put_out()? {
+                return Ok(work);
+            }
+            match self.decoder.step(until)? {
+                Step::Need { position, length } => {
+                    self.need = position..position + length as u64;
+                    return Ok(Work::Starved);
+                }
+                Step::Opened if self.output.is_none() => return Ok(Work::Opened),
+                Step::Opened => {}
+                Step::Slice => return Ok(Work::Slice),
+                Step::Frames => assert!(self.output.is_some(), "frames come after the start"),
+                Step::End => {
+                    let output = self.output.as_mut().expect("the end comes after the start");
+                    output.pipeline.finish();
+                }
+            }
+        }
+    }
+
+    /// Waits for the bytes that the last [`Work::Starved`] was about.
+    ///
+    /// # Errors
+    /// The reason for which they cannot be had.
+    pub async fn fetch(&mut self) -> Result<(), Error> {
+        Ok(self.reader.fetch(self.need.clone()).await?)
+    }
+
+    /// Makes of the decoder's last frames what can be made. `None`: it may step on.
+    fn put_out(&mut self) -> Result<Option<Work>, Error> {
+        let Some(output) = &mut self.output else { return Ok(None) };
+        loop {
+            let is_taken = output.pipeline.push(self.decoder.position(), self.decoder.frames());
+            if let Some(piece) = output.drain(&self.pool)? {
+                return Ok(Some(Work::Piece(piece)));
+            }
+            if output.is_done() {
+                return Ok(Some(Work::End));
+            }
+            if is_taken {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+fn decoder(
+    stacks: &Stacks,
+    reader: &Reader,
+    track: Option<u32>,
+    from_frame: u64,
+) -> Result<Decoder, Error> {
+    let ask = decode::Ask { track, from_frame, name_hint: None };
+    Ok(Decoder::new(stacks, reader.resident(), ask)?)
+}
+
+impl Output {
+    /// Everything that will be was given out.
+    fn is_done(&self) -> bool {
+        self.pipeline.is_done() && self.block.is_none()
+    }
+
+    /// A piece, once it is whole or nothing more will come into it.
+    fn drain(&mut self, pool: &BufPool) -> Result<Option<Piece>, Error> {
+        if self.is_done() {
+            return Ok(None);
+        }
+        let frames = self.grid.piece_frames(self.from, self.first);
+        let (mut block, filled) = match self.block.take() {
+            Some(begun) => begun,
+            None => (pool.take(self.grid.class(frames))?, 0),
+        };
+        let wanted = (frames * self.grid.frame_bytes()) as usize;
+        let filled = filled + self.pipeline.pull(&mut block[filled..wanted]);
+        if filled == wanted || (filled > 0 && self.pipeline.is_done()) {
+            return Ok(Some(self.piece(block, filled)));
+        }
+        // An empty block is given back while one waits for the source.
+        self.block = (filled > 0).then_some((block, filled));
+        Ok(None)
+    }
+
+    fn piece(&mut self, block: BlockMut, filled: usize) -> Piece {
+        let (first, frames) = (self.first, filled as u64 / self.grid.frame_bytes());
+        self.first += frames;
+        Piece { first, frames, cost: Duration::ZERO, block: block.freeze(filled) }
+    }
+}

@@ -1,0 +1,189 @@
+//! What was found out about sources, so that a second listener need not open them again.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+};
+
+use crate::{
+    decode::Info,
+    runtime::event::{Event, Listener},
+};
+
+/// Sources that are kept in mind: a few hundred bytes each, more with long tags.
+const SOURCES: usize = 1024;
+
+/// What is known of one track of one version of a source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// What it is. Its frames are those that were decided once.
+    pub info: Info,
+}
+
+/// Names a track of a version of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KnownName {
+    /// The version of the source, and the source.
+    pub version: String,
+    /// Its track, as it was asked for.
+    pub track: Option<u32>,
+}
+
+/// The sources that were wanted last.
+#[derive(Default)]
+pub(super) struct Understood {
+    sources: HashMap<KnownName, (u64, Rc<Known>)>,
+    /// By when they were wanted.
+    order: BTreeMap<u64, KnownName>,
+    wanted: u64,
+    /// Those that somebody is just finding out about.
+    under_way: HashSet<KnownName>,
+    settled: Event,
+}
+
+/// What is known of a source.
+pub enum Knowledge {
+    /// This.
+    Known(Rc<Known>),
+    /// Nothing: who asked finds it out, and the others wait.
+    Mine(Understanding),
+    /// Nothing yet: ready when it may be.
+    Theirs(Listener),
+}
+
+/// The right to find out what a source is. Dropping it lets the next one try.
+pub struct Understanding {
+    understood: Rc<RefCell<Understood>>,
+    name: KnownName,
+}
+
+impl Understanding {
+    /// This is what it is.
+    pub fn learn(self, known: Known) -> Rc<Known> {
+        self.understood.borrow_mut().insert(&self.name, known)
+    }
+}
+
+impl Drop for Understanding {
+    fn drop(&mut self) {
+        let mut understood = self.understood.borrow_mut();
+        understood.under_way.remove(&self.name);
+        let settled = understood.settled.clone();
+        drop(understood);
+        settled.notify_all();
+    }
+}
+
+impl Understood {
+    /// What is known of a source, or whose turn it is to find it out.
+    pub(super) fn knowledge(this: &Rc<RefCell<Self>>, name: &KnownName) -> Knowledge {
+        let mut understood = this.borrow_mut();
+        if let Some(known) = understood.get(name) {
+            return Knowledge::Known(known);
+        }
+        match understood.under_way.insert(name.clone()) {
+            true => {
+                let (understood, name) = (Rc::clone(this), name.clone());
+                Knowledge::Mine(Understanding { understood, name })
+            }
+            false => Knowledge::Theirs(understood.settled.listen()),
+        }
+    }
+
+    fn get(&mut self, name: &KnownName) -> Option<Rc<Known>> {
+        let (last, known) = self.sources.get_mut(name)?;
+        self.wanted += 1;
+        self.order.remove(last);
+        *last = self.wanted;
+        self.order.insert(self.wanted, name.clone());
+        Some(Rc::clone(known))
+    }
+
+    /// A source turned out to be so long.
+    pub(super) fn learn_frames(&mut self, name: &KnownName, frames: u64) {
+        if let Some(known) = self.get(name).filter(|known| known.info.frames.is_none()) {
+            let info = Info { frames: Some(frames), ..known.info.clone() };
+            self.insert(name, Known { info });
+        }
+    }
+
+    fn insert(&mut self, name: &KnownName, known: Known) -> Rc<Known> {
+        let known = Rc::new(known);
+        self.wanted += 1;
+        self.order.insert(self.wanted, name.clone());
+        let before = self.sources.insert(name.clone(), (self.wanted, Rc::clone(&known)));
+        if let Some((last, _)) = before {
+            self.order.remove(&last);
+        }
+        while self.sources.len() > SOURCES
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.sources.remove(&oldest);
+        }
+        known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::{Channels, Sample};
+
+    fn known(rate_hz: u32) -> Known {
+        let info = Info {
+            container: "wav",
+            codec: "pcm_s16le",
+            rate_hz,
+            channels: Channels { count: 2, mask: 3 },
+            sample: Sample::Integer { bits: 16 },
+            frames: Some(1),
+            tags: Vec::new(),
+        };
+        Known { info }
+    }
+
+    fn name(version: &str) -> KnownName {
+        KnownName { version: version.to_owned(), track: None }
+    }
+
+    fn learnt(understood: &Rc<RefCell<Understood>>, version: &str) -> Option<u32> {
+        match Understood::knowledge(understood, &name(version)) {
+            Knowledge::Known(known) => Some(known.info.rate_hz),
+            Knowledge::Mine(_) | Knowledge::Theirs(_) => None,
+        }
+    }
+
+    fn learn(understood: &Rc<RefCell<Understood>>, version: &str, rate_hz: u32) {
+        match Understood::knowledge(understood, &name(version)) {
+            Knowledge::Mine(understanding) => drop(understanding.learn(known(rate_hz))),
+            Knowledge::Known(_) | Knowledge::Theirs(_) => panic!("{version} is new"),
+        }
+    }
+
+    #[test]
+    fn the_last_thousand_are_known() {
+        let understood = Rc::default();
+        learn(&understood, "kept", 1);
+        for rate_hz in 0..2000 {
+            learn(&understood, &format!("v{rate_hz}"), rate_hz);
+            assert_eq!(learnt(&understood, "kept"), Some(1));
+        }
+        let inner = understood.borrow();
+        assert_eq!((inner.sources.len(), inner.order.len()), (SOURCES, SOURCES));
+        drop(inner);
+        assert_eq!((learnt(&understood, "v900"), learnt(&understood, "v1999")), (None, Some(1999)));
+    }
+
+    #[test]
+    fn one_finds_it_out_and_where_it_goes_away_the_next_does() {
+        let understood = Rc::default();
+        let ask = || Understood::knowledge(&understood, &name("v"));
+        let Knowledge::Mine(first) = ask() else { panic!("nobody knows") };
+        assert!(matches!(ask(), Knowledge::Theirs(_)));
+        drop(first);
+        let Knowledge::Mine(second) = ask() else { panic!("nobody is at it") };
+        second.learn(known(7));
+        assert!(matches!(ask(), Knowledge::Known(_)));
+    }
+}

@@ -1,0 +1,301 @@
+//! The pieces that stay in memory in case somebody wants them again, of all timelines of a shard.
+//!
+//! A piece is worth what it costs to make it again, for each byte that it takes, as often as it is
+//! wanted (GreedyDual-Size with frequency: Cherkasova, HPL-98-69R1, 1998):
+//!
+//! ```text
+//! worth = floor + uses * cost / bytes        floor: the worth of what was given up last
+//! ```
+//!
+//! What is worth least goes first. As the floor rises, what was dear long ago and is not wanted any
+//! more goes too; and what a listener passes through once is soon below what a crowd shares.
+//!
+//! The pieces are [spare](Spare): the pool calls in those that nobody is sending just now.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use super::TimelineId;
+use crate::{
+    bufpool::{Block, Spare},
+    pcm::Piece,
+};
+
+/// Which piece: its timeline, and its first frame there.
+type Name = (TimelineId, u64);
+
+/// A place in the order of worth. Among equals the older one goes first.
+type Rank = (u64, u64);
+
+/// Uses that count.
+const MOST_USES: u64 = 64;
+
+/// Counters of a store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Bytes of the blocks that are held.
+    pub bytes: u64,
+    /// Pieces that were found.
+    pub hits: u64,
+    /// Pieces that were put in.
+    pub admitted: u64,
+    /// Pieces that went for others that are worth more.
+    pub evicted: u64,
+    /// Pieces that went because their memory was wanted for other things.
+    pub given_back: u64,
+}
+
+/// The store of one shard.
+pub(super) struct Store {
+    limit_bytes: u64,
+    pieces: BTreeMap<Name, Kept>,
+    order: BTreeMap<Rank, Name>,
+    /// How many pieces each timeline has here.
+    counts: HashMap<TimelineId, usize>,
+    floor: u64,
+    arrivals: u64,
+    stats: StoreStats,
+}
+
+struct Kept {
+    frames: u64,
+    length: usize,
+    bytes: Spare,
+    cost_us: u64,
+    uses: u64,
+    rank: Rank,
+}
+
+impl Kept {
+    /// What each use adds to its worth: nanoseconds per KiB.
+    fn price(&self) -> u64 {
+        (self.cost_us + 1).saturating_mul(1 << 20) / self.bytes.loan_bytes() as u64
+    }
+}
+
+impl Store {
+    pub(super) fn new(limit_bytes: usize) -> Self {
+        Self {
+            limit_bytes: limit_bytes as u64,
+            pieces: BTreeMap::new(),
+            order: BTreeMap::new(),
+            counts: HashMap::new(),
+            floor: 0,
+            arrivals: 0,
+            stats: StoreStats::default(),
+        }
+    }
+
+    pub(super) fn stats(&self) -> StoreStats {
+        self.stats
+    }
+
+    /// Whether there is anything of a timeline.
+    pub(super) fn has(&self, timeline: TimelineId) -> bool {
+        self.counts.contains_key(&timeline)
+    }
+
+    /// The piece that holds `frame`.
+    pub(super) fn find(&mut self, timeline: TimelineId, frame: u64) -> Option<Piece> {
+        let name = self.holding(timeline, frame)?;
+        self.stats.hits += 1;
+        let kept = self.pieces.get_mut(&name)?;
+        kept.uses = (kept.uses + 1).min(MOST_USES);
+        let block = kept.bytes.block().slice(0..kept.length);
+        let (first, frames, cost) = (name.1, kept.frames, Duration::ZERO);
+        let piece = Piece { first, frames, cost, block };
+        self.rank(name);
+        Some(piece)
+    }
+
+    /// Whether the piece that holds `frame` is here.
+    pub(super) fn is_here(&self, timeline: TimelineId, frame: u64) -> bool {
+        self.holding(timeline, frame).is_some()
+    }
+
+    fn holding(&self, timeline: TimelineId, frame: u64) -> Option<Name> {
+        let (name, kept) = self.pieces.range((timeline, 0)..=(timeline, frame)).next_back()?;
+        (frame < name.1 + kept.frames).then_some(*name)
+    }
+
+    /// Puts in a piece, and gives out what went for it: to be dropped by the caller, out of the borrow.
+    pub(super) fn put(&mut self, timeline: TimelineId, piece: &Piece) -> Vec<Spare> {
+        let bytes = piece.block.loan_bytes() as u64;
+        if self.is_covered(timeline, piece) || bytes > self.limit_bytes {
+            return Vec::new();
+        }
+        let mut gone = self.remove_within(timeline, piece);
+        while self.stats.bytes + bytes > self.limit_bytes
+            && let Some(least) = self.pop(|_| true)
+        {
+            self.stats.evicted += 1;
+            gone.push(least);
+        }
+        self.insert((timeline, piece.first), piece);
+        gone
+    }
+
+    /// Gives up pieces of so many bytes that nobody is sending, or all of them.
+    pub(super) fn give_back(&mut self, bytes: usize) -> Vec<Spare> {
+        let (mut gone, mut sum) = (Vec::new(), 0);
+        while sum < bytes
+            && let Some(idle) = self.pop(Spare::is_idle)
+        {
+            self.stats.given_back += 1;
+            sum += idle.loan_bytes();
+            gone.push(idle);
+        }
+        gone
+    }
+
+    fn is_covered(&self, timeline: TimelineId, piece: &Piece) -> bool {
+        let end = |name: Name| name.1 + self.pieces[&name].frames;
+        self.holding(timeline, piece.first).is_some_and(|name| end(name) >= piece.range().end)
+    }
+
+    /// Takes out what lies within `piece`: quarters of a window that is here as a whole now.
+    fn remove_within(&mut self, timeline: TimelineId, piece: &Piece) -> Vec<Spare> {
+        let within = (timeline, piece.first)..(timeline, piece.range().end);
+        let names: Vec<Name> = self.pieces.range(within).map(|(name, _)| *name).collect();
+        names.into_iter().filter_map(|name| self.remove(name)).collect()
+    }
+
+    fn insert(&mut self, name: Name, piece: &Piece) {
+        let block: Block = piece.block.clone();
+        let length = block.len();
+        let bytes = Spare::new(block);
+        self.stats.bytes += bytes.loan_bytes() as u64;
+        self.stats.admitted += 1;
+        *self.counts.entry(name.0).or_default() += 1;
+        let cost_us = u64::try_from(piece.cost.as_micros()).unwrap_or(u64::MAX);
+        let (frames, uses, rank) = (piece.frames, 1, (0, 0));
+        self.pieces.insert(name, Kept { frames, length, bytes, cost_us, uses, rank });
+        self.rank(name);
+    }
+
+    /// Gives a piece its place by what it is worth now.
+    fn rank(&mut self, name: Name) {
+        let Some(kept) = self.pieces.get_mut(&name) else { return };
+        self.order.remove(&kept.rank);
+        self.arrivals += 1;
+        let worth = self.floor.saturating_add(kept.price().saturating_mul(kept.uses));
+        kept.rank = (worth, self.arrivals);
+        self.order.insert(kept.rank, name);
+    }
+
+    /// Takes out what is worth least of those that may go.
+    fn pop(&mut self, may_go: impl Fn(&Spare) -> bool) -> Option<Spare> {
+        let pieces = &self.pieces;
+        let (rank, name) = self
+            .order
+            .iter()
+            .find(|(_, name)| may_go(&pieces[name].bytes))
+            .map(|(r, n)| (*r, *n))?;
+        self.floor = self.floor.max(rank.0);
+        self.remove(name)
+    }
+
+    fn remove(&mut self, name: Name) -> Option<Spare> {
+        let kept = self.pieces.remove(&name)?;
+        self.order.remove(&kept.rank);
+        self.stats.bytes -= kept.bytes.loan_bytes() as u64;
+        if let Some(count) = self.counts.get_mut(&name.0) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&name.0);
+            }
+        }
+        Some(kept.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bufpool::{BufPool, Class, Options};
+
+    const A: TimelineId = TimelineId(1);
+    const B: TimelineId = TimelineId(2);
+    const CHEAP: Duration = Duration::from_micros(100);
+    const DEAR: Duration = Duration::from_micros(900);
+
+    fn pool() -> BufPool {
+        BufPool::new(Options { budget_bytes: 8 << 20 })
+    }
+
+    fn piece(pool: &BufPool, first: u64, frames: u64, cost: Duration) -> Piece {
+        let class = if frames == 100 { Class::Large } else { Class::Medium };
+        let block = pool.take(class).unwrap().freeze(frames as usize);
+        Piece { first, frames, cost, block }
+    }
+
+    fn windows(pool: &BufPool, store: &mut Store, timeline: TimelineId, of: u64, cost: Duration) {
+        (0..of).for_each(|window| {
+            drop(store.put(timeline, &piece(pool, window * 100, 100, cost)));
+        });
+    }
+
+    fn here(store: &Store, timeline: TimelineId, of: u64) -> u64 {
+        (0..of).filter(|window| store.is_here(timeline, window * 100)).count() as u64
+    }
+
+    #[test]
+    fn a_frame_is_found_in_the_piece_that_holds_it() {
+        let (pool, mut store) = (pool(), Store::new(1 << 20));
+        windows(&pool, &mut store, A, 2, CHEAP);
+        let found = store.find(A, 150).unwrap();
+        assert_eq!((found.range(), found.block.len()), (100..200, 100));
+        assert!(store.find(A, 200).is_none() && store.find(B, 0).is_none());
+    }
+
+    #[test]
+    fn a_whole_window_takes_the_place_of_its_quarters_and_not_the_other_way() {
+        let (pool, mut store) = (pool(), Store::new(1 << 20));
+        for first in [0, 25, 50, 75] {
+            drop(store.put(A, &piece(&pool, first, 25, CHEAP)));
+        }
+        drop(store.put(A, &piece(&pool, 0, 100, CHEAP)));
+        assert_eq!(store.find(A, 60).unwrap().range(), 0..100);
+        drop(store.put(A, &piece(&pool, 25, 25, CHEAP)));
+        assert_eq!((store.find(A, 30).unwrap().range(), store.stats().bytes), (0..100, 64 << 10));
+    }
+
+    #[test]
+    fn what_is_dear_or_wanted_stays_and_one_who_passes_through_does_not_push_it_out() {
+        let (pool, mut store) = (pool(), Store::new(1 << 20));
+        windows(&pool, &mut store, A, 8, CHEAP);
+        for window in 0..4 {
+            (0..3).for_each(|_| drop(store.find(A, window * 100)));
+        }
+        windows(&pool, &mut store, B, 40, CHEAP);
+        assert_eq!((here(&store, A, 4), here(&store, A, 8)), (4, 4));
+        windows(&pool, &mut store, TimelineId(3), 8, DEAR);
+        windows(&pool, &mut store, B, 40, CHEAP);
+        assert_eq!(here(&store, TimelineId(3), 8), 8);
+    }
+
+    #[test]
+    fn in_the_end_what_nobody_wants_any_more_goes() {
+        let (pool, mut store) = (pool(), Store::new(1 << 20));
+        windows(&pool, &mut store, A, 16, DEAR);
+        (0..400).for_each(|round| {
+            drop(store.put(B, &piece(&pool, round * 100, 100, CHEAP)));
+        });
+        assert_eq!((here(&store, A, 16), store.has(A)), (0, false));
+        assert!(store.stats().bytes <= 1 << 20);
+    }
+
+    #[test]
+    fn memory_that_others_lack_is_given_back_but_not_what_is_being_sent() {
+        let (pool, mut store) = (pool(), Store::new(1 << 20));
+        windows(&pool, &mut store, A, 4, CHEAP);
+        let sent = store.find(A, 0);
+        drop(store.give_back(1 << 20));
+        assert_eq!((here(&store, A, 4), store.stats().given_back), (1, 3));
+        drop(sent);
+        drop(store.give_back(1));
+        assert!(!store.has(A) && pool.stats().used_bytes == 0);
+    }
+}

@@ -1,0 +1,152 @@
+//! Driving a decoder for those who listen to a timeline.
+//!
+//! It works while somebody waits for frames ahead of it, in turns by the smallest lead among them. With
+//! nobody waiting it stands still, and is given up after a while: a later one makes the same frames.
+
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use futures_lite::future;
+
+use super::{
+    Shard,
+    promises::Promise,
+    serve::{Ends, SLICE},
+    shares::Share,
+};
+use crate::{
+    bufpool::Class,
+    pcm::{self, Call, KnownName, Maker, Making, Work},
+    runtime::{self, Queue},
+    stream::Patience,
+};
+
+/// How long a decoder is kept that nobody waits for: longer than a player at real time takes for a
+/// block, and little enough that a crowd which stopped listening holds nothing.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// A decoder under way, and what was promised for it.
+pub(super) struct Decoding {
+    pub(super) shard: Rc<Shard>,
+    pub(super) making: Making,
+    pub(super) maker: Maker,
+    pub(super) share: Rc<Share>,
+    pub(super) rate_hz: u32,
+    /// Of which source its end tells the length.
+    pub(super) learns: Option<KnownName>,
+    /// Of the decoder, and of the tables of its codec.
+    pub(super) memory: Vec<Promise>,
+    /// Last: who waits for what it had is told once that is free.
+    pub(super) _ends: Ends,
+}
+
+/// What a decoder came to.
+enum Step {
+    /// Another piece.
+    Made,
+    /// Nobody needs it.
+    Unwanted,
+    /// The end of the timeline.
+    End,
+}
+
+impl Decoding {
+    /// Makes the first piece, for which somebody waits, and leaves the rest to the queue of all others.
+    pub(super) async fn run(mut self) {
+        match self.step().await {
+            Ok(Step::Made) => {
+                let seat = self.making.seat();
+                seat.driven_by(runtime::spawn(Queue::Decode, "decode", self.rest()));
+            }
+            last => self.finish(last),
+        }
+    }
+
+    async fn rest(mut self) {
+        let last = loop {
+            match self.step().await {
+                Ok(Step::Made) => {}
+                last => break last,
+            }
+        };
+        self.finish(last);
+    }
+
+    fn finish(self, last: Result<Step, pcm::Error>) {
+        let Self { shard, making, maker, share, memory, learns, _ends, .. } = self;
+        shard.stats.borrow_mut().undecoded_packets += maker.undecoded_packets();
+        let (end, frames) = (maker.end(), maker.frames_there());
+        // What it held is free by the time that others hear of its end.
+        drop((maker, share, memory));
+        match last {
+            Ok(Step::Made | Step::Unwanted) => drop(making),
+            Ok(Step::End) => {
+                if let Some((name, frames)) = learns.zip(frames) {
+                    shard.renditions.learn_frames(&name, frames);
+                }
+                making.end(end);
+            }
+            Err(error) => making.fail(&error),
+        }
+    }
+
+    /// Decodes in turns until there is a piece. Where there is no memory for it, others have it for the
+    /// moment, and it is waited for.
+    async fn step(&mut self) -> Result<Step, pcm::Error> {
+        let (mut patience, mut idle_since) = (Patience::default(), None);
+        loop {
+            let called = self.making.called();
+            let Call::Wanted { lead_us, is_first } = self.making.call() else {
+                let since: Instant = *idle_since.get_or_insert_with(runtime::now);
+                let left = IDLE.saturating_sub(runtime::now().saturating_duration_since(since));
+                if left.is_zero() || runtime::timeout(left, called).await.is_err() {
+                    return Ok(Step::Unwanted);
+                }
+                continue;
+            };
+            idle_since = None;
+            let turns = if is_first { &self.shard.first } else { &self.shard.decode };
+            let turn = turns.wait(lead_us).await;
+            let work = self.maker.work(runtime::now() + SLICE);
+            drop(turn);
+            let memory = &self.shard.pool;
+            match work {
+                Err(pcm::Error::Exhausted(_))
+                    if patience.wait(memory, Class::Large.bytes()).await => {}
+                Err(error) => return Err(error),
+                Ok(Work::Starved) => {
+                    if !self.fetch().await? {
+                        return Ok(Step::Unwanted);
+                    }
+                }
+                Ok(Work::Slice | Work::Opened) => runtime::yield_if_needed().await,
+                Ok(Work::Piece(piece)) => {
+                    let audio_us = piece.frames * 1_000_000 / u64::from(self.rate_hz);
+                    self.share.measured(piece.cost, Duration::from_micros(audio_us));
+                    self.shard.stats.borrow_mut().frames += piece.frames;
+                    self.making.put(piece);
+                    return Ok(Step::Made);
+                }
+                Ok(Work::End) => return Ok(Step::End),
+            }
+        }
+    }
+
+    /// Waits for bytes, for as long as somebody waits for what is made of them. `false`: nobody does.
+    async fn fetch(&mut self) -> Result<bool, pcm::Error> {
+        let Self { making, maker, .. } = self;
+        let fetched = async { maker.fetch().await.map(|()| true) };
+        let unwanted = async {
+            loop {
+                let called = making.called();
+                if !matches!(making.call(), Call::Wanted { .. }) {
+                    return Ok(false);
+                }
+                called.await;
+            }
+        };
+        future::or(fetched, unwanted).await
+    }
+}

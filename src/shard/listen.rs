@@ -1,0 +1,221 @@
+//! A session's way to the frames of a timeline: what is here, what is coming, and what has to be begun.
+
+use std::{rc::Rc, time::Duration};
+
+use super::{
+    Reason, Refusal, Shard,
+    decoding::Decoding,
+    promises::{DECODER_BYTES, Promise},
+    serve::Ends,
+    shares::{Conversion, Share},
+};
+use crate::{
+    bufpool::Exhausted,
+    pcm::{self, Ahead, Known, KnownName, Listening, Look, Maker, Piece, Rendition},
+    runtime::{self, Queue},
+    stream::{Patience, Source},
+};
+
+/// How long one who is listening waits for others to leave, where there is no room for a decoder that
+/// it needs again.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A decoder that has understood its source and made nothing yet, and the memory promised for it.
+pub(super) struct Fresh {
+    pub(super) maker: Maker,
+    pub(super) memory: Promise,
+}
+
+/// Listens to a timeline for one session.
+pub(super) struct Listen {
+    shard: Rc<Shard>,
+    listening: Listening,
+    source: Source,
+    name: KnownName,
+    known: Rc<Known>,
+    rendition: Rendition,
+    /// Left over from finding out what the source is.
+    fresh: Option<Fresh>,
+    /// Of the core, once it began a decoder: it is kept also while that stands still.
+    share: Option<Rc<Share>>,
+}
+
+impl Listen {
+    pub(super) fn new(
+        shard: &Rc<Shard>,
+        listening: Listening,
+        source: Source,
+        name: KnownName,
+        known: Rc<Known>,
+        rendition: Rendition,
+        fresh: Option<Fresh>,
+    ) -> Self {
+        Self {
+            shard: Rc::clone(shard),
+            listening,
+            source,
+            name,
+            known,
+            rendition,
+            fresh,
+            share: None,
+        }
+    }
+
+    /// What the answer is.
+    pub(super) fn rendition(&self) -> &Rendition {
+        &self.rendition
+    }
+
+    /// Where the timeline turned out to end.
+    pub(super) fn end(&self) -> Option<u64> {
+        self.listening.end()
+    }
+
+    /// The piece that holds `frame`; `None` where the timeline ended before it. It is what a session
+    /// waits for to begin, or one with so much lead needs next.
+    ///
+    /// # Errors
+    /// Why it cannot be made; for one that begins, also that there is no room for another decoder.
+    pub(super) async fn piece(
+        &mut self,
+        frame: u64,
+        lead_us: i64,
+        is_first: bool,
+    ) -> Result<Option<Piece>, Refusal> {
+        let want = self.listening.want(frame, lead_us, is_first);
+        loop {
+            let more = want.more();
+            match want.look() {
+                Look::Piece(piece) => return Ok(Some(piece)),
+                Look::End => return Ok(None),
+                Look::Failed(error) => return Err(error.into()),
+                Look::Coming => more.await,
+                Look::Nobody => self.begin(frame, is_first).await?,
+            }
+        }
+    }
+
+    /// Begins a decoder before `frame`.
+    async fn begin(&mut self, frame: u64, is_first: bool) -> Result<(), Refusal> {
+        let (memory, share) = self.room(is_first).await?;
+        let (maker, mut memory) = self.maker(frame, is_first, memory).await?;
+        // Another may have begun while this one waited for room.
+        if self.listening.ahead(frame) != Ahead::Nobody {
+            return Ok(());
+        }
+        memory.shrink_to_fit();
+        let (shard, making) = (Rc::clone(&self.shard), self.listening.begin(frame));
+        let (seat, rate_hz) = (making.seat(), self.rendition.spec.rate_hz);
+        let (_ends, learns) = (Ends(Rc::clone(&shard)), self.learns());
+        let decoding = Decoding { shard, making, maker, share, rate_hz, learns, memory, _ends };
+        seat.driven_by(runtime::spawn(Queue::First, "decode", decoding.run()));
+        Ok(())
+    }
+
+    fn learns(&self) -> Option<KnownName> {
+        self.known.info.frames.is_none().then(|| self.name.clone())
+    }
+
+    /// A decoder that is ready to make the window that holds `frame`. What was promised may still be on
+    /// loan to others; one that is under way waits until it is not.
+    async fn maker(
+        &mut self,
+        frame: u64,
+        is_first: bool,
+        promise: Promise,
+    ) -> Result<(Maker, Vec<Promise>), Refusal> {
+        let mut memory = vec![promise];
+        let mut fresh = self.fresh.take().map(|fresh| {
+            memory.push(fresh.memory);
+            fresh.maker
+        });
+        let (shard, mut patience) = (&self.shard, Patience::default());
+        let (tables, from) =
+            (pcm::codec_bytes(&self.known.info), self.listening.grid().window_of(frame));
+        loop {
+            let maker = fresh.take().map_or_else(
+                || {
+                    let reader = shard.reader(&self.source);
+                    Maker::new(reader, &shard.stacks, &shard.pool, self.name.track)
+                },
+                Ok,
+            );
+            let ready = maker.and_then(|mut maker| {
+                maker.start(&self.known.info, self.rendition.spec, from)?;
+                Ok(maker)
+            });
+            match ready {
+                Err(pcm::Error::Exhausted(_))
+                    if !is_first
+                        && patience.wait(&shard.pool, pcm::STREAM_BYTES + tables).await => {}
+                ready => return Ok((ready?, memory)),
+            }
+        }
+    }
+
+    /// Room for a decoder: what it may come to hold, less what a fresh one was promised, and its share
+    /// of the core. Decoders that nobody listens to make room. One that begins is refused where that
+    /// does not suffice; one that is under way waits.
+    async fn room(&mut self, is_first: bool) -> Result<(Promise, Rc<Share>), Refusal> {
+        let tables = pcm::codec_bytes(&self.known.info);
+        let bytes = if self.fresh.is_some() { tables } else { DECODER_BYTES + tables };
+        let shard = Rc::clone(&self.shard);
+        loop {
+            let ended = shard.ended.listen();
+            let lacking = match self.take(bytes, is_first) {
+                Ok(room) => return Ok(room),
+                Err(lacking) => lacking,
+            };
+            if shard.end_left_alone().await {
+                continue;
+            }
+            if is_first || runtime::timeout(PATIENCE, ended).await.is_err() {
+                shard.refused(lacking);
+                return Err(match lacking {
+                    Reason::DecodeShare => Refusal::DecodeShare,
+                    _ => Exhausted.into(),
+                });
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: usize, is_first: bool) -> Result<(Promise, Rc<Share>), Reason> {
+        let memory = self.shard.promises.give(bytes).map_err(|_| Reason::Memory)?;
+        let (shares, conversion) = (&self.shard.shares, Conversion::of(&self.rendition));
+        let share = match &self.share {
+            Some(share) => Rc::clone(share),
+            None if is_first => Rc::new(shares.give(conversion).ok_or(Reason::DecodeShare)?),
+            // It was let in before, and what it listened to is gone.
+            None => Rc::new(shares.keep(conversion)),
+        };
+        self.share = Some(Rc::clone(&share));
+        Ok((memory, share))
+    }
+}
+
+impl Shard {
+    /// Memory for a decoder. Those that nobody listens to make room.
+    pub(super) async fn promise_decoder(&self, bytes: usize) -> Result<Promise, Refusal> {
+        loop {
+            match self.promises.give(bytes) {
+                Ok(promise) => return Ok(promise),
+                Err(_) if self.end_left_alone().await => {}
+                Err(exhausted) => {
+                    self.refused(Reason::Memory);
+                    return Err(exhausted.into());
+                }
+            }
+        }
+    }
+
+    /// Gives up the decoders that nobody listens to, and says whether there were any.
+    async fn end_left_alone(&self) -> bool {
+        let alone = self.renditions.left_alone();
+        let any = !alone.is_empty();
+        for task in alone {
+            task.cancel().await;
+        }
+        any
+    }
+}

@@ -1,0 +1,351 @@
+//! Serving decoded audio: a session that listens to a timeline, and sends of it what was asked for.
+
+use std::{ops::Range, rc::Rc, time::Duration};
+
+use super::{
+    Abort, Answer, PcmHead, PcmWanted, Refusal, Shard,
+    listen::{Fresh, Listen},
+    outlet::{Gone, Outlet},
+    pace::Pace,
+    promises::{DECODER_BYTES, ENCODER_BYTES, Promise},
+    serve::{SLICE, cached, is_unmodified},
+    shares::{Conversion, Share},
+};
+use crate::{
+    bufpool::{Block, BlockMut, Class},
+    decode,
+    encode::flac,
+    file::{
+        Opened,
+        conditional::{Current, range_applies},
+        range::{self, Selection},
+    },
+    pcm::{
+        self, Ask, Course, Format, Knowledge, Known, KnownName, Maker, Next, Piece, Rendition,
+        SourceName, TimelineKey, Work,
+    },
+    runtime::{self, Queue},
+    stream::Patience,
+};
+
+/// A source of which it is known what it is.
+pub(super) struct Understood {
+    pub(super) known: Rc<Known>,
+    pub(super) opened: Opened,
+    /// What found it out, if that was this session.
+    pub(super) fresh: Option<Fresh>,
+    /// The time of the core that it took.
+    pub(super) decode: Duration,
+}
+
+/// A session with its answer decided.
+struct Ready {
+    head: PcmHead,
+    playing: Option<Playing>,
+}
+
+/// A session that sends.
+struct Playing {
+    shard: Rc<Shard>,
+    listen: Listen,
+    course: Course,
+    /// The piece that comes next, where it is here already.
+    piece: Option<Piece>,
+    flac: Option<Flac>,
+    is_first: bool,
+    // The lease on the source lives as long as its session.
+    _opened: Opened,
+}
+
+/// An encoder of FLAC, and what was promised for it.
+struct Flac {
+    encoder: flac::Encoder,
+    is_finished: bool,
+    share: Share,
+    _memory: Promise,
+}
+
+pub(super) async fn pcm(shard: &Rc<Shard>, wanted: PcmWanted, out: Rc<Outlet>) -> Result<(), Gone> {
+    let ready = match ready(shard, &wanted).await {
+        Ok(ready) => ready,
+        Err(refusal) => return out.head(Err(refusal)),
+    };
+    let rate_hz = ready.head.rendition.spec.rate_hz;
+    out.head(Ok(Answer::Pcm(Box::new(ready.head))))?;
+    let Some(playing) = ready.playing else {
+        out.end(Ok(()));
+        return Ok(());
+    };
+    let pace = Pace::new(rate_hz, 0, runtime::now());
+    // What a listener waits for is here: from now on the session is one among many.
+    let queue = if playing.flac.is_some() { Queue::Decode } else { Queue::Io };
+    let rest = runtime::spawn(queue, "listen", playing.run(pace, out));
+    rest.await.unwrap_or(Err(Gone))
+}
+
+async fn ready(shard: &Rc<Shard>, wanted: &PcmWanted) -> Result<Ready, Refusal> {
+    let ask = &wanted.ask;
+    let Understood { known, opened, fresh, decode } =
+        understand(shard, &ask.source, ask.track).await?;
+    let rendition = Rendition::new(known.info.clone(), ask)?;
+    let etag = etag(&opened, ask, &rendition);
+    let current = Current { etag: Some(&etag), ..Current::default() };
+    let unmodified = is_unmodified(&wanted.conditions, current)?;
+    let part = if unmodified { None } else { part(wanted, current, &rendition)? };
+    let cached = cached(&opened, &(0..u64::MAX));
+    let mut head = PcmHead { rendition, etag, part, unmodified, cached, decode };
+    if wanted.head_only || unmodified {
+        return Ok(Ready { head, playing: None });
+    }
+    let mut playing = Playing::new(shard, ask, &head, known, opened, fresh)?;
+    head.decode += playing.begin().await?;
+    Ok(Ready { head, playing: Some(playing) })
+}
+
+/// The part of the body that is asked for, where its length is known.
+fn part(
+    wanted: &PcmWanted,
+    current: Current<'_>,
+    rendition: &Rendition,
+) -> Result<Option<Range<u64>>, Refusal> {
+    let Some(body) = rendition.body() else { return Ok(None) };
+    let if_range = wanted.if_range.as_ref().map(|value| value.to_str().unwrap_or_default());
+    let applies = range_applies(if_range, current, runtime::wall_clock());
+    let range = wanted.range.as_ref().filter(|_| applies);
+    match range::select(range.map(http::HeaderValue::as_bytes), body.bytes()) {
+        Selection::Whole => Ok(None),
+        Selection::Part(part) => Ok(Some(part)),
+        Selection::Unsatisfiable => Err(Refusal::Unsatisfiable { length: body.bytes() }),
+    }
+}
+
+/// Names everything that the body depends on, and nothing else.
+fn etag(opened: &Opened, ask: &Ask, rendition: &Rendition) -> String {
+    // What is taken without a number is the first track that can be decoded. Where that is not 0, track 0
+    // is refused, so no two tracks share a name.
+    let track = ask.track.unwrap_or(0);
+    let text = format!(
+        "{} {track} {:?} {:?} {:?} {}",
+        opened.version,
+        rendition.spec,
+        rendition.format,
+        rendition.slice,
+        decode::identity(),
+    );
+    let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    let hex: String = hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{hex}\"")
+}
+
+/// Opens a source and finds out what a track of it is, unless that is known. One does, for all who ask.
+pub(super) async fn understand(
+    shard: &Rc<Shard>,
+    source: &SourceName,
+    track: Option<u32>,
+) -> Result<Understood, Refusal> {
+    let opened = shard.files.open(&source.name, &source.path).await?;
+    let name = KnownName { version: opened.version.clone(), track };
+    let mine = loop {
+        match shard.renditions.knowledge(&name) {
+            Knowledge::Known(known) => {
+                return Ok(Understood { known, opened, fresh: None, decode: Duration::ZERO });
+            }
+            Knowledge::Theirs(settled) => settled.await,
+            Knowledge::Mine(mine) => break mine,
+        }
+    };
+    let memory = shard.promise_decoder(DECODER_BYTES).await?;
+    let reader = shard.reader(&opened.source);
+    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, track)?;
+    loop {
+        let turn = shard.first.wait(0).await;
+        let work = maker.work(runtime::now() + SLICE)?;
+        drop(turn);
+        match work {
+            Work::Starved => maker.fetch().await?,
+            Work::Slice => runtime::yield_if_needed().await,
+            Work::Opened | Work::Piece(_) | Work::End => break,
+        }
+    }
+    let info = maker.info().ok_or(Refusal::Broken)?.clone();
+    let (known, decode) = (mine.learn(Known { info }), maker.take_cost());
+    Ok(Understood { known, opened, fresh: Some(Fresh { maker, memory }), decode })
+}
+
+impl Playing {
+    fn new(
+        shard: &Rc<Shard>,
+        ask: &Ask,
+        head: &PcmHead,
+        known: Rc<Known>,
+        opened: Opened,
+        fresh: Option<Fresh>,
+    ) -> Result<Self, Refusal> {
+        let rendition = &head.rendition;
+        let key = TimelineKey {
+            version: opened.version.clone(),
+            track: ask.track.unwrap_or(0),
+            frames: rendition.info.frames,
+            spec: rendition.spec,
+        };
+        let listening = shard.renditions.listen(key);
+        let flac = match rendition.format {
+            Format::Flac => Some(Flac::new(shard, rendition)?),
+            _ => None,
+        };
+        let name = KnownName { version: opened.version.clone(), track: ask.track };
+        let (source, answer) = (opened.source.clone(), rendition.clone());
+        Ok(Self {
+            shard: Rc::clone(shard),
+            listen: Listen::new(shard, listening, source, name, known, answer, fresh),
+            course: Course::of(rendition, head.part.as_ref()),
+            piece: None,
+            flac,
+            is_first: true,
+            _opened: opened,
+        })
+    }
+
+    /// Waits for the first frames of the answer, and says what they took of the core.
+    ///
+    /// # Errors
+    /// As long as nothing went out, everything can still be refused: also a start that turns out to lie
+    /// behind the end.
+    async fn begin(&mut self) -> Result<Duration, Refusal> {
+        let Some(frame) = self.course.frame() else { return Ok(Duration::ZERO) };
+        self.piece = self.listen.piece(frame, 0, true).await?;
+        self.is_first = false;
+        match &self.piece {
+            Some(piece) => Ok(piece.cost),
+            None => {
+                let spec = self.listen.rendition().spec;
+                let total = self.listen.end().unwrap_or(frame);
+                let slice = self.listen.rendition().slice;
+                slice.check_start(total, spec.rate_hz).map_err(pcm::Error::from)?;
+                Ok(Duration::ZERO)
+            }
+        }
+    }
+
+    async fn run(mut self, mut pace: Pace, out: Rc<Outlet>) -> Result<(), Gone> {
+        let result = loop {
+            let credit = out.credit().await;
+            match self.block(pace.lead_us(runtime::now())).await {
+                Ok(Some(block)) => {
+                    pace.sent(self.course.frames_done());
+                    self.shard.count(&block);
+                    out.block(credit, block)?;
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => {
+                    tracing::warn!(%error, "a body ends short");
+                    self.shard.stats.borrow_mut().aborted += 1;
+                    break Err(Abort::Failed);
+                }
+            }
+        };
+        out.end(result);
+        Ok(())
+    }
+
+    /// The next block of the answer; `None` at its end.
+    async fn block(&mut self, lead_us: i64) -> Result<Option<Block>, Refusal> {
+        match self.flac.is_some() {
+            true => self.encoded(lead_us).await,
+            false => self.plain(lead_us).await,
+        }
+    }
+
+    async fn plain(&mut self, lead_us: i64) -> Result<Option<Block>, Refusal> {
+        loop {
+            match self.course.step() {
+                Next::End => return Ok(None),
+                Next::Bytes => {
+                    let mut block = block(&self.shard, Class::Small).await?;
+                    let count = self.course.bytes(&mut block);
+                    return Ok(Some(block.freeze(count)));
+                }
+                Next::Frame(frame) => match self.piece(frame, lead_us).await? {
+                    Some(piece) => return Ok(Some(self.course.cut(&piece))),
+                    None => self.course.end(),
+                },
+            }
+        }
+    }
+
+    async fn piece(&mut self, frame: u64, lead_us: i64) -> Result<Option<Piece>, Refusal> {
+        let here = self.piece.take().filter(|piece| piece.range().contains(&frame));
+        match here {
+            Some(piece) => Ok(Some(piece)),
+            None => self.listen.piece(frame, lead_us, self.is_first).await,
+        }
+    }
+
+    async fn encoded(&mut self, lead_us: i64) -> Result<Option<Block>, Refusal> {
+        let mut block = block(&self.shard, Class::Large).await?;
+        let mut filled = 0;
+        loop {
+            let flac = self.flac.as_mut().expect("it encodes");
+            filled += flac.encoder.pull(&mut block[filled..]);
+            if filled == block.len() || (flac.is_finished && filled > 0) {
+                return Ok(Some(block.freeze(filled)));
+            }
+            if flac.is_finished {
+                return Ok(None);
+            }
+            match self.plain(lead_us).await? {
+                Some(pcm) => self.encode(&pcm, lead_us).await,
+                None => {
+                    let flac = self.flac.as_mut().expect("it encodes");
+                    flac.encoder.finish();
+                    flac.is_finished = true;
+                }
+            }
+        }
+    }
+}
+
+impl Playing {
+    /// Encodes what came next, in turns.
+    async fn encode(&mut self, pcm: &[u8], lead_us: i64) {
+        let spec = self.listen.rendition().spec;
+        let flac = self.flac.as_mut().expect("it encodes");
+        for frames in pcm.chunks(flac::BLOCK_FRAMES * spec.frame_bytes()) {
+            let turn = self.shard.decode.wait(lead_us).await;
+            let began = runtime::core_time();
+            flac.encoder.push(frames);
+            let cost = runtime::core_time().saturating_sub(began);
+            drop(turn);
+            let audio = frames.len() as f64 / (spec.frame_bytes() as f64 * f64::from(spec.rate_hz));
+            flac.share.measured(cost, Duration::from_secs_f64(audio));
+            runtime::yield_if_needed().await;
+        }
+    }
+}
+
+impl Flac {
+    fn new(shard: &Shard, rendition: &Rendition) -> Result<Self, Refusal> {
+        let spec = rendition.spec;
+        let bits = 8 * spec.encoding.bytes() as u16;
+        let encoder = flac::Encoder::new(spec.rate_hz, spec.channels, bits, rendition.frames())
+            .map_err(pcm::Error::from)?;
+        let memory = shard.promise(ENCODER_BYTES)?;
+        let share = shard.share(Conversion::encoding(rendition))?;
+        Ok(Self { encoder, is_finished: false, share, _memory: memory })
+    }
+}
+
+/// A block to write to. Where there is no memory for it, others have it for the moment, and it is
+/// waited for.
+async fn block(shard: &Shard, class: Class) -> Result<BlockMut, Refusal> {
+    let mut patience = Patience::default();
+    loop {
+        match shard.pool.take(class) {
+            Ok(block) => return Ok(block),
+            Err(exhausted) if !patience.wait(&shard.pool, class.bytes()).await => {
+                return Err(exhausted.into());
+            }
+            Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Decoded audio by byte ranges: every part is that part of the whole, whoever made it and whenever.
+
+use std::ops::Range;
+
+use kithara::demo;
+
+use crate::{
+    client::Response,
+    node::{Node, node, scratch},
+    origin::origin,
+};
+
+/// Rate and format of what is asked for: as it is, and through the resampler.
+const QUERIES: [&str; 3] = ["", "&rate=48000&format=f32le", "&rate=22050&channels=1&format=wav24"];
+
+/// Numbers that are the same in every run (xorshift64*, Vigna 2016).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % end
+    }
+}
+
+impl Node {
+    fn part(&self, target: &str, range: &Range<usize>) -> Response {
+        let field = format!("Range: bytes={}-{}\r\n", range.start, range.end - 1);
+        self.get_with(target, &field)
+    }
+
+    /// Asks for so many parts at random, and compares them with the whole.
+    fn parts_are_those_of(&self, whole: &[u8], target: &str, random: &mut Random, count: usize) {
+        for _ in 0..count {
+            let start = random.below(whole.len() as u64 - 1) as usize;
+            let most = 1 << random.below(20);
+            let length = 1 + random.below(most) as usize;
+            let range = start..(start + length).min(whole.len());
+            let part = self.part(target, &range);
+            assert_eq!(part.status, 206, "{target} {range:?}");
+            assert!(part.body == whole[range.clone()], "{target} {range:?}");
+            let stated = format!("bytes {}-{}/{}", range.start, range.end - 1, whole.len());
+            assert_eq!(part.field("content-range"), Some(&stated[..]));
+        }
+    }
+}
+
+/// The files whose length is known before they are decoded.
+fn measured() -> impl Iterator<Item = &'static demo::File> {
+    demo::FILES
+        .iter()
+        .filter(|file| file.name != "strings-bare.mp3" && !file.name.ends_with(".aac"))
+}
+
+#[test]
+fn any_part_is_that_part_of_the_whole() {
+    let node = node().shards(2).arg("--demo").start();
+    let mut random = Random(4);
+    for file in measured() {
+        for query in QUERIES {
+            let target = format!("/v1/pcm?src=demo:{}{query}", file.name);
+            let whole = node.get(&target).ok().body;
+            node.parts_are_those_of(&whole, &target, &mut random, 6);
+        }
+    }
+}
+
+#[test]
+fn a_part_is_the_same_if_nobody_listened_before_and_after_a_restart() {
+    let cache = scratch();
+    let mut random = Random(5);
+    let start = |shards| node().shards(shards).cache(cache.path()).arg("--demo").start();
+    let first = start(2);
+    let targets: Vec<_> =
+        measured().map(|file| format!("/v1/pcm?src=demo:{}&rate=48000", file.name)).collect();
+    // Parts first, so that nothing of the whole was made.
+    let parts: Vec<_> = targets
+        .iter()
+        .map(|target| {
+            let start = 44 + random.below(300_000) as usize;
+            let range = start..start + 1 + random.below(100_000) as usize;
+            (range.clone(), first.part(target, &range).body)
+        })
+        .collect();
+    first.signal("-KILL");
+    drop(first);
+    let second = start(1);
+    for (target, (range, part)) in targets.iter().zip(&parts) {
+        let whole = second.get(target).ok().body;
+        assert!(*part == whole[range.clone()], "{target} {range:?}");
+        second.parts_are_those_of(&whole, target, &mut random, 2);
+    }
+}
+
+#[test]
+fn what_begins_later_has_its_own_parts() {
+    let node = node().arg("--demo").start();
+    let mut random = Random(6);
+    let target = "/v1/pcm?src=demo:strings.flac&t=1.5&d=2.25&format=wav24";
+    let whole = node.get(target).ok().body;
+    node.parts_are_those_of(&whole, target, &mut random, 20);
+    let last = node.get_with(target, "Range: bytes=-5\r\n");
+    assert!(last.status == 206 && last.body == whole[whole.len() - 5..]);
+    let head = node.part(target, &(0..44));
+    assert!(head.body == whole[..44], "a header is a part like any other");
+}
+
+#[test]
+fn conditions_and_ranges_that_cannot_be() {
+    let node = node().arg("--demo").start();
+    let target = "/v1/pcm?src=demo:strings.flac";
+    let whole = node.get(target).ok();
+    let length = whole.body.len();
+    assert_eq!(whole.field("accept-ranges"), Some("bytes"));
+    let beyond = node.get_with(target, &format!("Range: bytes={length}-\r\n"));
+    assert_eq!(beyond.status, 416);
+    assert_eq!(beyond.field("content-range"), Some(&format!("bytes */{length}")[..]));
+    let etag = whole.field("etag").unwrap();
+    let if_range = |validator: &str| {
+        let fields = format!("Range: bytes=100-199\r\nIf-Range: {validator}\r\n");
+        node.get_with(target, &fields)
+    };
+    assert_eq!((if_range(etag).status, if_range(etag).body.len()), (206, 100));
+    assert_eq!((if_range("\"other\"").status, if_range("\"other\"").body.len()), (200, length));
+    let had = node.get_with(target, &format!("Range: bytes=0-9\r\nIf-None-Match: {etag}\r\n"));
+    assert_eq!((had.status, had.body.len()), (304, 0));
+    let several = node.get_with(target, "Range: bytes=0-9,20-29\r\n");
+    assert_eq!((several.status, several.body.len()), (200, length));
+    let head = node.head(target);
+    assert_eq!(head.field("accept-ranges"), Some("bytes"));
+    assert_eq!(head.field("content-length"), Some(&length.to_string()[..]));
+}
+
+#[test]
+fn what_has_no_length_has_no_parts() {
+    let node = node().arg("--demo").start();
+    let whole = node.get_with("/v1/pcm?src=demo:strings.mp3&format=flac", "Range: bytes=0-9\r\n");
+    assert_eq!((whole.status, whole.field("accept-ranges")), (200, Some("none")));
+    assert!(whole.body.len() > 10);
+}
+
+#[test]
+fn what_only_the_end_tells_is_known_from_then_on() {
+    let node = node().arg("--demo").start();
+    for name in ["strings.aac", "strings-bare.mp3"] {
+        let target = format!("/v1/pcm?src=demo:{name}");
+        let first = node.get(&target).ok();
+        assert_eq!(first.field("content-length"), None, "{name}");
+        let second = node.get(&target).ok();
+        assert_eq!(second.field("content-length"), Some(&second.body.len().to_string()[..]));
+        assert!(second.body[44..] == first.body[44..], "{name}");
+        assert_ne!(second.field("etag"), first.field("etag"));
+        node.parts_are_those_of(&second.body, &target, &mut Random(7), 3);
+    }
+}
+
+#[test]
+fn a_crowd_on_one_asset_costs_one_decode() {
+    const CROWD: usize = 60;
+    let name = "strings.flac";
+    let frames = demo::FILES.iter().find(|file| file.name == name).unwrap().frames;
+    let bytes = demo::FILES.iter().find(|file| file.name == name).unwrap().bytes;
+    let origin = origin().file(name, bytes).start();
+    let node = node().shards(2).origin(&origin).start();
+    let target = format!("/v1/pcm?src=origin:{name}&rate=48000");
+    let bodies: Vec<_> = std::thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..CROWD).map(|_| scope.spawn(|| node.get(&target).ok().body)).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    assert!(bodies.iter().all(|body| *body == bodies[0]));
+    let made = node.counter("/frames");
+    assert_eq!(made, (frames * 48_000).div_ceil(44_100));
+}
