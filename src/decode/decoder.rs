@@ -3,22 +3,40 @@
 use std::{cell::RefCell, rc::Rc, time::Instant};
 
 use super::{
-    Error, Frames, Info, Stacks,
+    Error, Frames, Index, Info, Stacks,
     coroutine::{Back, Coroutine},
+    index::Recording,
     source::{Desk, Inside, Pause},
-    track,
+    track::{self, Wanted},
 };
 use crate::stream::Resident;
 
 /// What is wanted of a source.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Ask<'a> {
     /// Which audio track, counted from 0; the container's default if `None`.
     pub track: Option<u32>,
     /// First frame of the trimmed timeline that is wanted. Earlier ones may be left out.
     pub from_frame: u64,
+    /// What is known of where its packets lie: of this generation of the source, and this track. A
+    /// late start then need not pass all that comes before.
+    pub index: Option<Rc<Index>>,
+    /// What is to be done with its packets.
+    pub mode: Mode,
     /// Name of the source, for logs only: the bytes decide what it is.
     pub name_hint: Option<&'a str>,
+}
+
+/// What is done with the packets of a track.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// They are decoded, from the wanted frame on.
+    #[default]
+    Play,
+    /// They are passed, and no frame comes out: all is known in the end by [`Decoder::index`] and
+    /// [`Decoder::frames_there`]. One packet is decoded; every one where the container does not
+    /// count frames.
+    Scan,
 }
 
 /// What came of one [`Decoder::step`].
@@ -68,6 +86,7 @@ impl Decoder {
             tray: RefCell::default(),
             tray_position: 0.into(),
             frames_there: None.into(),
+            recording: Recording::new(ask.index.clone()).into(),
             info: RefCell::default(),
             decoded: 0.into(),
             undecoded: 0.into(),
@@ -76,13 +95,13 @@ impl Decoder {
         if let Some(name) = ask.name_hint {
             tracing::debug!(name, from_frame = ask.from_frame, "new decoder");
         }
-        let (track, from_frame) = (ask.track, ask.from_frame);
+        let wanted = Wanted { track: ask.track, from_frame: ask.from_frame, mode: ask.mode };
         let (inner_desk, inner_resident) = (Rc::clone(&desk), resident.clone());
         let table_bytes = stacks.options().sample_table_bytes;
         let coroutine = Coroutine::new(stacks, move |leave, below| {
             let (desk, resident) = (inner_desk, inner_resident);
             let inside = Inside { leave, below, desk, resident, table_bytes };
-            track::run(Rc::new(inside), track, from_frame)
+            track::run(Rc::new(inside), wanted)
         })?;
         Ok(Self {
             coroutine,
@@ -172,6 +191,12 @@ impl Decoder {
     /// How many frames the track turned out to have. `None` before [`Step::End`].
     pub fn frames_there(&self) -> Option<u64> {
         self.desk.frames_there.get()
+    }
+
+    /// What is known of the track's packets now, if that is more than what the decoder was given: its
+    /// points up to here, and behind the last packet also how many frames there are.
+    pub fn index(&self) -> Option<Rc<Index>> {
+        self.desk.recording.borrow().news().map(|index| Rc::new(index.clone()))
     }
 
     /// Packets that were given to the codec so far. A late start passes most of those before it.

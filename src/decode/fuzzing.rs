@@ -1,6 +1,7 @@
 //! Doors into the pure parsers, for the fuzz targets only.
 
-use super::{flac, mp4, wav, xing};
+use super::{Index, flac, mp4, wav, xing};
+use crate::storage::crc32c;
 
 /// Looks for a Xing, Info or VBRI tag in an MP3 frame; says whether there is one.
 pub fn xing(frame: &[u8]) -> bool {
@@ -32,6 +33,19 @@ pub fn mp4_boxes(bytes: &[u8]) -> usize {
         }
     }
     movie.tracks.len()
+}
+
+/// Reads a seek index, as it is and as if its sum were right; says whether it is one.
+pub fn seek_index(bytes: &[u8]) -> bool {
+    let read = |bytes: &[u8]| {
+        let index = Index::parse(bytes)?;
+        assert!(bytes.len() <= Index::MOST_BYTES);
+        assert_eq!(Index::parse(&index.to_bytes()).as_ref(), Some(&index));
+        Some(index)
+    };
+    let body = &bytes[..bytes.len().saturating_sub(4)];
+    let is_one = read(bytes).is_some();
+    read(&[body, &crc32c(body).to_le_bytes()].concat()).is_some() || is_one
 }
 
 /// Reads the header of a WAVE file; says how many frames it has, where that is known.

@@ -12,6 +12,13 @@
 //! into something else, its first shape stays: other channels are mixed, another rate is silence in
 //! time.
 //!
+//! Any frame comes out the same wherever a decode began. One that begins in the middle passes what
+//! lies before, and decodes as much of it to nothing as makes its decoder that of a decode from the
+//! start: by the bit reservoir of MP3, two packets of Vorbis, none of FLAC. AAC may draw noise from a
+//! generator that never comes back to a state; every decoder of it starts anew on a grid of packets.
+//! What is passed, by a decode or by a scan that decodes nothing, is written into an [`Index`]; a later
+//! decoder that is given it enters the stream right before the frame that it wants.
+//!
 //! What a request wants of the frames, a [`Pipeline`] makes: mixed, resampled, quantised.
 //!
 //! [`sniff`] names the container by its bytes. MP3, ADTS, FLAC, WAVE and Ogg's pages are demultiplexed
@@ -28,8 +35,10 @@ mod flac;
 mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
+mod grid;
 mod headers;
 mod identity;
+mod index;
 mod info;
 mod matroska;
 mod mix;
@@ -55,10 +64,11 @@ mod wav;
 mod xing;
 
 pub use coroutine::{Options as DecoderOptions, Stacks};
-pub use decoder::{Ask, Decoder, Step};
+pub use decoder::{Ask, Decoder, Mode, Step};
 pub use error::Error;
 pub use frames::Frames;
 pub use identity::identity;
+pub use index::Index;
 pub use info::{Channels, Info, Sample};
 pub use mix::{MAX_CHANNELS, Mixer, default_mask};
 pub use pipeline::{Pipeline, Spec, SpecError};

@@ -6,11 +6,15 @@
 //! Packets before the wanted frame pass through a queue. Those that the pre-roll of their codec
 //! still needs stay in it, as copies; the others drop out undecoded. How much pre-roll makes a new
 //! decoder bit-identical was measured: MP3 right after 3 packets at 128 kbit/s (395 of 395), Vorbis
-//! after 1 (391 of 391), FLAC at once. AAC with noise substitution never is, so it has none.
+//! after 1 (391 of 391), FLAC at once. AAC with noise substitution never is, so it is decoded from
+//! the last point on at which every decoder of it is a new one (`grid`).
 
 use std::collections::VecDeque;
 
-use super::headers::{Header, Kind};
+use super::{
+    grid::GRID_PACKETS,
+    headers::{Header, Kind},
+};
 
 /// What a new decoder needs before a packet to decode it exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,18 +24,47 @@ pub(super) enum Preroll {
     /// Packets whose main data fills the bit reservoir of MP3 twice, and two more for the overlap
     /// of the transform and the filter banks.
     Reservoir,
+    /// None: decoding starts at the last point of the grid, whose place is kept instead.
+    Grid,
 }
+
+/// Frames of the longest packet of AAC: four blocks in one frame of ADTS.
+const AAC_FRAMES: i64 = 4 * 1024;
+/// Frames of the longest block of Vorbis.
+const VORBIS_FRAMES: i64 = 8192;
+/// Packets of MPEG-1, of 96 bytes at least, that surely hold the pre-roll of MP3.
+const MPEG1_PACKETS: i64 = 32;
 
 impl Preroll {
     /// The pre-roll of a codec; `None` if it has to be decoded from the start.
     pub(super) fn of(codec: &str) -> Option<Self> {
         match codec {
+            "aac" => Some(Self::Grid),
             "mp3" => Some(Self::Reservoir),
             "vorbis" => Some(Self::Packets(2)),
             "flac" | "alac" => Some(Self::Packets(0)),
             codec if codec.starts_with("pcm") => Some(Self::Packets(0)),
             _ => None,
         }
+    }
+
+    /// How many frames before the wanted one a stream has to be entered, so that what is passed from
+    /// there on surely holds the pre-roll. `header` is that of any frame of an elementary stream.
+    pub(super) fn most_frames(self, header: Option<&Header>) -> i64 {
+        match (self, header.map_or(0, |header| header.frames)) {
+            (Self::Packets(0), _) => 0,
+            // One more than it is, as what starts at the place is not passed.
+            (Self::Packets(count), _) => (count as i64 + 1) * VORBIS_FRAMES,
+            (Self::Reservoir, 1152) => MPEG1_PACKETS * 1152,
+            (Self::Reservoir, frames) => (KEPT as i64 + 1) * i64::from(frames),
+            // A point stands right before one of the grid: that is passed as well.
+            (Self::Grid, _) => 2 * AAC_FRAMES,
+        }
+    }
+
+    /// A stream may be entered at packets whose number and one more is divisible by this.
+    pub(super) fn grid(self) -> u64 {
+        if self == Self::Grid { GRID_PACKETS } else { 1 }
     }
 }
 
@@ -47,6 +80,8 @@ const KEPT: usize = 256;
 pub(super) struct Passed {
     pub(super) data: Vec<u8>,
     pub(super) header: Option<Header>,
+    /// Frames that it stands for.
+    pub(super) frames: u64,
     /// Main data that it holds at least.
     main_bytes: usize,
 }
@@ -55,6 +90,8 @@ pub(super) struct Passed {
 #[derive(Debug)]
 pub(super) struct Skip {
     preroll: Preroll,
+    /// No packet behind those that are passed will be wanted.
+    is_scan: bool,
     kept: VecDeque<Passed>,
     /// Sum of their main data.
     main_bytes: usize,
@@ -63,12 +100,21 @@ pub(super) struct Skip {
 
 impl Skip {
     pub(super) fn new(preroll: Preroll) -> Self {
-        Self { preroll, kept: VecDeque::new(), main_bytes: 0, is_untouched: true }
+        Self { preroll, is_scan: false, kept: VecDeque::new(), main_bytes: 0, is_untouched: true }
+    }
+
+    /// One that passes all there is.
+    pub(super) fn scan(preroll: Preroll) -> Self {
+        Self { is_scan: true, ..Self::new(preroll) }
     }
 
     /// The same before anything was passed.
     pub(super) fn anew(&self) -> Self {
-        Self::new(self.preroll)
+        Self { is_scan: self.is_scan, ..Self::new(self.preroll) }
+    }
+
+    pub(super) fn preroll(&self) -> Preroll {
+        self.preroll
     }
 
     /// Whether nothing was passed, so that a decoder can simply go on.
@@ -76,10 +122,16 @@ impl Skip {
         self.is_untouched
     }
 
-    /// Passes a packet and lets go of those that no pre-roll needs any more.
-    pub(super) fn pass(&mut self, data: &[u8], header: Option<&Header>) {
+    /// Passes a packet undecoded.
+    pub(super) fn pass(&mut self, data: &[u8], frames: u64, header: Option<&Header>) {
         self.is_untouched = false;
-        if self.preroll == Preroll::Packets(0) {
+        self.keep(data, frames, header);
+    }
+
+    /// Keeps a packet, and lets go of those that no pre-roll needs any more. One that was decoded, for
+    /// it was the first, will be part of the pre-roll all the same.
+    pub(super) fn keep(&mut self, data: &[u8], frames: u64, header: Option<&Header>) {
+        if matches!(self.preroll, Preroll::Packets(0) | Preroll::Grid) || self.is_scan {
             return;
         }
         // The memory of the packet that drops out is that of the one that comes in.
@@ -93,7 +145,7 @@ impl Skip {
         memory.extend_from_slice(data);
         let main_bytes = header.map_or(0, main_bytes);
         self.main_bytes += main_bytes;
-        self.kept.push_back(Passed { data: memory, header: header.copied(), main_bytes });
+        self.kept.push_back(Passed { data: memory, header: header.copied(), frames, main_bytes });
     }
 
     /// The packets to decode before the first that is wanted.
@@ -106,6 +158,7 @@ impl Skip {
         let Some(oldest) = self.kept.front() else { return false };
         match self.preroll {
             Preroll::Packets(count) => self.kept.len() > count,
+            Preroll::Grid => true,
             Preroll::Reservoir => {
                 let newest = self.kept.iter().rev().take(2).map(|packet| packet.main_bytes);
                 let behind = self.main_bytes - oldest.main_bytes;
@@ -135,7 +188,7 @@ mod tests {
 
     fn kept(header: &Header, packets: usize) -> usize {
         let mut skip = Skip::new(Preroll::Reservoir);
-        (0..packets).for_each(|_| skip.pass(&[0; 32], Some(header)));
+        (0..packets).for_each(|_| skip.pass(&[0; 32], 1152, Some(header)));
         skip.into_preroll().len()
     }
 
@@ -159,8 +212,25 @@ mod tests {
     #[test]
     fn codecs_without_memory_keep_nothing() {
         let mut skip = Skip::new(Preroll::of("flac").unwrap());
-        (0..100).for_each(|_| skip.pass(&[0; 32], None));
+        (0..100).for_each(|_| skip.pass(&[0; 32], 4096, None));
         assert!(skip.into_preroll().is_empty());
-        assert_eq!(Preroll::of("aac"), None);
+        assert_eq!(Preroll::of("adpcm_ms"), None);
+    }
+
+    #[test]
+    fn no_stream_keeps_more_than_is_passed_from_where_it_is_entered() {
+        for index in 1..15 {
+            // A stream of the lowest rate is the hardest.
+            let frames = i64::from(header(index).frames);
+            let passed = Preroll::Reservoir.most_frames(Some(&header(index))) / frames;
+            assert!(kept(&header(index), 1000) as i64 <= passed, "index {index}");
+        }
+    }
+
+    #[test]
+    fn a_scan_keeps_nothing() {
+        let mut skip = Skip::scan(Preroll::Reservoir);
+        (0..100).for_each(|_| skip.pass(&[0; 32], 1152, Some(&header(9))));
+        assert!(skip.anew().into_preroll().is_empty() && skip.into_preroll().is_empty());
     }
 }

@@ -17,6 +17,7 @@ use symphonia::core::io::MediaSource;
 use super::{
     Frames, Info,
     coroutine::{Below, Leave},
+    index::Recording,
 };
 use crate::stream::Resident;
 
@@ -41,6 +42,8 @@ pub(super) struct Desk {
     pub(super) tray_position: Cell<u64>,
     /// Frames of the trimmed timeline, once its last packet has passed.
     pub(super) frames_there: Cell<Option<u64>>,
+    /// What was passed, for a seek index.
+    pub(super) recording: RefCell<Recording>,
     /// What the track is, once it is known.
     pub(super) info: RefCell<Option<Info>>,
     /// Packets that were given to the codec.
@@ -215,6 +218,11 @@ impl<'y> Window<'y> {
     pub(super) fn ahead(&mut self, count: usize) -> &[u8] {
         while self.bytes.len() - self.from < count && self.refill(count) {}
         &self.bytes[self.from..]
+    }
+
+    /// Where the audio ends at the latest, by what is known.
+    pub(super) fn end(&self) -> u64 {
+        self.end.min(self.inside.resident.length().unwrap_or(u64::MAX))
     }
 
     /// Length of the object, if its end can be had before all the rest.

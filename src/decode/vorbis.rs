@@ -31,6 +31,16 @@ impl Blocks {
         Some(Self { sizes, modes: modes(setup)?, before: None })
     }
 
+    /// Log2 of the frames of the last block; 0 if there was none.
+    pub(super) fn last(&self) -> u8 {
+        self.before.map_or(0, |block| block.trailing_zeros() as u8)
+    }
+
+    /// Goes on behind a block of which [`last`](Self::last) said this.
+    pub(super) fn follow(&mut self, last: u8) {
+        self.before = 1u64.checked_shl(last.into()).filter(|block| *block > 1);
+    }
+
     /// Frames that a decoder has whole once `packet` is decoded too; 0 for the first, which has
     /// nothing to overlap.
     pub(super) fn frames(&mut self, packet: &[u8]) -> u64 {

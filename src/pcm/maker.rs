@@ -221,7 +221,7 @@ fn decoder(
     track: Option<u32>,
     from_frame: u64,
 ) -> Result<Decoder, Error> {
-    let ask = decode::Ask { track, from_frame, name_hint: None };
+    let ask = decode::Ask { track, from_frame, ..decode::Ask::default() };
     Ok(Decoder::new(stacks, reader.resident(), ask)?)
 }
 

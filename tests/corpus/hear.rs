@@ -3,12 +3,13 @@
 use std::{
     fs,
     path::Path,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
 use kithara::{
     bufpool::{BufPool, Class, Options},
-    decode::{Ask, Decoder, DecoderOptions, Error, Info, Stacks, Step},
+    decode::{Ask, Decoder, DecoderOptions, Error, Index, Info, Mode, Stacks, Step},
     stream::Resident,
 };
 
@@ -26,6 +27,22 @@ pub(crate) struct Heard {
     pub(crate) steps: u64,
     /// Bytes that were made resident.
     pub(crate) fed: usize,
+    /// How many frames there turned out to be.
+    pub(crate) frames_there: Option<u64>,
+    /// What it learned of where packets lie.
+    pub(crate) index: Option<Rc<Index>>,
+}
+
+impl Heard {
+    /// Frames that came.
+    pub(crate) fn frames(&self) -> usize {
+        self.planes.first().map_or(0, Vec::len)
+    }
+
+    /// Frames of the whole: those that are promised, else those that are there.
+    pub(crate) fn total(&self) -> Option<u64> {
+        self.info.as_ref().and_then(|info| info.frames).or(self.frames_there)
+    }
 }
 
 /// How bytes are fed.
@@ -37,21 +54,50 @@ pub(crate) struct Feed {
     pub(crate) slice: Duration,
     /// The end comes no sooner than all before it.
     pub(crate) in_order: bool,
+    /// Frames after which it is enough.
+    pub(crate) frames: usize,
 }
 
 /// All at once.
-pub(crate) const WHOLE: Feed =
-    Feed { piece_bytes: 64 << 10, slice: Duration::from_secs(10), in_order: false };
+pub(crate) const WHOLE: Feed = Feed {
+    piece_bytes: 64 << 10,
+    slice: Duration::from_secs(10),
+    in_order: false,
+    frames: usize::MAX,
+};
 
 /// Frames of one tray at most: a full one and the longest packet, a FLAC block.
 const TRAY_FRAMES: usize = 4096 + 65_535;
 
 pub(crate) fn hear(bytes: &[u8], feed: Feed, from_frame: u64) -> Heard {
+    hear_by(bytes, feed, from_frame, None)
+}
+
+/// What is passed without being decoded.
+pub(crate) fn scan(bytes: &[u8], index: Option<Rc<Index>>) -> Heard {
+    let feed = Feed { piece_bytes: 8 << 10, ..WHOLE };
+    let heard = listen(bytes, feed, Ask { mode: Mode::Scan, index, ..Ask::default() });
+    assert_eq!(heard.frames(), 0, "a scan gives no frames");
+    heard
+}
+
+/// What comes with the help of an index.
+pub(crate) fn hear_by(
+    bytes: &[u8],
+    feed: Feed,
+    from_frame: u64,
+    index: Option<&Rc<Index>>,
+) -> Heard {
+    let index = index.cloned();
+    listen(bytes, feed, Ask { from_frame, index, ..Ask::default() })
+}
+
+fn listen(bytes: &[u8], feed: Feed, ask: Ask<'_>) -> Heard {
+    let from_frame = ask.from_frame;
     let pool = BufPool::new(Options { budget_bytes: 64 << 20 });
     let resident = Resident::new(Some(bytes.len() as u64));
     resident.set_in_order(feed.in_order);
     let stacks = Stacks::new(DecoderOptions::default());
-    let ask = Ask { from_frame, ..Ask::default() };
     let mut decoder = Decoder::new(&stacks, resident.clone(), ask).unwrap();
     let mut heard = Heard {
         info: None,
@@ -63,6 +109,8 @@ pub(crate) fn hear(bytes: &[u8], feed: Feed, from_frame: u64) -> Heard {
         decoded_to_open: 0,
         steps: 0,
         fed: 0,
+        frames_there: None,
+        index: None,
     };
     // Far more than any file here needs: what takes longer hangs.
     let most_steps = 20_000 + bytes.len() as u64 * 8;
@@ -109,6 +157,9 @@ pub(crate) fn hear(bytes: &[u8], feed: Feed, from_frame: u64) -> Heard {
                     break;
                 }
                 assert!(heard_frames < 40_000_000, "frames without end");
+                if heard.frames() >= feed.frames {
+                    break;
+                }
             }
             Ok(Step::Slice) => {}
             Ok(Step::End) => {
@@ -124,6 +175,8 @@ pub(crate) fn hear(bytes: &[u8], feed: Feed, from_frame: u64) -> Heard {
     }
     heard.undecoded = decoder.undecoded_packets();
     heard.decoded = decoder.decoded_packets();
+    heard.frames_there = decoder.frames_there();
+    heard.index = decoder.index();
     heard
 }
 

@@ -10,6 +10,7 @@ mod changes;
 mod damage;
 mod flac;
 mod hear;
+mod index;
 mod ogg;
 mod opening;
 mod surround;

@@ -8,6 +8,7 @@ use symphonia::core::{
 use super::{Lost, Next, Piece};
 use crate::decode::{
     headers::{Header, Kind, is_trailer, runs, tag_bytes},
+    index::{Point, State},
     source::Window,
 };
 
@@ -71,9 +72,40 @@ impl<'y> Frames<'y> {
         Some(Seen::Frame(header, &self.window.ahead(header.bytes)[..header.bytes]))
     }
 
+    /// The header of the last frame, or of the first.
+    pub(super) fn header(&self) -> Header {
+        self.like
+    }
+
     /// The next packet, or what was lost before it.
     pub(super) fn next_piece(&mut self) -> Next<'_> {
-        self.next().map_or(Next::End, next_frame)
+        let (header, length) = match self.next() {
+            Some(Seen::Frame(header, bytes)) => (header, bytes.len()),
+            Some(Seen::Lost(lost)) => return Next::Lost(lost),
+            None => return Next::End,
+        };
+        let place = Some((self.window.position(), self.tally.state()));
+        let skip = if header.kind == Kind::Adts { header.header_bytes } else { 0 };
+        let nominal = u64::from(header.frames);
+        let data = &self.window.ahead(length)[skip.min(length)..length];
+        let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(nominal), data);
+        Next::Piece(Piece { header: Some(header), place, ..Piece::new(packet, nominal) })
+    }
+
+    /// See [`Demux::enter`](super::Demux::enter).
+    pub(super) fn enter(&mut self, point: &Point) -> bool {
+        let before = self.window.position();
+        self.window.go_to(point.position);
+        let header = Header::parse(self.window.ahead(16));
+        let (Some(header), Some(tally)) =
+            (header.filter(|header| header.kind == self.like.kind), Tally::of(&point.state))
+        else {
+            self.window.go_to(before);
+            return false;
+        };
+        (self.like, self.tally) = (header, tally);
+        (self.lent, self.lost) = (0, false);
+        true
     }
 
     /// Whether a frame of the stream starts here. `None`: the source ends inside it.
@@ -123,19 +155,6 @@ impl<'y> Frames<'y> {
     }
 }
 
-/// A frame as a packet of a stream that is nothing else.
-fn next_frame(seen: Seen<'_>) -> Next<'_> {
-    let (header, bytes) = match seen {
-        Seen::Frame(header, bytes) => (header, bytes),
-        Seen::Lost(lost) => return Next::Lost(lost),
-    };
-    let skip = if header.kind == Kind::Adts { header.header_bytes } else { 0 };
-    let nominal = u64::from(header.frames);
-    let data = &bytes[skip.min(bytes.len())..];
-    let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(nominal), data);
-    Next::Piece(Piece { packet, nominal, trimmed: 0, start: None, header: Some(header) })
-}
-
 /// How long the frames of a stream are, and so how many of them some bytes held.
 ///
 /// A stream of a constant bit rate says it exactly. One of a variable rate is taken at the mean of
@@ -146,7 +165,7 @@ fn next_frame(seen: Seen<'_>) -> Next<'_> {
 struct Tally {
     /// Frames that another followed where they end, and the mean of the lengths of the last of them.
     frames: u64,
-    mean_bytes: f64,
+    mean_bytes: f32,
     /// Bits per second, if all of them say the same.
     constant: Option<u32>,
     /// The frame before here, while nothing has shown that it ends where it says.
@@ -159,6 +178,18 @@ struct Tally {
 const RECENT: u64 = 16;
 
 impl Tally {
+    /// What it knows behind a frame, apart from the frame itself.
+    fn state(&self) -> State {
+        let count = self.frames.min(RECENT) as u8;
+        State::Frames { count, mean_bytes: self.mean_bytes, constant: self.constant }
+    }
+
+    /// One that stands before the frame at which [`state`](Self::state) was taken.
+    fn of(state: &State) -> Option<Self> {
+        let State::Frames { count, mean_bytes, constant } = *state else { return None };
+        Some(Self { frames: count.into(), mean_bytes, constant, last: None, junk_bytes: 0 })
+    }
+
     /// `header` starts right behind the last frame.
     fn follow(&mut self, header: &Header) {
         self.confirm();
@@ -173,8 +204,8 @@ impl Tally {
             let is_constant = self.frames == 0 || self.constant == Some(last.bits_per_second);
             self.constant = is_constant.then_some(last.bits_per_second);
             self.frames += 1;
-            let weight = 1.0 / self.frames.min(RECENT) as f64;
-            self.mean_bytes += (last.mean_bytes() - self.mean_bytes) * weight;
+            let weight = 1.0 / self.frames.min(RECENT) as f32;
+            self.mean_bytes += (last.mean_bytes() as f32 - self.mean_bytes) * weight;
         }
     }
 
@@ -197,7 +228,8 @@ impl Tally {
         if junk_bytes == 0 || (last.is_none() && self.frames == 0) {
             return 0; // A tag, or what stands before the first frame.
         }
-        let mean_bytes = if self.frames == 0 { header.mean_bytes() } else { self.mean_bytes };
+        let mean_bytes =
+            if self.frames == 0 { header.mean_bytes() } else { self.mean_bytes.into() };
         let held = |bytes: u64| (bytes as f64 / mean_bytes).round() as u64;
         match last {
             // A length that no other frame had is itself damage: the frame counts among what was

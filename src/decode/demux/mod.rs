@@ -19,7 +19,10 @@ pub(super) use self::{
     reader::Reader,
     samples::Samples,
 };
-use super::headers::Header;
+use super::{
+    headers::Header,
+    index::{Point, State},
+};
 
 /// One packet, still in its reader's memory.
 pub(super) struct Piece<'a> {
@@ -32,6 +35,24 @@ pub(super) struct Piece<'a> {
     pub(super) start: Option<i64>,
     /// Its own header, in streams that have nothing else.
     pub(super) header: Option<Header>,
+    /// Where the stream can be entered to read this packet next, and what has to be known there.
+    pub(super) place: Option<(u64, State)>,
+}
+
+impl<'a> Piece<'a> {
+    /// A packet of which nothing else is known.
+    pub(super) fn new(packet: PacketRef<'a>, nominal: u64) -> Self {
+        Self { packet, nominal, trimmed: 0, start: None, header: None, place: None }
+    }
+}
+
+/// A packet that was found without reading those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Packets before it.
+    pub(super) packet: u64,
+    /// Frames before it, as they decode: those of the encoder's delay count.
+    pub(super) frame: u64,
 }
 
 /// Packets that their container says were there, and are not.
@@ -93,13 +114,37 @@ impl Demux<'_> {
         }
     }
 
-    /// Passes at most `frames` frames without reading them and says how many it passed: only where
-    /// their place is known, or can be looked up.
-    pub(super) fn pass(&mut self, frames: u64) -> u64 {
+    /// The first header of a stream that is frames and nothing else.
+    pub(super) fn header(&self) -> Option<Header> {
         match self {
-            Self::Samples(samples) => samples.pass(frames),
-            Self::Flac(stream) => stream.go_to(frames),
-            _ => 0,
+            Self::Elementary(frames) => Some(frames.header()),
+            _ => None,
+        }
+    }
+
+    /// Goes to the last packet that starts at or before `frame`, or to the end if there are not so
+    /// many, where tables, arithmetic or its own header tell its place. Of packets numbered from 0, only the first and
+    /// those will do whose number and one more is divisible by `grid`. `None`: no more than before is
+    /// known, and the next packet is the one that it was.
+    pub(super) fn find(&mut self, frame: u64, _grid: u64) -> Option<Found> {
+        match self {
+            // Its packets are cut where one likes.
+            Self::Samples(samples) => Some(samples.find(frame)),
+            Self::Flac(stream) => {
+                let frame = Some(stream.go_to(frame)).filter(|frame| *frame > 0)?;
+                Some(Found { packet: 0, frame })
+            }
+            _ => None,
+        }
+    }
+
+    /// Goes to a packet that was passed before, by this demultiplexer or by another of the same
+    /// bytes. False: it cannot go there, and the next packet is the one that it was.
+    pub(super) fn enter(&mut self, point: &Point) -> bool {
+        match self {
+            Self::Elementary(frames) => frames.enter(point),
+            Self::Ogg(pages) => pages.enter(point),
+            _ => false,
         }
     }
 }

@@ -13,6 +13,7 @@ use symphonia::core::{
 use super::{Lost, Next, Piece};
 use crate::decode::{
     flac,
+    index::{Point, State},
     ogg::{PAGE_HEADER_BYTES, Page},
     source::Window,
     vorbis,
@@ -38,6 +39,9 @@ pub(in crate::decode) struct Pages<'y> {
     passed_junk: bool,
     /// What is missing before the packets that are ready.
     lost: Option<Lost>,
+    /// Where the page of the packets that are ready lies, if the stream can be entered there, while
+    /// the first of them is still to come.
+    place: Option<(u64, State)>,
 }
 
 /// What says how many frames a packet holds.
@@ -76,6 +80,7 @@ impl<'y> Pages<'y> {
             granule: None,
             passed_junk: false,
             lost: None,
+            place: None,
         }
     }
 
@@ -93,12 +98,16 @@ impl<'y> Pages<'y> {
     pub(super) fn next(&mut self) -> Next<'_> {
         while self.ready.is_empty() {
             let Some(page) = self.find() else { return Next::End };
+            let page_start = self.window.position();
             if page.is_first && self.is_begun {
                 return Next::Changed;
             }
             self.is_begun |= !page.is_first;
             if page.serial == self.serial {
+                let state = self.state_before(&page);
                 self.take(&page);
+                let is_clean = self.lost.is_none() && !self.ready.is_empty();
+                self.place = state.filter(|_| is_clean).map(|state| (page_start, state));
             }
             self.window.skip(page.bytes());
         }
@@ -110,10 +119,49 @@ impl<'y> Pages<'y> {
             self.serial,
             Timestamp::new(ready.start.unwrap_or(0)),
             Duration::new(ready.frames),
-            &self.body[ready.bytes],
+            &self.body[ready.bytes.clone()],
         );
-        let (nominal, trimmed, start) = (ready.frames, ready.trimmed, ready.start);
-        Next::Piece(Piece { packet, nominal, trimmed, start, header: None })
+        let Ready { frames, trimmed, start, .. } = ready;
+        let place = self.place.take();
+        Next::Piece(Piece { trimmed, start, place, ..Piece::new(packet, frames) })
+    }
+
+    /// What has to be known to read `page` next. `None` where it begins inside a packet, and where
+    /// something is missing before it, or any other packet.
+    fn state_before(&self, page: &Page) -> Option<State> {
+        let (sequence, granule) = (self.sequence?, self.granule?);
+        let is_next = !page.is_continued && page.sequence == sequence.wrapping_add(1);
+        let block = match &self.codec {
+            Codec::Vorbis(blocks) => blocks.last(),
+            Codec::Flac => 0,
+        };
+        is_next.then_some(State::Page { granule, sequence, block })
+    }
+
+    /// See [`Demux::enter`](super::Demux::enter).
+    pub(super) fn enter(&mut self, point: &Point) -> bool {
+        let State::Page { granule, sequence, block } = point.state else { return false };
+        let before = self.window.position();
+        self.window.go_to(point.position);
+        let page = Page::parse(self.window.ahead(PAGE_HEADER_BYTES));
+        let is_there = page.is_some_and(|page| {
+            let length = page.bytes() as usize;
+            (page.serial, page.sequence) == (self.serial, sequence.wrapping_add(1))
+                && self.window.ahead(length).get(..length).is_some_and(Page::is_sound)
+        });
+        if !is_there {
+            self.window.go_to(before);
+            return false;
+        }
+        self.body.clear();
+        self.ready.clear();
+        (self.begun, self.lost, self.place) = (0, None, None);
+        (self.is_begun, self.passed_junk) = (true, false);
+        (self.sequence, self.granule) = (Some(sequence), Some(granule));
+        if let Codec::Vorbis(blocks) = &mut self.codec {
+            blocks.follow(block);
+        }
+        true
     }
 
     /// Passes what is no sound page. `None`: no more comes whole.

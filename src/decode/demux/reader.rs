@@ -69,7 +69,7 @@ impl Reader<'_> {
         let (trimmed, start) = (packet.trim_end.get(), packet.trim_start.get() as i64);
         let start = packet.pts.get().saturating_add(start);
         let packet = self.current.insert(packet).as_packet_ref();
-        Next::Piece(Piece { packet, nominal, trimmed, start: Some(start), header: None })
+        Next::Piece(Piece { trimmed, start: Some(start), ..Piece::new(packet, nominal) })
     }
 
     /// Frames of so many ticks.

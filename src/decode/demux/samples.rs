@@ -5,12 +5,14 @@ use symphonia::core::{
     units::{Duration, Timestamp},
 };
 
-use super::{Next, Piece};
+use super::{Found, Next, Piece};
 use crate::decode::source::Window;
 
 /// Samples in a row, cut into packets of whole frames.
 pub(in crate::decode) struct Samples<'y> {
     window: Window<'y>,
+    /// Where they start in the object.
+    start: u64,
     frame_bytes: usize,
     /// Length of the packet lent out last: it is passed at the next call.
     lent: usize,
@@ -22,7 +24,8 @@ const PACKET_BYTES: usize = 8 << 10;
 impl<'y> Samples<'y> {
     /// `window` holds the samples and nothing else.
     pub(in crate::decode) fn new(window: Window<'y>, frame_bytes: u32) -> Self {
-        Self { window, frame_bytes: frame_bytes as usize, lent: 0 }
+        let start = window.position();
+        Self { window, start, frame_bytes: frame_bytes as usize, lent: 0 }
     }
 
     pub(super) fn next(&mut self) -> Next<'_> {
@@ -36,12 +39,15 @@ impl<'y> Samples<'y> {
         self.lent = frames * self.frame_bytes;
         let (nominal, data) = (frames as u64, &there[..self.lent]);
         let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(nominal), data);
-        Next::Piece(Piece { packet, nominal, trimmed: 0, start: None, header: None })
+        Next::Piece(Piece::new(packet, nominal))
     }
 
-    /// See [`Demux::pass`](super::Demux::pass).
-    pub(super) fn pass(&mut self, frames: u64) -> u64 {
-        self.window.skip(frames.saturating_mul(self.frame_bytes as u64));
-        frames
+    /// See [`Demux::find`](super::Demux::find).
+    pub(super) fn find(&mut self, frame: u64) -> Found {
+        let frame_bytes = self.frame_bytes as u64;
+        let frame = frame.min(self.window.end().saturating_sub(self.start) / frame_bytes);
+        self.window.go_to(self.start + frame * frame_bytes);
+        self.lent = 0;
+        Found { packet: 0, frame }
     }
 }

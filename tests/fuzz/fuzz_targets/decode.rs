@@ -2,11 +2,14 @@
 //! trays, and never a panic inside.
 #![no_main]
 
-use std::time::{Duration, Instant};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use kithara::{
     bufpool::{BufPool, Class, Options},
-    decode::{Ask, Decoder, Error, DecoderOptions, Stacks, Step},
+    decode::{Ask, Decoder, DecoderOptions, Error, Index, Mode, Stacks, Step},
     stream::Resident,
 };
 use libfuzzer_sys::fuzz_target;
@@ -20,14 +23,16 @@ fuzz_target!(|bytes: &[u8]| {
     let stacks = Stacks::new(DecoderOptions::default());
     let from_frame = bytes.last().map_or(0, |byte| u64::from(*byte) * 100);
     for from_frame in [0, from_frame] {
-        hear(bytes, &stacks, from_frame);
+        hear(bytes, &stacks, Ask { from_frame, ..Ask::default() });
     }
+    let index = hear(bytes, &stacks, Ask { mode: Mode::Scan, ..Ask::default() });
+    hear(bytes, &stacks, Ask { from_frame: from_frame * 20, index, ..Ask::default() });
 });
 
-fn hear(bytes: &[u8], stacks: &Stacks, from_frame: u64) {
+fn hear(bytes: &[u8], stacks: &Stacks, ask: Ask<'_>) -> Option<Rc<Index>> {
+    let from_frame = ask.from_frame;
     let resident = Resident::new(Some(bytes.len() as u64));
     insert(&resident, bytes);
-    let ask = Ask { from_frame, ..Ask::default() };
     let mut decoder = Decoder::new(stacks, resident, ask).expect("a stack");
     let mut next = from_frame;
     while next - from_frame < FRAMES {
@@ -48,6 +53,7 @@ fn hear(bytes: &[u8], stacks: &Stacks, from_frame: u64) {
             }
         }
     }
+    decoder.index()
 }
 
 fn insert(resident: &Resident, bytes: &[u8]) {

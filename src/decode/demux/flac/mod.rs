@@ -100,7 +100,7 @@ impl<'y> Frames<'y> {
         let start = frame.start as i64;
         let packet = PacketRef::new(0, Timestamp::new(start), Duration::new(frame.frames), data);
         let nominal = frame.frames;
-        Next::Piece(Piece { packet, nominal, trimmed: 0, start: Some(start), header: None })
+        Next::Piece(Piece { start: Some(start), ..Piece::new(packet, nominal) })
     }
 
     /// What is missing before `frame`. Numbers that go back say nothing.
