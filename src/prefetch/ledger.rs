@@ -3,7 +3,8 @@
 //! One task writes, on the pool for calls that block; whoever needs a record to be durable waits for
 //! its batch. A batch that fails is cut off the file again before another is written, so that what comes
 //! later stands behind whole lines. What is not answered by then is refused; what had been accepted
-//! goes on, and may be done again after a crash.
+//! goes on, and may be done again after a crash. So it is where a start cannot write the file anew, until
+//! it can: what stands in it is gone on with all the same.
 //!
 //! The file lies beside the volumes and is counted in `cache.size`, twice, as it is while it is written
 //! anew: its bound is what a cache of that size [leaves it](crate::storage::queue_bytes).
@@ -28,6 +29,12 @@ const FILE: &str = "prefetch";
 
 /// A file that has grown to this size since it was written anew, or fourfold, is written anew.
 const GROWN_BYTES: u64 = 1 << 20;
+
+/// How often a file that could not be written anew is tried again, in milliseconds.
+const RETRY_MS: u64 = 10_000;
+
+/// How long after it was well again further trouble is counted and not said, in milliseconds.
+const QUIET_MS: u64 = 60_000;
 
 /// Why there is no journal.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +93,10 @@ struct Batch {
 
 /// The file, positioned at its end.
 struct Written {
-    file: File,
+    /// `None` while it could not be written anew since the start: what is there is left as it is.
+    file: Option<File>,
+    /// When that is tried again, in milliseconds of Unix time.
+    retry_unix_ms: u64,
     bytes: u64,
     /// Its size at which it is written anew.
     grown_bytes: u64,
@@ -94,13 +104,15 @@ struct Written {
     is_torn: bool,
     /// The directory may not know it yet: after a crash the one before it would be back.
     is_unnamed: bool,
+    /// It has grown and could not be written anew, which was said.
+    is_unrenewed: bool,
 }
 
 impl Ledger {
     /// Opens the journal in `dir`, and makes a queue of what it says.
     ///
     /// # Errors
-    /// See [`Error`]. Nothing is changed then.
+    /// See [`Error`]: it cannot be read. Nothing is changed then.
     pub(super) async fn open(
         dir: &Path,
         most_bytes: u64,
@@ -111,7 +123,7 @@ impl Ledger {
         let libraries = libraries.into();
         let home = Home { path: dir.join(FILE), limits, libraries, most_bytes };
         let its_home = home.clone();
-        let opened = runtime::blocking(move || its_home.write_anew(unix_ms)).await;
+        let opened = runtime::blocking(move || its_home.open(unix_ms)).await;
         let panicked =
             || Error::Io { path: home.path.clone(), error: io::Error::other("panicked") };
         let (written, queue) = opened.unwrap_or_else(|_| Err(panicked()))?;
@@ -168,6 +180,7 @@ impl Ledger {
     }
 
     async fn write(&self, mut written: Written) {
+        let mut troubles = Troubles::default();
         loop {
             let wanted = self.wanted.listen();
             let batch = self.batch.take();
@@ -191,9 +204,15 @@ impl Ledger {
                 return;
             };
             written = back;
-            if let Err(error) = &result {
-                let path = self.home.path.display();
-                tracing::error!(%path, %error, "the queue of prefetches cannot be made durable");
+            let path = self.home.path.display();
+            match (troubles.note(result.is_ok(), unix_ms), &result) {
+                (Some(Say::Fails), Err(error)) => {
+                    tracing::error!(%path, %error, "the queue of prefetches cannot be made durable");
+                }
+                (Some(Say::IsWell { failed }), _) => {
+                    tracing::info!(%path, failed, "the queue of prefetches is made durable again");
+                }
+                _ => {}
             }
             let _ = batch.is_kept.set(result.is_ok());
             self.written.notify_all();
@@ -208,7 +227,35 @@ impl Ledger {
 }
 
 impl Written {
+    /// Of a file that cannot be written anew now.
+    fn not_begun(unix_ms: u64) -> Self {
+        Self {
+            file: None,
+            retry_unix_ms: unix_ms + RETRY_MS,
+            bytes: 0,
+            grown_bytes: GROWN_BYTES,
+            is_torn: false,
+            is_unnamed: false,
+            is_unrenewed: false,
+        }
+    }
+
+    /// Tries that again, if it is time.
+    fn begin(&mut self, home: &Home, unix_ms: u64) -> io::Result<()> {
+        if self.file.is_some() {
+            return Ok(());
+        }
+        if unix_ms < self.retry_unix_ms {
+            return Err(io::Error::other("it could not be written anew; tried again each 10 s"));
+        }
+        self.retry_unix_ms = unix_ms + RETRY_MS;
+        let (begun, _) = home.write_anew(unix_ms).map_err(io::Error::other)?;
+        *self = begun;
+        Ok(())
+    }
+
     fn append(&mut self, home: &Home, text: &str, unix_ms: u64) -> io::Result<()> {
+        self.begin(home, unix_ms)?;
         let bytes = text.len() as u64;
         if self.bytes + bytes > home.most_bytes {
             self.renew(home, unix_ms);
@@ -218,7 +265,8 @@ impl Written {
         }
         self.mend(home)?;
         self.is_torn = true;
-        let appended = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        let file = self.file.as_mut().expect("it was begun");
+        let appended = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
         match appended {
             Ok(()) => (self.is_torn, self.bytes) = (false, self.bytes + bytes),
             // Where this fails as well, the next batch comes to it first.
@@ -229,9 +277,11 @@ impl Written {
 
     /// Makes good what failed before.
     fn mend(&mut self, home: &Home) -> io::Result<()> {
-        if self.is_torn {
-            self.file.set_len(self.bytes)?;
-            self.file.seek(SeekFrom::Start(self.bytes))?;
+        if self.is_torn
+            && let Some(file) = &mut self.file
+        {
+            file.set_len(self.bytes)?;
+            file.seek(SeekFrom::Start(self.bytes))?;
             self.is_torn = false;
         }
         if self.is_unnamed {
@@ -251,17 +301,74 @@ impl Written {
         match home.write_anew(unix_ms) {
             Ok((renewed, _)) => *self = renewed,
             Err(error) => {
-                tracing::warn!(%error, "the journal of prefetches goes on growing");
+                if !std::mem::replace(&mut self.is_unrenewed, true) {
+                    tracing::warn!(%error, "the journal of prefetches goes on growing");
+                }
                 self.grown_bytes = self.bytes * 2;
             }
         }
     }
 }
 
+/// What the log is told of batches that fail: when it begins, and how many there were when it ends.
+#[derive(Default)]
+struct Troubles {
+    failed: u64,
+    is_said: bool,
+    /// Trouble that comes and goes is said this seldom.
+    quiet_until_ms: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Say {
+    Fails,
+    IsWell { failed: u64 },
+}
+
+impl Troubles {
+    /// How a batch went; what is to be said of that.
+    fn note(&mut self, is_ok: bool, unix_ms: u64) -> Option<Say> {
+        if is_ok {
+            let was = std::mem::take(self);
+            self.quiet_until_ms = was.quiet_until_ms;
+            if was.is_said {
+                self.quiet_until_ms = unix_ms + QUIET_MS;
+                return Some(Say::IsWell { failed: was.failed });
+            }
+            return None;
+        }
+        self.failed += 1;
+        let is_news = !self.is_said && unix_ms >= self.quiet_until_ms;
+        self.is_said |= is_news;
+        is_news.then_some(Say::Fails)
+    }
+}
+
 impl Home {
+    /// Reads the file, and writes it anew where that can be done.
+    fn open(&self, unix_ms: u64) -> Result<(Written, Queue), Error> {
+        let queue = self.read(unix_ms)?;
+        let written = self.put(&queue).unwrap_or_else(|error| {
+            let path = self.path.display();
+            tracing::error!(
+                %path, %error,
+                "the queue of prefetches cannot be written: what stands in it goes on, and nothing is taken in"
+            );
+            Written::not_begun(unix_ms)
+        });
+        Ok((written, queue))
+    }
+
     /// Reads the file, and puts one in its place that says the same in fewer words. It comes into
     /// being whole, or not at all.
     fn write_anew(&self, unix_ms: u64) -> Result<(Written, Queue), Error> {
+        let queue = self.read(unix_ms)?;
+        let written = self.put(&queue);
+        let written = written.map_err(|error| Error::Io { path: self.path.clone(), error })?;
+        Ok((written, queue))
+    }
+
+    fn read(&self, unix_ms: u64) -> Result<Queue, Error> {
         let io = |error| Error::Io { path: self.path.clone(), error };
         let bytes = match fs::read(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -279,15 +386,20 @@ impl Home {
         let mut queue = Queue::new(self.limits);
         read.records.into_iter().for_each(|record| queue.apply(record));
         queue.forget_old(unix_ms);
+        Ok(queue)
+    }
+
+    fn put(&self, queue: &Queue) -> io::Result<Written> {
         let mut text = journal::header();
         queue.records().iter().for_each(|record| text += &journal::encode(record));
-        let file = self.replace(&text).map_err(io)?;
+        let file = Some(self.replace(&text)?);
         let bytes = text.len() as u64;
         let grown_bytes = (4 * bytes).max(GROWN_BYTES);
-        let mut written = Written { file, bytes, grown_bytes, is_torn: false, is_unnamed: true };
+        let mut written =
+            Written { file, bytes, grown_bytes, is_unnamed: true, ..Written::not_begun(0) };
         // From here on it is the one that is there; where this fails, the first batch comes to it.
         let _ = written.mend(self);
-        Ok((written, queue))
+        Ok(written)
     }
 
     fn replace(&self, text: &str) -> io::Result<File> {
@@ -368,16 +480,47 @@ mod tests {
         let scratch = Scratch::new();
         let mut written = scratch.open();
         written.append(&scratch.home, &accepted(1), 0).unwrap();
-        let sound = std::mem::replace(&mut written.file, full());
+        let sound = written.file.replace(full());
         for _ in 0..2 {
             let error = written.append(&scratch.home, &accepted(2), 0).unwrap_err();
             assert!([28, 22].contains(&error.raw_os_error().unwrap()), "{error}");
         }
         // What such a batch may have left: half a line, which nobody could cut.
         written.file = sound;
-        written.file.write_all(&accepted(2).as_bytes()[..20]).unwrap();
+        let file = written.file.as_mut().unwrap();
+        file.write_all(&accepted(2).as_bytes()[..20]).unwrap();
         written.append(&scratch.home, &accepted(3), 0).unwrap();
         assert_eq!(scratch.kept(), [1, 3]);
+    }
+
+    /// As on a disk that is full, or read-only, at the start.
+    #[test]
+    fn a_queue_that_cannot_be_written_anew_at_a_start_goes_on_and_takes_more_once_it_can() {
+        let scratch = Scratch::new();
+        scratch.open().append(&scratch.home, &accepted(1), 0).unwrap();
+        let blocked = scratch.home.path.with_extension("new");
+        fs::create_dir(&blocked).unwrap();
+        let (mut written, queue) = scratch.home.open(0).unwrap();
+        assert_eq!(queue.list(100).0.len(), 1, "what had been accepted is forgotten");
+        written.append(&scratch.home, &accepted(2), RETRY_MS).unwrap_err();
+        fs::remove_dir(&blocked).unwrap();
+        written.append(&scratch.home, &accepted(3), RETRY_MS + 1).unwrap_err();
+        written.append(&scratch.home, &accepted(4), 2 * RETRY_MS).unwrap();
+        assert_eq!(scratch.kept(), [1, 4]);
+    }
+
+    #[test]
+    fn trouble_is_said_when_it_begins_and_when_it_ends() {
+        let mut troubles = Troubles::default();
+        let mut note = |is_ok, unix_ms| troubles.note(is_ok, unix_ms);
+        assert_eq!(note(true, 0), None);
+        assert_eq!(note(false, 1), Some(Say::Fails));
+        assert!((2..500).all(|at| note(false, at).is_none()));
+        assert_eq!(note(true, 500), Some(Say::IsWell { failed: 499 }));
+        // It comes and goes.
+        assert!((501..600).all(|at| note(at % 2 == 0, at).is_none()));
+        assert!(note(false, 600).is_none());
+        assert_eq!(note(false, 500 + QUIET_MS), Some(Say::Fails), "and stays");
     }
 
     #[test]
@@ -423,7 +566,7 @@ mod tests {
             async move {
                 let opened = Ledger::open(&dir, 4_000, Limits::default(), Vec::new(), 0).await;
                 let (ledger, queue) = opened.unwrap();
-                ledger.file.borrow_mut().as_mut().unwrap().file = full();
+                ledger.file.borrow_mut().as_mut().unwrap().file = Some(full());
                 let lists = ListLimits { bytes: 0, lines: 0 };
                 let prefetches = Prefetches::of(queue, Some(ledger), lists);
                 let ledger = prefetches.ledger.as_ref().unwrap();
