@@ -6,7 +6,7 @@
 //! the steps are few. A client that wants the same bytes shares the fetch, which then takes no
 //! allowance any more.
 
-use std::{ops::Range, rc::Rc};
+use std::{ops::Range, rc::Rc, time::Duration};
 
 use futures_lite::future;
 use http::header::CONTENT_TYPE;
@@ -23,12 +23,17 @@ use crate::{
     file::{self, Opened},
     pcm::{self, Maker, Work},
     runtime,
-    storage::Wait,
+    storage::{StreamingResource, Wait},
     stream::Patience,
 };
 
 /// What one step of a prefetch may fetch, in bytes.
 pub const STEP_BYTES: u64 = 256 << 10;
+
+/// How often, and how many times, a disk that takes chunks later is asked again: a commit and a turn of a
+/// journal make it take them.
+const STORE_INTERVAL: Duration = Duration::from_millis(200);
+const STORE_TRIES: u32 = 25;
 
 /// The media types of M3U, and of HLS, whose playlists look like it.
 const LIST_TYPES: [&str; 3] = ["audio/x-mpegurl", "audio/mpegurl", "application/vnd.apple.mpegurl"];
@@ -96,11 +101,8 @@ impl<'a> Filling<'a> {
         }
         // Its length may have come only now.
         self.may_stay()?;
-        if self.lease.resource.is_complete() {
-            // Done is what is on disk, not what is on its way there.
-            self.lease.resource.flush().await;
-        }
-        match self.lease.resource.is_cached() || self.is_stored() {
+        let wanted: Vec<_> = self.wanted().collect();
+        match comes_to_disk(&self.lease.resource, &wanted).await {
             true => Ok(self.progress()),
             false => Err(self.unkept(out).await),
         }
@@ -118,11 +120,6 @@ impl<'a> Filling<'a> {
             true => Err(Unkept::Unproven),
             false => Ok(()),
         }
-    }
-
-    fn is_stored(&self) -> bool {
-        let resource = &self.lease.resource;
-        self.wanted().all(|range| resource.stored_bytes_of(&range) == range.end - range.start)
     }
 
     /// Why the cache takes no more of it. How much it has is said before.
@@ -202,6 +199,29 @@ impl<'a> Filling<'a> {
     }
 }
 
+/// Waits until these ranges are on disk, not on their way there; false where the disk does not take them.
+/// What there is no memory for, or no room in the journal, is tried again for a while.
+async fn comes_to_disk(resource: &Rc<StreamingResource>, ranges: &[Range<u64>]) -> bool {
+    for _ in 0..STORE_TRIES {
+        resource.end_chunks();
+        // Others may have writes under way all the time.
+        future::or(resource.settled(), runtime::sleep(STORE_INTERVAL)).await;
+        if is_stored(resource, ranges) {
+            return true;
+        }
+        if !resource.is_cached() {
+            resource.settled().await;
+            break;
+        }
+        runtime::sleep(STORE_INTERVAL).await;
+    }
+    is_stored(resource, ranges)
+}
+
+fn is_stored(resource: &StreamingResource, ranges: &[Range<u64>]) -> bool {
+    ranges.iter().all(|range| resource.stored_bytes_of(range) == range.end - range.start)
+}
+
 /// Decodes all of a source once, and says what that gave. No turn is waited for: one that is given
 /// to the background would keep those who are in a hurry waiting.
 async fn check(shard: &Shard, opened: &Opened) -> Result<Check, Refusal> {
@@ -248,5 +268,43 @@ fn as_it_is(info: &Info) -> Spec {
         encoding: Encoding::S16le,
         dither: Dither::None,
         quality: Quality::Good,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::{
+        bufpool::{self, BufPool},
+        storage::{
+            CHUNK_BYTES, Disk, Generation, ObjectId, SNAPSHOT_BYTES, Sim, VolumeIndex, Volumes,
+        },
+    };
+
+    /// The journal is behind, as on a disk that takes its time.
+    #[test]
+    fn what_waits_for_its_way_to_the_disk_is_not_done() {
+        let options = runtime::Options { shards: 1, blocking_threads: 1, oversubscribe: true };
+        runtime::run(options, |_| async {
+            let pool = BufPool::new(bufpool::Options { budget_bytes: 8 << 20 });
+            let volumes = Volumes::on(vec![Disk::Sim(Sim::default())], 4 << 20, pool);
+            let resource = volumes.create(ObjectId(1), Generation(1));
+            volumes.remember(VolumeIndex(0), vec![vec![7; SNAPSHOT_BYTES]; 70]);
+            resource.set_length(CHUNK_BYTES).unwrap();
+            resource.write_at(0, &[7; CHUNK_BYTES as usize]).await.unwrap();
+            resource.flush().await;
+            let ranges = [0..CHUNK_BYTES];
+            assert!(resource.is_cached() && !is_stored(&resource, &ranges));
+            let committing = async {
+                runtime::sleep(STORE_INTERVAL * 2).await;
+                volumes.tick(runtime::now(), Duration::from_secs(5)).await;
+                pending::<bool>().await
+            };
+            assert!(future::or(comes_to_disk(&resource, &ranges), committing).await);
+            assert_eq!(resource.stored_bytes_of(&ranges[0]), CHUNK_BYTES);
+        })
+        .unwrap();
     }
 }
