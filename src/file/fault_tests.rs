@@ -6,10 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_lite::future;
+
 use super::fill_tests::{KIB, Slow, Song, World, follow, story};
 use crate::{
     bufpool::{self, BufPool},
-    runtime::now,
+    runtime::{self, now},
     storage::{Volumes, device::Device},
 };
 
@@ -19,6 +21,9 @@ const DATA_BYTES: u64 = 512 * KIB;
 /// So little that it is compacted in each history.
 const JOURNAL_BYTES: u64 = 32 * KIB;
 const SONGS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// A song takes a moment.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How operations fail.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,6 +71,65 @@ fn whichever_operation_of_the_disk_fails_no_reader_notices() {
         }
         println!("{told} histories");
     });
+}
+
+const LONG: u64 = 10 * 64 * KIB + 777;
+/// Two of them fill it, and none has room until another has left.
+const LONG_DATA_BYTES: u64 = 24 * 64 * KIB;
+
+/// More chunks of a song than may be on their way at a time wait for the commit that says who has left.
+#[test]
+fn whichever_operation_of_a_full_disk_fails_no_long_song_stands_still() {
+    let origin = Slow::start(Song::new(LONG));
+    let address = origin.address;
+    story(&origin, move |_| async move {
+        let whole = Device::default();
+        long_history(&whole, address).await;
+        let mut told = 0;
+        // Those of the journal and its superblock.
+        for (number, sim) in whole.all().into_iter().enumerate().skip(1) {
+            for operation in 0..sim.operations() {
+                for fault in [Fault::Kind(io::ErrorKind::ReadOnlyFilesystem), Fault::Dead] {
+                    println!("device {number}, operation {operation}: {fault:?}");
+                    let device = Device::default();
+                    match fault {
+                        Fault::Kind(kind) => device.all()[number].fail(operation, kind),
+                        _ => device.all()[number].die(operation),
+                    }
+                    long_history(&device, address).await;
+                    told += 1;
+                }
+            }
+        }
+        println!("{told} histories");
+    });
+}
+
+async fn long_history(device: &Device, address: SocketAddr) {
+    let pool = BufPool::new(bufpool::Options { budget_bytes: 8 << 20 });
+    let volumes = device.volumes(LONG_DATA_BYTES, JOURNAL_BYTES, pool.clone()).await;
+    let volumes = volumes.expect("a disk that fails is no reason not to start");
+    let world = World::over(address, volumes.clone(), pool);
+    for song in SONGS {
+        let playing = async {
+            let mut reader = world.open_song(song).await.expect("the origin is up");
+            Some(follow(&mut reader, 0, 1).await)
+        };
+        let kept = async {
+            loop {
+                volumes.tick(now(), Duration::from_secs(5)).await;
+                // Time for as many to wait as may.
+                runtime::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let stands_still = async {
+            runtime::sleep(PATIENCE).await;
+            None
+        };
+        let played = future::or(future::or(playing, kept), stands_still).await;
+        let (end, failure) = played.expect("the song stands still");
+        assert!(failure.is_none() && end == LONG, "{song} ends at {end}: {failure:?}");
+    }
 }
 
 /// Songs are played, evicted, played again; the node ends without a word and starts once more. How

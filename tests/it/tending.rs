@@ -165,6 +165,19 @@ fn what_is_invalidated_is_asked_for_at_its_origin_again() {
     assert_eq!(missing.status, 404);
 }
 
+/// Stale bytes may be served while the origin is asked; those that an operator does not trust may not.
+#[test]
+fn what_may_be_served_stale_is_not_once_it_is_invalidated() {
+    let origin = origin().file(&name(0), &song(0));
+    let origin = origin.says("Cache-Control", "max-age=0, stale-while-revalidate=600").start();
+    let node = node().origin(&origin).start();
+    plays(&node, 0);
+    origin.replace(&name(0), &song(9));
+    assert_eq!(admin(&node, "POST", &format!("/v1/assets/{}/invalidate", segment(0))).status, 204);
+    let body = node.get(&format!("/o/origin/{}", name(0))).ok().body;
+    assert!(body == song(9), "the old bytes came first");
+}
+
 #[test]
 fn what_is_done_to_a_name_is_done_to_all_its_versions() {
     let origin = origin().file("song", b"").echoes("accept-language");
@@ -270,6 +283,27 @@ fn a_cache_that_a_node_has_open_is_left_to_it() {
     drop(node);
     let (code, _, said) = kithara_cache(&["ls", "--node", &at], "1GiB");
     assert!(code == 69 && said.contains(&at), "{code} {said}");
+}
+
+/// Nothing says which of its journals counts.
+#[test]
+fn a_check_of_what_cannot_be_read_does_not_find_all_well() {
+    let (origin, dir) = (origin_of(8), scratch());
+    let first = node().origin(&origin).cache(dir.path()).shards(2).start();
+    (0..8).for_each(|number| plays(&first, number));
+    ends(first);
+    let path = dir.path().to_str().unwrap();
+    let look = |args: &[&str]| kithara_cache(&[args, &["--cache", path]].concat(), "1GiB");
+    let (code, out, said) = look(&["verify"]);
+    assert!(code == 0 && out.contains("all as it was written"), "{out}{said}");
+    fs::remove_file(dir.path().join("volume.1/super")).unwrap();
+    let (code, out, said) = look(&["verify"]);
+    assert!(code == 1 && out.contains("volumes 1") && !out.contains("all as"), "{out}{said}");
+    let (_, out, _) = look(&["verify", "--json"]);
+    let summary: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["unread_volumes"], Value::from(vec![1]));
+    let (code, out, _) = look(&["stat"]);
+    assert!(code == 0 && out.contains("4, off") && out.contains(": 1\n"), "{out}");
 }
 
 #[test]
