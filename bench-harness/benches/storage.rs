@@ -1,9 +1,10 @@
-//! The disk under the cache: storage's ring against glommio's file with its copy, and both against fio.
+//! The disk under the cache: storage's ring against glommio's file with its copy, and both against the raw
+//! disk, as fio has it.
 //!
-//! `cargo bench --bench storage [-- ROUNDS] [reads|fills|beside|hits]...`. Wants fio (`apt-get install
-//! fio`) and some GiB beside the target directory, on the file system that is to be measured. All arms
-//! take turns in each round, so what else the machine does falls on all of them; ratios are medians of
-//! the rounds' ratios.
+//! `cargo bench --bench storage [-- ROUNDS] [reads|fills|beside|hits]... [plain]`. Wants some GiB beside the
+//! target directory, on the file system that is to be measured. Where fio is not installed, or with `plain`,
+//! the raw disk is what plain io_uring gives. All arms take turns in each round, so what else the machine
+//! does falls on all of them; ratios are medians of the rounds' ratios.
 
 // What a shard found comes home to the thread that started it.
 #![allow(clippy::disallowed_types)]
@@ -29,7 +30,10 @@ use kithara::{
         VolumeIndex, Volumes, policy,
     },
 };
-use kithara_bench::{Scratch, Table, median};
+use kithara_bench::{
+    Scratch, Table, median,
+    plain::{self, Direction},
+};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -50,12 +54,14 @@ fn main() {
     let wants = |part: &str| named(part) || !parts.into_iter().any(named);
     let scratch = Scratch::new("storage");
     let file = scratch.path().join("file");
-    fio(&file, &["--rw=write", "--bs=1M", "--iodepth=4"]);
+    let raw = if named("plain") { Raw::Plain } else { Raw::found() };
+    println!("the raw disk is by {}\n", raw.name());
+    raw.write(&file, MIB, 4);
     if wants("reads") {
-        reads(&file, scratch.path(), rounds);
+        reads(raw, &file, scratch.path(), rounds);
     }
     if wants("fills") {
-        fills(&file, scratch.path(), rounds);
+        fills(raw, &file, scratch.path(), rounds);
     }
     if wants("beside") {
         readers_beside_a_fill(scratch.path(), rounds);
@@ -70,7 +76,7 @@ fn main() {
 /// Who reads.
 #[derive(Clone, Copy)]
 enum Arm {
-    Fio,
+    Raw,
     /// The file by a device.
     File(Kind),
     /// An object by its resource, on the ring: found in the catalog, its checksums verified.
@@ -78,18 +84,18 @@ enum Arm {
 }
 
 const ARMS: [(&str, Arm); 5] = [
-    ("fio", Arm::Fio),
+    ("raw", Arm::Raw),
     ("ring", Arm::File(Kind::Ring)),
     ("ring, nothing locked", Arm::File(Kind::Plain)),
     ("glommio and a copy", Arm::File(Kind::Dma)),
     ("ring, verified", Arm::Object),
 ];
 
-fn reads(file: &Path, dir: &Path, rounds: usize) {
-    println!("random reads of a file of {} MiB, 0.95 of fio asked\n", FILE_BYTES / MIB);
+fn reads(raw: Raw, file: &Path, dir: &Path, rounds: usize) {
+    println!("random reads of a file of {} MiB, 0.95 of raw asked\n", FILE_BYTES / MIB);
     let table = Table::new(
         34,
-        ["what", "MB/s", "of fio", "CPU us/MB", "of fio", "p50 us", "p99 us", "of fio"],
+        ["what", "MB/s", "of raw", "CPU us/MB", "of raw", "p50 us", "p99 us", "of raw"],
     );
     let cache = empty(dir);
     let filled = cache.clone();
@@ -98,13 +104,16 @@ fn reads(file: &Path, dir: &Path, rounds: usize) {
         let mut runs = ARMS.map(|_| Vec::new());
         for _ in 0..rounds {
             for ((_, arm), runs) in ARMS.into_iter().zip(&mut runs) {
-                runs.push(read_by(arm, file, &cache, chunks, depth));
+                runs.push(match arm {
+                    Arm::Raw => raw.reads(file, chunks, depth),
+                    arm => read_by(arm, file, &cache, chunks, depth),
+                });
             }
         }
         for ((arm, _), own) in ARMS.into_iter().zip(&runs) {
             let of = |value: fn(&Run) -> f64| {
                 let middle = median(own.iter().map(value).collect());
-                let ratio = own.iter().zip(&runs[0]).map(|(own, fio)| value(own) / value(fio));
+                let ratio = own.iter().zip(&runs[0]).map(|(own, raw)| value(own) / value(raw));
                 (format!("{middle:.0}"), format!("{:.2}", median(ratio.collect())))
             };
             let (speed, speed_ratio) = of(|run| run.mb_per_second);
@@ -119,7 +128,7 @@ fn reads(file: &Path, dir: &Path, rounds: usize) {
 fn read_by(arm: Arm, file: &Path, cache: &Path, chunks: u64, depth: usize) -> Run {
     let (file, cache) = (file.to_owned(), cache.to_owned());
     match arm {
-        Arm::Fio => fio_reads(&file, chunks, depth),
+        Arm::Raw => unreachable!("it is no device"),
         Arm::File(kind) => on_shard(kind, async move |device| {
             let pool = pool(64);
             let (disk, _) = device.open(&file, FILE_BYTES).await.expect("it is there");
@@ -247,31 +256,30 @@ const OBJECTS: u64 = 64;
 /// Fills at a time.
 const FILLS: u64 = 4;
 
-fn fills(file: &Path, dir: &Path, rounds: usize) {
+fn fills(disk: Raw, file: &Path, dir: &Path, rounds: usize) {
     println!("\n{OBJECTS} objects of {} MiB, {FILLS} at a time, MB/s\n", OBJECT_BYTES / MIB);
-    let table = Table::new(24, ["what", "growing", "of fio", "grown", "of fio", "CPU us/MB"]);
+    let table = Table::new(24, ["what", "growing", "of raw", "grown", "of raw", "CPU us/MB"]);
     let mut raw = Vec::new();
     let mut runs = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
-        let said = fio(file, &["--rw=write", "--bs=256k", "--iodepth=8"]);
-        raw.push(number(&said, "\"write\" :", "\"bw_bytes\"") / 1e6);
+        raw.push(disk.write(file, 256 * KIB, 8));
         for (arm, kind) in [Kind::Ring, Kind::Dma].into_iter().enumerate() {
             let cache = empty(dir);
             runs[arm].push(on_shard(kind, move |device| fill_turn(device, cache)));
         }
     }
-    let fio = median(raw.clone());
+    let middle = median(raw.clone());
     table.row([
-        "fio, 256 KiB, 8 deep".to_owned(),
+        "raw, 256 KiB, 8 deep".to_owned(),
         "-".into(),
         "-".into(),
-        format!("{fio:.0}"),
+        format!("{middle:.0}"),
         "1.00".into(),
         "-".into(),
     ]);
     for (name, own) in ["ring", "glommio and a copy"].into_iter().zip(&runs) {
         let speed = |of: fn(&Fill) -> f64| {
-            let ratio = own.iter().zip(&raw).map(|(own, fio)| of(own) / fio);
+            let ratio = own.iter().zip(&raw).map(|(own, raw)| of(own) / raw);
             let middle = median(own.iter().map(of).collect());
             (format!("{middle:.0}"), format!("{:.2}", median(ratio.collect())))
         };
@@ -566,7 +574,58 @@ fn cpu() -> Duration {
     Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
 }
 
-// ---- fio ----
+// ---- the raw disk ----
+
+/// Who says what the disk gives.
+#[derive(Clone, Copy)]
+enum Raw {
+    Fio,
+    Plain,
+}
+
+impl Raw {
+    fn found() -> Self {
+        let version = Command::new("fio").arg("--version").output();
+        if version.is_ok_and(|said| said.status.success()) { Self::Fio } else { Self::Plain }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fio => "fio",
+            Self::Plain => "plain io_uring, without fio",
+        }
+    }
+
+    /// Writes the file in order; MB/s.
+    fn write(self, file: &Path, block: u64, depth: usize) -> f64 {
+        if let Self::Fio = self {
+            let (size, depth) = (format!("--bs={block}"), format!("--iodepth={depth}"));
+            let said = fio(file, &["--rw=write", &size, &depth]);
+            return number(&said, "\"write\" :", "\"bw_bytes\"") / 1e6;
+        }
+        let (began, mut positions) = (Instant::now(), (0..FILE_BYTES).step_by(block as usize));
+        plain::carry(file, Direction::Write, block as usize, depth, || positions.next());
+        FILE_BYTES as f64 / 1e6 / began.elapsed().as_secs_f64()
+    }
+
+    /// Reads it at random places.
+    fn reads(self, file: &Path, chunks: u64, depth: usize) -> Run {
+        if let Self::Fio = self {
+            return fio_reads(file, chunks, depth);
+        }
+        let (began, before, mut random) = (Instant::now(), cpu(), 1_u64);
+        let next = || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let position = random % (FILE_BYTES / CHUNK / chunks) * CHUNK * chunks;
+            (began.elapsed() < TURN).then_some(position)
+        };
+        let each = plain::carry(file, Direction::Read, (chunks * CHUNK) as usize, depth, next);
+        let bytes = each.len() as u64 * chunks * CHUNK;
+        Run::of(bytes, began.elapsed(), cpu() - before, each)
+    }
+}
 
 fn fio_reads(file: &Path, chunks: u64, depth: usize) -> Run {
     let (size, depth) = (format!("--bs={}k", chunks * 64), format!("--iodepth={depth}"));
@@ -589,7 +648,7 @@ fn fio(file: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("fio");
     command.args(["--name=fio", "--direct=1", "--ioengine=io_uring", "--output-format=json"]);
     command.arg(format!("--filename={}", file.display())).arg(format!("--size={FILE_BYTES}"));
-    let output = command.args(arguments).output().expect("this wants fio: apt-get install fio");
+    let output = command.args(arguments).output().expect("it was there a moment ago");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -9,6 +9,7 @@ use std::{
 
 mod client;
 mod node;
+pub mod plain;
 pub mod play;
 pub mod replay;
 mod table;
