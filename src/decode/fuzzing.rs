@@ -26,7 +26,7 @@ pub fn mp4_boxes(bytes: &[u8]) -> usize {
     let mut read = |at, into: &mut [u8]| copy(bytes, at, into);
     let Some(movie) = mp4::read(&mut read, 16 << 20) else { return 0 };
     for track in &movie.tracks {
-        let _ = track.refused();
+        let _ = (track.entry.refused(), track.entry.frame_bytes());
         for rate_hz in [8_000, 44_100, u32::MAX] {
             let timeline = movie.timeline(track, rate_hz);
             assert!(timeline.frames.is_none_or(|frames| frames <= 1 << 62));

@@ -24,7 +24,6 @@ const CRATES: &[(&str, &str)] = &[
     ("symphonia-common", "0.6.1"),
     ("symphonia-core", "0.6.1"),
     ("symphonia-format-caf", "0.6.1"),
-    ("symphonia-format-isomp4", "0.6.1"),
     ("symphonia-format-mkv", "0.6.1"),
     ("symphonia-format-ogg", "0.6.1"),
     ("symphonia-format-riff", "0.6.1"),

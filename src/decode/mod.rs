@@ -21,11 +21,12 @@
 //!
 //! What a request wants of the frames, a [`Pipeline`] makes: mixed, resampled, quantised.
 //!
-//! [`sniff`] names the container by its bytes. MP3, ADTS, FLAC, WAVE and Ogg's pages are demultiplexed
-//! here; the other containers, and the headers of Ogg, by symphonia's readers. What is ours lends packets
-//! out of a few KiB that lie ahead, and where its headers say where a frame lies, a start in the middle
-//! looks it up. WAVE is ours for good: symphonia's reader refuses files that every player plays (odd
-//! lists, sizes of a pipe, RF64), and finding frames in it is arithmetic.
+//! [`sniff`] names the container by its bytes. MP3, ADTS, FLAC, MP4, WAVE and Ogg's pages are
+//! demultiplexed here; AIFF, CAF, Matroska, and the headers of Ogg, by symphonia's readers. What is ours
+//! lends packets out of a few KiB that lie ahead, keeps of tables a few KiB as well, and looks a late
+//! start up where headers or tables say where a frame lies. WAVE is ours for good: symphonia's reader
+//! refuses files that every player plays (odd lists, sizes of a pipe, RF64), and finding frames in it is
+//! arithmetic.
 
 mod coroutine;
 mod decoder;

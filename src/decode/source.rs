@@ -121,8 +121,6 @@ pub(super) struct View {
     /// While set, its length is not shown: the reader goes through it in order and looks nothing up
     /// behind the audio.
     pub(super) in_order: Rc<Cell<bool>>,
-    /// The object is at least as long as this: a file that was cut ends where it was to end.
-    pub(super) least_bytes: u64,
     pub(super) patches: Vec<Patch>,
 }
 
@@ -185,7 +183,7 @@ impl MediaSource for Source<'_> {
 
     fn byte_len(&self) -> Option<u64> {
         let length = self.inside.resident.length().filter(|_| !self.view.in_order.get())?;
-        Some(length.saturating_sub(self.start).max(self.view.least_bytes))
+        Some(length.saturating_sub(self.start))
     }
 }
 
@@ -223,6 +221,11 @@ impl<'y> Window<'y> {
     /// Where the audio ends at the latest, by what is known.
     pub(super) fn end(&self) -> u64 {
         self.end.min(self.inside.resident.length().unwrap_or(u64::MAX))
+    }
+
+    /// Whether the object is known to end at or before that.
+    pub(super) fn is_behind(&self, position: u64) -> bool {
+        self.inside.resident.at_end(position)
     }
 
     /// Length of the object, if its end can be had before all the rest.

@@ -168,7 +168,7 @@ pub(super) fn collect(format: &mut dyn FormatReader, tags: &mut Vec<(String, Str
     }
 }
 
-fn push(tags: &mut Vec<(String, String)>, name: &str, value: String) {
+pub(super) fn push(tags: &mut Vec<(String, String)>, name: &str, value: String) {
     let value = value.trim_matches(['\0', ' ', '\n', '\r']).replace('\0', "; ");
     if !value.is_empty() && value.len() <= VALUE_BYTES && tags.len() < COUNT {
         tags.push((common_name(name), value));

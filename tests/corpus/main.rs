@@ -11,6 +11,7 @@ mod damage;
 mod flac;
 mod hear;
 mod index;
+mod mp4;
 mod ogg;
 mod opening;
 mod surround;

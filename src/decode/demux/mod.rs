@@ -2,12 +2,14 @@
 //!
 //! - `elementary`: MPEG audio and ADTS frames in a row;
 //! - `flac`: FLAC;
+//! - `mp4`: MP4, by tables and by fragments;
 //! - `samples`: WAVE;
 //! - `pages`: Ogg;
 //! - `reader`: what symphonia's readers demultiplex.
 
 pub(super) mod elementary;
 pub(super) mod flac;
+pub(super) mod mp4;
 mod pages;
 mod reader;
 mod samples;
@@ -83,6 +85,8 @@ pub(super) enum Demux<'y> {
     Elementary(elementary::Frames<'y>),
     /// FLAC.
     Flac(flac::Frames<'y>),
+    /// MP4.
+    Mp4(Box<mp4::Track<'y>>),
     /// WAVE.
     Samples(Samples<'y>),
     /// A file of headers.
@@ -99,6 +103,7 @@ impl Demux<'_> {
         match self {
             Self::Elementary(frames) => frames.next_piece(),
             Self::Flac(frames) => frames.next(),
+            Self::Mp4(track) => track.next(),
             Self::Samples(samples) => samples.next(),
             Self::Empty => Next::End,
             Self::Ogg(pages) => pages.next(),
@@ -110,6 +115,7 @@ impl Demux<'_> {
     pub(super) fn counts_exactly(&self) -> bool {
         match self {
             Self::Symphonia(reader) => reader.counts_exactly,
+            Self::Mp4(track) => track.counts_exactly(),
             _ => true,
         }
     }
@@ -126,7 +132,7 @@ impl Demux<'_> {
     /// many, where tables, arithmetic or its own header tell its place. Of packets numbered from 0, only the first and
     /// those will do whose number and one more is divisible by `grid`. `None`: no more than before is
     /// known, and the next packet is the one that it was.
-    pub(super) fn find(&mut self, frame: u64, _grid: u64) -> Option<Found> {
+    pub(super) fn find(&mut self, frame: u64, grid: u64) -> Option<Found> {
         match self {
             // Its packets are cut where one likes.
             Self::Samples(samples) => Some(samples.find(frame)),
@@ -134,6 +140,7 @@ impl Demux<'_> {
                 let frame = Some(stream.go_to(frame)).filter(|frame| *frame > 0)?;
                 Some(Found { packet: 0, frame })
             }
+            Self::Mp4(track) => track.find_packet(frame, grid),
             _ => None,
         }
     }

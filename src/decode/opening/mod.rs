@@ -2,6 +2,7 @@
 //!
 //! - `elementary`: MP3 and ADTS, which are frames and nothing else;
 //! - `flac`: FLAC;
+//! - `mp4`: MP4;
 //! - `samples`: WAVE;
 //! - `reader`: what symphonia's readers demultiplex, and what is asked of its boxes before;
 //! - `empty`: files of headers.
@@ -9,6 +10,7 @@
 mod elementary;
 mod empty;
 mod flac;
+mod mp4;
 mod reader;
 mod samples;
 
@@ -83,6 +85,7 @@ pub(super) fn open<'y>(inside: &Rc<Inside<'y>>, wanted: Option<u32>) -> Result<O
             the_only_one(wanted)?;
             flac::open(inside, found)
         }
+        (Container::Mp4, _) => mp4::open(inside, found, wanted),
         _ => reader::open(inside, found, wanted),
     }
 }
@@ -157,6 +160,12 @@ fn the_only_one(wanted: Option<u32>) -> Result<(), Error> {
         None | Some(0) => Ok(()),
         Some(_) => Err(Error::NoTrack { tracks: 1 }),
     }
+}
+
+/// Refuses tables that would take too much memory, before they are loaded.
+fn fits(inside: &Inside<'_>, table: &'static str, bytes: u64) -> Result<(), Error> {
+    let limit_bytes = inside.table_bytes;
+    if bytes > limit_bytes { Err(Error::TooLarge { table, limit_bytes }) } else { Ok(()) }
 }
 
 /// Refuses HE-AAC that only its packets tell of, not the configuration of their core.

@@ -18,8 +18,8 @@ use symphonia::{
 };
 
 use super::{
-    Found, Opened, Timeline, codec_name, empty, plausible, reads, refuse_hidden_extension, samples,
-    the_only_one,
+    Found, Opened, Timeline, codec_name, empty, fits, plausible, reads, refuse_hidden_extension,
+    samples, the_only_one,
 };
 use crate::decode::{
     Container, Error,
@@ -38,10 +38,6 @@ pub(super) fn open<'y>(
     found: Found,
     wanted: Option<u32>,
 ) -> Result<Opened<'y>, Error> {
-    let movie = match found.container {
-        Container::Mp4 => read_movie(inside, found.start)?,
-        _ => None,
-    };
     let streams = match found.container {
         Container::Ogg => ogg::streams(&mut reads(inside, found.start)),
         _ => Vec::new(),
@@ -57,26 +53,21 @@ pub(super) fn open<'y>(
         the_only_one(wanted)?;
         return Ok(opened);
     }
-    let least_bytes = movie.as_ref().map_or(0, |movie| movie.media_end);
-    let mut format = match make_reader(inside, &found, least_bytes) {
+    let mut format = match make_reader(inside, &found) {
         Ok(format) => format,
         Err(error) => {
             let opened = empty::open(inside, found, &streams).ok_or(error)?;
             return the_only_one(wanted).map(|()| opened);
         }
     };
-    let mut listed = choose(&*format, movie.as_ref(), wanted)?;
+    let mut listed = choose(&*format, wanted)?;
     let Some(CodecParameters::Audio(mut params)) = listed.codec_params.clone() else {
         return Err(Error::NoAudio);
     };
-    let boxes = movie.as_ref().and_then(|m| m.tracks.iter().find(|track| track.id == listed.id));
-    if let Some(name) = boxes.and_then(mp4::Track::refused) {
-        return Err(Error::unsupported(name));
-    }
     let codec =
         codec_name(params.codec).ok_or_else(|| Error::unsupported(refused(params.codec)))?;
     if codec == "aac"
-        && matches!(found.container, Container::Mp4 | Container::Matroska)
+        && found.container == Container::Matroska
         && let Some(config) = params.extra_data.as_deref()
     {
         if let Some(name) = mp4::refused_config(config) {
@@ -99,10 +90,7 @@ pub(super) fn open<'y>(
         // The reader does not look past a damaged page.
         listed.num_frames = listed.num_frames.or(u64::try_from(last.granule).ok());
     }
-    let timeline = match (&movie, boxes, params.sample_rate) {
-        (Some(movie), Some(track), Some(rate_hz)) => movie.timeline(track, rate_hz),
-        _ => stated(inside, found.container, &listed, &params),
-    };
+    let timeline = stated(inside, found.container, &listed, &params);
     let may_be_chained = may_be_chained
         // STREAMINFO states the total, and what could tell of others is not at hand.
         && (last_page.is_some() || codec != "flac" || timeline.frames.is_none());
@@ -166,11 +154,11 @@ pub(in crate::decode) fn open_link<'y>(
     let Demux::Ogg(before) = &mut opened.demux else { return Err(other()) };
     let (container, start) = (opened.container, before.position());
     let found = Found { container, start, header: None, tags: Vec::new() };
-    let Ok(format) = make_reader(inside, &found, 0) else {
+    let Ok(format) = make_reader(inside, &found) else {
         before.pass_link();
         return Ok(false);
     };
-    let listed = choose(&*format, None, wanted).map_err(|_| other())?;
+    let listed = choose(&*format, wanted).map_err(|_| other())?;
     let Some(CodecParameters::Audio(params)) = listed.codec_params.clone() else {
         return Err(other());
     };
@@ -213,31 +201,6 @@ fn last_page(inside: &Inside<'_>, found: &Found) -> Option<ogg::Page> {
     ogg::last_page(&mut reads(inside, found.start), length)
 }
 
-/// The boxes of an MP4 file, with a refusal where none of its audio is ours.
-///
-/// symphonia's reader fails as a whole on some of what it does not know; the name is said here.
-fn read_movie(inside: &Inside<'_>, start: u64) -> Result<Option<mp4::Movie>, Error> {
-    let movie = mp4::read(&mut reads(inside, start), inside.table_bytes);
-    let Some(movie) = movie else { return Ok(None) };
-    fits(inside, "sample tables", movie.table_bytes)?;
-    let mut audio = movie.tracks.iter().filter(|track| track.is_audio).peekable();
-    if audio.peek().is_none() {
-        return Err(Error::NoAudio);
-    }
-    let mut refused = audio.map(mp4::Track::refused);
-    let first = refused.next().flatten();
-    match first {
-        Some(name) if refused.all(|name| name.is_some()) => Err(Error::unsupported(name)),
-        _ => Ok(Some(movie)),
-    }
-}
-
-/// Refuses tables that would take too much memory, before they are loaded.
-fn fits(inside: &Inside<'_>, table: &'static str, bytes: u64) -> Result<(), Error> {
-    let limit_bytes = inside.table_bytes;
-    if bytes > limit_bytes { Err(Error::TooLarge { table, limit_bytes }) } else { Ok(()) }
-}
-
 /// Refuses by name what the first packet of an Ogg stream says it is.
 fn refuse_ogg(streams: &[ogg::Stream]) -> Result<(), Error> {
     let Some(ogg::Stream { packet, .. }) = streams.first() else { return Ok(()) };
@@ -249,11 +212,10 @@ fn refuse_ogg(streams: &[ogg::Stream]) -> Result<(), Error> {
     }
 }
 
-/// The reader of a container. A file of boxes is at least `least_bytes` long.
+/// The reader of a container.
 fn make_reader<'y>(
     inside: &Rc<Inside<'y>>,
     found: &Found,
-    least_bytes: u64,
 ) -> Result<Box<dyn FormatReader + 'y>, Error> {
     let read = &mut reads(inside, found.start);
     let patches = match found.container {
@@ -262,7 +224,7 @@ fn make_reader<'y>(
     };
     let reader = |is_in_order: &Rc<Cell<bool>>| {
         let in_order = Rc::clone(is_in_order);
-        let view = View { in_order, least_bytes, patches: patches.clone() };
+        let view = View { in_order, patches: patches.clone() };
         let source = Source::new(Rc::clone(inside), found.start, view);
         let options = MediaSourceStreamOptions { buffer_len: RING_BYTES };
         new_reader(found.container, MediaSourceStream::new(Box::new(source), options))
@@ -302,42 +264,28 @@ fn new_reader<'y>(
     }
     match container {
         Container::Ogg => boxed(formats::OggReader::try_new(stream, options)),
-        Container::Mp4 => boxed(formats::IsoMp4Reader::try_new(stream, options)),
         Container::Matroska => boxed(formats::MkvReader::try_new(stream, options)),
         Container::Wav => boxed(formats::WavReader::try_new(stream, options)),
         Container::Aiff => boxed(formats::AiffReader::try_new(stream, options)),
         Container::Caf => boxed(formats::CafReader::try_new(stream, options)),
-        Container::Mp3 | Container::Adts | Container::Flac | Container::Other(_) => {
-            Err(Error::unsupported(container.name()))
-        }
+        Container::Mp3
+        | Container::Adts
+        | Container::Flac
+        | Container::Mp4
+        | Container::Other(_) => Err(Error::unsupported(container.name())),
     }
 }
 
-/// The wanted audio track. Those of a movie are counted in its own boxes: the reader leaves out
-/// tracks of codecs that it does not know.
-fn choose(
-    format: &dyn FormatReader,
-    movie: Option<&mp4::Movie>,
-    wanted: Option<u32>,
-) -> Result<Listed, Error> {
+/// The wanted audio track.
+fn choose(format: &dyn FormatReader, wanted: Option<u32>) -> Result<Listed, Error> {
     let is_audio = |track: &&Listed| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
     let mut known = format.tracks().iter().filter(is_audio);
-    let boxes: Vec<_> = movie.iter().flat_map(|movie| movie.audio_tracks()).collect();
-    let Some(index) = wanted.map(|wanted| wanted as usize) else {
-        let unknown = || boxes.first().map_or(Error::NoAudio, |track| track.unsupported());
-        return known.next().cloned().ok_or_else(unknown);
-    };
-    let tracks = if movie.is_some() { boxes.len() } else { known.clone().count() };
+    let tracks = known.clone().count();
     if tracks == 0 {
         return Err(Error::NoAudio);
     }
-    let found = match boxes.get(index) {
-        Some(track) => {
-            known.find(|listed| listed.id == track.id).ok_or_else(|| track.unsupported())
-        }
-        None => known.nth(index).filter(|_| index < tracks).ok_or(Error::NoTrack { tracks }),
-    };
-    found.cloned()
+    let found = known.nth(wanted.unwrap_or(0) as usize);
+    found.cloned().ok_or(Error::NoTrack { tracks })
 }
 
 /// Frames per tick of the track's time base, as a fraction.

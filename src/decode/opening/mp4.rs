@@ -1,0 +1,166 @@
+//! MP4: a movie box, and samples anywhere.
+
+use std::rc::Rc;
+
+use symphonia::core::{
+    audio::Channels,
+    codecs::audio::{AudioCodecId, AudioCodecParameters, well_known::*},
+};
+
+use super::{Found, Opened, codec_name, fits, plausible, reads, refuse_hidden_extension};
+use crate::decode::{
+    Error,
+    demux::{
+        Demux, Next,
+        mp4::{Plan, Track},
+    },
+    flac::StreamInfo,
+    mp4::{self, Entry, Movie, Pcm},
+    sbr,
+    source::Inside,
+    tags,
+};
+
+/// Opens the wanted audio track of an MP4 file, its first if none is.
+pub(super) fn open<'y>(
+    inside: &Rc<Inside<'y>>,
+    found: Found,
+    wanted: Option<u32>,
+) -> Result<Opened<'y>, Error> {
+    let movie = mp4::read(&mut reads(inside, found.start), inside.table_bytes);
+    let movie = movie.ok_or(Error::damaged("there is no movie box"))?;
+    fits(inside, "sample tables", movie.table_bytes)?;
+    let track = choose(&movie, wanted)?;
+    let params = params_of(&track.entry).ok_or_else(|| track.unsupported())?;
+    let codec = codec_name(params.codec).ok_or_else(|| track.unsupported())?;
+    let rate_hz = params.sample_rate.unwrap_or(0);
+    let timeline = movie.timeline(track, rate_hz);
+    let plan = || Plan {
+        base: found.start,
+        tables: track.tables.clone(),
+        fragments: movie.fragments(track).map(|start| (start, movie.defaults(track.id))),
+        ticks_per_second: track.timescale,
+        rate_hz,
+        frames: timeline.frames.and_then(|frames| frames.checked_add_signed(timeline.delay)),
+        fixed: (codec == "aac").then_some(1024),
+        frame_bytes: track.entry.frame_bytes(),
+        // Silence before the first packet moves them all.
+        starts_anywhere: !matches!(codec, "aac" | "mp3") && timeline.delay >= 0,
+    };
+    if codec == "aac" {
+        let packets = first_packets(Track::new(inside, plan()));
+        refuse_hidden_extension(packets.iter().map(Vec::as_slice), rate_hz)?;
+    }
+    let mut tags = found.tags;
+    for (name, text) in &movie.tags {
+        tags::push(&mut tags, name, text.clone());
+    }
+    Ok(Opened {
+        demux: Demux::Mp4(Box::new(Track::new(inside, plan()))),
+        container: found.container,
+        params,
+        codec,
+        timeline: plausible(inside, timeline),
+        link_frames: None,
+        claim: None,
+        tags,
+    })
+}
+
+fn choose(movie: &Movie, wanted: Option<u32>) -> Result<&mp4::Track, Error> {
+    let tracks: Vec<_> = movie.audio_tracks().collect();
+    if tracks.is_empty() {
+        return Err(Error::NoAudio);
+    }
+    let track = tracks.get(wanted.unwrap_or(0) as usize);
+    let track = track.ok_or(Error::NoTrack { tracks: tracks.len() })?;
+    match track.entry.refused() {
+        Some(_) => Err(track.unsupported()),
+        None => Ok(track),
+    }
+}
+
+/// What a decoder of the samples needs to know. `None`: there is none.
+fn params_of(entry: &Entry) -> Option<AudioCodecParameters> {
+    let mut params = AudioCodecParameters::new();
+    let config = || entry.config.clone().into_boxed_slice();
+    let (mut rate_hz, mut channels) = (entry.rate_hz, entry.channels);
+    let id = match (&entry.kind, entry.object_type) {
+        (b"mp4a", 0x40 | 0x66 | 0x67) => {
+            params.with_extra_data(config());
+            rate_hz = mp4::core_rate_hz(&entry.config).unwrap_or(rate_hz);
+            channels = mp4::core_channels(&entry.config).unwrap_or(channels);
+            CODEC_ID_AAC
+        }
+        (b"mp4a", 0x69 | 0x6B) | (b".mp3", _) => CODEC_ID_MP3,
+        (b"alac", _) if entry.config.len() >= 24 => {
+            let bits = u32::from(entry.config[5]);
+            if [16, 20, 24, 32].contains(&bits) {
+                params.with_bits_per_sample(bits);
+            }
+            params.with_extra_data(config());
+            CODEC_ID_ALAC
+        }
+        (b"fLaC", _) => {
+            let info = StreamInfo::parse(entry.config.first_chunk()?)?;
+            (rate_hz, channels) = (info.rate_hz, info.channels);
+            params.with_bits_per_sample(info.bits).with_extra_data(config());
+            CODEC_ID_FLAC
+        }
+        _ => {
+            let (id, bits) = pcm_of(entry.pcm?)?;
+            if let Some(bits) = bits {
+                params.with_bits_per_sample(bits);
+            }
+            id
+        }
+    };
+    params.for_codec(id).with_sample_rate(rate_hz);
+    params.with_channels(Channels::Discrete(channels));
+    (rate_hz > 0 && channels > 0).then_some(params)
+}
+
+/// The codec of plain samples, and their bits where they are integers.
+fn pcm_of(pcm: Pcm) -> Option<(AudioCodecId, Option<u32>)> {
+    let Pcm::Plain { bits, is_float, is_signed, is_big_endian } = pcm else {
+        let is_alaw = pcm == Pcm::Alaw;
+        return Some((if is_alaw { CODEC_ID_PCM_ALAW } else { CODEC_ID_PCM_MULAW }, None));
+    };
+    let id = match (is_float, bits, is_big_endian) {
+        (true, 32, true) => CODEC_ID_PCM_F32BE,
+        (true, 32, false) => CODEC_ID_PCM_F32LE,
+        (true, 64, true) => CODEC_ID_PCM_F64BE,
+        (true, 64, false) => CODEC_ID_PCM_F64LE,
+        (false, 8, _) if !is_signed => CODEC_ID_PCM_U8,
+        (false, 8, _) => CODEC_ID_PCM_S8,
+        _ if !is_signed => return None,
+        (false, 16, true) => CODEC_ID_PCM_S16BE,
+        (false, 16, false) => CODEC_ID_PCM_S16LE,
+        (false, 24, true) => CODEC_ID_PCM_S24BE,
+        (false, 24, false) => CODEC_ID_PCM_S24LE,
+        (false, 32, true) => CODEC_ID_PCM_S32BE,
+        (false, 32, false) => CODEC_ID_PCM_S32LE,
+        _ => return None,
+    };
+    Some((id, (!is_float).then_some(bits.into())))
+}
+
+/// The first packets that differ from the one before them.
+fn first_packets(mut track: Track<'_>) -> Vec<Vec<u8>> {
+    let mut packets: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..sbr::MOST_PACKETS {
+        match track.next() {
+            Next::Piece(piece) => {
+                if packets.last().is_none_or(|last| last != piece.packet.data) {
+                    packets.push(piece.packet.data.to_vec());
+                }
+            }
+            Next::Lost(_) => {}
+            _ => break,
+        }
+        if packets.len() == sbr::PACKETS {
+            break;
+        }
+    }
+    packets
+}
