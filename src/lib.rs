@@ -40,6 +40,7 @@
 //!       file/refill       what the disk lost since is fetched again
 //!       net/download      net/client - net/retry(P), net/redirect(P)
 //!         body -> pool block -> storage volume -> catalog(P), journal, range set(P)
+//!     shard/index       where packets lie and how many there are, from beside the source or by a scan
 //!     stream/reader     the one place that waits for bytes
 //!     shard/listen      piece by piece of a timeline that all who want it share: pcm/shared
 //!       shard/decoding    who is near goes on, else one begins; in turns by lead: shard/schedule(P)

@@ -42,6 +42,12 @@ impl Key {
         Key { id, url: Rc::clone(&self.url) }
     }
 
+    /// The key of a small value called `name` that is made of what has this key.
+    pub(super) fn derived(&self, name: &str) -> Key {
+        let url = format!("{}#{name}", self.url);
+        Key { url: url.into(), ..self.secondary(&format!("made of it: {name}")) }
+    }
+
     /// SHA-256 and not a faster hash: whoever could find two URLs with one id could have the cache
     /// serve the one under the name of the other.
     fn of_text(text: &str) -> Key {
@@ -49,6 +55,12 @@ impl Key {
         let half: [u8; 16] = hash.as_ref()[..16].try_into().expect("SHA-256 has 32 bytes");
         Key { id: ObjectId(u128::from_le_bytes(half)), url: text.into() }
     }
+}
+
+/// A text that tells `text` from any other, in hexadecimal digits.
+pub(super) fn digest_text(text: &str) -> String {
+    let hash = digest(&SHA256, text.as_bytes());
+    hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The ids among which all answers to one URL are, and next to never one to another: of a million

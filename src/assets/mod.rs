@@ -14,7 +14,8 @@
 //! What is for one client alone is an [`Asset`] too, which no key leads to and no disk sees.
 //!
 //! An operator lists, purges, invalidates, pins and checks what is held, without opening any of it:
-//! `store/tending`; by a name all answers to its URL: `store/kin`.
+//! `store/tending`; by a name all answers to its URL: `store/kin`. What is made of a source and lies
+//! beside it: `store/derived`.
 
 #![forbid(unsafe_code)]
 

@@ -5,6 +5,7 @@
 //! last holder that lets go puts it to rest, and what no disk holds is gone with it.
 
 mod asset;
+mod derived;
 mod kin;
 mod room;
 pub(super) mod tending;

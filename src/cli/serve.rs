@@ -179,6 +179,8 @@ pub(super) fn options(config: &Config) -> Result<server::Options, Failure> {
         },
         shard: shard::Options {
             read_ahead_bytes: config.read_ahead_bytes(),
+            scan_wait: limits.scan_wait.0,
+            scan_bytes: limits.scan_bytes.0,
             decode_share: limits.decode_share,
         },
         net: net_options(limits),

@@ -87,7 +87,7 @@ const PLAIN: &[&str] = &["admin", "log", "cache", "limits", "signing"];
 const NAMED: &[&str] = &["origin", "library"];
 
 /// Limits that have a name and a default already, and whose enforcement comes with later work.
-pub const UNENFORCED: [&str; 11] = [
+pub const UNENFORCED: [&str; 9] = [
     "limits.connections_per_client",
     "limits.streams_per_client",
     "limits.min_write_rate",
@@ -96,8 +96,6 @@ pub const UNENFORCED: [&str; 11] = [
     "limits.key_bytes",
     "limits.init_bytes",
     "limits.segment_bytes",
-    "limits.scan_wait",
-    "limits.scan_bytes",
     "limits.read_ahead",
 ];
 

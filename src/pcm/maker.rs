@@ -5,13 +5,14 @@
 
 use std::{
     ops::Range,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
 use super::{Error, Grid, Piece};
 use crate::{
     bufpool::{BlockMut, BufPool, Charge},
-    decode::{self, Decoder, Info, Pipeline, Spec, Stacks, Step, frames_out},
+    decode::{self, Decoder, Index, Info, Pipeline, Spec, Stacks, Step, frames_out},
     runtime,
     stream::Reader,
 };
@@ -70,7 +71,7 @@ struct Output {
 }
 
 impl Maker {
-    /// Begins to understand a source.
+    /// Begins to understand a source; `index` says what is known of where its packets lie.
     ///
     /// # Errors
     /// [`Error::Exhausted`] when there is no memory for another decoder.
@@ -79,10 +80,11 @@ impl Maker {
         stacks: &Stacks,
         pool: &BufPool,
         track: Option<u32>,
+        index: Option<Rc<Index>>,
     ) -> Result<Self, Error> {
         let memory = vec![pool.charge(STREAM_BYTES)?];
         Ok(Self {
-            decoder: decoder(stacks, &reader, track, 0)?,
+            decoder: decoder(stacks, &reader, track, 0, index)?,
             reader,
             stacks: stacks.clone(),
             pool: pool.clone(),
@@ -106,6 +108,11 @@ impl Maker {
         self.decoder.frames_there()
     }
 
+    /// What is known of where its packets lie, if that is more than it was given.
+    pub fn index(&self) -> Option<Rc<Index>> {
+        self.decoder.index()
+    }
+
     /// Packets so far that did not decode and became silence.
     pub fn undecoded_packets(&self) -> u64 {
         self.decoder.undecoded_packets()
@@ -114,6 +121,11 @@ impl Maker {
     /// The frame behind the last that was made.
     pub fn position(&self) -> u64 {
         self.output.as_ref().map_or(0, |output| output.pipeline.position())
+    }
+
+    /// Whether all is made: nothing of it has to be asked for any more.
+    pub fn is_done(&self) -> bool {
+        self.output.as_ref().is_some_and(Output::is_done)
     }
 
     /// Where the timeline ends, once that is known: also where it was begun behind that.
@@ -132,13 +144,19 @@ impl Maker {
     ///
     /// # Errors
     /// Rates that cannot be converted into each other; no memory for the tables of the codec.
-    pub fn start(&mut self, info: &Info, spec: Spec, from: u64) -> Result<(), Error> {
+    pub fn start(
+        &mut self,
+        info: &Info,
+        spec: Spec,
+        from: u64,
+        index: Option<Rc<Index>>,
+    ) -> Result<(), Error> {
         self.memory.push(self.pool.charge(codec_bytes(info))?);
         let pipeline = Pipeline::new(info, spec, from, None)?;
         let frame = pipeline.first_frame_in();
         if frame > 0 {
             // One that has not begun is replaced by one that begins there.
-            self.decoder = decoder(&self.stacks, &self.reader, self.track, frame)?;
+            self.decoder = decoder(&self.stacks, &self.reader, self.track, frame, index)?;
         }
         let (grid, rate_hz) = (Grid::of(&spec), spec.rate_hz);
         self.is_open = info.frames.is_none();
@@ -220,8 +238,9 @@ fn decoder(
     reader: &Reader,
     track: Option<u32>,
     from_frame: u64,
+    index: Option<Rc<Index>>,
 ) -> Result<Decoder, Error> {
-    let ask = decode::Ask { track, from_frame, ..decode::Ask::default() };
+    let ask = decode::Ask { track, from_frame, index, ..decode::Ask::default() };
     Ok(Decoder::new(stacks, reader.resident(), ask)?)
 }
 

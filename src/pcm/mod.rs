@@ -15,6 +15,7 @@ mod format;
 mod grid;
 mod maker;
 mod rendition;
+mod scan;
 mod shared;
 pub mod timeline;
 
@@ -25,6 +26,7 @@ pub use format::Format;
 pub use grid::{Grid, Piece};
 pub use maker::{Maker, STREAM_BYTES, Work, codec_bytes};
 pub use rendition::Rendition;
+pub use scan::{Scan, Scanned};
 pub use shared::{
     Ahead, Call, Knowledge, Known, KnownName, Listening, Look, Making, Renditions, Seat,
     StoreStats, TimelineKey, Understanding, Want,

@@ -12,13 +12,14 @@ use futures_lite::future;
 
 use super::{
     Shard,
+    index::Place,
     promises::Promise,
     serve::{Ends, SLICE},
     shares::Share,
 };
 use crate::{
     bufpool::Class,
-    pcm::{self, Call, KnownName, Maker, Making, Work},
+    pcm::{self, Call, Maker, Making, Work},
     runtime::{self, Queue},
     stream::Patience,
 };
@@ -34,8 +35,9 @@ pub(super) struct Decoding {
     pub(super) maker: Maker,
     pub(super) share: Rc<Share>,
     pub(super) rate_hz: u32,
-    /// Of which source its end tells the length.
-    pub(super) learns: Option<KnownName>,
+    pub(super) place: Place,
+    /// Packets that did not decode and are counted.
+    pub(super) undecoded: u64,
     /// Of the decoder, and of the tables of its codec.
     pub(super) memory: Vec<Promise>,
     /// Last: who waits for what it had is told once that is free.
@@ -74,20 +76,25 @@ impl Decoding {
         self.finish(last);
     }
 
-    fn finish(self, last: Result<Step, pcm::Error>) {
-        let Self { shard, making, maker, share, memory, learns, _ends, .. } = self;
-        shard.stats.borrow_mut().undecoded_packets += maker.undecoded_packets();
-        let (end, frames) = (maker.end(), maker.frames_there());
+    /// Each packet is counted once, when the piece comes out that it would have been in.
+    fn count_undecoded(&mut self) {
+        let undecoded = self.maker.undecoded_packets();
+        let new = undecoded - std::mem::replace(&mut self.undecoded, undecoded);
+        self.shard.stats.borrow_mut().undecoded_packets += new;
+    }
+
+    fn finish(mut self, last: Result<Step, pcm::Error>) {
+        self.count_undecoded();
+        let Self { shard, making, maker, share, memory, place, _ends, .. } = self;
+        let end = maker.end();
+        if let Some(index) = maker.index() {
+            shard.learn_index(&place, &index);
+        }
         // What it held is free by the time that others hear of its end.
         drop((maker, share, memory));
         match last {
             Ok(Step::Made | Step::Unwanted) => drop(making),
-            Ok(Step::End) => {
-                if let Some((name, frames)) = learns.zip(frames) {
-                    shard.renditions.learn_frames(&name, frames);
-                }
-                making.end(end);
-            }
+            Ok(Step::End) => making.end(end),
             Err(error) => making.fail(&error),
         }
     }
@@ -126,8 +133,9 @@ impl Decoding {
                     let audio_us = piece.frames * 1_000_000 / u64::from(self.rate_hz);
                     self.share.measured(piece.cost, Duration::from_micros(audio_us));
                     self.shard.stats.borrow_mut().frames += piece.frames;
+                    self.count_undecoded();
                     self.making.put(piece);
-                    return Ok(Step::Made);
+                    return Ok(if self.maker.is_done() { Step::End } else { Step::Made });
                 }
                 Ok(Work::End) => return Ok(Step::End),
             }

@@ -5,13 +5,14 @@ use std::{rc::Rc, time::Duration};
 use super::{
     Reason, Refusal, Shard,
     decoding::Decoding,
+    index::Place,
     promises::{DECODER_BYTES, Promise},
     serve::Ends,
     shares::{Conversion, Share},
 };
 use crate::{
     bufpool::Exhausted,
-    pcm::{self, Ahead, Known, KnownName, Listening, Look, Maker, Piece, Rendition},
+    pcm::{self, Ahead, Known, Listening, Look, Maker, Piece, Rendition},
     runtime::{self, Queue},
     stream::{Patience, Source},
 };
@@ -31,7 +32,7 @@ pub(super) struct Listen {
     shard: Rc<Shard>,
     listening: Listening,
     source: Source,
-    name: KnownName,
+    place: Place,
     known: Rc<Known>,
     rendition: Rendition,
     /// Left over from finding out what the source is.
@@ -45,7 +46,7 @@ impl Listen {
         shard: &Rc<Shard>,
         listening: Listening,
         source: Source,
-        name: KnownName,
+        place: Place,
         known: Rc<Known>,
         rendition: Rendition,
         fresh: Option<Fresh>,
@@ -54,7 +55,7 @@ impl Listen {
             shard: Rc::clone(shard),
             listening,
             source,
-            name,
+            place,
             known,
             rendition,
             fresh,
@@ -107,14 +108,11 @@ impl Listen {
         memory.shrink_to_fit();
         let (shard, making) = (Rc::clone(&self.shard), self.listening.begin(frame));
         let (seat, rate_hz) = (making.seat(), self.rendition.spec.rate_hz);
-        let (_ends, learns) = (Ends(Rc::clone(&shard)), self.learns());
-        let decoding = Decoding { shard, making, maker, share, rate_hz, learns, memory, _ends };
+        let (_ends, place) = (Ends(Rc::clone(&shard)), self.place.clone());
+        let decoding =
+            Decoding { shard, making, maker, share, rate_hz, place, undecoded: 0, memory, _ends };
         seat.driven_by(runtime::spawn(Queue::First, "decode", decoding.run()));
         Ok(())
-    }
-
-    fn learns(&self) -> Option<KnownName> {
-        self.known.info.frames.is_none().then(|| self.name.clone())
     }
 
     /// A decoder that is ready to make the window that holds `frame`. What was promised may still be on
@@ -130,6 +128,7 @@ impl Listen {
             memory.push(fresh.memory);
             fresh.maker
         });
+        let index = || self.known.index.borrow().clone();
         let (shard, mut patience) = (&self.shard, Patience::default());
         let (tables, from) =
             (pcm::codec_bytes(&self.known.info), self.listening.grid().window_of(frame));
@@ -137,12 +136,12 @@ impl Listen {
             let maker = fresh.take().map_or_else(
                 || {
                     let reader = shard.reader(&self.source);
-                    Maker::new(reader, &shard.stacks, &shard.pool, self.name.track)
+                    Maker::new(reader, &shard.stacks, &shard.pool, self.place.name.track, index())
                 },
                 Ok,
             );
             let ready = maker.and_then(|mut maker| {
-                maker.start(&self.known.info, self.rendition.spec, from)?;
+                maker.start(&self.known.info, self.rendition.spec, from, index())?;
                 Ok(maker)
             });
             match ready {

@@ -27,6 +27,7 @@ mod desk;
 mod disk;
 mod feed;
 mod gate;
+mod index;
 mod job;
 mod listen;
 mod mail;
@@ -50,7 +51,7 @@ mod thrift;
 mod turns;
 mod upkeep;
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use asked::Asked;
 use chore::CHORES_PER_PAIR;
@@ -144,6 +145,10 @@ pub struct Shard {
 pub struct Options {
     /// How far ahead of a stream its bytes are fetched, in bytes.
     pub read_ahead_bytes: u64,
+    /// How long the first who asks for a source of unknown length waits for its packets to be counted.
+    pub scan_wait: Duration,
+    /// A source that is longer is counted only where it is here already, in bytes.
+    pub scan_bytes: u64,
     /// What decoding at pace may take of the core; 1 is all of it.
     pub decode_share: f64,
 }

@@ -4,6 +4,7 @@ use std::{ops::Range, rc::Rc, time::Duration};
 
 use super::{
     Abort, Answer, PcmHead, PcmWanted, Refusal, Shard,
+    index::Place,
     listen::{Fresh, Listen},
     outlet::{Gone, Outlet},
     pace::Pace,
@@ -32,6 +33,7 @@ use crate::{
 pub(super) struct Understood {
     pub(super) known: Rc<Known>,
     pub(super) opened: Opened,
+    pub(super) place: Place,
     /// What found it out, if that was this session.
     pub(super) fresh: Option<Fresh>,
     /// The time of the core that it took.
@@ -85,19 +87,19 @@ pub(super) async fn pcm(shard: &Rc<Shard>, wanted: PcmWanted, out: Rc<Outlet>) -
 
 async fn ready(shard: &Rc<Shard>, wanted: &PcmWanted) -> Result<Ready, Refusal> {
     let ask = &wanted.ask;
-    let Understood { known, opened, fresh, decode } =
-        understand(shard, &ask.source, ask.track).await?;
+    let understood = understand(shard, &ask.source, ask.track).await?;
+    let Understood { known, opened, decode, .. } = &understood;
     let rendition = Rendition::new(known.info.clone(), ask)?;
-    let etag = etag(&opened, ask, &rendition);
+    let etag = etag(opened, ask, &rendition);
     let current = Current { etag: Some(&etag), ..Current::default() };
     let unmodified = is_unmodified(&wanted.conditions, current)?;
     let part = if unmodified { None } else { part(wanted, current, &rendition)? };
-    let cached = cached(&opened, &(0..u64::MAX));
+    let (cached, decode) = (cached(opened, &(0..u64::MAX)), *decode);
     let mut head = PcmHead { rendition, etag, part, unmodified, cached, decode };
     if wanted.head_only || unmodified {
         return Ok(Ready { head, playing: None });
     }
-    let mut playing = Playing::new(shard, ask, &head, known, opened, fresh)?;
+    let mut playing = Playing::new(shard, ask, &head, understood)?;
     head.decode += playing.begin().await?;
     Ok(Ready { head, playing: Some(playing) })
 }
@@ -144,11 +146,16 @@ pub(super) async fn understand(
     track: Option<u32>,
 ) -> Result<Understood, Refusal> {
     let opened = shard.files.open(&source.name, &source.path).await?;
-    let name = KnownName { version: opened.version.clone(), track };
+    let key = match opened.lease() {
+        Some(lease) => lease.key.clone(),
+        None => shard.files.key(&source.name, &source.path)?,
+    };
+    let place = Place { key, name: KnownName { version: opened.version.clone(), track } };
     let mine = loop {
-        match shard.renditions.knowledge(&name) {
+        match shard.renditions.knowledge(&place.name) {
             Knowledge::Known(known) => {
-                return Ok(Understood { known, opened, fresh: None, decode: Duration::ZERO });
+                let (fresh, decode) = (None, Duration::ZERO);
+                return Ok(Understood { known, opened, place, fresh, decode });
             }
             Knowledge::Theirs(settled) => settled.await,
             Knowledge::Mine(mine) => break mine,
@@ -156,7 +163,8 @@ pub(super) async fn understand(
     };
     let memory = shard.promise_decoder(DECODER_BYTES).await?;
     let reader = shard.reader(&opened.source);
-    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, track)?;
+    let kept = shard.kept_index(&place).await;
+    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, track, kept.clone())?;
     loop {
         let turn = shard.first.wait(0).await;
         let work = maker.work(runtime::now() + SLICE)?;
@@ -167,9 +175,18 @@ pub(super) async fn understand(
             Work::Opened | Work::Piece(_) | Work::End => break,
         }
     }
-    let info = maker.info().ok_or(Refusal::Broken)?.clone();
-    let (known, decode) = (mine.learn(Known { info }), maker.take_cost());
-    Ok(Understood { known, opened, fresh: Some(Fresh { maker, memory }), decode })
+    let (info, maker_cost) = (maker.info().ok_or(Refusal::Broken)?.clone(), maker.take_cost());
+    let scanned = shard.scan(&opened, &info, track, kept.clone()).await;
+    let known = mine.learn(Known::new(info, kept));
+    let known = match scanned {
+        Some(index) => {
+            shard.learn_index(&place, &index);
+            shard.renditions.known(&place.name).unwrap_or(known)
+        }
+        None => known,
+    };
+    let (fresh, decode) = (Some(Fresh { maker, memory }), maker_cost);
+    Ok(Understood { known, opened, place, fresh, decode })
 }
 
 impl Playing {
@@ -177,10 +194,9 @@ impl Playing {
         shard: &Rc<Shard>,
         ask: &Ask,
         head: &PcmHead,
-        known: Rc<Known>,
-        opened: Opened,
-        fresh: Option<Fresh>,
+        understood: Understood,
     ) -> Result<Self, Refusal> {
+        let Understood { known, opened, place, fresh, .. } = understood;
         let rendition = &head.rendition;
         let key = TimelineKey {
             version: opened.version.clone(),
@@ -193,11 +209,10 @@ impl Playing {
             Format::Flac => Some(Flac::new(shard, rendition)?),
             _ => None,
         };
-        let name = KnownName { version: opened.version.clone(), track: ask.track };
         let (source, answer) = (opened.source.clone(), rendition.clone());
         Ok(Self {
             shard: Rc::clone(shard),
-            listen: Listen::new(shard, listening, source, name, known, answer, fresh),
+            listen: Listen::new(shard, listening, source, place, known, answer, fresh),
             course: Course::of(rendition, head.part.as_ref()),
             piece: None,
             flac,

@@ -226,7 +226,7 @@ fn is_stored(resource: &StreamingResource, ranges: &[Range<u64>]) -> bool {
 /// to the background would keep those who are in a hurry waiting.
 async fn check(shard: &Shard, opened: &Opened) -> Result<Check, Refusal> {
     let reader = shard.reader(&opened.source);
-    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, None)?;
+    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, None, None)?;
     let mut patience = Patience::default();
     let (mut _tables, mut promised) = (None, None);
     loop {
@@ -243,7 +243,7 @@ async fn check(shard: &Shard, opened: &Opened) -> Result<Check, Refusal> {
             Work::Opened => {
                 let info = maker.info().ok_or(Refusal::Broken)?.clone();
                 _tables = Some(shard.promise(pcm::codec_bytes(&info))?);
-                maker.start(&info, as_it_is(&info), 0)?;
+                maker.start(&info, as_it_is(&info), 0, None)?;
                 promised = info.frames;
             }
             Work::Slice | Work::Piece(_) => runtime::yield_now().await,

@@ -58,7 +58,9 @@ fn shard(mailbox: Mailbox<Mail>, roots: &net::Roots, dir: PathBuf) -> Rc<Shard> 
     let files = Files::new(Rc::new(store), client, Vec::new(), vec![library]);
     let stacks = Stacks::new(decode::DecoderOptions::default());
     // What a decode takes is another machine's, and another build's: no story here hangs on it.
-    let options = Options { read_ahead_bytes: 1 << 20, decode_share: f64::INFINITY };
+    let (read_ahead_bytes, scan_wait, scan_bytes) = (1 << 20, Duration::from_secs(1), 1 << 20);
+    let decode_share = f64::INFINITY;
+    let options = Options { read_ahead_bytes, scan_wait, scan_bytes, decode_share };
     Shard::new(ROUTE, pool, files, stacks, options, mailbox)
 }
 

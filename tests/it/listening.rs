@@ -62,7 +62,7 @@ fn a_length_is_promised_where_it_is_known_and_kept() {
 fn an_unknown_length_is_said_to_be_unknown() {
     let bytes = file_without_length();
     let origin = origin().file("song.aac", bytes).start();
-    let node = node().origin(&origin).start();
+    let node = node().origin(&origin).set("LIMITS__SCAN_WAIT", "0s").start();
     let response = node.get("/v1/pcm?src=origin:song.aac").ok();
     assert_eq!(response.field("content-length"), None);
     assert_eq!(Wav::parse(&response.body).stated, u32::MAX);

@@ -4,7 +4,10 @@ use std::{fs, time::Duration};
 
 use kithara::demo;
 
-use crate::{client, node::node};
+use crate::{
+    client,
+    node::{node, scratch},
+};
 
 fn threads(pid: u32) -> Vec<(String, String)> {
     let of = |task: fs::DirEntry| {
@@ -88,17 +91,17 @@ fn own_mebibytes(pid: u32) -> u64 {
 
 #[test]
 fn the_memory_of_a_crowd_goes_back_to_the_system() {
-    let node = node().arg("--demo").start();
     // Of Vorbis each holds its codebooks, and is little work: a crowd that a slow core lets in too. No two
     // want the same, so that each has a decoder.
+    let dir = scratch();
+    let song = demo::FILES.iter().find(|file| file.name == "strings.ogg").unwrap().bytes;
+    (0..40).for_each(|number| fs::write(dir.path().join(format!("{number}.ogg")), song).unwrap());
+    let node = node().library("local", dir.path()).start();
     let streams: Vec<_> = (0..40)
         .map(|number| {
             use std::io::{Read, Write};
             let mut stream = client::connect(node.listen);
-            let (dither, format) =
-                (["none", "tpdf"][number % 2], ["wav", "wav24", "f32le"][number / 16]);
-            let shape = format!("dither={dither}&format={format}&channels={}", 1 + number / 2 % 8);
-            let target = format!("/v1/pcm?src=demo:strings.ogg&{shape}");
+            let target = format!("/v1/pcm?src=local:{number}.ogg");
             let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", node.listen);
             stream.write_all(request.as_bytes()).unwrap();
             stream.read_exact(&mut [0; 64 << 10]).unwrap();

@@ -47,18 +47,11 @@ impl Node {
     }
 }
 
-/// The files whose length is known before they are decoded.
-fn measured() -> impl Iterator<Item = &'static demo::File> {
-    demo::FILES
-        .iter()
-        .filter(|file| file.name != "strings-bare.mp3" && !file.name.ends_with(".aac"))
-}
-
 #[test]
 fn any_part_is_that_part_of_the_whole() {
     let node = node().shards(2).arg("--demo").start();
     let mut random = Random(4);
-    for file in measured() {
+    for file in demo::FILES {
         for query in QUERIES {
             let target = format!("/v1/pcm?src=demo:{}{query}", file.name);
             let whole = node.get(&target).ok().body;
@@ -73,8 +66,10 @@ fn a_part_is_the_same_if_nobody_listened_before_and_after_a_restart() {
     let mut random = Random(5);
     let start = |shards| node().shards(shards).cache(cache.path()).arg("--demo").start();
     let first = start(2);
-    let targets: Vec<_> =
-        measured().map(|file| format!("/v1/pcm?src=demo:{}&rate=48000", file.name)).collect();
+    let targets: Vec<_> = demo::FILES
+        .iter()
+        .map(|file| format!("/v1/pcm?src=demo:{}&rate=48000", file.name))
+        .collect();
     // Parts first, so that nothing of the whole was made.
     let parts: Vec<_> = targets
         .iter()
@@ -142,8 +137,37 @@ fn what_has_no_length_has_no_parts() {
 }
 
 #[test]
+fn packets_are_counted_where_nothing_else_tells_how_many_there_are() {
+    let cache = scratch();
+    let start =
+        |wait| node().cache(cache.path()).arg("--demo").set("LIMITS__SCAN_WAIT", wait).start();
+    let (first, names) = (start("5s"), ["strings.aac", "strings-bare.mp3"]);
+    let bodies = names.map(|name| {
+        let file = demo::FILES.iter().find(|file| file.name == name).unwrap();
+        let target = format!("/v1/pcm?src=demo:{name}&format=s16le");
+        let made = first.counter("/frames");
+        let head = first.head(&target);
+        let length = 2 * u64::from(file.channels) * file.frames;
+        assert_eq!(head.field("content-length"), Some(&length.to_string()[..]), "{name}");
+        assert_eq!(first.counter("/frames"), made, "a head decodes nothing");
+        let whole = first.get(&target).ok();
+        assert_eq!((whole.body.len() as u64, whole.field("etag")), (length, head.field("etag")));
+        (target, whole)
+    });
+    first.signal("-TERM");
+    drop(first);
+    // What was counted lies beside the source: nothing is passed again.
+    let second = start("0s");
+    for (target, whole) in bodies {
+        let head = second.head(&target);
+        assert_eq!(head.field("etag"), whole.field("etag"), "{target}");
+        second.parts_are_those_of(&whole.body, &target, &mut Random(8), 3);
+    }
+}
+
+#[test]
 fn what_only_the_end_tells_is_known_from_then_on() {
-    let node = node().arg("--demo").start();
+    let node = node().arg("--demo").set("LIMITS__SCAN_WAIT", "0s").start();
     for name in ["strings.aac", "strings-bare.mp3"] {
         let target = format!("/v1/pcm?src=demo:{name}");
         let first = node.get(&target).ok();

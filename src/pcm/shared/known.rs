@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    decode::Info,
+    decode::{Index, Info},
     runtime::event::{Event, Listener},
 };
 
@@ -19,6 +19,25 @@ const SOURCES: usize = 1024;
 pub struct Known {
     /// What it is. Its frames are those that were decided once.
     pub info: Info,
+    /// Where its packets lie, as far as that was found out.
+    pub index: RefCell<Option<Rc<Index>>>,
+}
+
+impl Known {
+    /// A source that says `info` of itself, and of which somebody found out `index`.
+    pub fn new(info: Info, index: Option<Rc<Index>>) -> Self {
+        let frames = info.frames.or_else(|| index.as_ref()?.frames());
+        Self { info: Info { frames, ..info }, index: RefCell::new(index) }
+    }
+
+    /// Whether `index` says more than what is known.
+    fn is_news(&self, index: &Index) -> bool {
+        let known = self.index.borrow();
+        known.as_ref().is_none_or(|known| {
+            let is_longer = index.reach() > known.reach();
+            is_longer || (known.frames().is_none() && index.frames().is_some())
+        })
+    }
 }
 
 /// Names a track of a version of a source.
@@ -91,7 +110,7 @@ impl Understood {
         }
     }
 
-    fn get(&mut self, name: &KnownName) -> Option<Rc<Known>> {
+    pub(super) fn get(&mut self, name: &KnownName) -> Option<Rc<Known>> {
         let (last, known) = self.sources.get_mut(name)?;
         self.wanted += 1;
         self.order.remove(last);
@@ -100,12 +119,17 @@ impl Understood {
         Some(Rc::clone(known))
     }
 
-    /// A source turned out to be so long.
-    pub(super) fn learn_frames(&mut self, name: &KnownName, frames: u64) {
-        if let Some(known) = self.get(name).filter(|known| known.info.frames.is_none()) {
-            let info = Info { frames: Some(frames), ..known.info.clone() };
-            self.insert(name, Known { info });
+    /// More was found out about a source. False if it was known.
+    pub(super) fn learn_index(&mut self, name: &KnownName, index: &Rc<Index>) -> bool {
+        let Some(known) = self.get(name).filter(|known| known.is_news(index)) else {
+            return false;
+        };
+        match known.info.frames {
+            Some(_) => drop(known.index.replace(Some(Rc::clone(index)))),
+            // Who listens already goes on without a length.
+            None => drop(self.insert(name, Known::new(known.info.clone(), Some(Rc::clone(index))))),
         }
+        true
     }
 
     fn insert(&mut self, name: &KnownName, known: Known) -> Rc<Known> {
@@ -140,7 +164,7 @@ mod tests {
             frames: Some(1),
             tags: Vec::new(),
         };
-        Known { info }
+        Known::new(info, None)
     }
 
     fn name(version: &str) -> KnownName {

@@ -31,7 +31,7 @@ pub use store::StoreStats;
 use super::{Error, Grid, Piece};
 use crate::{
     bufpool::BufPool,
-    decode::Spec,
+    decode::{Index, Spec},
     runtime::{
         Task,
         event::{Event, Listener},
@@ -116,9 +116,14 @@ impl Renditions {
         Understood::knowledge(&self.table.understood, name)
     }
 
-    /// A source whose length nobody knew turned out to have so many frames.
-    pub fn learn_frames(&self, name: &KnownName, frames: u64) {
-        self.table.understood.borrow_mut().learn_frames(name, frames);
+    /// What is known of a source by now.
+    pub fn known(&self, name: &KnownName) -> Option<Rc<Known>> {
+        self.table.understood.borrow_mut().get(name)
+    }
+
+    /// More was found out about where the packets of a source lie. False if it was known.
+    pub fn learn_index(&self, name: &KnownName, index: &Rc<Index>) -> bool {
+        self.table.understood.borrow_mut().learn_index(name, index)
     }
 
     /// The tasks of the decoders that nobody listens to any more: to be cancelled.

@@ -1,0 +1,105 @@
+//! Where the packets of a source lie, and how many frames they hold: found beside the source, by a scan,
+//! or by the way when it is played; kept beside it for whoever comes later.
+
+use std::rc::Rc;
+
+use super::{Shard, promises::DECODER_BYTES, serve::SLICE};
+use crate::{
+    assets::Key,
+    decode::{Index, Info},
+    file::Opened,
+    pcm::{self, KnownName, Scan, Scanned},
+    runtime::{self, Queue},
+    stream::Source,
+};
+
+/// A track of a version of a source, and where what is made of it lies.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) key: Key,
+    pub(super) name: KnownName,
+}
+
+impl Place {
+    /// What the index is called among the things that are made of the source.
+    fn index_name(&self) -> String {
+        match self.name.track {
+            None => "index".to_owned(),
+            Some(track) => format!("index.{track}"),
+        }
+    }
+}
+
+impl Shard {
+    /// The index that was kept of this version of the source.
+    pub(super) async fn kept_index(&self, place: &Place) -> Option<Rc<Index>> {
+        let store = self.files.store();
+        let kept = store.derived(&place.key, &place.name.version, &place.index_name()).await;
+        let index = Index::parse(&kept.ok().flatten()?);
+        if index.is_none() {
+            tracing::debug!(url = %place.key.url, "an index is damaged, and is made anew");
+        }
+        index.map(Rc::new)
+    }
+
+    /// More is known of a track than before: for the next listener, and for the next start.
+    pub(super) fn learn_index(self: &Rc<Self>, place: &Place, index: &Rc<Index>) {
+        if !self.renditions.learn_index(&place.name, index) {
+            return;
+        }
+        let (shard, place, bytes) = (Rc::clone(self), place.clone(), index.to_bytes());
+        let kept = async move {
+            let store = shard.files.store();
+            let version = &place.name.version;
+            store.keep_derived(&place.key, version, &place.index_name(), &bytes).await;
+        };
+        runtime::spawn(Queue::Background, "keep index", kept).detach();
+    }
+
+    /// Passes the packets of a source whose container does not say how long it is, if it is here or
+    /// small, and as far as the time suffices. What was found out of it may be less than all.
+    pub(super) async fn scan(
+        self: &Rc<Self>,
+        opened: &Opened,
+        info: &Info,
+        track: Option<u32>,
+        known: Option<Rc<Index>>,
+    ) -> Option<Rc<Index>> {
+        let is_known = known.as_ref().is_some_and(|index| index.frames().is_some());
+        if info.frames.is_some() || is_known || !self.is_worth_a_scan(&opened.source) {
+            return None;
+        }
+        let _memory = self.promises.give(DECODER_BYTES).ok()?;
+        let reader = self.reader(&opened.source);
+        let mut scan = Scan::new(reader, &self.stacks, &self.pool, track, known).ok()?;
+        let passed = runtime::timeout(self.options.scan_wait, self.pass(&mut scan)).await;
+        if let Ok(Err(error)) = passed {
+            tracing::debug!(%error, "a scan ended early");
+        }
+        scan.index()
+    }
+
+    async fn pass(&self, scan: &mut Scan) -> Result<(), pcm::Error> {
+        loop {
+            let turn = self.first.wait(0).await;
+            let scanned = scan.work(runtime::now() + SLICE)?;
+            drop(turn);
+            match scanned {
+                Scanned::Starved => scan.fetch().await?,
+                Scanned::Slice => runtime::yield_if_needed().await,
+                Scanned::End => return Ok(()),
+            }
+        }
+    }
+
+    fn is_worth_a_scan(&self, source: &Source) -> bool {
+        if self.options.scan_wait.is_zero() {
+            return false;
+        }
+        let is_here = match source {
+            Source::Asset(lease) => lease.resource.is_complete(),
+            Source::File(_) => true,
+        };
+        is_here || source.length().is_some_and(|length| length <= self.options.scan_bytes)
+    }
+}
