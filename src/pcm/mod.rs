@@ -28,6 +28,6 @@ pub use maker::{Maker, STREAM_BYTES, Work, codec_bytes};
 pub use rendition::Rendition;
 pub use scan::{Scan, Scanned};
 pub use shared::{
-    Ahead, Call, Knowledge, Known, KnownName, Listening, Look, Making, Renditions, Seat,
-    StoreStats, TimelineKey, Understanding, Want,
+    Ahead, Attempt, Call, Counting, Knowledge, Known, KnownName, Listening, Look, Making,
+    Renditions, Seat, StoreStats, TimelineKey, Understanding, Want,
 };

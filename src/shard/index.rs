@@ -96,10 +96,6 @@ impl Shard {
         if self.options.scan_wait.is_zero() {
             return false;
         }
-        let is_here = match source {
-            Source::Asset(lease) => lease.resource.is_complete(),
-            Source::File(_) => true,
-        };
-        is_here || source.length().is_some_and(|length| length <= self.options.scan_bytes)
+        source.is_here() || source.length().is_some_and(|length| length <= self.options.scan_bytes)
     }
 }

@@ -49,6 +49,7 @@ mod survey;
 mod tests;
 mod thrift;
 mod turns;
+mod understand;
 mod upkeep;
 
 use std::{cell::RefCell, rc::Rc, time::Duration};

@@ -4,13 +4,13 @@ use std::{ops::Range, rc::Rc, time::Duration};
 
 use super::{
     Abort, Answer, PcmHead, PcmWanted, Refusal, Shard,
-    index::Place,
-    listen::{Fresh, Listen},
+    listen::Listen,
     outlet::{Gone, Outlet},
     pace::Pace,
-    promises::{DECODER_BYTES, ENCODER_BYTES, Promise},
-    serve::{SLICE, cached, is_unmodified},
+    promises::{ENCODER_BYTES, Promise},
+    serve::{cached, is_unmodified},
     shares::{Conversion, Share},
+    understand::{Understood, understand},
 };
 use crate::{
     bufpool::{Block, BlockMut, Class},
@@ -21,24 +21,10 @@ use crate::{
         conditional::{Current, range_applies},
         range::{self, Selection},
     },
-    pcm::{
-        self, Ask, Course, Format, Knowledge, Known, KnownName, Maker, Next, Piece, Rendition,
-        SourceName, TimelineKey, Work,
-    },
+    pcm::{self, Ask, Course, Format, Next, Piece, Rendition, TimelineKey},
     runtime::{self, Queue},
     stream::Patience,
 };
-
-/// A source of which it is known what it is.
-pub(super) struct Understood {
-    pub(super) known: Rc<Known>,
-    pub(super) opened: Opened,
-    pub(super) place: Place,
-    /// What found it out, if that was this session.
-    pub(super) fresh: Option<Fresh>,
-    /// The time of the core that it took.
-    pub(super) decode: Duration,
-}
 
 /// A session with its answer decided.
 struct Ready {
@@ -137,56 +123,6 @@ fn etag(opened: &Opened, ask: &Ask, rendition: &Rendition) -> String {
     let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     let hex: String = hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("\"{hex}\"")
-}
-
-/// Opens a source and finds out what a track of it is, unless that is known. One does, for all who ask.
-pub(super) async fn understand(
-    shard: &Rc<Shard>,
-    source: &SourceName,
-    track: Option<u32>,
-) -> Result<Understood, Refusal> {
-    let opened = shard.files.open(&source.name, &source.path).await?;
-    let key = match opened.lease() {
-        Some(lease) => lease.key.clone(),
-        None => shard.files.key(&source.name, &source.path)?,
-    };
-    let place = Place { key, name: KnownName { version: opened.version.clone(), track } };
-    let mine = loop {
-        match shard.renditions.knowledge(&place.name) {
-            Knowledge::Known(known) => {
-                let (fresh, decode) = (None, Duration::ZERO);
-                return Ok(Understood { known, opened, place, fresh, decode });
-            }
-            Knowledge::Theirs(settled) => settled.await,
-            Knowledge::Mine(mine) => break mine,
-        }
-    };
-    let memory = shard.promise_decoder(DECODER_BYTES).await?;
-    let reader = shard.reader(&opened.source);
-    let kept = shard.kept_index(&place).await;
-    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, track, kept.clone())?;
-    loop {
-        let turn = shard.first.wait(0).await;
-        let work = maker.work(runtime::now() + SLICE)?;
-        drop(turn);
-        match work {
-            Work::Starved => maker.fetch().await?,
-            Work::Slice => runtime::yield_if_needed().await,
-            Work::Opened | Work::Piece(_) | Work::End => break,
-        }
-    }
-    let (info, maker_cost) = (maker.info().ok_or(Refusal::Broken)?.clone(), maker.take_cost());
-    let scanned = shard.scan(&opened, &info, track, kept.clone()).await;
-    let known = mine.learn(Known::new(info, kept));
-    let known = match scanned {
-        Some(index) => {
-            shard.learn_index(&place, &index);
-            shard.renditions.known(&place.name).unwrap_or(known)
-        }
-        None => known,
-    };
-    let (fresh, decode) = (Some(Fresh { maker, memory }), maker_cost);
-    Ok(Understood { known, opened, place, fresh, decode })
 }
 
 impl Playing {

@@ -8,10 +8,11 @@ use http::{HeaderMap, HeaderValue};
 use super::{
     Abort, Answer, Cached, Command, Job, ObjectHead, Reason, Refusal, Shard, Wanted,
     outlet::{Gone, Outlet},
-    pcm::{pcm, understand},
+    pcm::pcm,
     prefetch::prefetch,
     promises::{Promise, answer_bytes, work_bytes},
     shares::{Conversion, Share},
+    understand::understand,
 };
 use crate::{
     assets::Lease,

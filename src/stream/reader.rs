@@ -38,6 +38,14 @@ impl Source {
         }
     }
 
+    /// Whether all of it is on this node.
+    pub fn is_here(&self) -> bool {
+        match self {
+            Source::Asset(lease) => lease.resource.is_complete(),
+            Source::File(_) => true,
+        }
+    }
+
     /// Whether what is not here yet comes no sooner than all before it.
     fn comes_in_order(&self) -> bool {
         match self {

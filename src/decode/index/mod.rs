@@ -89,6 +89,11 @@ impl Index {
         self.frames
     }
 
+    /// What it takes of memory.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.points.capacity() * size_of::<Point>()
+    }
+
     /// Whether it knows nothing.
     pub fn is_empty(&self) -> bool {
         self.points.is_empty() && self.frames.is_none()

@@ -1,18 +1,22 @@
 //! What was found out about sources, so that a second listener need not open them again.
 
 use std::{
-    cell::RefCell,
-    collections::{BTreeMap, HashMap, HashSet},
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap},
     rc::Rc,
 };
 
 use crate::{
     decode::{Index, Info},
-    runtime::event::{Event, Listener},
+    pcm::Error,
+    runtime::event::Event,
 };
 
 /// Sources that are kept in mind: a few hundred bytes each, more with long tags.
 const SOURCES: usize = 1024;
+/// What their indices take at most, in bytes: those of a hundred hours of MP3. What goes for want of room
+/// still lies beside its source.
+const INDEX_BYTES: usize = 8 << 20;
 
 /// What is known of one track of one version of a source.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,13 +25,34 @@ pub struct Known {
     pub info: Info,
     /// Where its packets lie, as far as that was found out.
     pub index: RefCell<Option<Rc<Index>>>,
+    /// Somebody counts its packets.
+    is_counted: Cell<bool>,
+}
+
+/// The right to count the packets of a source.
+pub struct Counting(Rc<Known>);
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        self.0.is_counted.set(false);
+    }
 }
 
 impl Known {
     /// A source that says `info` of itself, and of which somebody found out `index`.
     pub fn new(info: Info, index: Option<Rc<Index>>) -> Self {
         let frames = info.frames.or_else(|| index.as_ref()?.frames());
-        Self { info: Info { frames, ..info }, index: RefCell::new(index) }
+        let (info, index) = (Info { frames, ..info }, RefCell::new(index));
+        Self { info, index, is_counted: Cell::new(false) }
+    }
+
+    /// The right to count its packets, unless somebody has it.
+    pub fn counting(self: &Rc<Self>) -> Option<Counting> {
+        (!self.is_counted.replace(true)).then(|| Counting(Rc::clone(self)))
+    }
+
+    fn index_bytes(&self) -> usize {
+        self.index.borrow().as_ref().map_or(0, |index| index.memory_bytes())
     }
 
     /// Whether `index` says more than what is known.
@@ -57,8 +82,7 @@ pub(super) struct Understood {
     order: BTreeMap<u64, KnownName>,
     wanted: u64,
     /// Those that somebody is just finding out about.
-    under_way: HashSet<KnownName>,
-    settled: Event,
+    under_way: HashMap<KnownName, Rc<Attempt>>,
 }
 
 /// What is known of a source.
@@ -67,14 +91,38 @@ pub enum Knowledge {
     Known(Rc<Known>),
     /// Nothing: who asked finds it out, and the others wait.
     Mine(Understanding),
-    /// Nothing yet: ready when it may be.
-    Theirs(Listener),
+    /// Nothing yet: another one is at it.
+    Theirs(Rc<Attempt>),
+}
+
+/// One who finds out what a source is, as those see it who wait for that.
+#[derive(Default)]
+pub struct Attempt {
+    over: RefCell<Option<Result<(), Error>>>,
+    ended: Event,
+}
+
+impl Attempt {
+    /// Waits until it is over; then one may look again.
+    ///
+    /// # Errors
+    /// Why it failed: it would fail again.
+    pub async fn ended(&self) -> Result<(), Error> {
+        loop {
+            let ended = self.ended.listen();
+            if let Some(outcome) = &*self.over.borrow() {
+                return outcome.clone();
+            }
+            ended.await;
+        }
+    }
 }
 
 /// The right to find out what a source is. Dropping it lets the next one try.
 pub struct Understanding {
     understood: Rc<RefCell<Understood>>,
     name: KnownName,
+    attempt: Rc<Attempt>,
 }
 
 impl Understanding {
@@ -82,15 +130,18 @@ impl Understanding {
     pub fn learn(self, known: Known) -> Rc<Known> {
         self.understood.borrow_mut().insert(&self.name, known)
     }
+
+    /// It cannot be found out: those who wait need not try as well.
+    pub fn fail(self, error: &Error) {
+        self.attempt.over.replace(Some(Err(error.clone())));
+    }
 }
 
 impl Drop for Understanding {
     fn drop(&mut self) {
-        let mut understood = self.understood.borrow_mut();
-        understood.under_way.remove(&self.name);
-        let settled = understood.settled.clone();
-        drop(understood);
-        settled.notify_all();
+        self.understood.borrow_mut().under_way.remove(&self.name);
+        self.attempt.over.borrow_mut().get_or_insert(Ok(()));
+        self.attempt.ended.notify_all();
     }
 }
 
@@ -101,13 +152,12 @@ impl Understood {
         if let Some(known) = understood.get(name) {
             return Knowledge::Known(known);
         }
-        match understood.under_way.insert(name.clone()) {
-            true => {
-                let (understood, name) = (Rc::clone(this), name.clone());
-                Knowledge::Mine(Understanding { understood, name })
-            }
-            false => Knowledge::Theirs(understood.settled.listen()),
+        if let Some(attempt) = understood.under_way.get(name) {
+            return Knowledge::Theirs(Rc::clone(attempt));
         }
+        let attempt = Rc::<Attempt>::default();
+        understood.under_way.insert(name.clone(), Rc::clone(&attempt));
+        Knowledge::Mine(Understanding { understood: Rc::clone(this), name: name.clone(), attempt })
     }
 
     pub(super) fn get(&mut self, name: &KnownName) -> Option<Rc<Known>> {
@@ -125,7 +175,10 @@ impl Understood {
             return false;
         };
         match known.info.frames {
-            Some(_) => drop(known.index.replace(Some(Rc::clone(index)))),
+            Some(_) => {
+                known.index.replace(Some(Rc::clone(index)));
+                self.shrink();
+            }
             // Who listens already goes on without a length.
             None => drop(self.insert(name, Known::new(known.info.clone(), Some(Rc::clone(index))))),
         }
@@ -140,19 +193,29 @@ impl Understood {
         if let Some((last, _)) = before {
             self.order.remove(&last);
         }
-        while self.sources.len() > SOURCES
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.sources.remove(&oldest);
-        }
+        self.shrink();
         known
+    }
+
+    /// Forgets the sources that were wanted longest ago, until all bounds hold. The last one stays.
+    fn shrink(&mut self) {
+        let mut bytes: usize = self.sources.values().map(|(_, known)| known.index_bytes()).sum();
+        while (self.sources.len() > SOURCES || bytes > INDEX_BYTES)
+            && self.sources.len() > 1
+            && let Some((_, oldest)) = self.order.pop_first()
+            && let Some((_, known)) = self.sources.remove(&oldest)
+        {
+            bytes -= known.index_bytes();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::{Channels, Sample};
+    use futures_lite::future::block_on;
+
+    use crate::decode::{self, Channels, Sample};
 
     fn known(rate_hz: u32) -> Known {
         let info = Info {
@@ -204,10 +267,23 @@ mod tests {
         let understood = Rc::default();
         let ask = || Understood::knowledge(&understood, &name("v"));
         let Knowledge::Mine(first) = ask() else { panic!("nobody knows") };
-        assert!(matches!(ask(), Knowledge::Theirs(_)));
+        let Knowledge::Theirs(attempt) = ask() else { panic!("somebody is at it") };
         drop(first);
+        assert!(block_on(attempt.ended()).is_ok());
         let Knowledge::Mine(second) = ask() else { panic!("nobody is at it") };
         second.learn(known(7));
         assert!(matches!(ask(), Knowledge::Known(_)));
+    }
+
+    #[test]
+    fn who_waits_for_one_who_fails_hears_why() {
+        let understood = Rc::default();
+        let ask = || Understood::knowledge(&understood, &name("v"));
+        let Knowledge::Mine(first) = ask() else { panic!("nobody knows") };
+        let Knowledge::Theirs(attempt) = ask() else { panic!("somebody is at it") };
+        first.fail(&Error::Decode(decode::Error::NotMedia));
+        let heard = block_on(attempt.ended());
+        assert!(matches!(heard, Err(Error::Decode(decode::Error::NotMedia))));
+        assert!(matches!(ask(), Knowledge::Mine(_)), "who comes later may try");
     }
 }

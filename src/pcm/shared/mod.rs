@@ -23,7 +23,7 @@ use std::{
 };
 
 use known::Understood;
-pub use known::{Knowledge, Known, KnownName, Understanding};
+pub use known::{Attempt, Counting, Knowledge, Known, KnownName, Understanding};
 use slab::Slab;
 use store::Store;
 pub use store::StoreStats;

@@ -1,0 +1,118 @@
+//! Finding out what a source is: once, for all who ask.
+
+use std::{rc::Rc, time::Duration};
+
+use super::{Refusal, Shard, index::Place, listen::Fresh, promises::DECODER_BYTES, serve::SLICE};
+use crate::{
+    decode::{Index, Info},
+    file::Opened,
+    pcm::{self, Knowledge, Known, KnownName, Maker, SourceName, Work},
+    runtime,
+};
+
+/// A source of which it is known what it is.
+pub(super) struct Understood {
+    pub(super) known: Rc<Known>,
+    pub(super) opened: Opened,
+    pub(super) place: Place,
+    /// What found it out, if that was this session.
+    pub(super) fresh: Option<Fresh>,
+    /// The time of the core that it took.
+    pub(super) decode: Duration,
+}
+
+/// Opens a source and finds out what a track of it is, unless that is known.
+///
+/// # Errors
+/// A source that is not there or cannot be decoded, and that there is no room to try.
+pub(super) async fn understand(
+    shard: &Rc<Shard>,
+    source: &SourceName,
+    track: Option<u32>,
+) -> Result<Understood, Refusal> {
+    let opened = shard.files.open(&source.name, &source.path).await?;
+    let key = match opened.lease() {
+        Some(lease) => lease.key.clone(),
+        None => shard.files.key(&source.name, &source.path)?,
+    };
+    let place = Place { key, name: KnownName { version: opened.version.clone(), track } };
+    let mine = loop {
+        match shard.renditions.knowledge(&place.name) {
+            Knowledge::Known(known) => {
+                let known = shard.count_again(&opened, &place, known).await;
+                let (fresh, decode) = (None, Duration::ZERO);
+                return Ok(Understood { known, opened, place, fresh, decode });
+            }
+            Knowledge::Theirs(attempt) => attempt.ended().await?,
+            Knowledge::Mine(mine) => break mine,
+        }
+    };
+    let memory = shard.promise_decoder(DECODER_BYTES).await?;
+    let index = shard.kept_index(&place).await;
+    let (mut maker, info) = match open(shard, &opened, track, index.clone()).await {
+        Ok(understood) => understood,
+        Err(error) => {
+            mine.fail(&error);
+            return Err(error.into());
+        }
+    };
+    let scanned = shard.scan(&opened, &info, track, index.clone()).await;
+    let known = mine.learn(Known::new(info, index));
+    let known = shard.learnt(&place, known, scanned);
+    let decode = maker.take_cost();
+    Ok(Understood { known, opened, place, fresh: Some(Fresh { maker, memory }), decode })
+}
+
+async fn open(
+    shard: &Shard,
+    opened: &Opened,
+    track: Option<u32>,
+    index: Option<Rc<Index>>,
+) -> Result<(Maker, Info), pcm::Error> {
+    let reader = shard.reader(&opened.source);
+    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, track, index)?;
+    loop {
+        let turn = shard.first.wait(0).await;
+        let work = maker.work(runtime::now() + SLICE)?;
+        drop(turn);
+        match (work, maker.info()) {
+            (Work::Starved, _) => maker.fetch().await?,
+            (_, Some(info)) => {
+                let info = info.clone();
+                return Ok((maker, info));
+            }
+            (_, None) => runtime::yield_if_needed().await,
+        }
+    }
+}
+
+impl Shard {
+    /// What is known once a scan has ended.
+    fn learnt(
+        self: &Rc<Self>,
+        place: &Place,
+        known: Rc<Known>,
+        scanned: Option<Rc<Index>>,
+    ) -> Rc<Known> {
+        let Some(index) = scanned else { return known };
+        self.learn_index(place, &index);
+        self.renditions.known(&place.name).unwrap_or(known)
+    }
+
+    /// Where nobody could count the packets before, they may be here by now.
+    async fn count_again(
+        self: &Rc<Self>,
+        opened: &Opened,
+        place: &Place,
+        known: Rc<Known>,
+    ) -> Rc<Known> {
+        if known.info.frames.is_some() || !opened.source.is_here() {
+            return known;
+        }
+        // Who comes while another counts does not wait for it.
+        let Some(_counting) = known.counting() else { return known };
+        let index = known.index.borrow().clone();
+        let scanned = self.scan(opened, &known.info, place.name.track, index).await;
+        self.learnt(place, known, scanned)
+    }
+}
