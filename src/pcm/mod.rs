@@ -14,6 +14,7 @@ mod error;
 mod format;
 mod grid;
 mod maker;
+mod peaks;
 mod rendition;
 mod scan;
 mod shared;
@@ -25,6 +26,7 @@ pub use error::Error;
 pub use format::Format;
 pub use grid::{Grid, Piece};
 pub use maker::{Maker, STREAM_BYTES, Work, codec_bytes};
+pub use peaks::{MOST_POINTS, Peak, Peaks};
 pub use rendition::Rendition;
 pub use scan::{Scan, Scanned};
 pub use shared::{

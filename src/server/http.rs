@@ -18,8 +18,8 @@ use super::{
     explain::problem_of,
     prefetch, probe,
     problem::Problem,
-    request::{self, Door, ObjectRequest, Route, parse_pcm, parse_probe},
-    shards, streams, tending,
+    request::{self, Door, ObjectRequest, Route, parse_pcm, parse_probe, parse_waveform},
+    shards, streams, tending, waveform,
     wire::{Abort, Body, Undrained, collect, drain, problem_response},
 };
 use crate::{
@@ -166,6 +166,7 @@ async fn respond(
         Route::Options(allow) => Ok(options(allow)),
         Route::Pcm => pcm(shard, query, &head.headers, head_only).await,
         Route::Probe => probe(shard, query).await,
+        Route::Waveform => waveform(shard, query).await,
         Route::Object(rest) => {
             let is_library = |name: &str| shard.files.is_library(name);
             let asked = ObjectRequest::parse(rest, head.uri.query(), is_library)?;
@@ -282,6 +283,15 @@ async fn probe(shard: &Rc<Shard>, query: &str) -> Result<Response<Body>, Problem
     let Answer::Probe(info) = &response.answer else { return Err(Problem::internal()) };
     let info: &Info = info;
     Ok(json(probe::json(&source.to_string(), info)))
+}
+
+async fn waveform(shard: &Rc<Shard>, query: &str) -> Result<Response<Body>, Problem> {
+    let wanted = parse_waveform(query, |name| shard.files.is_library(name))?;
+    let source = wanted.source.clone();
+    let answer = shard.request(Job::Waveform(wanted)).await;
+    let response = answer.map_err(|refusal| problem_of(&refusal, &source))?;
+    let Answer::Waveform(drawn) = &response.answer else { return Err(Problem::internal()) };
+    Ok(json(waveform::json(&source.to_string(), drawn)))
 }
 
 // --- For the operator ------------------------------------------------------------------------

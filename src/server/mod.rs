@@ -38,6 +38,7 @@ pub mod request;
 mod shards;
 mod streams;
 mod tending;
+mod waveform;
 pub mod wire;
 
 pub use life::{Cache, Life, Together};

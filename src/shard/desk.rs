@@ -387,7 +387,7 @@ impl Desk {
 pub(super) fn credits(job: &Job) -> usize {
     match job {
         Job::Pcm(_) => PCM_CREDITS,
-        Job::Object { .. } | Job::Probe(_) => BYTE_CREDITS,
+        Job::Object { .. } | Job::Probe(_) | Job::Waveform(_) => BYTE_CREDITS,
         Job::Prefetch(_) => PREFETCH_CREDITS,
     }
 }

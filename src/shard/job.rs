@@ -10,7 +10,7 @@ use crate::{
     decode::Info,
     file::{self, Found, conditional::Conditions},
     net,
-    pcm::{self, Ask, Format, Rendition, SourceName},
+    pcm::{self, Ask, Format, Peaks, Rendition, SourceName},
     storage::{self, Failure},
 };
 
@@ -28,6 +28,8 @@ pub enum Job {
     },
     /// What the source is.
     Probe(SourceName),
+    /// Its outline.
+    Waveform(WaveformWanted),
     /// Its bytes, into the cache and to nobody.
     Prefetch(Ahead),
 }
@@ -58,6 +60,17 @@ pub struct PcmWanted {
     pub head_only: bool,
 }
 
+/// What outline is wanted.
+#[derive(Debug, Clone)]
+pub struct WaveformWanted {
+    /// Of what.
+    pub source: SourceName,
+    /// Of which track, counted from 0.
+    pub track: Option<u32>,
+    /// In how many parts.
+    pub points: u32,
+}
+
 /// What of a file is wanted.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
@@ -81,6 +94,7 @@ impl Job {
         match self {
             Job::Pcm(wanted) => &wanted.ask.source,
             Job::Object { source, .. } | Job::Probe(source) => source,
+            Job::Waveform(wanted) => &wanted.source,
             Job::Prefetch(ahead) => &ahead.source,
         }
     }
@@ -91,6 +105,7 @@ impl Job {
             Job::Pcm(_) => "pcm",
             Job::Object { .. } => "object",
             Job::Probe(_) => "probe",
+            Job::Waveform(_) => "waveform",
             Job::Prefetch(_) => "prefetch",
         }
     }
@@ -99,7 +114,7 @@ impl Job {
     pub fn format(&self) -> Option<Format> {
         match self {
             Job::Pcm(wanted) => Some(wanted.ask.format),
-            Job::Object { .. } | Job::Probe(_) | Job::Prefetch(_) => None,
+            Job::Object { .. } | Job::Probe(_) | Job::Waveform(_) | Job::Prefetch(_) => None,
         }
     }
 }
@@ -156,8 +171,19 @@ pub enum Answer {
     Object(Box<ObjectHead>),
     /// To [`Job::Probe`].
     Probe(Box<Info>),
+    /// To [`Job::Waveform`].
+    Waveform(Box<Waveform>),
     /// To [`Job::Prefetch`], once all of it is done.
     Prefetched(Prefetched),
+}
+
+/// The outline of a source.
+#[derive(Debug, Clone)]
+pub struct Waveform {
+    /// What it is.
+    pub info: Info,
+    /// Its lowest and highest samples.
+    pub peaks: Peaks,
 }
 
 /// How far a prefetch of one source is.

@@ -51,6 +51,7 @@ mod thrift;
 mod turns;
 mod understand;
 mod upkeep;
+mod waveform;
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -66,7 +67,7 @@ pub use feed::Listening;
 pub use gate::{Gate, Pass};
 pub use job::{
     Abort, Ahead, Answer, Cached, Check, Job, ObjectHead, Part, PcmHead, PcmWanted, Prefetched,
-    Progress, Refusal, Unkept, Wanted,
+    Progress, Refusal, Unkept, Wanted, Waveform, WaveformWanted,
 };
 pub use mail::{MAILBOX, Mail};
 pub use notice::{End, Notice, Reason, What, shown};
@@ -157,8 +158,8 @@ pub struct Options {
 /// Counters of one shard.
 #[derive(Debug, Clone, Default)]
 pub struct Stats {
-    /// Sessions begun, by what they asked for: PCM, original bytes, a probe, a prefetch.
-    pub sessions: [u64; 4],
+    /// Sessions begun, by what they asked for: PCM, original bytes, a probe, a prefetch, an outline.
+    pub sessions: [u64; 5],
     /// Frames of PCM made.
     pub frames: u64,
     /// Body bytes sent.

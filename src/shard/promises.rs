@@ -28,14 +28,14 @@ pub(super) fn work_bytes(job: &Job) -> usize {
     match job {
         Job::Object { .. } | Job::Prefetch(Ahead { decode: false, .. }) => INPUT_BYTES,
         Job::Prefetch(_) => DECODER_BYTES,
-        Job::Pcm(_) | Job::Probe(_) => 0,
+        Job::Pcm(_) | Job::Probe(_) | Job::Waveform(_) => 0,
     }
 }
 
 /// What a session with so many credits may hold of its answer, until the client has taken it.
 pub(super) fn answer_bytes(job: &Job, credits: usize) -> usize {
     match job {
-        Job::Probe(_) | Job::Prefetch(_) => 0,
+        Job::Probe(_) | Job::Waveform(_) | Job::Prefetch(_) => 0,
         Job::Pcm(_) | Job::Object { .. } => credits * Class::Large.bytes(),
     }
 }

@@ -13,6 +13,7 @@ use super::{
     promises::{Promise, answer_bytes, work_bytes},
     shares::{Conversion, Share},
     understand::understand,
+    waveform::waveform,
 };
 use crate::{
     assets::Lease,
@@ -44,6 +45,7 @@ pub(super) fn queue(job: &Job) -> Queue {
     match job {
         Job::Pcm(_) | Job::Probe(_) => Queue::First,
         Job::Object { .. } => Queue::Io,
+        Job::Waveform(_) => Queue::Decode,
         Job::Prefetch(_) => Queue::Background,
     }
 }
@@ -99,6 +101,7 @@ async fn work(shard: &Rc<Shard>, job: Job, outlet: &Rc<Outlet>) -> Result<(), Go
         Job::Pcm(wanted) => pcm(shard, wanted, Rc::clone(outlet)).await,
         Job::Object { source, wanted } => object(shard, &source, wanted, outlet).await,
         Job::Probe(source) => probe(shard, &source, outlet).await,
+        Job::Waveform(wanted) => waveform(shard, &wanted, outlet).await,
         Job::Prefetch(ahead) => prefetch(shard, ahead, outlet).await,
     }
 }
@@ -121,6 +124,7 @@ fn kind(job: &Job) -> usize {
         Job::Object { .. } => 1,
         Job::Probe(_) => 2,
         Job::Prefetch(_) => 3,
+        Job::Waveform(_) => 4,
     }
 }
 

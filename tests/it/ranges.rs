@@ -198,3 +198,37 @@ fn a_crowd_on_one_asset_costs_one_decode() {
     let made = node.counter("/frames");
     assert_eq!(made, (frames * 48_000).div_ceil(44_100));
 }
+
+#[test]
+fn an_outline_is_that_of_the_samples_and_is_drawn_once() {
+    let node = node().arg("--demo").start();
+    for name in ["strings.flac", "strings.aac"] {
+        let samples = node.get(&format!("/v1/pcm?src=demo:{name}&format=f32le")).ok().body;
+        let samples: Vec<f32> = samples
+            .chunks_exact(4)
+            .map(|sample| f32::from_le_bytes(sample.try_into().unwrap()))
+            .collect();
+        let file = demo::FILES.iter().find(|file| file.name == name).unwrap();
+        let channels = usize::from(file.channels);
+        let made = node.counter("/frames");
+        let told = node.get(&format!("/v1/waveform?src=demo:{name}&points=50")).ok().text();
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(node.counter("/frames"), made, "what was heard is not decoded again");
+        assert_eq!(
+            (told["frames"].as_u64(), told["points"].as_u64()),
+            (Some(file.frames), Some(50))
+        );
+        for (point, peak) in told["peaks"].as_array().unwrap().iter().enumerate() {
+            let edge = |point: usize| point * file.frames as usize / 50 * channels;
+            let part = &samples[edge(point)..edge(point + 1)];
+            let max = part.iter().copied().fold(-1.0, f32::max);
+            let min = part.iter().copied().fold(1.0, f32::min);
+            let is_near = |told: &serde_json::Value, real: f32| {
+                (told.as_f64().unwrap() - f64::from(real)).abs() < 1e-5
+            };
+            assert!(is_near(&peak[0], min) && is_near(&peak[1], max), "{name} {point}: {peak}");
+        }
+    }
+    let hidden = node.get("/v1/waveform?src=demo:strings.flac&points=9999");
+    assert_eq!(hidden.status, 400);
+}

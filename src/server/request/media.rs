@@ -7,11 +7,12 @@ use percent_encoding::percent_decode_str;
 use super::query::{Query, number};
 use crate::{
     decode::{Dither, Quality},
-    pcm::{Ask, BadSource, Format, RATES_HZ, SourceName, timeline::Seconds},
+    pcm::{Ask, BadSource, Format, MOST_POINTS, RATES_HZ, SourceName, timeline::Seconds},
     server::{
         accept,
         problem::{Kind, Problem},
     },
+    shard::WaveformWanted,
 };
 
 /// The most channels of an answer.
@@ -21,6 +22,11 @@ const PCM_PARAMETERS: [&str; 10] =
     ["src", "format", "rate", "dither", "channels", "t", "d", "track", "variant", "quality"];
 
 const PROBE_PARAMETERS: [&str; 1] = ["src"];
+
+const WAVEFORM_PARAMETERS: [&str; 3] = ["src", "points", "track"];
+
+/// As many as a player shows.
+const POINTS_DEFAULT: u32 = 800;
 
 /// Reads the query of `/v1/pcm` and, where it names no format, the `Accept` fields.
 ///
@@ -56,6 +62,20 @@ pub fn parse_pcm<'a>(
 /// 400 with the name of the parameter and what it takes, 403 for a free URL.
 pub fn parse_probe(query: &str, is_library: impl Fn(&str) -> bool) -> Result<SourceName, Problem> {
     source(&Query::parse(query, &PROBE_PARAMETERS)?, is_library)
+}
+
+/// Reads the query of `/v1/waveform`.
+///
+/// # Errors
+/// As [`parse_probe`].
+pub fn parse_waveform(
+    query: &str,
+    is_library: impl Fn(&str) -> bool,
+) -> Result<WaveformWanted, Problem> {
+    let query = Query::parse(query, &WAVEFORM_PARAMETERS)?;
+    let points = query.read("points", POINTS, parse_points)?.unwrap_or(POINTS_DEFAULT);
+    let track = query.read("track", TRACKS, number)?;
+    Ok(WaveformWanted { source: source(&query, is_library)?, track, points })
 }
 
 /// The source that a query names.
@@ -121,6 +141,8 @@ fn file_path(path: &str) -> Result<String, Problem> {
     })
 }
 
+const POINTS: &str = "a number of points from 1 to 4096";
+
 const FORMATS: &str = "wav, wav24, wav32f, s16le, s24le, s32le, f32le, s16be or flac";
 
 const RATES: &str = "8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, \
@@ -133,6 +155,10 @@ const DURATIONS: &str = "seconds above 0, such as 90 or 12.345";
 const TRACKS: &str = "a track number from 0";
 
 const VARIANTS: &str = "auto or 0, of a source that has no variants";
+
+fn parse_points(text: &str) -> Option<u32> {
+    number(text).filter(|points| (1..=MOST_POINTS).contains(points))
+}
 
 fn parse_rate(text: &str) -> Option<u32> {
     number(text).filter(|rate| RATES_HZ.contains(rate))
@@ -252,6 +278,16 @@ mod tests {
         assert!(
             parse_probe("source=demo:a", |_| false).unwrap_err().hint.unwrap().contains("`src`")
         );
+    }
+
+    #[test]
+    fn an_outline_has_as_many_points_as_it_may() {
+        let points = |query: &str| parse_waveform(query, |_| false).map(|wanted| wanted.points);
+        assert_eq!(points("src=demo:a"), Ok(800));
+        assert_eq!(points("src=demo:a&points=4096&track=1"), Ok(4096));
+        for bad in ["points=0", "points=4097", "points=x", "track=x"] {
+            assert_eq!(points(&format!("src=demo:a&{bad}")).unwrap_err().status(), 400, "{bad}");
+        }
     }
 
     #[test]

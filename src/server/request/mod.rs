@@ -16,7 +16,7 @@ use core::net::IpAddr;
 
 use http::Method;
 
-pub use self::media::{CHANNELS_MAX, ObjectRequest, parse_pcm, parse_probe};
+pub use self::media::{CHANNELS_MAX, ObjectRequest, parse_pcm, parse_probe, parse_waveform};
 pub(super) use self::query::{Query, number};
 use super::problem::{Kind, Problem};
 
@@ -82,6 +82,8 @@ pub enum Route<'a> {
     Pcm,
     /// `/v1/probe`: see [`parse_probe`].
     Probe,
+    /// `/v1/waveform`: see [`parse_waveform`].
+    Waveform,
     /// `/o/{origin}/{path}`: see [`ObjectRequest`], which takes this rest.
     Object(&'a str),
     /// `/livez`.
@@ -132,6 +134,7 @@ pub fn route<'a>(door: Door, method: &Method, path: &'a str) -> Result<Route<'a>
         "*" => Route::Options(ALLOW),
         "/v1/pcm" => Route::Pcm,
         "/v1/probe" => Route::Probe,
+        "/v1/waveform" => Route::Waveform,
         "/livez" => Route::Livez,
         "/readyz" => Route::Readyz,
         _ => Route::Object(path.strip_prefix("/o/").ok_or_else(Problem::no_such_path)?),

@@ -1,0 +1,107 @@
+//! Drawing the outline of a source: from its timeline, which it shares with all who listen.
+
+use std::rc::Rc;
+
+use super::{
+    Answer, Refusal, Shard, Waveform, WaveformWanted,
+    listen::Listen,
+    outlet::{Gone, Outlet},
+    understand::{Understood, understand},
+};
+use crate::{
+    decode::{Dither, Quality},
+    pcm::{Ask, Format, Peaks, Rendition, TimelineKey},
+    runtime,
+};
+
+/// In no hurry: who plays comes first.
+const LEAD_US: i64 = i64::MAX;
+
+pub(super) async fn waveform(
+    shard: &Rc<Shard>,
+    wanted: &WaveformWanted,
+    out: &Outlet,
+) -> Result<(), Gone> {
+    let drawn = draw(shard, wanted).await;
+    let is_refused = drawn.is_err();
+    out.head(drawn.map(|waveform| Answer::Waveform(Box::new(waveform))))?;
+    if !is_refused {
+        out.end(Ok(()));
+    }
+    Ok(())
+}
+
+async fn draw(shard: &Rc<Shard>, wanted: &WaveformWanted) -> Result<Waveform, Refusal> {
+    let understood = understand(shard, &wanted.source, wanted.track).await?;
+    let (store, name) = (shard.files.store(), name(wanted));
+    let key = understood.place.key.clone();
+    let version = understood.place.name.version.clone();
+    let info = understood.known.info.clone();
+    let kept = store.derived(&key, &version, &name).await.ok().flatten();
+    if let Some(peaks) = kept.and_then(|bytes| Peaks::parse(&bytes, wanted.points)) {
+        return Ok(Waveform { info, peaks });
+    }
+    let peaks = listen(shard, wanted, understood).await?;
+    store.keep_derived(&key, &version, &name, &peaks.to_bytes()).await;
+    Ok(Waveform { info, peaks })
+}
+
+/// What it is called among the things that are made of the source.
+fn name(wanted: &WaveformWanted) -> String {
+    match wanted.track {
+        None => format!("waveform.{}", wanted.points),
+        Some(track) => format!("waveform.{}.{track}", wanted.points),
+    }
+}
+
+async fn listen(
+    shard: &Rc<Shard>,
+    wanted: &WaveformWanted,
+    understood: Understood,
+) -> Result<Peaks, Refusal> {
+    let Understood { known, opened, place, fresh, .. } = understood;
+    let rendition = Rendition::new(known.info.clone(), &as_it_is(wanted))?;
+    let (spec, frames) = (rendition.spec, rendition.frames());
+    let key = TimelineKey {
+        version: opened.version.clone(),
+        track: wanted.track.unwrap_or(0),
+        frames: rendition.info.frames,
+        spec,
+    };
+    let listening = shard.renditions.listen(key);
+    let source = opened.source.clone();
+    let mut listen = Listen::new(shard, listening, source, place, known, rendition, fresh);
+    let frames = match frames {
+        Some(frames) => frames,
+        // Only its end tells: it is gone through once for that.
+        None => walk(&mut listen, None, |_, _| {}).await?,
+    };
+    let mut peaks = Peaks::new(frames, wanted.points);
+    walk(&mut listen, Some(frames), |first, pcm| peaks.push(first, pcm, spec.channels)).await?;
+    Ok(peaks)
+}
+
+/// Goes through the timeline to its end, which is the answer.
+async fn walk(
+    listen: &mut Listen,
+    frames: Option<u64>,
+    mut see: impl FnMut(u64, &[u8]),
+) -> Result<u64, Refusal> {
+    let mut at = 0;
+    while frames.is_none_or(|frames| at < frames)
+        && let Some(piece) = listen.piece(at, LEAD_US, at == 0).await?
+    {
+        see(piece.first, &piece.block);
+        at = piece.range().end;
+        runtime::yield_if_needed().await;
+    }
+    Ok(at)
+}
+
+fn as_it_is(wanted: &WaveformWanted) -> Ask {
+    let (dither, quality) = (Dither::None, Quality::Good);
+    let (rate_hz, channels, start, duration) = Default::default();
+    let (source, track) = (wanted.source.clone(), wanted.track);
+    let format = Format::F32le;
+    Ask { source, format, rate_hz, channels, dither, quality, start, duration, track }
+}
