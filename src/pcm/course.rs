@@ -13,7 +13,9 @@ pub struct Course {
     rendition: Rendition,
     /// Bytes that go out before the next frame.
     bytes: Vec<u8>,
-    /// The frame of the timeline that is next.
+    /// The first frame of the timeline that has a byte in it.
+    from: u64,
+    /// The one that is next.
     at: u64,
     /// Bytes of that frame that are left out.
     skip_bytes: u64,
@@ -46,6 +48,7 @@ impl Course {
             return Self {
                 rendition: rendition.clone(),
                 bytes: header,
+                from: start,
                 at: start,
                 skip_bytes: 0,
                 left_bytes: frames.map(|frames| frames.saturating_mul(frame_bytes)),
@@ -53,10 +56,12 @@ impl Course {
             };
         };
         let parts = body.parts(part.clone());
+        let from = start + parts.frames.start;
         Self {
             rendition: rendition.clone(),
             bytes: header[parts.header.start as usize..parts.header.end as usize].to_vec(),
-            at: start + parts.frames.start,
+            from,
+            at: from,
             skip_bytes: parts.skip_bytes,
             left_bytes: Some(parts.frames_bytes),
             padding_bytes: Some(parts.padding_bytes),
@@ -80,9 +85,9 @@ impl Course {
         (self.left_bytes != Some(0)).then_some(self.at)
     }
 
-    /// Frames that went out.
+    /// Frames that went out, those before a part not among them.
     pub fn frames_done(&self) -> u64 {
-        self.at - self.rendition.slice.start
+        self.at - self.from
     }
 
     /// Takes the bytes that are next, as many as fit `into`, and says how many.
@@ -204,6 +209,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn frames_before_a_part_did_not_go_out() {
+        let rendition = rendition(Format::S16le, Some(37), "0", None);
+        let pool = BufPool::new(Options { budget_bytes: 1 << 20 });
+        let mut course = Course::of(&rendition, Some(&(40..74)));
+        assert_eq!((course.step(), course.frames_done()), (Next::Frame(20), 0));
+        course.cut(&piece(&pool, &rendition, 37, 20).unwrap());
+        assert_eq!(course.frames_done(), 10);
     }
 
     #[test]

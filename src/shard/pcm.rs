@@ -233,7 +233,9 @@ impl Playing {
     }
 
     async fn encoded(&mut self, lead_us: i64) -> Result<Option<Block>, Refusal> {
-        let mut block = block(&self.shard, Class::Large).await?;
+        // The first block is small: it is what a listener waits for.
+        let class = if self.course.frames_done() == 0 { Class::Medium } else { Class::Large };
+        let mut block = block(&self.shard, class).await?;
         let mut filled = 0;
         loop {
             let flac = self.flac.as_mut().expect("it encodes");
