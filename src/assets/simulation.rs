@@ -116,7 +116,7 @@ impl World {
 
     fn step(&mut self, luck: Luck) {
         let number = self.random.below(OBJECTS);
-        let pinned: BTreeSet<_> = self.pinned();
+        let mut pinned: BTreeSet<_> = self.pinned();
         match self.random.below(44) {
             0..10 => self.open(number),
             10..20 => self.write(number),
@@ -127,7 +127,12 @@ impl World {
                 self.promises.gone(key(number).id);
             }
             29 => drop(self.store.invalidate(key(number).id)),
-            30 => self.pin(number),
+            30 => {
+                if !self.pin(number) {
+                    // Who was waiting for room may have it now.
+                    pinned.remove(&key(number).id.to_string());
+                }
+            }
             31..34 => self.read_all(),
             34..38 => {
                 let later = Duration::from_millis(self.random.below(6_000));
@@ -225,8 +230,8 @@ impl World {
         }
     }
 
-    /// It is so at once, and outlives a crash when it is answered.
-    fn pin(&mut self, number: u64) {
+    /// It is so at once, and outlives a crash when it is answered. Says whether it is a pin, or lifts one.
+    fn pin(&mut self, number: u64) -> bool {
         let (id, pinned) = (key(number).id, self.random.below(3) > 0);
         self.promises.asked(id, pinned);
         let mut pinning = pin!(self.store.pin(id, pinned));
@@ -239,6 +244,7 @@ impl World {
         if let Some(Ok(())) = at_once(pinning) {
             self.promises.answered(self.store.volumes(), id, pinned);
         }
+        pinned
     }
 
     /// Reads whatever is said to be there, of what is held and of what rests.
