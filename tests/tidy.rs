@@ -33,6 +33,7 @@ const SEAMS: &[(&str, &[&str])] = &[
     ("hyper", &["runtime/", "net/", "server/"]),
     ("symphonia", &["decode/"]),
     ("nanomp3", &["decode/mp3.rs"]),
+    ("opus_pure", &["decode/opus.rs"]),
     ("realfft", &["decode/resample.rs"]),
     ("rubato", &["decode/resample.rs"]),
 ];

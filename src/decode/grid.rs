@@ -1,10 +1,14 @@
-//! The grid on which decoders of AAC start anew.
+//! The grids on which decoders of AAC and Opus start anew.
 //!
 //! Where a band is only noise, AAC says its energy, and the decoder makes the noise. It draws it from
 //! a generator that goes on from packet to packet, so that frames would depend on where a decode
-//! began. Therefore the decoder of every decode is a new one at each packet whose number is divisible
-//! by [`GRID_PACKETS`], whether the stream has noise or not: PCM depends on the source alone. The
-//! packet before is decoded first and dropped, for the overlap of the transform.
+//! began. Opus does so too, and predicts each packet from the ones before without an end. Therefore the
+//! decoder of every decode is a new one at each packet whose number is divisible by that of the
+//! [`Grid`], whether the stream has noise or not: PCM depends on the source alone. The packets right
+//! before, its lead, are decoded first and dropped: for the overlap of the transform, and for what is
+//! predicted to come near to what was meant.
+
+use std::collections::VecDeque;
 
 use symphonia::core::{
     codecs::audio::AudioDecoder,
@@ -12,61 +16,126 @@ use symphonia::core::{
     units::{Duration, Timestamp},
 };
 
-use super::Error;
+use super::{Error, opus};
 
-/// Packets from one point of the grid to the next.
+/// Packets of AAC from one point of the grid to the next.
 ///
 /// A new decoder costs as much as ten packets (152 us, of which most goes into the tables of a window;
 /// a packet of stereo at 98 kbit/s 14.5): the grid takes 1.8 % of a decode. Who jumps into the middle
 /// pays for it with 5 ms in the mean. With 128 packets that would be 1 ms, and 9 %.
-pub(super) const GRID_PACKETS: u64 = 640;
+const AAC_PACKETS: u64 = 640;
+/// Frames of the longest packet of AAC: four blocks in one frame of ADTS.
+const AAC_FRAMES: u64 = 4 * 1024;
 
-/// Where on the grid a decode is.
-#[derive(Debug, Default)]
+/// Frames that a new decoder of Opus is given before those that are heard (RFC 7845, 4.6): 80 ms.
+const OPUS_LEAD_FRAMES: u64 = 3840;
+/// Packets in that at most: they last 2.5 ms at least.
+const OPUS_LEAD_PACKETS: u64 = 32;
+/// Leads from one point of the grid to the next, so 5.12 s.
+///
+/// A new decoder costs as much as one packet of 20 ms (44 us; a packet of stereo at 96 kbit/s 50), and
+/// its lead four: the grid takes 2.0 % of a decode. Who jumps into the middle pays for it with 6 ms in
+/// the mean. With 100 packets that would be 2.5 ms, and 5 %.
+const OPUS_LEADS: u64 = 64;
+
+/// At which packets of a stream decoders start anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grid {
-    /// The packet before the next point of the grid, once it has come; empty if it is lost.
-    before: Vec<u8>,
+    /// Packets from one point to the next.
+    every: u64,
+    /// Packets before a point that a new decoder is given.
+    lead: u64,
+    /// Frames of a packet at most.
+    packet_frames: u64,
+}
+
+impl Grid {
+    /// The grid of a codec, if it has one. The first packet of its stream has `first_frames`, where the
+    /// container counts them.
+    pub(super) fn of(codec: &str, first_frames: u64) -> Option<Self> {
+        match codec {
+            "aac" => Some(Self { every: AAC_PACKETS, lead: 1, packet_frames: AAC_FRAMES }),
+            "opus" => {
+                let lead = OPUS_LEAD_FRAMES.div_ceil(first_frames.max(1));
+                let lead = lead.min(OPUS_LEAD_PACKETS);
+                let every = OPUS_LEADS * lead;
+                Some(Self { every, lead, packet_frames: opus::PACKET_FRAMES })
+            }
+            _ => None,
+        }
+    }
+
+    /// Packets from one point to the next.
+    pub(super) fn every(self) -> u64 {
+        self.every
+    }
+
+    /// Whether a packet is the first behind a point of the grid.
+    pub(super) fn is_at(self, packet: u64) -> bool {
+        packet > 0 && packet.is_multiple_of(self.every)
+    }
+
+    /// The point whose lead begins with a packet.
+    pub(super) fn entered_at(self, packet: u64) -> Option<u64> {
+        let point = packet + self.lead;
+        self.is_at(point).then_some(point)
+    }
+
+    /// Whether a packet is of a lead.
+    fn is_lead(self, packet: u64) -> bool {
+        packet % self.every >= self.every - self.lead
+    }
+
+    /// Frames from the start of a lead to the first that may be wanted of whoever enters there.
+    pub(super) fn most_frames(self) -> i64 {
+        ((self.lead + 1) * self.packet_frames) as i64
+    }
+}
+
+/// Where on its grid a decode is.
+#[derive(Debug)]
+pub(super) struct Restarts {
+    grid: Grid,
+    /// The lead of the next point, as far as it has come and none of it is lost.
+    lead: VecDeque<Vec<u8>>,
     /// The decoder is new, and has given nothing yet.
     is_new: bool,
 }
 
-impl Grid {
-    /// The grid of a codec, if it has one.
-    pub(super) fn of(codec: &str) -> Option<Self> {
-        (codec == "aac").then(|| Self { before: Vec::new(), is_new: true })
+impl Restarts {
+    pub(super) fn new(grid: Grid) -> Self {
+        Self { grid, lead: VecDeque::new(), is_new: true }
     }
 
-    /// Whether a packet is the first behind a point of the grid.
-    pub(super) fn is_at(packet: u64) -> bool {
-        packet > 0 && packet.is_multiple_of(GRID_PACKETS)
+    pub(super) fn grid(&self) -> Grid {
+        self.grid
     }
 
     /// What came before is lost.
     pub(super) fn forget(&mut self) {
-        self.before.clear();
+        self.lead.clear();
         self.is_new = true;
     }
 
-    /// Keeps a packet that the next one will need.
+    /// Keeps a packet that the next point will need.
     pub(super) fn keep(&mut self, packet: u64, data: &[u8]) {
-        if Self::is_at(packet + 1) {
-            self.before.clear();
-            self.before.extend_from_slice(data);
+        if self.grid.is_lead(packet) {
+            self.lead.push_back(data.to_vec());
         }
     }
 
-    /// A new decoder that has heard the packet before the grid's point.
+    /// A new decoder that has heard the lead of the grid's point.
     pub(super) fn restart(
         &mut self,
         make: impl Fn() -> Result<Box<dyn AudioDecoder>, Error>,
     ) -> Result<Box<dyn AudioDecoder>, Error> {
         let mut decoder = make()?;
-        let before = std::mem::take(&mut self.before);
-        let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, &before);
-        if !before.is_empty() && decoder.decode_ref(&packet).is_err() {
-            decoder = make()?;
+        for data in &self.lead {
+            let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, data);
+            if decoder.decode_ref(&packet).is_err() {
+                decoder = make()?;
+            }
         }
-        self.before = before;
         self.forget();
         Ok(decoder)
     }
@@ -82,34 +151,57 @@ impl Grid {
 mod tests {
     use super::*;
 
-    #[test]
-    fn points_follow_each_other_and_the_first_packet_is_none() {
-        let points: Vec<u64> = (0..1900).filter(|packet| Grid::is_at(*packet)).collect();
-        assert_eq!(points, [640, 1280]);
+    fn aac() -> Grid {
+        Grid::of("aac", 0).expect("it has noise")
     }
 
     #[test]
-    fn only_the_packet_before_a_point_is_kept() {
-        let mut grid = Grid::of("aac").expect("it has noise");
-        assert!(Grid::of("mp3").is_none());
-        for packet in 0..=GRID_PACKETS {
-            grid.keep(packet, &[packet as u8]);
-            let is_there = packet >= GRID_PACKETS - 1;
-            assert_eq!(grid.before.first(), is_there.then_some(&127));
+    fn points_follow_each_other_and_the_first_packet_is_none() {
+        let points: Vec<u64> = (0..1900).filter(|packet| aac().is_at(*packet)).collect();
+        assert_eq!(points, [640, 1280]);
+        let entries: Vec<_> = (0..1900).filter_map(|packet| aac().entered_at(packet)).collect();
+        assert_eq!(entries, points);
+    }
+
+    #[test]
+    fn the_lead_of_opus_lasts_as_long_whatever_its_packets_do() {
+        let grid = |frames| Grid::of("opus", frames).expect("it has a grid");
+        let leads =
+            [120, 480, 960, 2880, 5760].map(|frames| (grid(frames).lead, grid(frames).every));
+        assert_eq!(leads, [(32, 2048), (8, 512), (4, 256), (2, 128), (1, 64)]);
+        assert_eq!(grid(0), grid(120), "where nothing is known it is the longest");
+        assert_eq!((grid(960).entered_at(252), grid(960).entered_at(253)), (Some(256), None));
+    }
+
+    #[test]
+    fn only_the_packets_before_a_point_are_kept() {
+        assert!(Grid::of("mp3", 1152).is_none());
+        for grid in [aac(), Grid::of("opus", 960).expect("it has a grid")] {
+            let mut restarts = Restarts::new(grid);
+            for packet in 0..grid.every {
+                restarts.keep(packet, &[packet as u8]);
+                let first = restarts.lead.front().map(|data| data[0]);
+                let start = grid.every - grid.lead;
+                assert_eq!(first, (packet >= start).then_some(start as u8));
+            }
+            assert_eq!(restarts.lead.len() as u64, grid.lead);
+            restarts.forget();
+            assert!(restarts.lead.is_empty());
         }
-        grid.forget();
-        assert!(grid.before.is_empty());
     }
 
     #[test]
     fn a_new_decoder_that_stumbles_at_once_is_replaced_once() {
-        let mut grid = Grid::default();
-        grid.forget();
+        let mut restarts = Restarts::new(aac());
+        restarts.forget();
         assert_eq!(
-            [false, false, true].map(|is_decoded| grid.has_decoded(is_decoded)),
+            [false, false, true].map(|is_decoded| restarts.has_decoded(is_decoded)),
             [true, false, false]
         );
-        grid.forget();
-        assert_eq!([true, false].map(|is_decoded| grid.has_decoded(is_decoded)), [false, false]);
+        restarts.forget();
+        assert_eq!(
+            [true, false].map(|is_decoded| restarts.has_decoded(is_decoded)),
+            [false, false]
+        );
     }
 }

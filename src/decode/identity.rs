@@ -11,6 +11,7 @@ const CRATES: &[(&str, &str)] = &[
     ("kithara", env!("CARGO_PKG_VERSION")),
     ("flacenc", "0.5.1"),
     ("nanomp3", "0.2.0"),
+    ("opus-pure", "0.2.2"),
     ("realfft", "3.5.1"),
     ("rubato", "5.0.1"),
     ("rustfft", "6.4.1"),
@@ -50,15 +51,18 @@ pub fn identity() -> &'static str {
     })
 }
 
-/// The instructions that the Fourier transforms (`rustfft`) choose at start, and those that
+/// The instructions that the Fourier transforms (`rustfft`) and Opus choose at start, and those that
 /// everything else was compiled for.
 fn instructions() -> &'static str {
+    let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
     let chosen = [
+        ("avx2+fma", has_avx2),
         ("avx+fma", is_x86_feature_detected!("avx") && is_x86_feature_detected!("fma")),
         ("sse4.1", is_x86_feature_detected!("sse4.1")),
     ];
     let compiled = cfg!(target_feature = "avx");
     match (chosen.iter().find(|(_, is_there)| *is_there), compiled) {
+        (Some(("avx2+fma", _)), true) => "avx2+fma compiled-avx",
         (Some(("avx+fma", _)), true) => "avx+fma compiled-avx",
         (Some((name, _)), _) => name,
         (None, _) => "sse2",

@@ -4,13 +4,14 @@ use symphonia::{
     core::{
         audio::{Channels as Layout, GenericAudioBufferRef},
         codecs::audio::{
-            AudioCodecParameters, AudioDecoder, AudioDecoderOptions, well_known::CODEC_ID_MP3,
+            AudioCodecParameters, AudioDecoder, AudioDecoderOptions,
+            well_known::{CODEC_ID_MP3, CODEC_ID_OPUS},
         },
     },
     default::get_codecs,
 };
 
-use super::{Channels, Error, Sample, mp3::Mp3, planes};
+use super::{Channels, Error, Sample, mp3::Mp3, opus::Opus, planes};
 
 /// What the first decoded packet settles.
 #[derive(Clone, Copy)]
@@ -78,6 +79,9 @@ pub(super) fn make_decoder(
 ) -> Result<Box<dyn AudioDecoder>, Error> {
     if params.codec == CODEC_ID_MP3 {
         return Ok(Box::new(Mp3::new(params)));
+    }
+    if params.codec == CODEC_ID_OPUS {
+        return Ok(Box::new(Opus::new(params)?));
     }
     // Trimming is ours: the reader's idea of it is an estimate where no tag says better.
     let options = AudioDecoderOptions::default().gapless(false);

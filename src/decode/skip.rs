@@ -7,12 +7,12 @@
 //! still needs stay in it, as copies; the others drop out undecoded. How much pre-roll makes a new
 //! decoder bit-identical was measured: MP3 right after 3 packets at 128 kbit/s (395 of 395), Vorbis
 //! after 1 (391 of 391), FLAC at once. AAC with noise substitution never is, so it is decoded from
-//! the last point on at which every decoder of it is a new one (`grid`).
+//! the last point on at which every decoder of it is a new one (`grid`), and so is Opus.
 
 use std::collections::VecDeque;
 
 use super::{
-    grid::GRID_PACKETS,
+    grid::Grid,
     headers::{Header, Kind},
 };
 
@@ -25,21 +25,19 @@ pub(super) enum Preroll {
     /// of the transform and the filter banks.
     Reservoir,
     /// None: decoding starts at the last point of the grid, whose place is kept instead.
-    Grid,
+    Grid(Grid),
 }
 
-/// Frames of the longest packet of AAC: four blocks in one frame of ADTS.
-const AAC_FRAMES: i64 = 4 * 1024;
 /// Frames of the longest block of Vorbis.
 const VORBIS_FRAMES: i64 = 8192;
 /// Packets of MPEG-1, of 96 bytes at least, that surely hold the pre-roll of MP3.
 const MPEG1_PACKETS: i64 = 32;
 
 impl Preroll {
-    /// The pre-roll of a codec; `None` if it has to be decoded from the start.
-    pub(super) fn of(codec: &str) -> Option<Self> {
+    /// The pre-roll of a codec, which may have a grid; `None` if it has to be decoded from the start.
+    pub(super) fn of(codec: &str, grid: Option<Grid>) -> Option<Self> {
         match codec {
-            "aac" => Some(Self::Grid),
+            "aac" | "opus" => grid.map(Self::Grid),
             "mp3" => Some(Self::Reservoir),
             "vorbis" => Some(Self::Packets(2)),
             "flac" | "alac" => Some(Self::Packets(0)),
@@ -57,14 +55,25 @@ impl Preroll {
             (Self::Packets(count), _) => (count as i64 + 1) * VORBIS_FRAMES,
             (Self::Reservoir, 1152) => MPEG1_PACKETS * 1152,
             (Self::Reservoir, frames) => (KEPT as i64 + 1) * i64::from(frames),
-            // A point stands right before one of the grid: that is passed as well.
-            (Self::Grid, _) => 2 * AAC_FRAMES,
+            // A point stands before the lead of one of the grid: that is passed as well.
+            (Self::Grid(grid), _) => grid.most_frames(),
         }
     }
 
-    /// A stream may be entered at packets whose number and one more is divisible by this.
-    pub(super) fn grid(self) -> u64 {
-        if self == Self::Grid { GRID_PACKETS } else { 1 }
+    /// Where a container has tables, a stream may be entered at packets whose number and one more is
+    /// divisible by this.
+    pub(super) fn every(self) -> u64 {
+        if let Self::Grid(grid) = self { grid.every() } else { 1 }
+    }
+
+    /// Whether a stream may be entered at a packet.
+    pub(super) fn is_entry(self, packet: u64) -> bool {
+        !matches!(self, Self::Grid(_)) || self.entered_at(packet).is_some()
+    }
+
+    /// The point of the grid whose lead begins with a packet.
+    pub(super) fn entered_at(self, packet: u64) -> Option<u64> {
+        if let Self::Grid(grid) = self { grid.entered_at(packet) } else { None }
     }
 }
 
@@ -131,7 +140,7 @@ impl Skip {
     /// Keeps a packet, and lets go of those that no pre-roll needs any more. One that was decoded, for
     /// it was the first, will be part of the pre-roll all the same.
     pub(super) fn keep(&mut self, data: &[u8], frames: u64, header: Option<&Header>) {
-        if matches!(self.preroll, Preroll::Packets(0) | Preroll::Grid) || self.is_scan {
+        if matches!(self.preroll, Preroll::Packets(0) | Preroll::Grid(_)) || self.is_scan {
             return;
         }
         // The memory of the packet that drops out is that of the one that comes in.
@@ -158,7 +167,7 @@ impl Skip {
         let Some(oldest) = self.kept.front() else { return false };
         match self.preroll {
             Preroll::Packets(count) => self.kept.len() > count,
-            Preroll::Grid => true,
+            Preroll::Grid(_) => true,
             Preroll::Reservoir => {
                 let newest = self.kept.iter().rev().take(2).map(|packet| packet.main_bytes);
                 let behind = self.main_bytes - oldest.main_bytes;
@@ -211,10 +220,10 @@ mod tests {
 
     #[test]
     fn codecs_without_memory_keep_nothing() {
-        let mut skip = Skip::new(Preroll::of("flac").unwrap());
+        let mut skip = Skip::new(Preroll::of("flac", None).unwrap());
         (0..100).for_each(|_| skip.pass(&[0; 32], 4096, None));
         assert!(skip.into_preroll().is_empty());
-        assert_eq!(Preroll::of("adpcm_ms"), None);
+        assert_eq!(Preroll::of("adpcm_ms", None), None);
     }
 
     #[test]

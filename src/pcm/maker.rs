@@ -24,9 +24,22 @@ pub const STREAM_BYTES: usize = 416 << 10;
 /// What one of Vorbis has more, its codebooks: 1315 KiB, measured likewise.
 const VORBIS_BYTES: usize = 1344 << 10;
 
+/// What each decoder of Opus takes, of a pair of channels: 243 KiB. What is held for any codec includes
+/// half of one.
+const OPUS_PAIR_BYTES: usize = 256 << 10;
+
 /// What the codec of a source takes beyond [`STREAM_BYTES`].
 pub fn codec_bytes(info: &Info) -> usize {
-    if info.codec == "vorbis" { VORBIS_BYTES } else { 0 }
+    match info.codec {
+        "vorbis" => VORBIS_BYTES,
+        "opus" => {
+            // Centre and LFE are no pair.
+            let count = usize::from(info.channels.count);
+            let pairs = if count > 2 { count / 2 + 1 } else { 1 };
+            pairs * OPUS_PAIR_BYTES - OPUS_PAIR_BYTES / 2
+        }
+        _ => 0,
+    }
 }
 
 /// What a slice of work came to.

@@ -20,7 +20,7 @@ fn all() -> Vec<(String, Vec<u8>)> {
 }
 
 /// `seconds` of a piece with noise in it, as ffmpeg encodes it by these arguments.
-fn encoded(seconds: u32, arguments: &[&str], suffix: &str) -> Vec<u8> {
+pub(crate) fn encoded(seconds: u32, arguments: &[&str], suffix: &str) -> Vec<u8> {
     let file = tempfile::Builder::new().suffix(suffix).tempfile().unwrap();
     let noise = format!("anoisesrc=d={seconds}:c=pink:r=44100:a=0.3:seed=7");
     let tone =
@@ -41,7 +41,7 @@ fn made() -> Vec<(String, Vec<u8>)> {
     let mp3 = |rate: &'static str, bits: &'static str| {
         ["-c:a", "libmp3lame", "-ar", rate, "-b:a", bits, "-write_xing", "0"]
     };
-    let made: [(&[&str], &str); 8] = [
+    let made: [(&[&str], &str); 12] = [
         (&mp3("44100", "128k"), ".mp3"),
         (&mp3("48000", "32k"), ".mp3"),
         (&mp3("16000", "8k"), ".mp3"),
@@ -50,6 +50,11 @@ fn made() -> Vec<(String, Vec<u8>)> {
         (&["-c:a", "aac", "-b:a", "128k", "-aac_pns", "0"], ".aac"),
         (&["-c:a", "libvorbis", "-q:a", "3"], ".ogg"),
         (&["-c:a", "flac", "-f", "ogg"], ".ogg"),
+        (&["-c:a", "libopus", "-b:a", "64k"], ".opus"),
+        (&["-c:a", "libopus", "-b:a", "16k", "-ac", "1", "-frame_duration", "60"], ".opus"),
+        (&["-c:a", "libopus", "-b:a", "64k", "-frame_duration", "2.5"], ".opus"),
+        // Its pages begin inside of packets.
+        (&["-c:a", "libopus", "-b:a", "500k", "-vbr", "off"], ".opus"),
     ];
     let encoded = |(arguments, suffix): &(&[&str], &str)| {
         (format!("{}{suffix}", arguments.join(" ")), encoded(35, arguments, suffix))

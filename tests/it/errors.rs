@@ -59,17 +59,19 @@ fn what_is_not_there_is_not_found() {
 
 #[test]
 fn what_cannot_be_decoded_is_refused_by_name() {
-    let opus = include_bytes!("../material/opus.ogg");
+    let mut opus = include_bytes!("../material/opus.ogg").to_vec();
+    // Another mapping of its channels, of sounds all around.
+    opus[28 + 18] = 2;
     let origin = origin()
         .file("page", b"<!doctype html><title>Sign in</title><p>Welcome to the airport network.")
         .file("zeros", &[0; 100_000])
-        .file("song.opus", opus)
+        .file("song.opus", &opus)
         .file("empty", b"")
         .start();
     let node = node().origin(&origin).start();
     problem(&node.get("/v1/pcm?src=origin:page"), 415, "container");
     problem(&node.get("/v1/pcm?src=origin:zeros"), 415, "container");
-    problem(&node.get("/v1/pcm?src=origin:song.opus"), 415, "opus");
+    problem(&node.get("/v1/pcm?src=origin:song.opus"), 415, "opus (channel mapping family 2)");
     problem(&node.get("/v1/pcm?src=origin:empty"), 415, "container");
 }
 

@@ -61,6 +61,18 @@ fn any_part_is_that_part_of_the_whole() {
 }
 
 #[test]
+fn any_part_of_opus_is_that_part_of_the_whole() {
+    let origin = origin().file("song.opus", include_bytes!("../material/opus.ogg")).start();
+    let node = node().shards(2).origin(&origin).start();
+    let mut random = Random(6);
+    for query in QUERIES {
+        let target = format!("/v1/pcm?src=origin:song.opus{query}");
+        let whole = node.get(&target).ok().body;
+        node.parts_are_those_of(&whole, &target, &mut random, 6);
+    }
+}
+
+#[test]
 fn a_part_is_the_same_if_nobody_listened_before_and_after_a_restart() {
     let cache = scratch();
     let mut random = Random(5);

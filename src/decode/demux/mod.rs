@@ -120,6 +120,11 @@ impl Demux<'_> {
         }
     }
 
+    /// Frames of the first packet, where pages count them.
+    pub(super) fn first_frames(&self) -> u64 {
+        if let Self::Ogg(pages) = self { pages.first_frames() } else { 0 }
+    }
+
     /// The first header of a stream that is frames and nothing else.
     pub(super) fn header(&self) -> Option<Header> {
         match self {

@@ -1,4 +1,4 @@
-//! Vorbis and FLAC packets out of the pages of one Ogg stream, each where it lies in the stream.
+//! Vorbis, Opus and FLAC packets out of the pages of one Ogg stream, each where it lies in the stream.
 //!
 //! symphonia's reader opens the stream and says what it is. It is not asked for packets: behind a
 //! lost page it places them where the last page ended, and nothing tells that one was lost.
@@ -15,6 +15,7 @@ use crate::decode::{
     flac,
     index::{Point, State},
     ogg::{PAGE_HEADER_BYTES, Page},
+    opus,
     source::Window,
     vorbis,
 };
@@ -39,14 +40,41 @@ pub(in crate::decode) struct Pages<'y> {
     passed_junk: bool,
     /// What is missing before the packets that are ready.
     lost: Option<Lost>,
-    /// Where the page of the packets that are ready lies, if the stream can be entered there, while
-    /// the first of them is still to come.
-    place: Option<(u64, State)>,
+    /// Where the page of the packets that are ready lies, if the stream can be entered there to read
+    /// the next of them.
+    place: Option<Place>,
+    /// Packets of the page that is entered which are not wanted.
+    to_pass: u8,
+    first: Option<First>,
+}
+
+/// What the first page with packets says of the stream.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::decode) struct First {
+    /// What the stream counts before its first packet: not 0 if it was cut out of another.
+    pub(in crate::decode) granule: i64,
+    /// Frames of that packet.
+    pub(in crate::decode) frames: u64,
+}
+
+/// A page that can be entered.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    position: u64,
+    granule: i64,
+    /// Number of the page before it.
+    sequence: u32,
+    block: u8,
+    /// Packets that came of it so far.
+    passed: u8,
+    /// One of them began on a page before it.
+    is_torn: bool,
 }
 
 /// What says how many frames a packet holds.
 pub(in crate::decode) enum Codec {
     Vorbis(vorbis::Blocks),
+    Opus,
     Flac,
 }
 
@@ -81,7 +109,20 @@ impl<'y> Pages<'y> {
             passed_junk: false,
             lost: None,
             place: None,
+            to_pass: 0,
+            first: None,
         }
+    }
+
+    /// What the first page with packets says, if the link has one. Reads it, if that has not been.
+    pub(in crate::decode) fn first(&mut self) -> Option<First> {
+        self.fill();
+        self.first
+    }
+
+    /// Frames of the first packet, once its page was read.
+    pub(in crate::decode) fn first_frames(&self) -> u64 {
+        self.first.map_or(0, |first| first.frames)
     }
 
     /// Where the next page starts.
@@ -96,24 +137,13 @@ impl<'y> Pages<'y> {
 
     /// The next packet, or what was lost before it.
     pub(super) fn next(&mut self) -> Next<'_> {
-        while self.ready.is_empty() {
-            let Some(page) = self.find() else { return Next::End };
-            let page_start = self.window.position();
-            if page.is_first && self.is_begun {
-                return Next::Changed;
-            }
-            self.is_begun |= !page.is_first;
-            if page.serial == self.serial {
-                let state = self.state_before(&page);
-                self.take(&page);
-                let is_clean = self.lost.is_none() && !self.ready.is_empty();
-                self.place = state.filter(|_| is_clean).map(|state| (page_start, state));
-            }
-            self.window.skip(page.bytes());
+        if let Some(next) = self.fill() {
+            return next;
         }
         if let Some(lost) = self.lost.take() {
             return Next::Lost(lost);
         }
+        let place = self.take_place();
         let ready = self.ready.pop_front().expect("a packet is ready");
         let packet = PacketRef::new(
             self.serial,
@@ -122,25 +152,76 @@ impl<'y> Pages<'y> {
             &self.body[ready.bytes.clone()],
         );
         let Ready { frames, trimmed, start, .. } = ready;
-        let place = self.place.take();
         Next::Piece(Piece { trimmed, start, place, ..Piece::new(packet, frames) })
     }
 
-    /// What has to be known to read `page` next. `None` where it begins inside a packet, and where
-    /// something is missing before it, or any other packet.
-    fn state_before(&self, page: &Page) -> Option<State> {
+    /// Reads up to the next page that has packets of the stream; says what came instead.
+    fn fill(&mut self) -> Option<Next<'static>> {
+        while self.ready.is_empty() {
+            let Some(page) = self.find() else { return Some(Next::End) };
+            let page_start = self.window.position();
+            if page.is_first && self.is_begun {
+                return Some(Next::Changed);
+            }
+            self.is_begun |= !page.is_first;
+            if page.serial == self.serial {
+                let place = self.place_before(&page, page_start);
+                self.take(&page);
+                let is_clean = self.lost.is_none() && !self.ready.is_empty();
+                self.place = place.filter(|_| is_clean);
+                self.pass();
+            }
+            self.window.skip(page.bytes());
+        }
+        None
+    }
+
+    /// The place of `page`, if nothing is missing before it.
+    fn place_before(&self, page: &Page, position: u64) -> Option<Place> {
         let (sequence, granule) = (self.sequence?, self.granule?);
-        let is_next = !page.is_continued && page.sequence == sequence.wrapping_add(1);
         let block = match &self.codec {
             Codec::Vorbis(blocks) => blocks.last(),
-            Codec::Flac => 0,
+            Codec::Opus | Codec::Flac => 0,
         };
-        is_next.then_some(State::Page { granule, sequence, block })
+        let is_torn = page.is_continued && self.begun > 0;
+        let place = Place { position, granule, sequence, block, passed: 0, is_torn };
+        (page.sequence == sequence.wrapping_add(1)).then_some(place)
+    }
+
+    /// Passes what is not wanted of the page that was entered.
+    fn pass(&mut self) {
+        let count = usize::from(std::mem::take(&mut self.to_pass)).min(self.ready.len());
+        self.ready.drain(..count);
+        if let Some(place) = &mut self.place {
+            place.passed = count as u8;
+        }
+    }
+
+    /// Where to enter to read the next packet first, and what has to be known there. Of Vorbis and FLAC
+    /// that is the start of a page that begins with a packet. A packet of Opus needs none before it to
+    /// say how long it is.
+    fn take_place(&mut self) -> Option<(u64, State)> {
+        let is_opus = matches!(self.codec, Codec::Opus);
+        let Place { position, granule, sequence, block, mut passed, is_torn } = self.place?;
+        self.place = self.place.filter(|_| is_opus && passed < u8::MAX);
+        if let Some(place) = &mut self.place {
+            place.passed += 1;
+        }
+        if is_torn {
+            // Who enters here does not see the packet that began before.
+            if passed == 0
+                && let Some(place) = &mut self.place
+            {
+                place.granule += self.ready.front().map_or(0, |torn| torn.frames as i64);
+            }
+            passed = passed.checked_sub(1)?;
+        }
+        Some((position, State::Page { granule, sequence, block, passed }))
     }
 
     /// See [`Demux::enter`](super::Demux::enter).
     pub(super) fn enter(&mut self, point: &Point) -> bool {
-        let State::Page { granule, sequence, block } = point.state else { return false };
+        let State::Page { granule, sequence, block, passed } = point.state else { return false };
         let before = self.window.position();
         self.window.go_to(point.position);
         let page = Page::parse(self.window.ahead(PAGE_HEADER_BYTES));
@@ -156,6 +237,7 @@ impl<'y> Pages<'y> {
         self.body.clear();
         self.ready.clear();
         (self.begun, self.lost, self.place) = (0, None, None);
+        self.to_pass = passed;
         (self.is_begun, self.passed_junk) = (true, false);
         (self.sequence, self.granule) = (Some(sequence), Some(granule));
         if let Codec::Vorbis(blocks) = &mut self.codec {
@@ -229,6 +311,8 @@ impl<'y> Pages<'y> {
         let granule = Some(page.granule).filter(|granule| *granule >= 0);
         let start_by = |frames: u64| granule.map(|granule| granule.saturating_sub(frames as i64));
         let before = self.granule.unwrap_or(0);
+        let stated = start_by(frames).filter(|_| !page.is_last && !is_lost).unwrap_or(0);
+        self.first.get_or_insert(First { granule: stated, frames: first.frames });
         let mut start = before;
         if is_lost && start_by(frames) != Some(before) {
             if let Codec::Vorbis(_) = self.codec {
@@ -241,7 +325,7 @@ impl<'y> Pages<'y> {
             self.lost = Some(Lost { frames: gap as u64, rate_hz: None, packets });
         } else if self.granule.is_none() {
             // A link that was cut out of another starts with its first packet all the same.
-            start = start_by(frames).filter(|_| !page.is_last).unwrap_or(0).clamp(-LEAD_FRAMES, 0);
+            start = stated.clamp(-LEAD_FRAMES, 0);
             first.start = Some(start);
         }
         let end = start.saturating_add(frames as i64);
@@ -266,6 +350,10 @@ impl Codec {
     fn is_audio(&self, packet: &[u8]) -> bool {
         match self {
             Self::Vorbis(_) => packet.first().is_some_and(|first| first & 1 == 0),
+            Self::Opus => {
+                let is_header = packet.starts_with(b"OpusHead") || packet.starts_with(b"OpusTags");
+                !packet.is_empty() && !is_header
+            }
             Self::Flac => packet.first() == Some(&0xFF),
         }
     }
@@ -273,6 +361,7 @@ impl Codec {
     fn frames(&mut self, packet: &[u8]) -> u64 {
         match self {
             Self::Vorbis(blocks) => blocks.frames(packet),
+            Self::Opus => opus::frames(packet),
             Self::Flac => flac::frames(packet).unwrap_or(0),
         }
     }

@@ -8,7 +8,7 @@ use crate::storage::crc32c;
 /// "KIDX".
 const MAGIC: [u8; 4] = *b"KIDX";
 /// Another one where any field changes, or what decoders do at a point.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const SUM_BYTES: usize = 4;
 /// Bytes of a written integer at most.
 const INTEGER_BYTES: usize = 10;
@@ -73,11 +73,11 @@ fn put_point(point: &Point, before: &Point, into: &mut Vec<u8>) {
             into.extend(mean_bytes.to_le_bytes());
             put(constant.map_or(0, |bits| u64::from(bits) + 1), into);
         }
-        State::Page { granule, sequence, block } => {
+        State::Page { granule, sequence, block, passed } => {
             into.push(2);
             put(zigzag(granule.wrapping_sub(point.frame)), into);
             put(sequence.into(), into);
-            into.push(block);
+            into.extend([block, passed]);
         }
     }
 }
@@ -100,6 +100,7 @@ fn take_point(before: &Point, from: &mut &[u8]) -> Option<Point> {
             granule: unzigzag(take(from)?).wrapping_add(frame),
             sequence: take(from)?.try_into().ok()?,
             block: take_byte(from)?,
+            passed: take_byte(from)?,
         },
         _ => return None,
     };
@@ -179,6 +180,7 @@ mod tests {
                 granule: random.below(u64::MAX) as i64,
                 sequence: random.below(1 << 32) as u32,
                 block: random.below(14) as u8,
+                passed: random.below(256) as u8,
             },
         }
     }

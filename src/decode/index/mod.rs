@@ -74,6 +74,8 @@ pub(super) enum State {
         sequence: u32,
         /// Log2 of the last block's frames, in Vorbis; else 0.
         block: u8,
+        /// Packets of the page before the one that is meant, without one that it only ends.
+        passed: u8,
     },
 }
 

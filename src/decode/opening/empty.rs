@@ -7,7 +7,7 @@ use symphonia::core::{
     audio::Channels,
     codecs::audio::{
         AudioCodecParameters,
-        well_known::{CODEC_ID_FLAC, CODEC_ID_VORBIS},
+        well_known::{CODEC_ID_FLAC, CODEC_ID_OPUS, CODEC_ID_VORBIS},
     },
 };
 
@@ -26,6 +26,9 @@ pub(super) fn open<'y>(
         [1, b'v', b'o', b'r', b'b', b'i', b's', _, _, _, _, channels, rate @ ..] => {
             let rate_hz = u32::from_le_bytes(rate.get(..4)?.try_into().ok()?);
             (CODEC_ID_VORBIS, (rate_hz, u16::from(*channels), None), 3)
+        }
+        packet if packet.starts_with(b"OpusHead") => {
+            (CODEC_ID_OPUS, (48_000, u16::from(*packet.get(9)?), None), 2)
         }
         packet if packet.starts_with(b"\x7FFLAC") => {
             (CODEC_ID_FLAC, flac::stream_info(packet.get(9..)?)?, 2)

@@ -203,6 +203,7 @@ fn codec_name(id: AudioCodecId) -> Option<&'static str> {
         CODEC_ID_ALAC => "alac",
         CODEC_ID_FLAC => "flac",
         CODEC_ID_MP3 => "mp3",
+        CODEC_ID_OPUS => "opus",
         CODEC_ID_VORBIS => "vorbis",
         CODEC_ID_ADPCM_MS => "adpcm_ms",
         CODEC_ID_ADPCM_IMA_WAV => "adpcm_ima_wav",

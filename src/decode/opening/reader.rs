@@ -24,7 +24,7 @@ use super::{
 use crate::decode::{
     Container, Error,
     demux::{Codec, Demux, Pages, Reader},
-    matroska, mp4, ogg, sbr,
+    matroska, mp4, ogg, opus, sbr,
     source::{Inside, Source, View, Window},
     tables, tags,
     vorbis::Blocks,
@@ -66,6 +66,9 @@ pub(super) fn open<'y>(
     };
     let codec =
         codec_name(params.codec).ok_or_else(|| Error::unsupported(refused(params.codec)))?;
+    if codec == "opus" && found.container != Container::Ogg {
+        return Err(Error::unsupported("opus"));
+    }
     if codec == "aac"
         && found.container == Container::Matroska
         && let Some(config) = params.extra_data.as_deref()
@@ -90,7 +93,24 @@ pub(super) fn open<'y>(
         // The reader does not look past a damaged page.
         listed.num_frames = listed.num_frames.or(u64::try_from(last.granule).ok());
     }
-    let timeline = stated(inside, found.container, &listed, &params);
+    let mut tags = found.tags;
+    tags::collect(&mut *format, &mut tags);
+    let container = found.container;
+    let mut demux = match container {
+        Container::Ogg => pages(inside, found.start, &listed, &params)?,
+        _ => packets(format, container, &listed, &params)?,
+    };
+    let timeline = match opus_start(&mut demux, &params)? {
+        Some((delay, start)) => {
+            let end = last_page.filter(|last| last.serial == listed.id && last.granule >= 0);
+            let frames = start
+                .zip(end)
+                .map(|(start, end)| end.granule.saturating_sub(start).saturating_sub(delay));
+            listed.num_frames = frames.and_then(|frames| u64::try_from(frames).ok());
+            Timeline { delay, frames: listed.num_frames }
+        }
+        None => stated(inside, container, &listed, &params),
+    };
     let may_be_chained = may_be_chained
         // STREAMINFO states the total, and what could tell of others is not at hand.
         && (last_page.is_some() || codec != "flac" || timeline.frames.is_none());
@@ -100,13 +120,6 @@ pub(super) fn open<'y>(
         false => plausible(inside, timeline),
     };
     let link_frames = listed.num_frames.filter(|frames| may_be_chained && *frames > 0);
-    let mut tags = found.tags;
-    tags::collect(&mut *format, &mut tags);
-    let container = found.container;
-    let demux = match container {
-        Container::Ogg => pages(inside, found.start, &listed, &params)?,
-        _ => packets(format, container, &listed, &params)?,
-    };
     Ok(Opened { demux, container, params, codec, timeline, link_frames, claim: None, tags })
 }
 
@@ -170,8 +183,11 @@ pub(in crate::decode) fn open_link<'y>(
         return Err(other());
     }
     opened.demux = pages(inside, start, &listed, &params)?;
-    opened.params = params;
     opened.link_frames = listed.num_frames.filter(|frames| *frames > 0);
+    if let Some((delay, _)) = opus_start(&mut opened.demux, &params)? {
+        (opened.timeline.delay, opened.link_frames) = (delay, None);
+    }
+    opened.params = params;
     Ok(true)
 }
 
@@ -184,11 +200,29 @@ fn pages<'y>(
 ) -> Result<Demux<'y>, Error> {
     let codec = match params.codec {
         CODEC_ID_FLAC => Some(Codec::Flac),
+        CODEC_ID_OPUS => Some(Codec::Opus),
         _ => params.extra_data.as_deref().and_then(Blocks::parse).map(Codec::Vorbis),
     };
     let codec = codec.ok_or(Error::damaged("the setup header has no modes"))?;
     let window = Window::new(Rc::clone(inside), start, u64::MAX);
     Ok(Demux::Ogg(Pages::new(window, listed.id, codec)))
+}
+
+/// Frames that Opus decodes to before frame 0, and what its stream counts before the first of them, if
+/// there is one. `None` for other codecs.
+///
+/// # Errors
+/// [`Error::Unsupported`] where its channels are not for listeners.
+fn opus_start(
+    demux: &mut Demux<'_>,
+    params: &AudioCodecParameters,
+) -> Result<Option<(i64, Option<i64>)>, Error> {
+    let Demux::Ogg(pages) = demux else { return Ok(None) };
+    if params.codec != CODEC_ID_OPUS {
+        return Ok(None);
+    }
+    let head = opus::Head::of(params)?;
+    Ok(Some((head.preskip.into(), pages.first().map(|first| first.granule))))
 }
 
 /// The last page of an Ogg file, which says whether other streams follow the first. `None` if it is
@@ -204,8 +238,11 @@ fn last_page(inside: &Inside<'_>, found: &Found) -> Option<ogg::Page> {
 /// Refuses by name what the first packet of an Ogg stream says it is.
 fn refuse_ogg(streams: &[ogg::Stream]) -> Result<(), Error> {
     let Some(ogg::Stream { packet, .. }) = streams.first() else { return Ok(()) };
-    let known: [(&[u8], &str); 3] =
-        [(b"OpusHead", "opus"), (b"Speex   ", "speex"), (b"CELT    ", "celt")];
+    if packet.starts_with(b"OpusHead") {
+        // symphonia's reader knows fewer mappings, and refuses them without a name.
+        return opus::Head::parse(packet).map(drop);
+    }
+    let known: [(&[u8], &str); 2] = [(b"Speex   ", "speex"), (b"CELT    ", "celt")];
     match known.iter().find(|(magic, _)| packet.starts_with(magic)) {
         Some((_, name)) => Err(Error::unsupported(*name)),
         None => Ok(()),

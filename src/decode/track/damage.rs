@@ -15,6 +15,7 @@ impl Player<'_, '_> {
             self.miss(0, "packets say that they lie where the track does not reach");
         }
         self.packet = self.packet.saturating_add(lost.packets);
+        self.lead_to = 0;
         self.renew()?;
         if self.priming == Priming::Link {
             // The link started with what is lost.
@@ -23,7 +24,7 @@ impl Player<'_, '_> {
         self.prime_again();
         if let Some(skip) = &mut self.skip {
             *skip = skip.anew();
-            (self.back, self.is_behind_loss) = (None, true);
+            (self.back, self.next_back, self.is_behind_loss) = (None, None, true);
         }
         Ok(())
     }

@@ -14,12 +14,20 @@ use crate::decode::{
 impl Player<'_, '_> {
     /// A link of a chain ended: what is missing of it is silence, what was too much is cut.
     pub(super) fn end_link(&mut self) -> Result<(), Error> {
-        let Some(shape) = self.shape else { return Err(self.nothing_decoded()) };
-        if self.span.to < i64::MAX {
-            let missing = self.span.to - self.clock;
-            put_silence(self.inside, shape, self.span, &mut self.clock, missing);
-            self.clock = self.span.to;
+        let is_tried = self.inside.desk.decoded.get() > 0 || self.first_fault.is_some();
+        match self.shape {
+            // Headers alone, of a link without a packet.
+            None if !is_tried => {}
+            None => return Err(self.nothing_decoded()),
+            Some(shape) if self.span.to < i64::MAX => {
+                let missing = self.span.to - self.clock;
+                put_silence(self.inside, shape, self.span, &mut self.clock, missing);
+                self.clock = self.span.to;
+            }
+            Some(_) => {}
         }
+        // What came of it may end before its frame 0.
+        self.clock = self.clock.max(self.link_start);
         Ok(())
     }
 
@@ -32,14 +40,16 @@ impl Player<'_, '_> {
         self.link_start = self.clock;
         self.span.from = self.span.from.max(self.clock);
         self.span.to = frames_end(opened.link_frames.map(|frames| frames + self.clock as u64));
+        self.clock -= opened.timeline.delay;
         // What was passed belongs to another decoder.
         self.skip = self.skip.take().map(|skip| skip.anew());
+        (self.back, self.next_back, self.lead_to) = (None, None, 0);
         Ok(())
     }
 
     /// The packets ended: silence up to what was promised.
     pub(super) fn finish(mut self) -> Result<(), Error> {
-        let there = self.clock.min(self.span.to).max(0) as u64;
+        let there = self.clock.min(self.span.to).max(self.link_start) as u64;
         self.inside.desk.frames_there.set(Some(there));
         let Some(shape) = self.shape else {
             return self.finish_empty(there);

@@ -1,11 +1,13 @@
 //! The inside of a decoder's coroutine: packets to frames on the trimmed timeline.
 //!
 //! - `player`: what is decoded and what is passed, and where frames lie;
+//! - `late`: a start in the middle;
 //! - `damage`: what stands in the place of packets that are lost or do not decode;
 //! - `ends`: of the track, and of the links of a chain.
 
 mod damage;
 mod ends;
+mod late;
 mod player;
 
 use std::rc::Rc;

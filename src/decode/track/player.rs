@@ -1,25 +1,20 @@
 //! Packets to frames: which are decoded, which are passed, and where on the timeline they lie.
 
-use symphonia::core::{
-    codecs::audio::{AudioCodecParameters, AudioDecoder},
-    packet::PacketRef,
-    units::{Duration, Timestamp},
-};
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder};
 
-use super::{Known, Wanted, announce};
+use super::{Known, Wanted, announce, late::Back};
 use crate::decode::{
     Error,
     decoder::Mode,
     demux::{Demux, Piece},
-    grid::{GRID_PACKETS, Grid},
+    grid::{Grid, Restarts},
     headers::Header,
-    index::Point,
     opening::{self, Opened, Timeline},
     planes,
     shape::{Shape, make_decoder, shape_of},
     skip::{Preroll, Skip},
     source::{Inside, Pause},
-    tray::{Span, frames_end, offer, put, put_silence},
+    tray::{Span, frames_end, put, put_silence},
     xing::Claim,
 };
 
@@ -33,15 +28,17 @@ pub(super) struct Player<'a, 'y> {
     pub(super) known: Known,
     pub(super) params: AudioCodecParameters,
     pub(super) decoder: Box<dyn AudioDecoder>,
-    grid: Option<Grid>,
+    pub(super) restarts: Option<Restarts>,
+    /// What a new decoder needs before a packet; `None` if that is all.
+    pub(super) preroll: Option<Preroll>,
     /// What the decoder was made for, if that was announced before any packet decoded.
     pub(super) stated: Option<Shape>,
     /// Set by the first decoded packet.
     pub(super) shape: Option<Shape>,
     pub(super) timeline: Timeline,
     claim: Option<Claim>,
-    from_frame: u64,
-    mode: Mode,
+    pub(super) from_frame: u64,
+    pub(super) mode: Mode,
     /// What of the decoded frames is wanted.
     pub(super) span: Span,
     /// Number of the next packet.
@@ -52,12 +49,12 @@ pub(super) struct Player<'a, 'y> {
     pub(super) link_start: i64,
     pub(super) is_first_link: bool,
     /// A scan has tried to go to the end.
-    has_jumped: bool,
+    pub(super) has_jumped: bool,
     /// The last frame header of a stream that may change.
-    header: Option<Header>,
+    pub(super) header: Option<Header>,
     /// Where the rate is not that of the track: the rate, and by how much less than a frame the clock
     /// is behind, in as many parts of one.
-    late: (u32, u64),
+    pub(super) late: (u32, u64),
     pub(super) first_fault: Option<String>,
     pub(super) priming: Priming,
     /// Frames of the packet decoded last, where the container counts none (Matroska knows milliseconds,
@@ -67,17 +64,14 @@ pub(super) struct Player<'a, 'y> {
     pub(super) skip: Option<Skip>,
     /// Where the decoder of a packet with a grid has to start, if that is passed.
     pub(super) back: Option<Back>,
+    /// The same for packets from a point of the grid on whose lead is being passed.
+    pub(super) next_back: Option<(u64, Back)>,
     /// Packets are lost before the next one.
     pub(super) is_behind_loss: bool,
+    /// Number of the packet before which the lead of a new decoder is only kept, not decoded.
+    pub(super) lead_to: u64,
     /// What is decoded now only makes the decoder ready.
     pub(super) is_preroll: bool,
-}
-
-/// A place to go back to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Back {
-    point: Point,
-    late: (u32, u64),
 }
 
 /// What of Vorbis decodes to nothing: the first packet only fills the overlap of the next.
@@ -104,12 +98,15 @@ impl<'a, 'y> Player<'a, 'y> {
     ) -> Result<Self, Error> {
         let from_frame = if wanted.mode == Mode::Scan { u64::MAX } else { wanted.from_frame };
         let make = if wanted.mode == Mode::Scan { Skip::scan } else { Skip::new };
+        let grid = Grid::of(opened.codec, opened.demux.first_frames());
+        let preroll = Preroll::of(opened.codec, grid);
         Ok(Self {
             inside,
             known: Known::of(opened),
             params: opened.params.clone(),
             decoder: make_decoder(&opened.params, opened.codec)?,
-            grid: Grid::of(opened.codec),
+            restarts: grid.map(Restarts::new),
+            preroll,
             stated: None,
             shape: None,
             timeline: opened.timeline,
@@ -130,11 +127,11 @@ impl<'a, 'y> Player<'a, 'y> {
             first_fault: None,
             priming: Priming::of_link(opened.codec),
             inexact: (!opened.demux.counts_exactly()).then_some(0),
-            skip: Preroll::of(opened.codec)
-                .filter(|_| from_frame > 0 && opened.demux.counts_exactly())
-                .map(make),
+            skip: preroll.filter(|_| from_frame > 0 && opened.demux.counts_exactly()).map(make),
             back: None,
+            next_back: None,
             is_behind_loss: false,
+            lead_to: 0,
             is_preroll: false,
         })
     }
@@ -154,53 +151,6 @@ impl<'a, 'y> Player<'a, 'y> {
         self.inside.pause(Pause::Slice);
     }
 
-    /// Enters the stream as near before the wanted frame as the pre-roll lets it: at a place that the
-    /// demultiplexer knows, else at a point of the index. Where neither is there, packets are passed
-    /// from the start.
-    pub(super) fn enter(&mut self, demux: &mut Demux<'_>) {
-        let (Some(skip), Some(shape)) = (&self.skip, self.stated) else { return };
-        let preroll = skip.preroll();
-        let frame = self.span.from.saturating_sub(preroll.most_frames(self.header.as_ref()));
-        let is_found = self.mode == Mode::Play && self.find(demux, frame, preroll.grid());
-        if is_found || self.enter_by_index(demux, frame) {
-            (self.shape, self.priming) = (Some(shape), Priming::Done);
-        }
-        if is_found && preroll == Preroll::Grid {
-            // This is where the decoder has to start.
-            self.skip = None;
-        }
-    }
-
-    /// Goes to the packet of a frame, where that is told by the container.
-    fn find(&mut self, demux: &mut Demux<'_>, frame: i64, grid: u64) -> bool {
-        let decoded = u64::try_from(frame.saturating_add(self.timeline.delay));
-        let Some(found) = decoded.ok().and_then(|decoded| demux.find(decoded, grid)) else {
-            return false;
-        };
-        self.packet = found.packet;
-        self.clock = (found.frame as i64).saturating_sub(self.timeline.delay);
-        true
-    }
-
-    /// Goes to the last point of the index that is not behind a frame.
-    fn enter_by_index(&mut self, demux: &mut Demux<'_>, frame: i64) -> bool {
-        let recording = self.inside.desk.recording.borrow();
-        let point = recording.index().and_then(|index| index.before(frame)).copied();
-        drop(recording);
-        let Some(point) = point.filter(|point| demux.enter(point)) else { return false };
-        (self.packet, self.clock) = (point.packet.into(), point.frame);
-        true
-    }
-
-    /// Goes over what a scan need not look at, once one packet has decoded.
-    pub(super) fn jump(&mut self, demux: &mut Demux<'_>) {
-        let is_scan = self.mode == Mode::Scan && self.skip.is_some() && self.shape.is_some();
-        if is_scan && self.inside.resident.length().is_some() && !self.has_jumped {
-            self.has_jumped = true;
-            self.find(demux, i64::MAX, 1);
-        }
-    }
-
     pub(super) fn is_done(&self) -> bool {
         self.timeline.frames.is_some_and(|frames| self.clock >= frames as i64)
     }
@@ -213,10 +163,14 @@ impl<'a, 'y> Player<'a, 'y> {
         let nominal = nominal.min(PACKET_FRAMES);
         self.learn_end(nominal);
         self.record(piece);
+        if self.packet < self.lead_to && self.is_early(nominal) {
+            self.keep_lead(&piece.packet, nominal);
+            return Ok(true);
+        }
         if self.is_early(nominal) {
             self.mark(piece);
             if self.can_pass() {
-                self.pass(&piece.packet, nominal, header);
+                self.pass(piece, nominal);
                 return Ok(true);
             }
         } else if self.back.is_some() {
@@ -231,26 +185,15 @@ impl<'a, 'y> Player<'a, 'y> {
         Ok(true)
     }
 
-    /// Goes back to where the decoder has to start.
-    pub(super) fn go_back(&mut self, demux: &mut Demux<'_>) -> Result<(), Error> {
-        let Some(Back { point, late }) = self.back.take() else { return Ok(()) };
-        self.skip = None;
-        if !demux.enter(&point) {
-            return Err(Error::damaged("a packet is not where it was"));
-        }
-        (self.packet, self.clock, self.late) = (point.packet.into(), point.frame, late);
-        self.renew()
-    }
-
     /// Decodes one packet, which is to have `nominal` frames.
-    fn decode(&mut self, piece: &Piece<'_>, nominal: u64) -> Result<(), Error> {
+    pub(super) fn decode(&mut self, piece: &Piece<'_>, nominal: u64) -> Result<(), Error> {
         let (packet, header, number) = (&piece.packet, piece.header.as_ref(), self.packet);
         self.packet += 1;
         if let Some(skip) = &mut self.skip {
             skip.keep(packet.data, nominal, header);
         }
-        if let Some(grid) = self.grid.as_mut().filter(|_| Grid::is_at(number)) {
-            self.decoder = grid.restart(|| make_decoder(&self.params, self.known.codec))?;
+        if let Some(restarts) = self.restarts.as_mut().filter(|on| on.grid().is_at(number)) {
+            self.decoder = restarts.restart(|| make_decoder(&self.params, self.known.codec))?;
             self.inside.below.release();
         }
         if let Err(fault) = self.follow(header) {
@@ -259,10 +202,10 @@ impl<'a, 'y> Player<'a, 'y> {
         }
         self.count_decoded();
         let decoded = self.decoder.decode_ref(packet);
-        if let Some(grid) = &mut self.grid {
-            grid.keep(number, packet.data);
+        if let Some(restarts) = &mut self.restarts {
+            restarts.keep(number, packet.data);
             let fault = decoded.as_ref().err().map(ToString::to_string);
-            if grid.has_decoded(fault.is_none()) {
+            if restarts.has_decoded(fault.is_none()) {
                 self.decoder = make_decoder(&self.params, self.known.codec)?;
                 self.miss(nominal, &fault.unwrap_or_default());
                 return Ok(());
@@ -355,7 +298,7 @@ impl<'a, 'y> Player<'a, 'y> {
     /// decoded, in the first link of a chain, and at the rate of the track.
     fn record(&self, piece: &Piece<'_>) {
         let (Some((position, state)), Some(shape), Some(preroll)) =
-            (piece.place, self.shape, Preroll::of(self.known.codec))
+            (piece.place, self.shape, self.preroll)
         else {
             return;
         };
@@ -363,25 +306,8 @@ impl<'a, 'y> Player<'a, 'y> {
             && self.priming == Priming::Done
             && self.is_first_link;
         let mut recording = self.inside.desk.recording.borrow_mut();
-        if is_plain
-            && (self.packet + 1).is_multiple_of(preroll.grid())
-            && recording.wants(self.packet)
-        {
+        if is_plain && preroll.is_entry(self.packet) && recording.wants(self.packet) {
             recording.push(position, self.packet, self.clock, state);
-        }
-    }
-
-    /// Keeps the place of a packet with which a decoder has to start, while packets are passed.
-    fn mark(&mut self, piece: &Piece<'_>) {
-        let Some(skip) = self.skip.as_ref().filter(|_| self.mode == Mode::Play) else { return };
-        let is_start = (self.packet + 1).is_multiple_of(GRID_PACKETS) || self.is_behind_loss;
-        if let Some((position, state)) = piece.place.filter(|_| is_start)
-            && skip.preroll() == Preroll::Grid
-            && let Ok(packet) = self.packet.try_into()
-        {
-            let point = Point { position, packet, frame: self.clock, state };
-            self.back = Some(Back { point, late: self.late });
-            self.is_behind_loss = false;
         }
     }
 
@@ -391,54 +317,11 @@ impl<'a, 'y> Player<'a, 'y> {
         end <= i64::try_from(self.from_frame).unwrap_or(i64::MAX)
     }
 
-    /// Whether a packet before the wanted frame need not be decoded now, or at all.
-    fn can_pass(&self) -> bool {
-        // One packet is decoded in any case: it settles what the track is.
-        self.skip.is_some()
-            && self.shape.is_some()
-            && self.priming == Priming::Done
-            && (self.grid.is_none() || self.back.is_some() || self.mode == Mode::Scan)
-    }
-
-    fn pass(&mut self, packet: &PacketRef<'_>, nominal: u64, header: Option<&Header>) {
-        if let Some(skip) = &mut self.skip {
-            skip.pass(packet.data, nominal, header);
-        }
-        self.packet += 1;
-        self.clock += nominal as i64;
-        offer(self.inside);
-    }
-
-    /// Decodes what a new decoder needs before the first wanted packet, to nothing.
-    fn preroll(&mut self, skip: Skip) -> Result<(), Error> {
-        if skip.is_untouched() {
-            return Ok(());
-        }
-        self.renew()?;
-        if self.known.codec == "vorbis" {
-            self.priming = Priming::Loss;
-        }
-        let (kept, clock) = (skip.into_preroll(), self.clock);
-        self.packet -= kept.len() as u64;
-        self.clock -= kept.iter().map(|passed| passed.frames as i64).sum::<i64>();
-        self.is_preroll = true;
-        for passed in kept {
-            let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, &passed.data);
-            let piece = Piece { header: passed.header, ..Piece::new(packet, passed.frames) };
-            self.decode(&piece, passed.frames)?;
-            offer(self.inside);
-        }
-        self.is_preroll = false;
-        self.clock = clock;
-        self.inside.below.release();
-        Ok(())
-    }
-
     /// A decoder that knows nothing of what came before.
     pub(super) fn renew(&mut self) -> Result<(), Error> {
         self.decoder = make_decoder(&self.params, self.known.codec)?;
-        if let Some(grid) = &mut self.grid {
-            grid.forget();
+        if let Some(restarts) = &mut self.restarts {
+            restarts.forget();
         }
         Ok(())
     }

@@ -1,0 +1,173 @@
+//! A start in the middle: where a stream is entered, what of it is passed, and where a decoder has to
+//! start so that the wanted frames come out as they would from the start.
+
+use symphonia::core::{
+    packet::PacketRef,
+    units::{Duration, Timestamp},
+};
+
+use super::player::{Player, Priming};
+use crate::decode::{
+    Error,
+    decoder::Mode,
+    demux::{Demux, Piece},
+    index::Point,
+    skip::{Preroll, Skip},
+    tray::offer,
+};
+
+/// A place to go back to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Back {
+    point: Point,
+    late: (u32, u64),
+}
+
+impl Player<'_, '_> {
+    /// Enters the stream as near before the wanted frame as the pre-roll lets it: at a place that the
+    /// demultiplexer knows, else at a point of the index. Where neither is there, packets are passed
+    /// from the start.
+    pub(super) fn enter(&mut self, demux: &mut Demux<'_>) {
+        let (Some(skip), Some(shape)) = (&self.skip, self.stated) else { return };
+        let preroll = skip.preroll();
+        let frame = self.span.from.saturating_sub(preroll.most_frames(self.header.as_ref()));
+        let is_found = self.mode == Mode::Play && self.find(demux, frame, preroll.every());
+        if is_found || self.enter_by_index(demux, frame) {
+            (self.shape, self.priming) = (Some(shape), Priming::Done);
+        }
+        if is_found && matches!(preroll, Preroll::Grid(_)) {
+            // This is where the decoder has to start.
+            self.skip = None;
+        }
+    }
+
+    /// Goes to the packet of a frame, where that is told by the container.
+    fn find(&mut self, demux: &mut Demux<'_>, frame: i64, grid: u64) -> bool {
+        let decoded = u64::try_from(frame.saturating_add(self.timeline.delay));
+        let Some(found) = decoded.ok().and_then(|decoded| demux.find(decoded, grid)) else {
+            return false;
+        };
+        self.packet = found.packet;
+        self.clock = (found.frame as i64).saturating_sub(self.timeline.delay);
+        true
+    }
+
+    /// Goes to the last point of the index that is not behind a frame.
+    fn enter_by_index(&mut self, demux: &mut Demux<'_>, frame: i64) -> bool {
+        let recording = self.inside.desk.recording.borrow();
+        let point = recording.index().and_then(|index| index.before(frame)).copied();
+        drop(recording);
+        let Some(point) = point.filter(|point| demux.enter(point)) else { return false };
+        (self.packet, self.clock) = (point.packet.into(), point.frame);
+        // The whole lead that begins there lies before the wanted frame.
+        self.back = self.preroll.and_then(|preroll| preroll.entered_at(self.packet)).map(|_| {
+            let late = self.late;
+            Back { point, late }
+        });
+        true
+    }
+
+    /// Goes over what a scan need not look at, once one packet has decoded.
+    pub(super) fn jump(&mut self, demux: &mut Demux<'_>) {
+        let is_scan = self.mode == Mode::Scan && self.skip.is_some() && self.shape.is_some();
+        if is_scan && self.inside.resident.length().is_some() && !self.has_jumped {
+            self.has_jumped = true;
+            self.find(demux, i64::MAX, 1);
+        }
+    }
+
+    /// Keeps the place of a packet with which a decoder has to start, while packets are passed: of the
+    /// first behind a loss, and of the first of a lead, once the last of it has come.
+    pub(super) fn mark(&mut self, piece: &Piece<'_>) {
+        let is_behind_loss = std::mem::take(&mut self.is_behind_loss);
+        let Some(skip) = self.skip.as_ref().filter(|_| self.mode == Mode::Play) else { return };
+        let (preroll, late) = (skip.preroll(), self.late);
+        if let Some((position, state)) = piece.place
+            && let Ok(packet) = self.packet.try_into()
+        {
+            let back = Back { point: Point { position, packet, frame: self.clock, state }, late };
+            if let Some(point) = preroll.entered_at(self.packet) {
+                self.next_back = Some((point, back));
+            }
+            if is_behind_loss && matches!(preroll, Preroll::Grid(_)) {
+                self.back = Some(back);
+            }
+        }
+        if let Some((_, back)) = self.next_back.take_if(|(point, _)| *point == self.packet + 1) {
+            self.back = Some(back);
+        }
+    }
+
+    /// Whether a packet before the wanted frame need not be decoded now, or at all.
+    pub(super) fn can_pass(&self) -> bool {
+        // One packet is decoded in any case: it settles what the track is.
+        self.skip.is_some()
+            && self.shape.is_some()
+            && self.priming == Priming::Done
+            && (self.restarts.is_none() || self.back.is_some() || self.mode == Mode::Scan)
+    }
+
+    /// Passes a packet of `nominal` frames.
+    pub(super) fn pass(&mut self, piece: &Piece<'_>, nominal: u64) {
+        if let Some(skip) = &mut self.skip {
+            skip.pass(piece.packet.data, nominal, piece.header.as_ref());
+        }
+        self.packet += 1;
+        self.clock += self.span.untrimmed(nominal as usize, piece.trimmed) as i64;
+        offer(self.inside);
+    }
+
+    /// Decodes what a new decoder needs before the first wanted packet, to nothing.
+    pub(super) fn preroll(&mut self, skip: Skip) -> Result<(), Error> {
+        if skip.is_untouched() {
+            return Ok(());
+        }
+        self.renew()?;
+        if self.known.codec == "vorbis" {
+            self.priming = Priming::Loss;
+        }
+        let (kept, clock) = (skip.into_preroll(), self.clock);
+        self.packet -= kept.len() as u64;
+        self.clock -= kept.iter().map(|passed| passed.frames as i64).sum::<i64>();
+        self.is_preroll = true;
+        for passed in kept {
+            let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, &passed.data);
+            let piece = Piece { header: passed.header, ..Piece::new(packet, passed.frames) };
+            self.decode(&piece, passed.frames)?;
+            offer(self.inside);
+        }
+        self.is_preroll = false;
+        self.clock = clock;
+        self.inside.below.release();
+        Ok(())
+    }
+
+    /// Goes back to where the decoder has to start.
+    pub(super) fn go_back(&mut self, demux: &mut Demux<'_>) -> Result<(), Error> {
+        let Some(Back { point, late }) = self.back.take() else { return Ok(()) };
+        (self.skip, self.next_back) = (None, None);
+        if !demux.enter(&point) {
+            return Err(Error::damaged("a packet is not where it was"));
+        }
+        (self.packet, self.clock, self.late) = (point.packet.into(), point.frame, late);
+        self.lead_to = self.lead_end();
+        self.renew()
+    }
+
+    /// Where the lead ends that begins with the next packet, if it need not be decoded twice. Packets
+    /// with headers of their own may change what is decoded behind them.
+    fn lead_end(&self) -> u64 {
+        let restarts = self.restarts.as_ref().filter(|_| self.header.is_none());
+        restarts.and_then(|restarts| restarts.grid().entered_at(self.packet)).unwrap_or(0)
+    }
+
+    /// Passes a packet that the next decoder will be given.
+    pub(super) fn keep_lead(&mut self, packet: &PacketRef<'_>, nominal: u64) {
+        if let Some(restarts) = &mut self.restarts {
+            restarts.keep(self.packet, packet.data);
+        }
+        self.packet += 1;
+        self.clock += nominal as i64;
+        offer(self.inside);
+    }
+}

@@ -1,0 +1,209 @@
+//! Opus in Ogg: as libopus decodes it, as long as its granules say, and whole where it is damaged.
+
+use std::{fs, process::Command};
+
+use crate::{
+    WHOLE, ffmpeg, has_ffmpeg, hear,
+    hear::{Heard, scan, small},
+    index::encoded,
+    ogg::{pages, renumbered},
+};
+
+/// Frames before the first point of the grid, which lies 5.12 s from the start of the encoder.
+const GRID_FRAMES: usize = 5 * 48_000;
+
+fn made(seconds: u32, arguments: &[&str]) -> Vec<u8> {
+    encoded(seconds, &[&["-c:a", "libopus"], arguments].concat(), ".opus")
+}
+
+/// What libopus makes of it.
+fn libopus(bytes: &[u8]) -> Vec<f32> {
+    let file = tempfile::Builder::new().suffix(".opus").tempfile().unwrap();
+    fs::write(file.path(), bytes).unwrap();
+    ffmpeg(file.path()).expect("libopus decodes it")
+}
+
+/// Where a page says how many frames there are up to its end.
+fn granule(page: &[u8]) -> i64 {
+    i64::from_le_bytes(page[6..14].try_into().expect("eight bytes"))
+}
+
+fn heard(bytes: &[u8]) -> Heard {
+    let heard = hear(bytes, WHOLE, 0);
+    assert_eq!(heard.error, None);
+    heard
+}
+
+#[test]
+fn what_libopus_encoded_is_what_libopus_decodes() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let kinds: [&[&str]; 5] = [
+        &["-b:a", "96k"],
+        &["-b:a", "32k", "-ac", "1", "-frame_duration", "60"],
+        &["-b:a", "14k", "-ac", "1", "-application", "voip"],
+        &["-b:a", "128k", "-frame_duration", "2.5", "-application", "lowdelay"],
+        &["-b:a", "24k", "-frame_duration", "40"],
+    ];
+    for kind in kinds {
+        let bytes = made(9, kind);
+        let (ours, theirs) = (heard(&bytes), libopus(&bytes));
+        let channels = ours.planes.len();
+        assert_eq!((theirs.len() / channels, ours.undecoded), (ours.frames(), 0), "{kind:?}");
+        assert_eq!((ours.frames(), ours.total()), (9 * 48_000, Some(9 * 48_000)), "{kind:?}");
+        for (channel, plane) in ours.planes.iter().enumerate() {
+            let theirs: Vec<f32> = theirs.iter().skip(channel).step_by(channels).copied().collect();
+            let worst = |from: usize, to: usize| {
+                let pairs = plane[from..to].iter().zip(&theirs[from..to]);
+                pairs.map(|(our, their)| (our - their).abs()).fold(0.0, f32::max)
+            };
+            let near = worst(0, GRID_FRAMES);
+            println!(
+                "{kind:?} {channel}: {near:.1e}, then {:.1e}",
+                worst(GRID_FRAMES, plane.len())
+            );
+            assert!(near < 1e-3, "{kind:?} {channel}: {near:.1e}");
+            let energy = |part: &[f32]| part.iter().map(|sample| sample * sample).sum::<f32>();
+            for (our, their) in plane.chunks(4800).zip(theirs.chunks(4800)).skip(50) {
+                let (our, their) = (energy(our), energy(their));
+                assert!((our - their).abs() < 0.1 * their + 1e-3, "{kind:?}: {our} {their}");
+            }
+        }
+    }
+}
+
+#[test]
+fn six_channels_come_in_the_order_of_wave() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (from, to) =
+        (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    fs::write(from.path(), small("surround-24.flac")).unwrap();
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-y", "-i"]).arg(from.path());
+    ffmpeg.args(["-c:a", "libopus", "-b:a", "400k", "-f", "ogg"]).arg(to.path());
+    assert!(ffmpeg.status().unwrap().success());
+    let bytes = fs::read(to.path()).unwrap();
+    let (ours, theirs) = (heard(&bytes), libopus(&bytes));
+    assert_eq!((ours.frames(), theirs.len()), (12_000, 6 * 12_000));
+    assert_eq!(ours.info.expect("opened").channels.mask, 0x3F);
+    for (channel, plane) in ours.planes.iter().enumerate() {
+        let mut pairs = plane.iter().zip(theirs.iter().skip(channel).step_by(6));
+        assert!(pairs.all(|(our, their)| (our - their).abs() < 1e-3), "channel {channel}");
+        assert!(plane.iter().any(|sample| sample.abs() > 0.1), "channel {channel} is silent");
+    }
+}
+
+#[test]
+fn the_last_granule_says_how_long_it_is() {
+    let bytes = small("opus.ogg");
+    let whole = heard(&bytes);
+    assert_eq!((whole.frames(), whole.total()), (48_000, Some(48_000)));
+    // Its last page, cut to end sooner.
+    let last = pages(&bytes).pop().unwrap().start;
+    for frames in [30_001, 47_040] {
+        let mut cut = bytes.clone();
+        cut[last + 6..last + 14].copy_from_slice(&(frames + 312_i64).to_le_bytes());
+        let cut = heard(&renumbered(&cut, 3));
+        assert_eq!(cut.total(), Some(frames as u64));
+        assert!(cut.planes[0][..] == whole.planes[0][..frames as usize]);
+    }
+}
+
+#[test]
+fn a_stream_that_was_cut_out_of_another_begins_with_its_first_packet() {
+    let bytes = small("opus.ogg");
+    let mut later = bytes.clone();
+    for page in &pages(&bytes)[2..] {
+        let moved = granule(&bytes[page.clone()]) + 1_000_000;
+        later[page.start + 6..page.start + 14].copy_from_slice(&moved.to_le_bytes());
+    }
+    // One page that is first and last says nothing of where it lay.
+    if pages(&bytes).len() > 3 {
+        let (whole, later) = (heard(&bytes), heard(&renumbered(&later, 3)));
+        assert!(later.planes == whole.planes && later.total() == whole.total());
+    }
+}
+
+#[test]
+fn headers_that_stand_twice_are_a_link_without_a_packet() {
+    let bytes = small("opus.ogg");
+    let headers = &bytes[..pages(&bytes)[1].end];
+    let (whole, twice) = (heard(&bytes), heard(&[headers, &bytes].concat()));
+    assert!(twice.planes == whole.planes);
+    assert_eq!((twice.info.unwrap().frames, twice.frames_there), (None, Some(48_000)));
+}
+
+#[test]
+fn it_says_what_it_is() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let bytes = made(1, &["-metadata", "title=Pink", "-metadata", "ARTIST=Noise"]);
+    let info = heard(&bytes).info.expect("opened");
+    assert_eq!((info.container, info.codec, info.rate_hz), ("ogg", "opus", 48_000));
+    for tag in [("title", "Pink"), ("artist", "Noise")] {
+        let tag = (tag.0.to_owned(), tag.1.to_owned());
+        assert!(info.tags.contains(&tag), "{:?}", info.tags);
+    }
+}
+
+#[test]
+fn a_page_that_is_lost_is_as_much_silence() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let bytes = made(9, &["-b:a", "64k"]);
+    let (whole, all) = (heard(&bytes), pages(&bytes));
+    let lost = all[5].clone();
+    let (from, to) = (granule(&bytes[all[4].clone()]), granule(&bytes[lost.clone()]));
+    let mut damaged = bytes.clone();
+    damaged[lost.start + 40] ^= 0x10;
+    let removed = [&bytes[..lost.start], &bytes[lost.end..]].concat();
+    for bytes in [damaged, removed] {
+        let heard = heard(&bytes);
+        let (from, to) = (from as usize - 312, to as usize - 312);
+        assert_eq!((heard.frames(), heard.undecoded), (9 * 48_000, 50));
+        for (heard, whole) in heard.planes.iter().zip(&whole.planes) {
+            assert!(heard[..from] == whole[..from]);
+            assert!(heard[from..to].iter().all(|sample| *sample == 0.0));
+            assert!(heard[to..].iter().any(|sample| *sample != 0.0));
+        }
+    }
+}
+
+#[test]
+fn packets_that_are_none_are_silence_and_the_rest_is_heard() {
+    let bytes = small("opus.ogg");
+    let mut damaged = bytes.clone();
+    let page = pages(&bytes)[2].clone();
+    let count = usize::from(bytes[page.start + 26]);
+    let packet: usize =
+        bytes[page.start + 27..][..10].iter().map(|length| usize::from(*length)).sum();
+    // One frame, and padding behind it that is longer than the packet.
+    let at = page.start + 27 + count + packet;
+    damaged[at] |= 3;
+    damaged[at + 1] = 0x41;
+    damaged[at + 2..at + usize::from(bytes[page.start + 37])].fill(0xFF);
+    let (whole, heard) = (heard(&bytes), heard(&renumbered(&damaged, 3)));
+    assert_eq!((heard.undecoded, heard.frames()), (1, whole.frames()));
+}
+
+#[test]
+fn a_chain_of_opus_plays_link_after_link() {
+    let link = small("opus.ogg");
+    let one = heard(&link);
+    let chain = [&link[..], &renumbered(&link, 77), &renumbered(&link, 78)].concat();
+    let heard = heard(&chain);
+    assert_eq!((heard.info.unwrap().frames, heard.undecoded), (None, 0));
+    assert_eq!(scan(&chain, None).total(), Some(3 * 48_000));
+    let plane = &one.planes[0];
+    assert!(heard.planes[0] == [&plane[..], plane, plane].concat());
+    let total = plane.len();
+    for from in [1, total - 1, total, total + 5000, 2 * total + 1] {
+        let late = hear(&chain, WHOLE, from as u64);
+        assert!(late.planes[0] == heard.planes[0][from..], "from {from}");
+    }
+}
