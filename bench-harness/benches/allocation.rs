@@ -176,20 +176,23 @@ fn touched(start: usize) -> usize {
     entries.as_chunks::<8>().0.iter().filter(|entry| entry[7] >> 7 == 1).count() * PAGE_BYTES
 }
 
-/// What a node holds more for each client that plays `name` and has stopped reading.
+/// What a node holds more for each client that plays a copy of `name`, which nobody else plays, and has
+/// stopped reading for less than the node waits before it gives up a decoder.
 fn in_node(dir: &Path, name: &str) -> usize {
     let node = Node::start(1, dir, dir);
-    let path = format!("/v1/pcm?src=local:{name}&rate=48000&format=s16le");
-    let open = || {
+    let open = |number: usize| {
+        let copy = format!("{number}.{name}");
+        fs::copy(dir.join(name), dir.join(&copy)).expect("the scratch directory takes it");
+        let path = format!("/v1/pcm?src=local:{copy}&rate=48000&format=s16le");
         let mut stream = Stream::open(node.listen, &path, Some(32 << 10)).expect("the node plays");
         stream.read_exact(&mut vec![0; 64 << 10]).expect("the body is sound");
         stream
     };
     // The first ones make what all share.
-    let shared: Vec<Stream> = (0..2).map(|_| open()).collect();
+    let shared: Vec<Stream> = (0..2).map(open).collect();
     thread::sleep(Duration::from_millis(300));
     let before = node.usage();
-    let streams: Vec<Stream> = (0..STREAMS).map(|_| open()).collect();
+    let streams: Vec<Stream> = (2..STREAMS + 2).map(open).collect();
     thread::sleep(Duration::from_millis(500));
     let after = node.usage();
     assert!(after.threads <= before.threads, "no thread belongs to a stream");

@@ -31,7 +31,7 @@ pub(super) const POINTS: usize = 4096;
 /// Packets from one point to the next at least: to pass them costs less than to decode two.
 const STRIDE_PACKETS: u32 = 64;
 
-/// See the [module](self).
+/// The seek index of one track of one generation of a source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Index {
     /// Packets of which one can be a point: a power of two.
