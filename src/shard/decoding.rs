@@ -108,9 +108,11 @@ impl Decoding {
             let Call::Wanted { lead_us, is_first } = self.making.call() else {
                 let since: Instant = *idle_since.get_or_insert_with(runtime::now);
                 let left = IDLE.saturating_sub(runtime::now().saturating_duration_since(since));
-                if left.is_zero() || runtime::timeout(left, called).await.is_err() {
+                if left.is_zero() {
                     return Ok(Step::Unwanted);
                 }
+                // In time or not, it is looked at once more.
+                let _ = runtime::timeout(left, called).await;
                 continue;
             };
             idle_since = None;

@@ -18,6 +18,8 @@ use crate::{
 pub(super) struct Place {
     pub(super) key: Key,
     pub(super) name: KnownName,
+    /// Others may have it too, so that what is made of it may be kept.
+    pub(super) is_shared: bool,
 }
 
 impl Place {
@@ -33,6 +35,9 @@ impl Place {
 impl Shard {
     /// The index that was kept of this version of the source.
     pub(super) async fn kept_index(&self, place: &Place) -> Option<Rc<Index>> {
+        if !place.is_shared {
+            return None;
+        }
         let store = self.files.store();
         let kept = store.derived(&place.key, &place.name.version, &place.index_name()).await;
         let index = Index::parse(&kept.ok().flatten()?);
@@ -44,7 +49,7 @@ impl Shard {
 
     /// More is known of a track than before: for the next listener, and for the next start.
     pub(super) fn learn_index(self: &Rc<Self>, place: &Place, index: &Rc<Index>) {
-        if !self.renditions.learn_index(&place.name, index) {
+        if !self.renditions.learn_index(&place.name, index) || !place.is_shared {
             return;
         }
         let (shard, place, bytes) = (Rc::clone(self), place.clone(), index.to_bytes());

@@ -2,6 +2,8 @@
 
 use std::{rc::Rc, time::Duration};
 
+use futures_lite::future;
+
 use super::{
     Reason, Refusal, Shard,
     decoding::Decoding,
@@ -87,12 +89,24 @@ impl Listen {
         let want = self.listening.want(frame, lead_us, is_first);
         loop {
             let more = want.more();
-            match want.look() {
+            let look = want.look();
+            if !matches!(look, Look::Nobody) {
+                // Others make it: what was left over from finding out is of no use.
+                self.fresh = None;
+            }
+            match look {
                 Look::Piece(piece) => return Ok(Some(piece)),
                 Look::End => return Ok(None),
                 Look::Failed(error) => return Err(error.into()),
                 Look::Coming => more.await,
-                Look::Nobody => self.begin(frame, is_first).await?,
+                // While this one waits for room another may begin, and make it for both.
+                Look::Nobody => {
+                    let made = async {
+                        more.await;
+                        Ok(())
+                    };
+                    future::or(made, self.begin(frame, is_first)).await?;
+                }
             }
         }
     }

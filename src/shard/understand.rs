@@ -35,7 +35,9 @@ pub(super) async fn understand(
         Some(lease) => lease.key.clone(),
         None => shard.files.key(&source.name, &source.path)?,
     };
-    let place = Place { key, name: KnownName { version: opened.version.clone(), track } };
+    let is_shared = opened.lease().is_none_or(|lease| lease.is_shared());
+    let name = KnownName { version: opened.version.clone(), track };
+    let place = Place { key, name, is_shared };
     let mine = loop {
         match shard.renditions.knowledge(&place.name) {
             Knowledge::Known(known) => {

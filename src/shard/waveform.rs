@@ -9,7 +9,7 @@ use super::{
     understand::{Understood, understand},
 };
 use crate::{
-    decode::{Dither, Quality},
+    decode::{self, Dither, Quality},
     pcm::{Ask, Format, Peaks, Rendition, TimelineKey},
     runtime,
 };
@@ -35,14 +35,21 @@ async fn draw(shard: &Rc<Shard>, wanted: &WaveformWanted) -> Result<Waveform, Re
     let understood = understand(shard, &wanted.source, wanted.track).await?;
     let (store, name) = (shard.files.store(), name(wanted));
     let key = understood.place.key.clone();
-    let version = understood.place.name.version.clone();
+    // It depends on the decoder as well.
+    let version = format!("{} {}", understood.place.name.version, decode::identity());
     let info = understood.known.info.clone();
-    let kept = store.derived(&key, &version, &name).await.ok().flatten();
+    let is_shared = understood.place.is_shared;
+    let kept = match is_shared {
+        true => store.derived(&key, &version, &name).await.ok().flatten(),
+        false => None,
+    };
     if let Some(peaks) = kept.and_then(|bytes| Peaks::parse(&bytes, wanted.points)) {
         return Ok(Waveform { info, peaks });
     }
     let peaks = listen(shard, wanted, understood).await?;
-    store.keep_derived(&key, &version, &name, &peaks.to_bytes()).await;
+    if is_shared {
+        store.keep_derived(&key, &version, &name, &peaks.to_bytes()).await;
+    }
     Ok(Waveform { info, peaks })
 }
 

@@ -33,8 +33,11 @@ impl AssetStore {
         let Some(lease) = self.find(&key.derived(name)).await? else { return Ok(None) };
         let length = lease.resource.length().filter(|length| *length <= VALUE_BYTES as u64);
         let is_of_it = lease.head().fields.get(MADE_OF) == Some(&made_of(version));
-        let (Some(length), true, true) = (length, is_of_it, lease.resource.is_complete()) else {
+        if !is_of_it {
             self.forget(&lease);
+        }
+        // One that is not complete is just being written, or was given up.
+        let (Some(length), true, true) = (length, is_of_it, lease.resource.is_complete()) else {
             return Ok(None);
         };
         let mut value = Vec::with_capacity(length as usize);

@@ -466,6 +466,8 @@ impl Making {
         drop((gone, passed));
         timeline.changes();
         timeline.made.notify_all();
+        // What it was wanted for, another may be wanted for now.
+        timeline.called.notify_all();
     }
 
     /// It came to the end of the timeline.
@@ -494,5 +496,6 @@ impl Drop for Making {
         under.task.into_iter().for_each(Task::detach);
         self.timeline.changes();
         self.timeline.made.notify_all();
+        self.timeline.called.notify_all();
     }
 }
