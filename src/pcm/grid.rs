@@ -30,7 +30,7 @@ pub struct Piece {
     pub first: u64,
     /// How many.
     pub frames: u64,
-    /// Time of the core that it took to make them; nothing if they were here.
+    /// Time of the core that it took to make them; nothing for one who did not wait for that.
     pub cost: Duration,
     /// Their bytes and nothing else.
     pub block: Block,

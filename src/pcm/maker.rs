@@ -1,4 +1,5 @@
-//! One decoder under way: bytes in by the reader, pieces of PCM out.
+//! One decoder under way: bytes in by the reader, pieces of PCM out; or nothing, where it only passes
+//! the packets of a track to count them.
 //!
 //! The maker never waits in [`work`](Maker::work): it says what it lacks. Whoever drives it decides
 //! when it may use the core, and awaits [`fetch`](Maker::fetch) when it lacks bytes.
@@ -53,7 +54,7 @@ pub enum Work {
     Piece(Piece),
     /// The slice's time is up.
     Slice,
-    /// All is made.
+    /// All is made, or passed.
     End,
 }
 
@@ -65,6 +66,7 @@ pub struct Maker {
     pool: BufPool,
     need: Range<u64>,
     track: Option<u32>,
+    /// `None` until it is started: a scan never is.
     output: Option<Output>,
     /// The source does not say how long it is.
     is_open: bool,
@@ -84,7 +86,7 @@ struct Output {
 }
 
 impl Maker {
-    /// Begins to understand a source; `index` says what is known of where its packets lie.
+    /// Begins to understand a source, or to scan it.
     ///
     /// # Errors
     /// [`Error::Exhausted`] when there is no memory for another decoder.
@@ -92,12 +94,11 @@ impl Maker {
         reader: Reader,
         stacks: &Stacks,
         pool: &BufPool,
-        track: Option<u32>,
-        index: Option<Rc<Index>>,
+        ask: decode::Ask<'_>,
     ) -> Result<Self, Error> {
-        let memory = vec![pool.charge(STREAM_BYTES)?];
+        let (memory, track) = (vec![pool.charge(STREAM_BYTES)?], ask.track);
         Ok(Self {
-            decoder: decoder(stacks, &reader, track, 0, index)?,
+            decoder: Decoder::new(stacks, reader.resident(), ask)?,
             reader,
             stacks: stacks.clone(),
             pool: pool.clone(),
@@ -108,6 +109,11 @@ impl Maker {
             cost: Duration::ZERO,
             memory,
         })
+    }
+
+    /// Whether all that it may read is on this node.
+    pub fn has_all(&self) -> bool {
+        self.reader.has_all()
     }
 
     /// What the source is. `None` before [`Work::Opened`].
@@ -169,7 +175,9 @@ impl Maker {
         let frame = pipeline.first_frame_in();
         if frame > 0 {
             // One that has not begun is replaced by one that begins there.
-            self.decoder = decoder(&self.stacks, &self.reader, self.track, frame, index)?;
+            let ask =
+                decode::Ask { track: self.track, from_frame: frame, index, ..Default::default() };
+            self.decoder = Decoder::new(&self.stacks, self.reader.resident(), ask)?;
         }
         let (grid, rate_hz) = (Grid::of(&spec), spec.rate_hz);
         self.is_open = info.frames.is_none();
@@ -212,10 +220,10 @@ impl Maker {
                 Step::Opened => {}
                 Step::Slice => return Ok(Work::Slice),
                 Step::Frames => assert!(self.output.is_some(), "frames come after the start"),
-                Step::End => {
-                    let output = self.output.as_mut().expect("the end comes after the start");
-                    output.pipeline.finish();
-                }
+                Step::End => match &mut self.output {
+                    Some(output) => output.pipeline.finish(),
+                    None => return Ok(Work::End),
+                },
             }
         }
     }
@@ -244,17 +252,6 @@ impl Maker {
             }
         }
     }
-}
-
-fn decoder(
-    stacks: &Stacks,
-    reader: &Reader,
-    track: Option<u32>,
-    from_frame: u64,
-    index: Option<Rc<Index>>,
-) -> Result<Decoder, Error> {
-    let ask = decode::Ask { track, from_frame, index, ..decode::Ask::default() };
-    Ok(Decoder::new(stacks, reader.resident(), ask)?)
 }
 
 impl Output {

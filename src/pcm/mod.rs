@@ -1,5 +1,5 @@
-//! Decoded audio as frames of a timeline: what a client asks for, what it will get, and the player
-//! that makes it.
+//! Decoded audio as frames of a timeline: what a client asks for, what it will get, and what
+//! makes it.
 //!
 //! A [`Rendition`] is decided once, before the first byte goes out: rate, channels, format, the
 //! slice of frames, and from these every length. Its frames are those of a timeline, which all who want
@@ -16,7 +16,6 @@ mod grid;
 mod maker;
 mod peaks;
 mod rendition;
-mod scan;
 mod shared;
 pub mod timeline;
 
@@ -28,8 +27,7 @@ pub use grid::{Grid, Piece};
 pub use maker::{Maker, STREAM_BYTES, Work, codec_bytes};
 pub use peaks::{MOST_POINTS, Peak, Peaks};
 pub use rendition::Rendition;
-pub use scan::{Scan, Scanned};
 pub use shared::{
-    Ahead, Attempt, Call, Counting, Knowledge, Known, KnownName, Listening, Look, Making,
+    Attempt, Call, Counting, Knowledge, Known, KnownName, Listening, Look, Making, RECENT_WINDOWS,
     Renditions, Seat, StoreStats, TimelineKey, Understanding, Want,
 };

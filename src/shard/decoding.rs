@@ -105,7 +105,12 @@ impl Decoding {
         let (mut patience, mut idle_since) = (Patience::default(), None);
         loop {
             let called = self.making.called();
-            let Call::Wanted { lead_us, is_first } = self.making.call() else {
+            let call = self.making.call();
+            // What nobody listens to any more is not fetched either.
+            if call == Call::Alone && !self.maker.has_all() {
+                return Ok(Step::Unwanted);
+            }
+            let Call::Wanted { lead_us, is_first } = call else {
                 let since: Instant = *idle_since.get_or_insert_with(runtime::now);
                 let left = IDLE.saturating_sub(runtime::now().saturating_duration_since(since));
                 if left.is_zero() {

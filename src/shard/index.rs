@@ -6,9 +6,9 @@ use std::rc::Rc;
 use super::{Shard, promises::DECODER_BYTES, serve::SLICE};
 use crate::{
     assets::Key,
-    decode::{Index, Info},
+    decode::{self, Index, Info, Mode},
     file::Opened,
-    pcm::{self, KnownName, Scan, Scanned},
+    pcm::{self, KnownName, Maker, Work},
     runtime::{self, Queue},
     stream::Source,
 };
@@ -76,7 +76,8 @@ impl Shard {
         }
         let _memory = self.promises.give(DECODER_BYTES).ok()?;
         let reader = self.reader(&opened.source);
-        let mut scan = Scan::new(reader, &self.stacks, &self.pool, track, known).ok()?;
+        let ask = decode::Ask { track, index: known, mode: Mode::Scan, ..Default::default() };
+        let mut scan = Maker::new(reader, &self.stacks, &self.pool, ask).ok()?;
         let passed = runtime::timeout(self.options.scan_wait, self.pass(&mut scan)).await;
         if let Ok(Err(error)) = passed {
             tracing::debug!(%error, "a scan ended early");
@@ -84,15 +85,21 @@ impl Shard {
         scan.index()
     }
 
-    async fn pass(&self, scan: &mut Scan) -> Result<(), pcm::Error> {
+    async fn pass(&self, scan: &mut Maker) -> Result<(), pcm::Error> {
+        while !matches!(self.work_first(scan).await?, Work::End) {}
+        Ok(())
+    }
+
+    /// Has a decoder work, in the turns of those who have had nothing yet, until something comes of it.
+    pub(super) async fn work_first(&self, maker: &mut Maker) -> Result<Work, pcm::Error> {
         loop {
             let turn = self.first.wait(0).await;
-            let scanned = scan.work(runtime::now() + SLICE)?;
+            let work = maker.work(runtime::now() + SLICE)?;
             drop(turn);
-            match scanned {
-                Scanned::Starved => scan.fetch().await?,
-                Scanned::Slice => runtime::yield_if_needed().await,
-                Scanned::End => return Ok(()),
+            match work {
+                Work::Starved => maker.fetch().await?,
+                Work::Slice => runtime::yield_if_needed().await,
+                work => return Ok(work),
             }
         }
     }

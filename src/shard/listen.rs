@@ -11,12 +11,15 @@ use super::{
     promises::{DECODER_BYTES, Promise},
     serve::Ends,
     shares::{Conversion, Share},
+    understand::Understood,
 };
 use crate::{
     bufpool::Exhausted,
-    pcm::{self, Ahead, Known, Listening, Look, Maker, Piece, Rendition},
+    decode,
+    file::Opened,
+    pcm::{self, Known, Listening, Look, Maker, Piece, Rendition, TimelineKey},
     runtime::{self, Queue},
-    stream::{Patience, Source},
+    stream::Patience,
 };
 
 /// How long one who is listening waits for others to leave, where there is no room for a decoder that
@@ -33,7 +36,8 @@ pub(super) struct Fresh {
 pub(super) struct Listen {
     shard: Rc<Shard>,
     listening: Listening,
-    source: Source,
+    /// The lease on the source lives as long as this.
+    opened: Opened,
     place: Place,
     known: Rc<Known>,
     rendition: Rendition,
@@ -44,25 +48,17 @@ pub(super) struct Listen {
 }
 
 impl Listen {
-    pub(super) fn new(
-        shard: &Rc<Shard>,
-        listening: Listening,
-        source: Source,
-        place: Place,
-        known: Rc<Known>,
-        rendition: Rendition,
-        fresh: Option<Fresh>,
-    ) -> Self {
-        Self {
-            shard: Rc::clone(shard),
-            listening,
-            source,
-            place,
-            known,
-            rendition,
-            fresh,
-            share: None,
-        }
+    /// Listens to the frames of an answer, of a source of which it is known what it is.
+    pub(super) fn new(shard: &Rc<Shard>, understood: Understood, rendition: Rendition) -> Self {
+        let Understood { known, opened, place, fresh, .. } = understood;
+        let listening = shard.renditions.listen(TimelineKey {
+            version: place.name.version.clone(),
+            track: place.name.track.unwrap_or(0),
+            frames: rendition.info.frames,
+            spec: rendition.spec,
+        });
+        let shard = Rc::clone(shard);
+        Self { shard, listening, opened, place, known, rendition, fresh, share: None }
     }
 
     /// What the answer is.
@@ -114,12 +110,11 @@ impl Listen {
     /// Begins a decoder before `frame`.
     async fn begin(&mut self, frame: u64, is_first: bool) -> Result<(), Refusal> {
         let (memory, share) = self.room(is_first).await?;
-        let (maker, mut memory) = self.maker(frame, is_first, memory).await?;
+        let (maker, memory) = self.maker(frame, is_first, memory).await?;
         // Another may have begun while this one waited for room.
-        if self.listening.ahead(frame) != Ahead::Nobody {
+        if self.listening.has_maker(frame) {
             return Ok(());
         }
-        memory.shrink_to_fit();
         let (shard, making) = (Rc::clone(&self.shard), self.listening.begin(frame));
         let (seat, rate_hz) = (making.seat(), self.rendition.spec.rate_hz);
         let (_ends, place) = (Ends(Rc::clone(&shard)), self.place.clone());
@@ -149,8 +144,10 @@ impl Listen {
         loop {
             let maker = fresh.take().map_or_else(
                 || {
-                    let reader = shard.reader(&self.source);
-                    Maker::new(reader, &shard.stacks, &shard.pool, self.place.name.track, index())
+                    let reader = shard.reader(&self.opened.source);
+                    let (track, index) = (self.place.name.track, index());
+                    let ask = decode::Ask { track, index, ..Default::default() };
+                    Maker::new(reader, &shard.stacks, &shard.pool, ask)
                 },
                 Ok,
             );
@@ -174,8 +171,10 @@ impl Listen {
         let tables = pcm::codec_bytes(&self.known.info);
         let bytes = if self.fresh.is_some() { tables } else { DECODER_BYTES + tables };
         let shard = Rc::clone(&self.shard);
+        let patience = if is_first { Duration::ZERO } else { PATIENCE };
+        let until = runtime::now() + patience;
         loop {
-            let ended = shard.ended.listen();
+            let more = future::or(shard.promises.more(), shard.shares.more());
             let lacking = match self.take(bytes, is_first) {
                 Ok(room) => return Ok(room),
                 Err(lacking) => lacking,
@@ -183,13 +182,16 @@ impl Listen {
             if shard.end_left_alone().await {
                 continue;
             }
-            if is_first || runtime::timeout(PATIENCE, ended).await.is_err() {
+            let left = until.saturating_duration_since(runtime::now());
+            if left.is_zero() {
                 shard.refused(lacking);
                 return Err(match lacking {
                     Reason::DecodeShare => Refusal::DecodeShare,
                     _ => Exhausted.into(),
                 });
             }
+            // In time or not, it is tried once more.
+            let _ = runtime::timeout(left, more).await;
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
         conditional::{Current, range_applies},
         range::{self, Selection},
     },
-    pcm::{self, Ask, Course, Format, Next, Piece, Rendition, TimelineKey},
+    pcm::{self, Ask, Course, Format, Next, Piece, Rendition},
     runtime::{self, Queue},
     stream::Patience,
 };
@@ -41,8 +41,6 @@ struct Playing {
     piece: Option<Piece>,
     flac: Option<Flac>,
     is_first: bool,
-    // The lease on the source lives as long as its session.
-    _opened: Opened,
 }
 
 /// An encoder of FLAC, and what was promised for it.
@@ -85,7 +83,7 @@ async fn ready(shard: &Rc<Shard>, wanted: &PcmWanted) -> Result<Ready, Refusal> 
     if wanted.head_only || unmodified {
         return Ok(Ready { head, playing: None });
     }
-    let mut playing = Playing::new(shard, ask, &head, understood)?;
+    let mut playing = Playing::new(shard, &head, understood)?;
     head.decode += playing.begin().await?;
     Ok(Ready { head, playing: Some(playing) })
 }
@@ -126,34 +124,19 @@ fn etag(opened: &Opened, ask: &Ask, rendition: &Rendition) -> String {
 }
 
 impl Playing {
-    fn new(
-        shard: &Rc<Shard>,
-        ask: &Ask,
-        head: &PcmHead,
-        understood: Understood,
-    ) -> Result<Self, Refusal> {
-        let Understood { known, opened, place, fresh, .. } = understood;
+    fn new(shard: &Rc<Shard>, head: &PcmHead, understood: Understood) -> Result<Self, Refusal> {
         let rendition = &head.rendition;
-        let key = TimelineKey {
-            version: opened.version.clone(),
-            track: ask.track.unwrap_or(0),
-            frames: rendition.info.frames,
-            spec: rendition.spec,
-        };
-        let listening = shard.renditions.listen(key);
         let flac = match rendition.format {
             Format::Flac => Some(Flac::new(shard, rendition)?),
             _ => None,
         };
-        let (source, answer) = (opened.source.clone(), rendition.clone());
         Ok(Self {
             shard: Rc::clone(shard),
-            listen: Listen::new(shard, listening, source, place, known, answer, fresh),
+            listen: Listen::new(shard, understood, rendition.clone()),
             course: Course::of(rendition, head.part.as_ref()),
             piece: None,
             flac,
             is_first: true,
-            _opened: opened,
         })
     }
 

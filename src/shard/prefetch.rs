@@ -19,7 +19,7 @@ use super::{
 use crate::{
     assets::Lease,
     bufpool::Class,
-    decode::{Dither, Encoding, Info, Quality, Spec},
+    decode::{self, Dither, Encoding, Info, Quality, Spec},
     file::{self, Opened},
     pcm::{self, Maker, Work},
     runtime,
@@ -226,7 +226,7 @@ fn is_stored(resource: &StreamingResource, ranges: &[Range<u64>]) -> bool {
 /// to the background would keep those who are in a hurry waiting.
 async fn check(shard: &Shard, opened: &Opened) -> Result<Check, Refusal> {
     let reader = shard.reader(&opened.source);
-    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, None, None)?;
+    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, decode::Ask::default())?;
     let mut patience = Patience::default();
     let (mut _tables, mut promised) = (None, None);
     loop {

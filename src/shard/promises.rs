@@ -9,15 +9,19 @@ use super::{Ahead, Job};
 use crate::{
     bufpool::{Class, Exhausted},
     pcm,
+    runtime::event::{Event, Listener},
 };
 
 /// Chunks of its source that a session has in memory: the one it reads, and the one that is being
 /// fetched for it.
 const INPUT_BYTES: usize = 2 * Class::Large.bytes();
 
+/// Windows of PCM that a decoder may hold: the one that it makes, the last, and the one before that.
+const MADE_BYTES: usize = (pcm::RECENT_WINDOWS as usize + 2) * Class::Large.bytes();
+
 /// What a decoder may hold, until it ends. One with large tables holds more, which is known once its
 /// source is understood.
-pub(super) const DECODER_BYTES: usize = pcm::STREAM_BYTES + INPUT_BYTES + 2 * Class::Large.bytes();
+pub(super) const DECODER_BYTES: usize = pcm::STREAM_BYTES + INPUT_BYTES + MADE_BYTES;
 
 /// What an encoder of FLAC may hold: a block as samples, and as bytes before and behind it.
 pub(super) const ENCODER_BYTES: usize = 256 << 10;
@@ -44,12 +48,18 @@ pub(super) fn answer_bytes(job: &Job, credits: usize) -> usize {
 #[derive(Debug)]
 pub(super) struct Promises {
     limit_bytes: usize,
-    promised_bytes: Rc<Cell<usize>>,
+    account: Rc<Account>,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    promised_bytes: Cell<usize>,
+    more: Event,
 }
 
 impl Promises {
     pub(super) fn new(limit_bytes: usize) -> Self {
-        Self { limit_bytes, promised_bytes: Rc::default() }
+        Self { limit_bytes, account: Rc::default() }
     }
 
     /// Promises `bytes` more.
@@ -57,25 +67,32 @@ impl Promises {
     /// # Errors
     /// [`Exhausted`] when that could not be kept.
     pub(super) fn give(&self, bytes: usize) -> Result<Promise, Exhausted> {
-        let promised = self.promised_bytes.get().saturating_add(bytes);
+        let promised = self.account.promised_bytes.get().saturating_add(bytes);
         if promised > self.limit_bytes {
             return Err(Exhausted);
         }
-        self.promised_bytes.set(promised);
-        Ok(Promise { all: Rc::clone(&self.promised_bytes), bytes })
+        self.account.promised_bytes.set(promised);
+        Ok(Promise { account: Rc::clone(&self.account), bytes })
+    }
+
+    /// Ready once more can be promised than before this call.
+    pub(super) fn more(&self) -> Listener {
+        self.account.more.listen()
     }
 }
 
 /// Bytes that its holder may use. Dropping it gives them up.
 #[derive(Debug)]
 pub(super) struct Promise {
-    all: Rc<Cell<usize>>,
+    account: Rc<Account>,
     bytes: usize,
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        self.all.set(self.all.get() - self.bytes);
+        let promised = &self.account.promised_bytes;
+        promised.set(promised.get() - self.bytes);
+        self.account.more.notify_all();
     }
 }
 

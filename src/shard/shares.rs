@@ -11,7 +11,11 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
-use crate::{decode::Quality, pcm::Rendition};
+use crate::{
+    decode::Quality,
+    pcm::Rendition,
+    runtime::event::{Event, Listener},
+};
 
 /// What a conversion counts before it was measured, where none of its codec was: a few times what
 /// plain stereo takes, which at 48 kHz was 1.3 ms a second in bulk (`cargo bench --bench latency`:
@@ -77,29 +81,35 @@ pub struct Promised {
 pub(super) struct Shares {
     at_most: f64,
     costs: Rc<RefCell<Costs>>,
+    more: Event,
 }
 
 impl Shares {
     pub(super) fn new(at_most: f64) -> Self {
-        Self { at_most, costs: Rc::default() }
+        Self { at_most, costs: Rc::default(), more: Event::new() }
     }
 
     /// Promises a session what its conversion costs; `None` where that could not be kept. Who is
     /// alone is let in at any cost.
     pub(super) fn give(&self, conversion: Conversion) -> Option<Share> {
         let Promised { sessions, share, share_at_most } = self.promised();
-        let mut costs = self.costs.borrow_mut();
+        let costs = self.costs.borrow();
         if sessions > 0 && share + costs.share_of(&conversion) > share_at_most {
             return None;
         }
-        costs.enter(conversion);
-        Some(Share { costs: Rc::clone(&self.costs), conversion })
+        drop(costs);
+        Some(self.keep(conversion))
     }
 
     /// Promises it to who was let in before and goes on, whether that can be kept or not.
     pub(super) fn keep(&self, conversion: Conversion) -> Share {
         self.costs.borrow_mut().enter(conversion);
-        Share { costs: Rc::clone(&self.costs), conversion }
+        Share { costs: Rc::clone(&self.costs), conversion, more: self.more.clone() }
+    }
+
+    /// Ready once more can be promised than before this call.
+    pub(super) fn more(&self) -> Listener {
+        self.more.listen()
     }
 
     pub(super) fn promised(&self) -> Promised {
@@ -118,6 +128,7 @@ impl Shares {
 pub(super) struct Share {
     costs: Rc<RefCell<Costs>>,
     conversion: Conversion,
+    more: Event,
 }
 
 impl Share {
@@ -132,6 +143,7 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.costs.borrow_mut().leave(self.conversion);
+        self.more.notify_all();
     }
 }
 

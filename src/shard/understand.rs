@@ -2,12 +2,11 @@
 
 use std::{rc::Rc, time::Duration};
 
-use super::{Refusal, Shard, index::Place, listen::Fresh, promises::DECODER_BYTES, serve::SLICE};
+use super::{Refusal, Shard, index::Place, listen::Fresh, promises::DECODER_BYTES};
 use crate::{
-    decode::{Index, Info},
+    decode::{self, Index, Info},
     file::Opened,
-    pcm::{self, Knowledge, Known, KnownName, Maker, SourceName, Work},
-    runtime,
+    pcm::{self, Knowledge, Known, KnownName, Maker, SourceName},
 };
 
 /// A source of which it is known what it is.
@@ -31,13 +30,12 @@ pub(super) async fn understand(
     track: Option<u32>,
 ) -> Result<Understood, Refusal> {
     let opened = shard.files.open(&source.name, &source.path).await?;
+    let is_shared = opened.lease().is_none_or(|lease| lease.is_shared());
     let key = match opened.lease() {
         Some(lease) => lease.key.clone(),
         None => shard.files.key(&source.name, &source.path)?,
     };
-    let is_shared = opened.lease().is_none_or(|lease| lease.is_shared());
-    let name = KnownName { version: opened.version.clone(), track };
-    let place = Place { key, name, is_shared };
+    let place = Place { key, name: KnownName { version: version(&opened), track }, is_shared };
     let mine = loop {
         match shard.renditions.knowledge(&place.name) {
             Knowledge::Known(known) => {
@@ -65,6 +63,15 @@ pub(super) async fn understand(
     Ok(Understood { known, opened, place, fresh: Some(Fresh { maker, memory }), decode })
 }
 
+/// The version of a source. What is for one client alone is a version of its own, though its origin may
+/// call it as it calls others: nobody listens to it together with others.
+fn version(opened: &Opened) -> String {
+    match opened.lease().filter(|lease| !lease.is_shared()) {
+        Some(alone) => format!("{} {:?}", opened.version, alone.generation),
+        None => opened.version.clone(),
+    }
+}
+
 async fn open(
     shard: &Shard,
     opened: &Opened,
@@ -72,20 +79,11 @@ async fn open(
     index: Option<Rc<Index>>,
 ) -> Result<(Maker, Info), pcm::Error> {
     let reader = shard.reader(&opened.source);
-    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, track, index)?;
-    loop {
-        let turn = shard.first.wait(0).await;
-        let work = maker.work(runtime::now() + SLICE)?;
-        drop(turn);
-        match (work, maker.info()) {
-            (Work::Starved, _) => maker.fetch().await?,
-            (_, Some(info)) => {
-                let info = info.clone();
-                return Ok((maker, info));
-            }
-            (_, None) => runtime::yield_if_needed().await,
-        }
-    }
+    let ask = decode::Ask { track, index, ..Default::default() };
+    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, ask)?;
+    shard.work_first(&mut maker).await?;
+    let info = maker.info().cloned().ok_or(decode::Error::NotMedia)?;
+    Ok((maker, info))
 }
 
 impl Shard {
@@ -112,9 +110,12 @@ impl Shard {
             return known;
         }
         // Who comes while another counts does not wait for it.
-        let Some(_counting) = known.counting() else { return known };
+        let Some(counting) = known.counting() else { return known };
         let index = known.index.borrow().clone();
         let scanned = self.scan(opened, &known.info, place.name.track, index).await;
+        if scanned.is_none() {
+            counting.was_in_vain();
+        }
         self.learnt(place, known, scanned)
     }
 }

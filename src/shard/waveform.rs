@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     decode::{self, Dither, Quality},
-    pcm::{Ask, Format, Peaks, Rendition, TimelineKey},
+    pcm::{Ask, Format, Peaks, Rendition},
     runtime,
 };
 
@@ -66,18 +66,9 @@ async fn listen(
     wanted: &WaveformWanted,
     understood: Understood,
 ) -> Result<Peaks, Refusal> {
-    let Understood { known, opened, place, fresh, .. } = understood;
-    let rendition = Rendition::new(known.info.clone(), &as_it_is(wanted))?;
+    let rendition = Rendition::new(understood.known.info.clone(), &as_it_is(wanted))?;
     let (spec, frames) = (rendition.spec, rendition.frames());
-    let key = TimelineKey {
-        version: opened.version.clone(),
-        track: wanted.track.unwrap_or(0),
-        frames: rendition.info.frames,
-        spec,
-    };
-    let listening = shard.renditions.listen(key);
-    let source = opened.source.clone();
-    let mut listen = Listen::new(shard, listening, source, place, known, rendition, fresh);
+    let mut listen = Listen::new(shard, understood, rendition);
     let frames = match frames {
         Some(frames) => frames,
         // Only its end tells: it is gone through once for that.

@@ -87,6 +87,11 @@ impl Reader {
         }
     }
 
+    /// Whether all of the source is on this node.
+    pub fn has_all(&self) -> bool {
+        self.source.is_here()
+    }
+
     /// The bytes that are in memory, for the side that must not wait.
     pub fn resident(&self) -> Resident {
         self.resident.clone()

@@ -88,6 +88,8 @@ fn made_of(version: &str) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use futures_lite::future::block_on;
+
     use super::*;
     use crate::{
         assets::Options,
@@ -110,7 +112,7 @@ mod tests {
     }
 
     fn kept(store: &AssetStore, version: &str) -> Option<Vec<u8>> {
-        futures_lite::future::block_on(store.derived(&song(), version, "index")).unwrap()
+        block_on(store.derived(&song(), version, "index")).unwrap()
     }
 
     fn song() -> Key {
@@ -134,7 +136,7 @@ mod tests {
     fn who_purges_a_source_purges_what_was_made_of_it() {
         let store = store();
         keep(&store, "v1", b"value");
-        assert!(futures_lite::future::block_on(store.purge_all(song().id)));
+        assert!(block_on(store.purge_all(song().id)));
         assert_eq!(kept(&store, "v1"), None);
     }
 }

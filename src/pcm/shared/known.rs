@@ -25,16 +25,27 @@ pub struct Known {
     pub info: Info,
     /// Where its packets lie, as far as that was found out.
     pub index: RefCell<Option<Rc<Index>>>,
-    /// Somebody counts its packets.
+    /// Somebody counts its packets, or did, in vain.
     is_counted: Cell<bool>,
 }
 
 /// The right to count the packets of a source.
-pub struct Counting(Rc<Known>);
+pub struct Counting {
+    known: Rc<Known>,
+    /// Nobody need try again.
+    is_last: bool,
+}
+
+impl Counting {
+    /// Nothing came of it, and nothing would another time: who plays it to its end may learn more.
+    pub fn was_in_vain(mut self) {
+        self.is_last = true;
+    }
+}
 
 impl Drop for Counting {
     fn drop(&mut self) {
-        self.0.is_counted.set(false);
+        self.known.is_counted.set(self.is_last);
     }
 }
 
@@ -48,7 +59,8 @@ impl Known {
 
     /// The right to count its packets, unless somebody has it.
     pub fn counting(self: &Rc<Self>) -> Option<Counting> {
-        (!self.is_counted.replace(true)).then(|| Counting(Rc::clone(self)))
+        let is_free = !self.is_counted.replace(true);
+        is_free.then(|| Counting { known: Rc::clone(self), is_last: false })
     }
 
     fn index_bytes(&self) -> usize {
@@ -273,6 +285,16 @@ mod tests {
         let Knowledge::Mine(second) = ask() else { panic!("nobody is at it") };
         second.learn(known(7));
         assert!(matches!(ask(), Knowledge::Known(_)));
+    }
+
+    #[test]
+    fn one_counts_at_a_time_and_nobody_where_it_was_in_vain() {
+        let known = Rc::new(known(1));
+        let first = known.counting().unwrap();
+        assert!(known.counting().is_none());
+        drop(first);
+        known.counting().unwrap().was_in_vain();
+        assert!(known.counting().is_none());
     }
 
     #[test]

@@ -14,12 +14,16 @@
 
 mod known;
 mod store;
+#[cfg(test)]
+mod tests;
 mod who;
 
 use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},
     rc::Rc,
+    thread,
+    time::Duration,
 };
 
 use known::Understood;
@@ -31,7 +35,7 @@ pub use store::StoreStats;
 use super::{Error, Grid, Piece};
 use crate::{
     bufpool::BufPool,
-    decode::{Index, Spec},
+    decode::{self, Index, Spec},
     runtime::{
         Task,
         event::{Event, Listener},
@@ -40,8 +44,9 @@ use crate::{
 
 /// Of the budget of a pool, what pieces take at most that nobody is sending: one in so many.
 const STORE_SHARE: usize = 4;
-/// Windows that a decoder holds on to behind it, for those who were told of them and have not come yet.
-const RECENT_WINDOWS: u64 = 2;
+/// Windows that a decoder holds on to behind its last, for those who were told of them and have not come
+/// yet.
+pub const RECENT_WINDOWS: u64 = 1;
 /// Timelines that are kept track of before those without listeners and pieces are swept out.
 const IDLE_TIMELINES: usize = 64;
 
@@ -247,17 +252,6 @@ impl Timeline {
     }
 }
 
-/// What is ahead of a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ahead {
-    /// The frame is here, or nothing is.
-    Here,
-    /// A decoder is coming to it.
-    Coming,
-    /// Nobody makes it.
-    Nobody,
-}
-
 /// Somebody listens to a timeline.
 pub struct Listening {
     timeline: Rc<Timeline>,
@@ -274,16 +268,9 @@ impl Listening {
         self.timeline.end.get()
     }
 
-    /// How things stand with `frame`.
-    pub fn ahead(&self, frame: u64) -> Ahead {
-        let timeline = &self.timeline;
-        let is_here = timeline.table.store.borrow().is_here(timeline.id, frame);
-        let is_past = timeline.end.get().is_some_and(|end| frame >= end);
-        match timeline.serves(frame) {
-            _ if is_here || is_past => Ahead::Here,
-            Some(_) => Ahead::Coming,
-            None => Ahead::Nobody,
-        }
+    /// Whether a decoder is coming to `frame`.
+    pub fn has_maker(&self, frame: u64) -> bool {
+        self.timeline.serves(frame).is_some()
     }
 
     /// Wants `frame`; who has so much lead, and whether it is what a session waits for to begin.
@@ -292,7 +279,7 @@ impl Listening {
         let key = self.timeline.wants.borrow_mut().insert(wanted);
         self.timeline.changes();
         self.timeline.called.notify_all();
-        Want { timeline: Rc::clone(&self.timeline), key, frame }
+        Want { timeline: Rc::clone(&self.timeline), key, frame, waits: Cell::new(false) }
     }
 
     /// Begins to make the window that holds `frame`, and what follows.
@@ -334,6 +321,8 @@ pub struct Want {
     timeline: Rc<Timeline>,
     key: usize,
     frame: u64,
+    /// It was not here when it was first looked for.
+    waits: Cell<bool>,
 }
 
 impl Want {
@@ -346,8 +335,11 @@ impl Want {
     pub fn look(&self) -> Look {
         let timeline = &self.timeline;
         if let Some(piece) = timeline.find(self.frame) {
-            return Look::Piece(piece);
+            // What others waited for took this one nothing.
+            let cost = if self.waits.get() { piece.cost } else { Duration::ZERO };
+            return Look::Piece(Piece { cost, ..piece });
         }
+        self.waits.set(true);
         if timeline.end.get().is_some_and(|end| self.frame >= end) {
             return Look::End;
         }
@@ -477,6 +469,10 @@ impl Making {
 
     /// It cannot go on: those who wait for it hear why.
     pub fn fail(self, error: &Error) {
+        self.tell(error);
+    }
+
+    fn tell(&self, error: &Error) {
         let mine: Vec<_> = {
             let wants = self.timeline.wants.borrow();
             let mine = wants
@@ -491,6 +487,10 @@ impl Making {
 
 impl Drop for Making {
     fn drop(&mut self) {
+        if thread::panicking() {
+            // Another would panic as well, and one after that.
+            self.tell(&decode::Error::Panicked.into());
+        }
         let under = self.timeline.makings.borrow_mut().remove(self.key);
         // The task that drops this is that one, and it has nothing left to do.
         under.task.into_iter().for_each(Task::detach);

@@ -104,15 +104,10 @@ impl Store {
         let kept = self.pieces.get_mut(&name)?;
         kept.uses = (kept.uses + 1).min(MOST_USES);
         let block = kept.bytes.block().slice(0..kept.length);
-        let (first, frames, cost) = (name.1, kept.frames, Duration::ZERO);
+        let (first, frames, cost) = (name.1, kept.frames, Duration::from_micros(kept.cost_us));
         let piece = Piece { first, frames, cost, block };
         self.rank(name);
         Some(piece)
-    }
-
-    /// Whether the piece that holds `frame` is here.
-    pub(super) fn is_here(&self, timeline: TimelineId, frame: u64) -> bool {
-        self.holding(timeline, frame).is_some()
     }
 
     fn holding(&self, timeline: TimelineId, frame: u64) -> Option<Name> {
@@ -238,7 +233,7 @@ mod tests {
     }
 
     fn here(store: &Store, timeline: TimelineId, of: u64) -> u64 {
-        (0..of).filter(|window| store.is_here(timeline, window * 100)).count() as u64
+        (0..of).filter(|window| store.holding(timeline, window * 100).is_some()).count() as u64
     }
 
     #[test]
