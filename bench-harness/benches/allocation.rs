@@ -180,10 +180,12 @@ fn touched(start: usize) -> usize {
 /// stopped reading for less than the node waits before it gives up a decoder.
 fn in_node(dir: &Path, name: &str) -> usize {
     let node = Node::start(1, dir, dir);
+    for number in 0..STREAMS + 2 {
+        let copy = dir.join(format!("{number}.{name}"));
+        fs::copy(dir.join(name), copy).expect("the scratch directory takes it");
+    }
     let open = |number: usize| {
-        let copy = format!("{number}.{name}");
-        fs::copy(dir.join(name), dir.join(&copy)).expect("the scratch directory takes it");
-        let path = format!("/v1/pcm?src=local:{copy}&rate=48000&format=s16le");
+        let path = format!("/v1/pcm?src=local:{number}.{name}&rate=48000&format=s16le");
         let mut stream = Stream::open(node.listen, &path, Some(32 << 10)).expect("the node plays");
         stream.read_exact(&mut vec![0; 64 << 10]).expect("the body is sound");
         stream

@@ -50,17 +50,11 @@ impl Key {
 
     /// SHA-256 and not a faster hash: whoever could find two URLs with one id could have the cache
     /// serve the one under the name of the other.
-    fn of_text(text: &str) -> Key {
+    pub(super) fn of_text(text: &str) -> Key {
         let hash = digest(&SHA256, text.as_bytes());
         let half: [u8; 16] = hash.as_ref()[..16].try_into().expect("SHA-256 has 32 bytes");
         Key { id: ObjectId(u128::from_le_bytes(half)), url: text.into() }
     }
-}
-
-/// A text that tells `text` from any other, in hexadecimal digits.
-pub(super) fn digest_text(text: &str) -> String {
-    let hash = digest(&SHA256, text.as_bytes());
-    hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The ids among which all answers to one URL are, and next to never one to another: of a million

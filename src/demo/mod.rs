@@ -1,5 +1,5 @@
-//! The node's own music: "Seven strings", a short piece for two lyres, in every format the node
-//! reads.
+//! The node's own music: "Seven strings", a short piece for two lyres, in most formats that the
+//! node reads.
 //!
 //! The files are part of the binary, so that `kithara serve --demo` needs neither a network nor a
 //! disk full of music; the origin that serves them stands in a layer above. They are composed by

@@ -127,7 +127,7 @@ impl Files {
 
     /// The key of a resource by its URL, as if a path of an origin had led there.
     pub fn key_of_url(&self, url: &Url) -> Key {
-        let origin = nearest(self.origins.values(), url);
+        let origin = net::nearest(self.origins.values().map(Rc::as_ref), url);
         Key::of_url(url, origin.map_or(&[], |origin| &origin.key_ignore))
     }
 
@@ -434,12 +434,6 @@ fn opened(lease: Lease, judgement: Judgement, how: How) -> Opened {
     Opened { source: Source::Asset(lease), version, status, fields, found }
 }
 
-/// Of the origins that have a URL the one whose base is longest, whatever their order.
-fn nearest<'a>(origins: impl Iterator<Item = &'a Rc<Origin>>, url: &Url) -> Option<&'a Rc<Origin>> {
-    let have = origins.filter(|origin| url.as_str().starts_with(origin.base.as_str()));
-    have.max_by_key(|origin| origin.base.as_str().len())
-}
-
 /// Whether a path within a library is the one spelling of its file: no dot segment, no empty one.
 /// Then two names of a file have one key, unless links make them two.
 fn is_plain(path: &str) -> bool {
@@ -520,23 +514,6 @@ mod tests {
         assert_eq!(media_type("song.flac"), "audio/flac");
         for other in ["", "flac", "a.", "a.txt"] {
             assert_eq!(media_type(other), "application/octet-stream", "{other}");
-        }
-    }
-
-    #[test]
-    fn a_url_is_of_the_nearest_origin() {
-        let origin = |base: &str| Rc::new(Origin::new(base, Url::parse(base).unwrap()).unwrap());
-        let mut origins = ["http://a/", "http://a/b/c/", "http://a/b/", "http://x/"].map(origin);
-        let of = |origins: &[Rc<Origin>], url| {
-            let url = Url::parse(url).unwrap();
-            nearest(origins.iter(), &url).map(|origin| origin.name.clone())
-        };
-        for _ in 0..2 {
-            assert_eq!(of(&origins, "http://a/b/c/d").as_deref(), Some("http://a/b/c/"));
-            assert_eq!(of(&origins, "http://a/b/cd").as_deref(), Some("http://a/b/"));
-            assert_eq!(of(&origins, "http://a/d?e").as_deref(), Some("http://a/"));
-            assert_eq!(of(&origins, "http://b/"), None);
-            origins.reverse();
         }
     }
 

@@ -57,7 +57,7 @@ pub use dns::{Resolver, System, Table};
 pub use download::{Download, Known, Provenance};
 pub use error::Error;
 pub use options::Options;
-pub use origin::{BadBase, Origin, literal_addresses};
+pub use origin::{BadBase, Origin, literal_addresses, nearest};
 pub use redirect::{BadRedirect, Hops};
 pub use tls::Roots;
 pub use validator::{Signs, Validator};

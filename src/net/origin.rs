@@ -263,6 +263,12 @@ fn is_path_byte(byte: u8) -> bool {
     is_unreserved(byte) || b"!$&'()*+,;=:@/".contains(&byte)
 }
 
+/// Of the origins that have a URL the one whose base is longest, whatever their order.
+pub fn nearest<'a>(origins: impl Iterator<Item = &'a Origin>, url: &Url) -> Option<&'a Origin> {
+    let have = origins.filter(|origin| url.as_str().starts_with(origin.base.as_str()));
+    have.max_by_key(|origin| origin.base.as_str().len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -437,5 +443,22 @@ mod tests {
         assert_eq!(allowed("http://[::1]:80/"), ["::1/128"]);
         assert_eq!(allowed("http://localhost/"), ["127.0.0.1/32", "::1/128"]);
         assert!(allowed("http://example.com/").is_empty());
+    }
+
+    #[test]
+    fn a_url_is_of_the_nearest_origin() {
+        let origin = |base: &str| Origin::new(base, Url::parse(base).unwrap()).unwrap();
+        let mut origins = ["http://a/", "http://a/b/c/", "http://a/b/", "http://x/"].map(origin);
+        let of = |origins: &[Origin], url| {
+            let url = Url::parse(url).unwrap();
+            nearest(origins.iter(), &url).map(|origin| origin.name.clone())
+        };
+        for _ in 0..2 {
+            assert_eq!(of(&origins, "http://a/b/c/d").as_deref(), Some("http://a/b/c/"));
+            assert_eq!(of(&origins, "http://a/b/cd").as_deref(), Some("http://a/b/"));
+            assert_eq!(of(&origins, "http://a/d?e").as_deref(), Some("http://a/"));
+            assert_eq!(of(&origins, "http://b/"), None);
+            origins.reverse();
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     storage::Failure,
 };
 
-/// Why a player cannot give what was asked.
+/// Why what was asked for cannot be made.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The bytes cannot be had.

@@ -252,8 +252,7 @@ where
 fn abort(who: &str, payload: &(dyn Any + Send)) -> ! {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    eprintln!("kithara: {who} panicked ({}); the node cannot go on", text.unwrap_or("no message"));
-    process::exit(EXIT_PANICKED)
+    give_up(&format!("{who} panicked"), text.unwrap_or("no message"))
 }
 
 /// Ends the process, since a part of it has ended that nothing goes on without.

@@ -2,7 +2,8 @@
 //!
 //! What is read: `guard` lets only well-formed messages in; `request` and `accept` say what they
 //! ask for, purely. What is answered: `http` chooses the job and the fields, `wire` is the body of a
-//! response, `problem` every error and `explain` which error becomes which. `connection` drives one
+//! response, `problem` every error and `explain` which error becomes which;
+//! `probe` and `waveform` (P) are their documents. `connection` drives one
 //! connection from its first byte to its last. For the operator, `shards`, `streams` and `events`
 //! are what the shards say, as JSON; `prefetch` is how sources are asked for ahead; `assets` (P) reads
 //! what is asked of the cache, and `tending` has it done. `life` is a shard from its start to its

@@ -7,6 +7,10 @@
 //! A prefetch is a session whose client is the node itself: steps come back instead of blocks, and
 //! the credit of each returns when the rate of the origin allows the next one (`prefetch`).
 //!
+//! What a source is, is found out once for all who ask (`understand`, `index`). Who wants PCM (`pcm`) or
+//! an outline (`waveform`) listens to a timeline (`listen`), which a decoder makes for all of them
+//! (`decoding`).
+//!
 //! Each shard keeps the sessions that it serves in a `register`, where the operator finds them and
 //! commands reach them, and tells what happens by its `feed` to whoever listens on any shard. What the
 //! operator wants of the cache is a `chore` for the shard that owns the volume.

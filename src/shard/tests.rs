@@ -10,7 +10,7 @@ use crate::{
     demo,
     file::{Found, How, Library, conditional::Conditions},
     net::{self, Client, Resolver},
-    pcm::{self as player, Ask, Format, SourceName},
+    pcm::{self as audio, Ask, Format, SourceName},
     runtime::{self, Queue, mailbox::Mesh},
     storage::Volumes,
 };
@@ -391,7 +391,7 @@ fn decoders_whose_listeners_pause_make_room_and_are_made_again() {
                 let source = owned_by(ShardId(0));
                 let ask = |number: usize| {
                     let Job::Pcm(mut wanted) = pcm(source.clone()) else { panic!("it is PCM") };
-                    wanted.ask.rate_hz = Some(player::RATES_HZ[number % 14]);
+                    wanted.ask.rate_hz = Some(audio::RATES_HZ[number % 14]);
                     wanted.ask.channels = Some(1 + (number / 14 % 8) as u16);
                     wanted.ask.dither = [Dither::None, Dither::Tpdf][number / 112];
                     Job::Pcm(wanted)

@@ -2,11 +2,18 @@
 
 pub(super) mod check;
 pub(super) mod look;
+mod opening;
+mod shares;
+#[cfg(test)]
+mod tests;
+
+pub use opening::Unopened;
+pub use shares::{objects_known, queue_bytes, volumes_for};
 
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    fs, io,
+    io,
     path::PathBuf,
     rc::Rc,
     time::{Duration, Instant},
@@ -15,38 +22,15 @@ use std::{
 use futures_lite::future;
 
 use super::{
-    CHUNK_BYTES, Error, Generation, Kin, ObjectId, Sim, Stats, catalog,
-    directory::VolumeFiles,
-    disk::{Device, Disk},
-    error::cannot_write,
-    format::{Format, SUPERBLOCK_BYTES},
-    journal::{Files, Name},
+    Error, Generation, Kin, ObjectId, Stats,
+    disk::Disk,
+    format::Format,
+    journal::Name,
     policy::{Kind, Snapshot},
     streaming::{KEEP_BYTES, StreamingResource},
-    tier::Tier,
     volume::{self, Common, Disks, Opening, Share, Volume, look::State},
 };
 use crate::bufpool::BufPool;
-
-/// The most volumes a cache has.
-const VOLUMES: u32 = 256;
-/// What a volume should hold at least, in bytes.
-const VOLUME_BYTES: u64 = 256 << 20;
-/// The fewest volumes, where the cache is too small for that.
-const FEWEST_VOLUMES: u32 = 4;
-
-/// The number of volumes of a new cache of `size_bytes`: the largest power of two up to 256 that
-/// leaves each 256 MiB, and at least 4 (RULES 2).
-pub fn volumes_for(size_bytes: u64) -> u32 {
-    let fitting = u32::try_from(size_bytes / VOLUME_BYTES).unwrap_or(u32::MAX);
-    let power = fitting.checked_ilog2().map_or(0, |log| 1 << log.min(VOLUMES.ilog2()));
-    power.max(FEWEST_VOLUMES)
-}
-
-/// How many objects of `object_bytes` the catalogs of all shards know in `memory_bytes` of buffer memory.
-pub fn objects_known(memory_bytes: u64, object_bytes: u64) -> u64 {
-    memory_bytes / CATALOG_SHARE as u64 / catalog::bytes_of(object_bytes)
-}
 
 /// Where the cache is and which part of it this shard owns.
 #[derive(Debug, Clone)]
@@ -99,78 +83,6 @@ pub struct Object {
     pub stored_bytes: u64,
     /// A resource is open on it.
     pub is_in_use: bool,
-}
-
-/// A shard's volumes that were read, before anything in them is changed.
-pub struct Unopened {
-    volumes: Inner,
-    openings: Vec<(VolumeFiles, Opening)>,
-    share: Share,
-}
-
-impl Unopened {
-    /// Reads what this shard's volumes hold, creating what is not there. Run on the shard, with the
-    /// [`Directory`](super::Directory) locked.
-    ///
-    /// # Errors
-    /// [`Error::Directory`] with what to do. Too little room on the file system is no error here: it
-    /// shows when bytes are written.
-    pub async fn read(options: &Options, device: &Device, pool: BufPool) -> Result<Self, Error> {
-        let Options { dir, format, size_bytes, shard, shards, policy, kin } = options;
-        let own = (u32::from(*shard)..format.volumes).step_by(usize::from(*shards));
-        let mut volumes = Inner::empty(format.volumes, *shards, own.len(), pool);
-        volumes.format = Some(*format);
-        (volumes.common.policy, volumes.common.kin) = (*policy, *kin);
-        if *shard == 0 || own.len() > 0 {
-            device.probe(dir, &volumes.common.pool).await?;
-        }
-        let share = Share::of(*size_bytes, format.volumes);
-        let (mut openings, mut missing) = (Vec::new(), None);
-        for number in own {
-            let files = VolumeFiles::of(dir, number);
-            match volumes.read(format.uuid, number, files, device, share).await {
-                Err(Error::NotNow { problem, .. }) => {
-                    volumes.common.counters.count(|stats| stats.volumes_off += 1);
-                    volumes.absent.insert(VolumeIndex(number), State::absent());
-                    missing = Some(problem);
-                }
-                opening => openings.push(opening?),
-            }
-        }
-        if let Some(problem) = missing {
-            tracing::warn!(problem, "volumes that are not there are off until the next start");
-        }
-        Ok(Self { volumes, openings, share })
-    }
-
-    /// Opens them as large as they are to be: what has no place in them goes, and their files are cut.
-    /// Not before every shard has read its own, since one that cannot be as small ends the start.
-    ///
-    /// # Errors
-    /// As of [`read`](Self::read).
-    pub async fn open(self) -> Result<Volumes, Error> {
-        let Self { mut volumes, openings, share } = self;
-        for (files, opening) in openings {
-            let volume = volumes.open(opening).await.map_err(|error| files.unusable(error))?;
-            if volume.fits() {
-                cut(&files, share);
-            }
-        }
-        tell_unplaced(&volumes.common.counters.get());
-        Ok(Volumes { inner: Rc::new(volumes) })
-    }
-}
-
-/// What the start did to make room, in all volumes.
-fn tell_unplaced(Stats { unplaced, unplaced_for_memory, moved_chunks, .. }: &Stats) {
-    if *unplaced > 0 || *moved_chunks > 0 {
-        tracing::warn!(
-            evicted = unplaced,
-            for_memory = unplaced_for_memory,
-            moved_chunks,
-            "the cache had more objects than size or memory allow now: some left, what is pinned moved"
-        );
-    }
 }
 
 impl Volumes {
@@ -315,7 +227,7 @@ impl Volumes {
 
     /// The objects in a volume.
     pub fn objects(&self, volume: VolumeIndex) -> Vec<Object> {
-        let Some(volume) = &self.inner.volumes[volume.0 as usize] else { return Vec::new() };
+        let Some(volume) = self.at(volume) else { return Vec::new() };
         let catalog = volume.catalog();
         let object = |(id, slot)| {
             let (stored_bytes, is_in_use) = (catalog.stored_bytes(slot), catalog.is_in_use(slot));
@@ -333,19 +245,19 @@ impl Volumes {
     /// Keeps what the eviction policy says of a volume's objects, in pieces of at most
     /// [`SNAPSHOT_BYTES`](super::SNAPSHOT_BYTES), for the next start.
     pub fn remember(&self, volume: VolumeIndex, pieces: Vec<Vec<u8>>) {
-        if let Some(volume) = &self.inner.volumes[volume.0 as usize] {
+        if let Some(volume) = self.at(volume) {
             volume.remember(pieces);
         }
     }
 
     /// Whether a volume has no such pieces since its journal was written anew, and takes them now.
     pub fn forgot(&self, volume: VolumeIndex) -> bool {
-        self.inner.volumes[volume.0 as usize].as_ref().is_some_and(|volume| volume.forgot())
+        self.at(volume).is_some_and(|volume| volume.forgot())
     }
 
     /// Whether a volume takes such pieces now: not while its device fails or its journal is behind.
     pub fn remembers(&self, volume: VolumeIndex) -> bool {
-        self.inner.volumes[volume.0 as usize].as_ref().is_some_and(|volume| volume.takes_records())
+        self.at(volume).is_some_and(|volume| volume.takes_records())
     }
 
     /// Writes the records that are due, and says when to come again. A [`tick`](Self::tick) does that
@@ -404,7 +316,7 @@ impl Volumes {
     /// # Errors
     /// What the device says.
     pub async fn all_durable(&self, volume: VolumeIndex) -> io::Result<()> {
-        match self.inner.volumes.get(volume.0 as usize).and_then(Option::as_ref) {
+        match self.at(volume) {
             Some(volume) => volume.durable().await,
             None => Ok(()),
         }
@@ -440,7 +352,7 @@ impl Volumes {
 
     /// The free and used bytes of one volume, as (free, used); `None` where this shard does not own it.
     pub fn bytes_of(&self, volume: VolumeIndex) -> Option<(u64, u64)> {
-        let volume = self.inner.volumes.get(volume.0 as usize)?.as_ref()?;
+        let volume = self.at(volume)?;
         Some((volume.free_bytes(), volume.used_bytes()))
     }
 
@@ -455,428 +367,15 @@ impl Volumes {
     }
 
     fn volume(&self, object: ObjectId) -> Option<&Rc<Volume>> {
-        self.inner.volumes[self.of(object).0 as usize].as_ref()
+        self.at(self.of(object))
+    }
+
+    /// A volume by its number, where this shard has it.
+    fn at(&self, volume: VolumeIndex) -> Option<&Rc<Volume>> {
+        self.inner.volumes.get(volume.0 as usize)?.as_ref()
     }
 
     fn owned(&self) -> impl Iterator<Item = &Rc<Volume>> {
         self.inner.volumes.iter().flatten()
-    }
-}
-
-impl Inner {
-    /// `own` of the volumes are to be added.
-    fn empty(volumes: u32, shards: u16, own: usize, pool: BufPool) -> Self {
-        assert!(volumes > 0 && shards > 0, "a cache has a volume and an owner");
-        let (counters, stirred, said, evictor, snapshots) = Default::default();
-        let catalog_bytes = (pool.stats().budget_bytes / CATALOG_SHARE / own.max(1)) as u64;
-        let tier = Tier::new(&pool, Rc::clone(&counters));
-        let (as_they_are, policy) = (false, Kind::default());
-        let common = Common {
-            pool,
-            tier,
-            counters,
-            stirred,
-            said,
-            evictor,
-            catalog_bytes,
-            as_they_are,
-            policy,
-            kin: |id| id..=id,
-            notices: Rc::default(),
-        };
-        let (volumes, format, absent) = (vec![None; volumes as usize], None, BTreeMap::new());
-        Self { volumes, absent, shards, common, snapshots, format }
-    }
-
-    async fn read(
-        &self,
-        uuid: u128,
-        volume: u32,
-        files: VolumeFiles,
-        device: &Device,
-        share: Share,
-    ) -> Result<(VolumeFiles, Opening), Error> {
-        let disks = Disks::open(device, &files).await?;
-        let opening = Opening::read(Name { uuid, volume }, disks, share, self.common.clone()).await;
-        let opening = opening.map_err(|error| files.unusable(error))?;
-        Ok((files, opening))
-    }
-
-    async fn open(&mut self, opening: Opening) -> Result<Rc<Volume>, Error> {
-        let (volume, snapshot) = opening.open().await?;
-        let number = volume.number();
-        self.snapshots.get_mut().insert(number, snapshot);
-        self.volumes[number.0 as usize] = Some(Rc::clone(&volume));
-        Ok(volume)
-    }
-}
-
-/// Of a shard's memory the catalogs of its volumes may take one in so many bytes.
-const CATALOG_SHARE: usize = 2;
-/// What lies beside the volumes: FORMAT, and the files that each shard tries direct I/O on.
-const BESIDE_BYTES: u64 = 64 << 10;
-
-/// Of the size, the queue of prefetches may take one in so many bytes; two, while it is written anew.
-const QUEUE_SHARE: u64 = 256;
-/// But not less: some hundred sources.
-const QUEUE_LEAST_BYTES: u64 = 64 << 10;
-/// And not more: ten thousand sources take a megabyte or two.
-const QUEUE_MOST_BYTES: u64 = 64 << 20;
-
-/// What a cache of `size_bytes` leaves to the queue of prefetches, which lies beside its volumes.
-pub fn queue_bytes(size_bytes: u64) -> u64 {
-    (size_bytes / QUEUE_SHARE).clamp(QUEUE_LEAST_BYTES, QUEUE_MOST_BYTES)
-}
-
-/// The least a journal has: a few commits between compactions.
-const JOURNAL_BYTES: u64 = 64 << 10;
-
-impl Share {
-    /// A journal gets 1/128: its records are 43 bytes for a chunk of 64 KiB, which is 1/1500, and it
-    /// holds them twice and more before it is compacted.
-    fn of(size_bytes: u64, volumes: u32) -> Self {
-        let beside_bytes = BESIDE_BYTES + 2 * queue_bytes(size_bytes);
-        let each = size_bytes.saturating_sub(beside_bytes) / u64::from(volumes);
-        let journal_bytes = (each / 128).max(JOURNAL_BYTES);
-        let rest = each.saturating_sub(2 * journal_bytes + 2 * SUPERBLOCK_BYTES as u64);
-        Self { data_bytes: rest - rest % CHUNK_BYTES, journal_bytes }
-    }
-}
-
-impl Disks {
-    async fn open(device: &Device, files: &VolumeFiles) -> Result<Self, Error> {
-        fs::create_dir_all(files.dir()).map_err(|error| cannot_write(files.dir(), &error))?;
-        let [first, second] = &files.journals;
-        // What a larger cache wrote is read first, and cut when what is to stay was written anew.
-        let (data, grown_bytes) = device.open(&files.data, u64::MAX).await?;
-        let (superblock, _) = device.open(&files.superblock, u64::MAX).await?;
-        let (first, first_length) = device.open(first, u64::MAX).await?;
-        let (second, second_length) = device.open(second, u64::MAX).await?;
-        let (journals, lengths) = ([first, second], [first_length, second_length]);
-        Ok(Self { data, grown_bytes, journal: Files { superblock, journals, lengths } })
-    }
-
-    fn simulated() -> Self {
-        let sim = || Disk::Sim(Sim::default());
-        let journal = Files { superblock: sim(), journals: [sim(), sim()], lengths: [0, 0] };
-        Self { data: sim(), grown_bytes: 0, journal }
-    }
-}
-
-/// Cuts what a larger cache wrote. No chunk lies behind the share of the data any more, nothing of the
-/// current journal behind that of a journal, and the other one says nothing.
-fn cut(files: &VolumeFiles, Share { data_bytes, journal_bytes }: Share) {
-    let [first, second] = &files.journals;
-    for (path, bytes) in
-        [(&files.data, data_bytes), (first, journal_bytes), (second, journal_bytes)]
-    {
-        if fs::metadata(path).is_ok_and(|file| file.len() <= bytes) {
-            continue;
-        }
-        let cut = fs::File::options().write(true).open(path);
-        if let Err(error) = cut.and_then(|file| file.set_len(bytes)) {
-            tracing::warn!(%error, path = %path.display(), "a file of the cache cannot be cut");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{collections::BTreeMap, os::unix::fs::FileExt, path::Path};
-
-    use super::*;
-    use crate::{
-        bufpool,
-        storage::{
-            dma::tests::on_shard,
-            tests::{device, directory_on_disk},
-        },
-    };
-
-    #[test]
-    fn the_number_of_volumes_follows_from_the_size() {
-        let sizes = [(0, 4), (1 << 30, 4), (2 << 30, 8), (10 << 30, 32), (3 << 30, 8)];
-        for (size, volumes) in sizes {
-            assert_eq!(volumes_for(size), volumes, "{size}");
-        }
-        assert_eq!(volumes_for(1 << 40), 256);
-        assert_eq!(volumes_for(u64::MAX), 256);
-    }
-
-    #[test]
-    fn the_volumes_with_what_lies_beside_them_never_exceed_the_size() {
-        for size in [2_000_000, 16 << 20, 10 << 30, (10 << 30) + 12_345] {
-            let volumes = volumes_for(size);
-            let share = Share::of(size, volumes);
-            let each = share.data_bytes + 2 * share.journal_bytes + 2 * SUPERBLOCK_BYTES as u64;
-            let beside_bytes = BESIDE_BYTES + 2 * queue_bytes(size);
-            assert!(each * u64::from(volumes) + beside_bytes <= size);
-        }
-    }
-
-    async fn opened(options: &Options, pool: BufPool) -> Result<Volumes, Error> {
-        Unopened::read(options, &device(), pool).await?.open().await
-    }
-
-    const LENGTH: usize = 150_000;
-
-    fn content(object: u128) -> Vec<u8> {
-        (0..LENGTH).map(|at| (at as u128 * 31 + object * 7 + at as u128 / 251) as u8).collect()
-    }
-
-    /// How often this process has the data file of each volume below `dir` open. Executors of earlier
-    /// shards leave theirs open: they close files in a later round than their last.
-    fn open_files(dir: &Path) -> BTreeMap<u32, usize> {
-        let mut open = BTreeMap::new();
-        for fd in fs::read_dir("/proc/self/fd").unwrap() {
-            let Ok(link) = fs::read_link(fd.unwrap().path()) else { continue };
-            let volume = link.strip_prefix(dir).ok().filter(|path| path.ends_with("data"));
-            let volume = volume.and_then(|path| path.parent()?.to_str());
-            let number = volume.and_then(|name| name.strip_prefix("volume.")?.parse().ok());
-            if let Some(number) = number {
-                *open.entry(number).or_default() += 1;
-            }
-        }
-        open
-    }
-
-    async fn read_all(resource: &Rc<StreamingResource>) -> Vec<u8> {
-        let mut all = Vec::new();
-        while let Some(block) = resource.read_at(all.len() as u64, usize::MAX).await.unwrap() {
-            all.extend_from_slice(&block);
-        }
-        all
-    }
-
-    async fn fill_and_read_back(volumes: &Volumes, object: ObjectId) -> Rc<StreamingResource> {
-        let resource = volumes.create(object, Generation(1));
-        resource.set_length(LENGTH as u64).unwrap();
-        resource.write_at(0, &content(object.0)).await.unwrap();
-        resource.flush().await;
-        resource.commit().unwrap();
-        assert!(resource.is_cached() && resource.stored_bytes() >= LENGTH as u64);
-        assert!(read_all(&resource).await == content(object.0), "{object} came back changed");
-        resource
-    }
-
-    #[test]
-    fn each_shard_opens_its_own_volumes_and_reads_back_what_it_wrote() {
-        let Some(dir) = directory_on_disk() else { return };
-        for shards in [1, 2, 4] {
-            let dir = dir.path().join(shards.to_string());
-            for shard in 0..shards {
-                let options = Options {
-                    dir: dir.clone(),
-                    size_bytes: 16 << 20,
-                    format: Format { uuid: 7, volumes: 4 },
-                    shard,
-                    shards,
-                    policy: Kind::default(),
-                    kin: |id| id..=id,
-                };
-                fs::create_dir_all(&dir).unwrap();
-                on_shard(serve_own(options));
-            }
-            let data = |number| fs::metadata(VolumeFiles::of(&dir, number).data).unwrap().len();
-            let files = (0..4).map(data);
-            assert!(files.sum::<u64>() <= 16 << 20);
-        }
-    }
-
-    async fn serve_own(options: Options) {
-        let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
-        let before = open_files(&options.dir);
-        let volumes = opened(&options, pool.clone()).await.unwrap();
-        let is_own = |number: &u32| volumes.owner(VolumeIndex(*number)) == options.shard;
-        let own: Vec<_> = (0..4).filter(is_own).collect();
-        let after = open_files(&options.dir);
-        let opened: Vec<_> = after
-            .keys()
-            .copied()
-            .filter(|number| before.get(number) != after.get(number))
-            .collect();
-        assert_eq!(opened, own);
-        for object in (0..8).map(ObjectId) {
-            if own.contains(&volumes.of(object).0) {
-                fill_and_read_back(&volumes, object).await;
-            } else {
-                let foreign = volumes.create(object, Generation(1));
-                assert!(!foreign.is_cached() && volumes.bytes_of(volumes.of(object)).is_none());
-            }
-        }
-        assert!(volumes.stats().reads >= 2 * 3 && volumes.stats().corrupt_chunks == 0);
-        volumes.close(Instant::now()).await.unwrap();
-        let used = u64::try_from(own.len()).unwrap() * 2 * LENGTH.next_multiple_of(16 << 10) as u64;
-        assert_eq!((volumes.used_bytes(), pool.stats().in_use_bytes()), (used, 0));
-    }
-
-    #[test]
-    fn whole_and_partial_objects_outlive_every_change_of_the_number_of_shards() {
-        let Some(dir) = directory_on_disk() else { return };
-        for (start, shards) in [2, 1, 4, 2].into_iter().enumerate() {
-            let mut seen = 0;
-            for shard in 0..shards {
-                let options = Options {
-                    dir: dir.path().to_owned(),
-                    size_bytes: 16 << 20,
-                    format: Format { uuid: 7, volumes: 4 },
-                    shard,
-                    shards,
-                    policy: Kind::default(),
-                    kin: |id| id..=id,
-                };
-                seen += on_shard(go_on(options, start as u64));
-            }
-            assert_eq!(seen, 16, "start {start}");
-        }
-    }
-
-    /// Checks what this shard has of 16 objects, and adds a piece to each that is partial. How many
-    /// objects it has.
-    async fn go_on(options: Options, start: u64) -> usize {
-        const FROM: u64 = 30_000;
-        const PIECE: u64 = 25_000;
-        let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
-        let volumes = opened(&options, pool).await.unwrap();
-        let is_own = |object: &ObjectId| volumes.bytes_of(volumes.of(*object)).is_some();
-        let own: Vec<_> = (0..16).map(ObjectId).filter(is_own).collect();
-        for object in &own {
-            let all = content(object.0);
-            if start == 0 && object.0 % 2 == 0 {
-                fill_and_read_back(&volumes, *object).await;
-                continue;
-            }
-            let resource = match start {
-                0 => volumes.create(*object, Generation(1)),
-                _ => volumes.find(*object).expect("it is lost"),
-            };
-            if object.0 % 2 == 0 {
-                assert!(resource.is_committed() && read_all(&resource).await == all);
-                continue;
-            }
-            let mut at = FROM;
-            while let Some(block) = resource.read_at(at, usize::MAX).await.unwrap() {
-                assert_eq!(*block, all[at as usize..at as usize + block.len()], "{object}");
-                at += block.len() as u64;
-            }
-            assert_eq!(at, FROM + start * PIECE, "{object} at start {start}");
-            let piece = &all[at as usize..(at + PIECE) as usize];
-            resource.write_at(at, piece).await.unwrap();
-            resource.flush().await;
-            assert_eq!(resource.present_bytes(), (start + 1) * PIECE);
-        }
-        volumes.close(Instant::now()).await.unwrap();
-        own.len()
-    }
-
-    #[test]
-    fn a_byte_that_was_flipped_on_disk_is_a_miss_and_is_counted() {
-        let Some(dir) = directory_on_disk() else { return };
-        let dir = dir.path().to_owned();
-        on_shard(async move {
-            let options = Options {
-                dir: dir.clone(),
-                size_bytes: 8 << 20,
-                format: Format { uuid: 7, volumes: 1 },
-                shard: 0,
-                shards: 1,
-                policy: Kind::default(),
-                kin: |id| id..=id,
-            };
-            let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
-            let volumes = opened(&options, pool).await.unwrap();
-            let resource = fill_and_read_back(&volumes, ObjectId(3)).await;
-            // What is in memory would be right all the same.
-            volumes.limit_tier(0);
-            flip(&VolumeFiles::of(&dir, 0).data, 100);
-            assert!(resource.read_at(100, 10).await.unwrap().is_none());
-            assert_eq!(volumes.stats().corrupt_chunks, 1);
-            assert_eq!(resource.next_gap(0..LENGTH as u64), Some(0..super::super::CHUNK_BYTES));
-            assert!(!resource.is_complete());
-            resource.write_at(0, &content(3)).await.unwrap();
-            resource.flush().await;
-            assert!(read_all(&resource).await == content(3), "it was not healed");
-        });
-    }
-
-    /// One has lost its superblock; of another a first start left no more than the directory.
-    #[test]
-    fn a_look_tells_of_volumes_that_it_cannot_read() {
-        let Some(dir) = directory_on_disk() else { return };
-        let dir = dir.path().to_owned();
-        on_shard(async move {
-            let format = Format { uuid: 7, volumes: 4 };
-            let options = Options {
-                dir: dir.clone(),
-                size_bytes: 16 << 20,
-                format,
-                shard: 0,
-                shards: 1,
-                policy: Kind::default(),
-                kin: |id| id..=id,
-            };
-            let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
-            let volumes = opened(&options, pool.clone()).await.unwrap();
-            for object in (0..8).map(ObjectId) {
-                fill_and_read_back(&volumes, object).await;
-            }
-            volumes.close(Instant::now()).await.unwrap();
-            drop(volumes);
-            fs::remove_file(VolumeFiles::of(&dir, 1).superblock).unwrap();
-            fs::remove_dir_all(VolumeFiles::of(&dir, 2).dir()).unwrap();
-            let looked = Volumes::open_as_they_are(&dir, format, &device(), pool).await.unwrap();
-            let states = looked.states();
-            let unread: Vec<_> = states.iter().map(|(_, state)| state.is_unread).collect();
-            assert_eq!(unread, [false, true, false, false]);
-            let off: Vec<_> = states.iter().map(|(_, state)| state.is_off).collect();
-            assert_eq!(off, unread);
-            assert!(!VolumeFiles::of(&dir, 1).superblock.exists(), "a look wrote it");
-        });
-    }
-
-    #[test]
-    fn a_volume_of_an_unknown_version_is_left_as_it_is() {
-        let Some(dir) = directory_on_disk() else { return };
-        let dir = dir.path().to_owned();
-        on_shard(async move {
-            let large = Options {
-                dir: dir.clone(),
-                size_bytes: 16 << 20,
-                format: Format { uuid: 7, volumes: 1 },
-                shard: 0,
-                shards: 1,
-                policy: Kind::default(),
-                kin: |id| id..=id,
-            };
-            let pool = BufPool::new(bufpool::Options { budget_bytes: 4 << 20 });
-            let volumes = opened(&large, pool.clone()).await.unwrap();
-            for object in 0..20 {
-                fill_and_read_back(&volumes, ObjectId(object)).await;
-            }
-            volumes.close(Instant::now()).await.unwrap();
-            let files = VolumeFiles::of(&dir, 0);
-            let mut copies = fs::read(&files.superblock).unwrap();
-            for copy in copies.chunks_exact_mut(SUPERBLOCK_BYTES) {
-                copy[4] = 2;
-                let sum = crate::storage::crc32c(&copy[4..]);
-                copy[..4].copy_from_slice(&sum.to_le_bytes());
-            }
-            fs::write(&files.superblock, copies).unwrap();
-            let bytes = || [&files.data, &files.journals[0]].map(|path| fs::read(path).unwrap());
-            let before = bytes();
-            let small = Options { size_bytes: 2 << 20, ..large };
-            let refused = opened(&small, pool).await.err().expect("version 2");
-            assert!(refused.to_string().contains("the version that wrote it"), "{refused}");
-            assert!(before[0].len() > 2 << 20 && bytes() == before, "it was changed");
-        });
-    }
-
-    /// Turns over a bit of what an empty volume was given first.
-    fn flip(path: &Path, position: u64) {
-        let file = fs::File::options().read(true).write(true).open(path).unwrap();
-        let mut byte = [0];
-        file.read_exact_at(&mut byte, position).unwrap();
-        file.write_all_at(&[byte[0] ^ 4], position).unwrap();
-        file.sync_all().unwrap();
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::AssetStore;
 use crate::{
-    assets::{Head, Key, key::digest_text},
+    assets::{Head, Key},
     bufpool::Exhausted,
     runtime, storage,
 };
@@ -83,7 +83,8 @@ impl AssetStore {
 
 /// A version in few characters that any field can hold.
 fn made_of(version: &str) -> HeaderValue {
-    HeaderValue::from_str(&digest_text(version)).expect("hexadecimal digits")
+    let digest = Key::of_text(version).id.to_string();
+    HeaderValue::from_str(&digest).expect("hexadecimal digits")
 }
 
 #[cfg(test)]

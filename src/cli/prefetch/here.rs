@@ -85,8 +85,7 @@ fn source(text: &str, options: &mut server::Options) -> Result<SourceName, Failu
     if let Ok(url) = Url::parse(text)
         && ["http", "https"].contains(&url.scheme())
     {
-        let below = |origin: &&net::Origin| url.as_str().starts_with(origin.base.as_str());
-        if let Some(origin) = options.origins.iter().find(below) {
+        if let Some(origin) = net::nearest(options.origins.iter(), &url) {
             return Ok(named(&origin.name, &url.as_str()[origin.base.as_str().len()..]));
         }
         let (mut origin, path) = free_origin(&url)?;

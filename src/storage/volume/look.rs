@@ -204,7 +204,7 @@ impl Volume {
             used_bytes: self.used_bytes(),
             free_bytes: self.free_bytes(),
             journal_bytes: self.journal.length(),
-            is_off: self.is_off() || self.journal.is_broken(),
+            is_off: self.takes_no_chunks(),
             is_full: self.is_full(),
             is_unread: self.journal.is_shut(),
             lost_pages: self.lost_pages.get(),

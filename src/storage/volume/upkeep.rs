@@ -16,7 +16,7 @@ impl Volume {
         now: Instant,
         sync_interval: Duration,
     ) -> Option<Instant> {
-        if self.is_off() || self.journal.is_broken() {
+        if self.takes_no_chunks() {
             let probe = self.due.borrow_mut().probe_at(now);
             if now >= probe {
                 self.due.borrow_mut().probed();

@@ -62,7 +62,7 @@ impl Volumes {
         repair: bool,
     ) -> Result<Checked, Error> {
         let mut checked = Checked::default();
-        let Some(volume) = &self.inner.volumes[volume.0 as usize] else { return Ok(checked) };
+        let Some(volume) = self.at(volume) else { return Ok(checked) };
         let mut chunks =
             Chunks { volume, objects: objects.iter(), from, rest: Vec::new().into_iter() };
         let mut reads = InFlight::default();

@@ -7,14 +7,17 @@ use std::{
     rc::Rc,
 };
 
-use super::{Inner, JOURNAL_BYTES, Share, VolumeIndex, Volumes};
+use super::{Inner, VolumeIndex, Volumes, shares::JOURNAL_BYTES};
 use crate::{
     bufpool::{Block, BufPool},
     storage::{
         CHUNK_BYTES, Device, Error, Format, ObjectId,
         directory::VolumeFiles,
         format::Filled,
-        volume::look::{Found, Resident, State},
+        volume::{
+            Share,
+            look::{Found, Resident, State},
+        },
     },
 };
 
@@ -63,19 +66,19 @@ impl Volumes {
         from: u32,
         most: u32,
     ) -> (Vec<(u32, ObjectId)>, Option<u32>) {
-        let volume = self.inner.volumes.get(volume.0 as usize).and_then(Option::as_ref);
+        let volume = self.at(volume);
         volume.map_or_else(Default::default, |volume| volume.catalog().walk(from, most))
     }
 
     /// The first `most` pinned names of a volume from `from` on, in order.
     pub fn pins(&self, volume: VolumeIndex, from: ObjectId, most: usize) -> Vec<ObjectId> {
-        let volume = self.inner.volumes.get(volume.0 as usize).and_then(Option::as_ref);
+        let volume = self.at(volume);
         volume.map_or_else(Vec::new, |volume| volume.catalog().pins(from, most))
     }
 
     /// Whether a pin is on some name of these in a volume.
     pub fn has_pin(&self, volume: VolumeIndex, names: RangeInclusive<ObjectId>) -> bool {
-        let volume = self.inner.volumes.get(volume.0 as usize).and_then(Option::as_ref);
+        let volume = self.at(volume);
         volume.is_some_and(|volume| volume.catalog().has_pin(names))
     }
 
@@ -143,7 +146,7 @@ impl Volumes {
 
     /// Has the journal of a volume written anew, where pages of it are lost.
     pub fn renew(&self, volume: VolumeIndex) {
-        let volume = self.inner.volumes.get(volume.0 as usize).and_then(Option::as_ref);
+        let volume = self.at(volume);
         volume.into_iter().for_each(|volume| volume.renew());
     }
 }
