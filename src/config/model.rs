@@ -253,8 +253,8 @@ pub struct Limits {
     pub decode_share: f64,
     /// Stack reserved for a decoder; only touched pages cost, 5 to 68 KiB were touched.
     pub stack_bytes: Size,
-    /// What the tables of one source may take of memory: of samples in MP4, of packets in CAF, of
-    /// places to seek to in FLAC and Matroska. 24 hours of AAC in MP4 are at 16 MiB.
+    /// What the tables of one source may take of memory: of samples in MP4, of packets in CAF.
+    /// 24 hours of AAC in MP4 are at 16 MiB.
     pub sample_table_bytes: Size,
 }
 

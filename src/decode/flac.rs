@@ -6,9 +6,6 @@ use std::ops::Range;
 
 use super::mp4::Read;
 
-/// Rate in Hz, channels, and bits per sample where they are integers.
-pub(super) type Shape = (u32, u16, Option<u32>);
-
 /// Bytes of STREAMINFO.
 pub(super) const STREAM_INFO_BYTES: usize = 34;
 /// Metadata blocks that are looked at: real files have a dozen.
@@ -64,13 +61,12 @@ impl StreamInfo {
     }
 }
 
-/// What a native FLAC stream that starts with `bytes` is, by its STREAMINFO.
-pub(super) fn stream_info(bytes: &[u8]) -> Option<Shape> {
+/// STREAMINFO of a native stream that starts with `bytes`.
+pub(super) fn stream_info(bytes: &[u8]) -> Option<StreamInfo> {
     // The first metadata block is this one. Its header is four bytes.
     let fields = bytes.strip_prefix(b"fLaC")?;
     let block = fields.get(4..)?.first_chunk().filter(|_| fields[0] & 0x7F == 0)?;
-    let info = StreamInfo::parse(block)?;
-    Some((info.rate_hz, info.channels, Some(info.bits)))
+    StreamInfo::parse(block)
 }
 
 /// The blocks before the first frame of a native stream (RFC 9639, 8).
@@ -259,7 +255,9 @@ fn checksum(bytes: &[u8]) -> u8 {
     })
 }
 
-/// Frames in the FLAC frame at the start of `bytes`, whose checksum was seen to. `None` if it is none.
+/// Frames in the frame at the start of `bytes`, which a sound page holds. `None` if it is none.
+///
+/// A header whose own checksum is another counts too: what does not decode is silence so long.
 pub(super) fn frames(bytes: &[u8]) -> Option<u64> {
     let &[0xFF, 0xF8 | 0xF9, sizes, _, ref rest @ ..] = bytes else { return None };
     let (_, number_bytes) = coded_number(rest)?;

@@ -8,8 +8,6 @@
 //! before, its lead, are decoded first and dropped: for the overlap of the transform, and for what is
 //! predicted to come near to what was meant.
 
-use std::collections::VecDeque;
-
 use symphonia::core::{
     codecs::audio::AudioDecoder,
     packet::PacketRef,
@@ -97,14 +95,14 @@ impl Grid {
 pub(super) struct Restarts {
     grid: Grid,
     /// The lead of the next point, as far as it has come and none of it is lost.
-    lead: VecDeque<Vec<u8>>,
+    lead: Vec<Vec<u8>>,
     /// The decoder is new, and has given nothing yet.
     is_new: bool,
 }
 
 impl Restarts {
     pub(super) fn new(grid: Grid) -> Self {
-        Self { grid, lead: VecDeque::new(), is_new: true }
+        Self { grid, lead: Vec::new(), is_new: true }
     }
 
     pub(super) fn grid(&self) -> Grid {
@@ -120,7 +118,7 @@ impl Restarts {
     /// Keeps a packet that the next point will need.
     pub(super) fn keep(&mut self, packet: u64, data: &[u8]) {
         if self.grid.is_lead(packet) {
-            self.lead.push_back(data.to_vec());
+            self.lead.push(data.to_vec());
         }
     }
 
@@ -180,7 +178,7 @@ mod tests {
             let mut restarts = Restarts::new(grid);
             for packet in 0..grid.every {
                 restarts.keep(packet, &[packet as u8]);
-                let first = restarts.lead.front().map(|data| data[0]);
+                let first = restarts.lead.first().map(|data| data[0]);
                 let start = grid.every - grid.lead;
                 assert_eq!(first, (packet >= start).then_some(start as u8));
             }

@@ -202,6 +202,12 @@ pub(super) fn tag_bytes(bytes: &[u8]) -> Option<u64> {
     }
 }
 
+/// How many of `bytes` to pass, the first at least, for the next that may start a frame or a tag.
+pub(super) fn junk_bytes(bytes: &[u8]) -> usize {
+    let next = bytes.iter().skip(1).position(|byte| matches!(byte, 0xFF | b'T' | b'A' | b'I'));
+    next.map_or(bytes.len(), |next| next + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,5 +261,14 @@ mod tests {
         assert_eq!(tag_bytes(b"ID3\x03\x00\x00\x00\x00\x02\x01"), Some(10 + 257));
         assert_eq!(tag_bytes(b"TAG..."), Some(128));
         assert_eq!(tag_bytes(b"ID3\x03\x00\x00\x80\x00\x02\x01"), None);
+    }
+
+    #[test]
+    fn junk_ends_where_a_frame_or_a_tag_may_start_and_not_at_once() {
+        for (bytes, count) in
+            [(&b"T..ID3"[..], 3), (b"TAG", 1), (b"..\xFF", 2), (b"...", 3), (b"", 0)]
+        {
+            assert_eq!(junk_bytes(bytes), count, "{bytes:?}");
+        }
     }
 }

@@ -15,19 +15,20 @@
 //! Any frame comes out the same wherever a decode began. One that begins in the middle passes what
 //! lies before, and decodes as much of it to nothing as makes its decoder that of a decode from the
 //! start: by the bit reservoir of MP3, two packets of Vorbis, none of FLAC. AAC may draw noise from a
-//! generator that never comes back to a state, and Opus never forgets; every decoder of them starts anew
-//! on a grid of packets.
-//! What is passed, by a decode or by a scan that decodes nothing, is written into an [`Index`]; a later
-//! decoder that is given it enters the stream right before the frame that it wants.
+//! generator that never comes back to a state, and Opus never forgets; every decoder of them starts
+//! anew on a grid of packets.
+//!
+//! What is passed, by a decode or by a scan, is written into an [`Index`]; a later decoder that is
+//! given it enters the stream right before the frame that it wants.
 //!
 //! What a request wants of the frames, a [`Pipeline`] makes: mixed, resampled, quantised.
 //!
 //! [`sniff`] names the container by its bytes. MP3, ADTS, FLAC, MP4, WAVE and Ogg's pages are
-//! demultiplexed here; AIFF, CAF, Matroska, and the headers of Ogg, by symphonia's readers. What is ours
-//! lends packets out of a few KiB that lie ahead, keeps of tables a few KiB as well, and looks a late
-//! start up where headers or tables say where a frame lies. WAVE is ours for good: symphonia's reader
-//! refuses files that every player plays (odd lists, sizes of a pipe, RF64), and finding frames in it is
-//! arithmetic.
+//! demultiplexed here; AIFF, CAF, Matroska, ADPCM in WAVE, and the headers of Ogg, by symphonia's
+//! readers. What is ours lends packets out of a few KiB that lie ahead, keeps of tables a few KiB as
+//! well, and looks a late start up where headers or tables say where a frame lies. WAVE is ours for
+//! good: symphonia's reader refuses files that every player plays (odd lists, sizes of a pipe, RF64),
+//! and finding frames in it is arithmetic.
 
 mod coroutine;
 mod decoder;

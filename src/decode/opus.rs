@@ -1,7 +1,7 @@
 //! Opus packets to samples, by opus-pure, behind symphonia's own trait.
 //!
-//! Source: RFC 6716 for packets, RFC 7845 for the header. Whatever rate a stream was made of, it decodes
-//! to 48 kHz, and the container counts its frames at that rate.
+//! Source: RFC 6716 for packets, RFC 7845 for the header. Whatever rate a stream was made of, it
+//! decodes to 48 kHz, and the container counts its frames at that rate.
 
 use opus_pure::{ChannelLayout, MAX_PACKET_SAMPLES, OpusMSDecoder, packet};
 use symphonia::core::{
@@ -49,7 +49,7 @@ const ORDERS: [&[usize]; 8] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     /// 1 to 8.
-    pub(super) channels: usize,
+    channels: usize,
     /// Frames that a decoder gives before the first that was meant.
     pub(super) preskip: u16,
     /// Parts of 256 of a decibel.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::{
-    hear::{Feed, Heard, WHOLE, hear, strings},
+    hear::{Feed, WHOLE, hear, is_same, strings},
     opening::block_bytes,
 };
 
@@ -117,13 +117,6 @@ fn sum(bytes: &[u8], bits: u32, polynomial: u32) -> u32 {
             next & (2 * top - 1)
         })
     })
-}
-
-fn is_same(heard: &Heard, whole: &Heard, from: usize) -> bool {
-    let pairs = heard.planes.iter().zip(&whole.planes);
-    heard.error == whole.error
-        && heard.planes.len() == whole.planes.len()
-        && pairs.clone().all(|(late, whole)| late[..] == whole[from..])
 }
 
 /// Pieces of what a disk is read in.

@@ -180,6 +180,15 @@ fn listen(bytes: &[u8], feed: Feed, ask: Ask<'_>) -> Heard {
     heard
 }
 
+/// Whether what was heard is the whole from a frame on, and neither failed.
+pub(crate) fn is_same(heard: &Heard, whole: &Heard, from: usize) -> bool {
+    let mut pairs = heard.planes.iter().zip(&whole.planes);
+    heard.error.is_none()
+        && whole.error.is_none()
+        && heard.planes.len() == whole.planes.len()
+        && pairs.all(|(late, whole)| late[..] == whole[from..])
+}
+
 /// The demo's own piece in a container.
 pub(crate) fn strings(name: &str) -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/demo/material");

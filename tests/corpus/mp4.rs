@@ -2,7 +2,7 @@
 
 use crate::{
     atom, has_ffmpeg,
-    hear::{Feed, Heard, Random, WHOLE, hear, strings},
+    hear::{Feed, Random, WHOLE, hear, is_same, strings},
 };
 
 /// What ffmpeg makes of one of the demo's files by these arguments.
@@ -25,13 +25,6 @@ const FRAGMENTED: [&str; 6] =
     ["-c:a", "flac", "-frag_duration", "500000", "-movflags", "empty_moov+default_base_moof"];
 /// The same without the flag that says from where runs count.
 const BARE: [&str; 6] = ["-c:a", "flac", "-frag_duration", "500000", "-movflags", "empty_moov"];
-
-fn is_same(heard: &Heard, whole: &Heard, from: usize) -> bool {
-    let pairs = heard.planes.iter().zip(&whole.planes);
-    heard.error.is_none()
-        && heard.planes.len() == whole.planes.len()
-        && pairs.clone().all(|(late, whole)| late[..] == whole[from..])
-}
 
 #[test]
 fn tables_and_fragments_give_the_frames_of_the_source() {

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// `surround-24.flac`, whose channels are tones of their own, by another encoder.
-fn encoded(encoder: &str, ending: &str) -> Option<Vec<u8>> {
+pub(crate) fn encoded(encoder: &str, ending: &str) -> Option<Vec<u8>> {
     let from = tempfile::NamedTempFile::new().unwrap();
     fs::write(from.path(), small("surround-24.flac")).unwrap();
     let to = tempfile::Builder::new().suffix(ending).tempfile().unwrap();

@@ -7,7 +7,7 @@ use symphonia::core::{
 
 use super::{Lost, Next, Piece};
 use crate::decode::{
-    headers::{Header, Kind, is_trailer, runs, tag_bytes},
+    headers::{Header, Kind, is_trailer, junk_bytes, runs, tag_bytes},
     index::{Point, State},
     source::Window,
 };
@@ -17,20 +17,11 @@ pub(in crate::decode) struct Frames<'y> {
     window: Window<'y>,
     /// What the stream is, by its first frame or by the first after its last change.
     like: Header,
-    /// Length of the frame that `next` returned last: it is passed at the next call, so that its
-    /// bytes can be lent out of the window.
+    /// Length of the frame lent out last: it is passed at the next call.
     lent: usize,
     /// The last thing seen was not a frame, so the next one has to be confirmed by its successor.
     lost: bool,
     tally: Tally,
-}
-
-/// What comes next in a stream of frames.
-pub(in crate::decode) enum Seen<'a> {
-    /// A whole frame and its header.
-    Frame(Header, &'a [u8]),
-    /// The bytes before the next frame held others.
-    Lost(Lost),
 }
 
 /// The longest frame of either kind, and the header behind it.
@@ -44,32 +35,26 @@ impl<'y> Frames<'y> {
         Self { window, like: first, lent: 0, lost: false, tally: Tally::default() }
     }
 
-    /// The next frame, or what was lost before it; `None` at the end. A frame that the end cuts off
-    /// is not one, and what no frame follows was not audio.
-    pub(in crate::decode) fn next(&mut self) -> Option<Seen<'_>> {
+    /// The next packet, or what was lost before it.
+    pub(super) fn next(&mut self) -> Next<'_> {
         self.window.skip(std::mem::take(&mut self.lent) as u64);
-        let header = loop {
-            let bytes = self.window.ahead(16);
-            if bytes.len() < 4 {
-                return None;
-            }
-            match Header::parse(bytes) {
-                Some(header) if self.starts(&header)? => break header,
-                _ => self.pass_junk(),
-            }
-        };
+        let Some(header) = self.find() else { return Next::End };
         if std::mem::take(&mut self.lost) {
             let packets = self.tally.lost(&header);
             if packets > 0 {
                 let frames = packets.saturating_mul(u64::from(self.like.frames));
-                let rate_hz = Some(self.like.rate_hz);
-                return Some(Seen::Lost(Lost { frames, rate_hz, packets }));
+                return Next::Lost(Lost { frames, rate_hz: Some(self.like.rate_hz), packets });
             }
         }
         self.like = header;
         self.tally.follow(&header);
         self.lent = header.bytes;
-        Some(Seen::Frame(header, &self.window.ahead(header.bytes)[..header.bytes]))
+        let place = Some((self.window.position(), self.tally.state()));
+        let skip = if header.kind == Kind::Adts { header.header_bytes } else { 0 };
+        let nominal = u64::from(header.frames);
+        let data = &self.window.ahead(header.bytes)[skip..header.bytes];
+        let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(nominal), data);
+        Next::Piece(Piece { header: Some(header), place, ..Piece::new(packet, nominal) })
     }
 
     /// The header of the last frame, or of the first.
@@ -77,19 +62,19 @@ impl<'y> Frames<'y> {
         self.like
     }
 
-    /// The next packet, or what was lost before it.
-    pub(super) fn next_piece(&mut self) -> Next<'_> {
-        let (header, length) = match self.next() {
-            Some(Seen::Frame(header, bytes)) => (header, bytes.len()),
-            Some(Seen::Lost(lost)) => return Next::Lost(lost),
-            None => return Next::End,
-        };
-        let place = Some((self.window.position(), self.tally.state()));
-        let skip = if header.kind == Kind::Adts { header.header_bytes } else { 0 };
-        let nominal = u64::from(header.frames);
-        let data = &self.window.ahead(length)[skip.min(length)..length];
-        let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(nominal), data);
-        Next::Piece(Piece { header: Some(header), place, ..Piece::new(packet, nominal) })
+    /// Goes to the next frame. `None` at the end: a frame that it cuts off is not one, and what no
+    /// frame follows was not audio.
+    fn find(&mut self) -> Option<Header> {
+        loop {
+            let bytes = self.window.ahead(16);
+            if bytes.len() < 4 {
+                return None;
+            }
+            match Header::parse(bytes) {
+                Some(header) if self.starts(&header)? => return Some(header),
+                _ => self.pass_junk(),
+            }
+        }
     }
 
     /// See [`Demux::enter`](super::Demux::enter).
@@ -144,9 +129,7 @@ impl<'y> Frames<'y> {
                 count
             }
             None => {
-                let tail = &bytes[1..];
-                let next = tail.iter().position(|byte| matches!(byte, 0xFF | b'T' | b'A' | b'I'));
-                let count = (1 + next.unwrap_or(tail.len())) as u64;
+                let count = junk_bytes(bytes) as u64;
                 self.tally.pass_junk(count);
                 count
             }

@@ -26,6 +26,13 @@ use super::{
     index::{Point, State},
 };
 
+/// The longest packet that is read: a FLAC frame of 65,535 frames of eight channels of 32 bits.
+const PACKET_BYTES: usize = 2 << 20;
+/// Bytes of plain samples that are one packet at most.
+const TOGETHER_BYTES: usize = 8 << 10;
+/// The furthest that a link may start before its frame 0: frames of the encoder.
+pub(super) const LEAD_FRAMES: i64 = 1 << 16;
+
 /// One packet, still in its reader's memory.
 pub(super) struct Piece<'a> {
     pub(super) packet: PacketRef<'a>,
@@ -51,7 +58,7 @@ impl<'a> Piece<'a> {
 /// A packet that was found without reading those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Packets before it.
+    /// Packets before it, where they are counted; else 0, and no grid is asked.
     pub(super) packet: u64,
     /// Frames before it, as they decode: those of the encoder's delay count.
     pub(super) frame: u64,
@@ -101,7 +108,7 @@ impl Demux<'_> {
     /// The next packet of the track.
     pub(super) fn next(&mut self) -> Next<'_> {
         match self {
-            Self::Elementary(frames) => frames.next_piece(),
+            Self::Elementary(frames) => frames.next(),
             Self::Flac(frames) => frames.next(),
             Self::Mp4(track) => track.next(),
             Self::Samples(samples) => samples.next(),
@@ -134,9 +141,9 @@ impl Demux<'_> {
     }
 
     /// Goes to the last packet that starts at or before `frame`, or to the end if there are not so
-    /// many, where tables, arithmetic or its own header tell its place. Of packets numbered from 0, only the first and
-    /// those will do whose number and one more is divisible by `grid`. `None`: no more than before is
-    /// known, and the next packet is the one that it was.
+    /// many, where tables, arithmetic or the headers of packets tell its place. Of packets numbered
+    /// from 0, only the first and those will do whose number and one more is divisible by `grid`.
+    /// `None`: no more than before is known, and the next packet is the one that it was.
     pub(super) fn find(&mut self, frame: u64, grid: u64) -> Option<Found> {
         match self {
             // Its packets are cut where one likes.
@@ -159,4 +166,11 @@ impl Demux<'_> {
             _ => false,
         }
     }
+}
+
+/// Frames of so many ticks, of which each is `numerator / denominator` of one, to the nearest.
+fn frames_of(ticks: u64, numerator: u64, denominator: u64) -> u64 {
+    let half = u128::from(denominator / 2);
+    let frames = (u128::from(ticks) * u128::from(numerator) + half) / u128::from(denominator);
+    u64::try_from(frames).unwrap_or(u64::MAX)
 }

@@ -10,7 +10,7 @@ use symphonia::core::{
     units::{Duration, Timestamp},
 };
 
-use super::{Lost, Next, Piece};
+use super::{LEAD_FRAMES, Lost, Next, PACKET_BYTES, Piece};
 use crate::decode::{
     flac,
     index::{Point, State},
@@ -87,11 +87,6 @@ struct Ready {
     /// Where a link starts with it; negative before its frame 0.
     start: Option<i64>,
 }
-
-/// The furthest that a link may start before its frame 0: frames of the encoder.
-const LEAD_FRAMES: i64 = 1 << 16;
-/// The longest packet: a FLAC frame of 65,535 frames of eight channels of 32 bits.
-const PACKET_BYTES: usize = 2 << 20;
 
 impl<'y> Pages<'y> {
     /// `window` stands at the first page of a link, whose stream `serial` is wanted.

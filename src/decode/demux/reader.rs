@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use symphonia::core::{errors::Error as Fault, formats::FormatReader, packet::Packet};
 
-use super::{Next, Piece};
+use super::{Next, Piece, frames_of};
 
 /// A reader of symphonia's.
 pub(in crate::decode) struct Reader<'y> {
@@ -65,19 +65,13 @@ impl Reader<'_> {
                 Err(fault) => return broken(&fault),
             },
         };
-        let nominal = self.fixed.unwrap_or_else(|| self.frames(packet.block_dur().get()));
+        let (numerator, denominator) = self.frames_per_tick;
+        let counted = || frames_of(packet.block_dur().get(), numerator, denominator);
+        let nominal = self.fixed.unwrap_or_else(counted);
         let (trimmed, start) = (packet.trim_end.get(), packet.trim_start.get() as i64);
         let start = packet.pts.get().saturating_add(start);
         let packet = self.current.insert(packet).as_packet_ref();
         Next::Piece(Piece { trimmed, start: Some(start), ..Piece::new(packet, nominal) })
-    }
-
-    /// Frames of so many ticks.
-    fn frames(&self, ticks: u64) -> u64 {
-        let (numerator, denominator) = self.frames_per_tick;
-        let frames = (u128::from(ticks) * u128::from(numerator) + u128::from(denominator / 2))
-            / u128::from(denominator);
-        u64::try_from(frames).unwrap_or(u64::MAX)
     }
 }
 

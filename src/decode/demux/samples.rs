@@ -5,7 +5,7 @@ use symphonia::core::{
     units::{Duration, Timestamp},
 };
 
-use super::{Found, Next, Piece};
+use super::{Found, Next, Piece, TOGETHER_BYTES};
 use crate::decode::source::Window;
 
 /// Samples in a row, cut into packets of whole frames.
@@ -18,9 +18,6 @@ pub(in crate::decode) struct Samples<'y> {
     lent: usize,
 }
 
-/// Bytes of a packet at most.
-const PACKET_BYTES: usize = 8 << 10;
-
 impl<'y> Samples<'y> {
     /// `window` holds the samples and nothing else.
     pub(in crate::decode) fn new(window: Window<'y>, frame_bytes: u32) -> Self {
@@ -30,7 +27,7 @@ impl<'y> Samples<'y> {
 
     pub(super) fn next(&mut self) -> Next<'_> {
         self.window.skip(std::mem::take(&mut self.lent) as u64);
-        let most = PACKET_BYTES - PACKET_BYTES % self.frame_bytes;
+        let most = TOGETHER_BYTES - TOGETHER_BYTES % self.frame_bytes;
         let there = self.window.ahead(most);
         let frames = there.len().min(most) / self.frame_bytes;
         if frames == 0 {

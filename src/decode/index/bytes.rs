@@ -58,15 +58,19 @@ impl Index {
     }
 }
 
-/// What the first point is written against.
-const START: Point = Point { position: 0, packet: 0, frame: 0, state: State::Nothing };
+/// What the first point is written against; of its state nothing is.
+const START: Point = Point {
+    position: 0,
+    packet: 0,
+    frame: 0,
+    state: State::Frames { count: 0, mean_bytes: 0.0, constant: None },
+};
 
 fn put_point(point: &Point, before: &Point, into: &mut Vec<u8>) {
     put(point.position - before.position, into);
     put((point.packet - before.packet).into(), into);
     put(zigzag(point.frame - before.frame), into);
     match point.state {
-        State::Nothing => into.push(0),
         State::Frames { count, mean_bytes, constant } => {
             into.push(1);
             into.push(count);
@@ -87,7 +91,6 @@ fn take_point(before: &Point, from: &mut &[u8]) -> Option<Point> {
     let packet = before.packet.checked_add(take(from)?.try_into().ok()?)?;
     let frame = before.frame.checked_add(unzigzag(take(from)?))?;
     let state = match take_byte(from)? {
-        0 => State::Nothing,
         1 => State::Frames {
             count: take_byte(from)?,
             mean_bytes: take_float(from)?,
@@ -169,9 +172,8 @@ mod tests {
     }
 
     fn state(random: &mut Random) -> State {
-        match random.below(3) {
-            0 => State::Nothing,
-            1 => State::Frames {
+        match random.below(2) {
+            0 => State::Frames {
                 count: random.below(17) as u8,
                 mean_bytes: random.below(1 << 20) as f32 / 256.0,
                 constant: Some(random.below(1 << 32) as u32).filter(|bits| bits % 2 == 0),

@@ -56,8 +56,6 @@ pub(super) struct Point {
 /// What a demultiplexer knew there of what came before, so far as that decides what comes behind.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum State {
-    /// The place is enough.
-    Nothing,
     /// MPEG audio or ADTS: how long frames are, and so how many of them damaged bytes held.
     Frames {
         /// Frames that the mean is taken over, as far as that matters.
@@ -94,11 +92,6 @@ impl Index {
     /// What it takes of memory.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.points.capacity() * size_of::<Point>()
-    }
-
-    /// Whether it knows nothing.
-    pub fn is_empty(&self) -> bool {
-        self.points.is_empty() && self.frames.is_none()
     }
 
     /// Bytes of the source that its points reach to.

@@ -59,19 +59,21 @@ impl Recording {
 mod tests {
     use super::*;
 
+    const STATE: State = State::Frames { count: 0, mean_bytes: 0.0, constant: None };
+
     #[test]
     fn what_is_known_is_shared_until_something_new_comes() {
         let mut first = Recording::new(None);
         for packet in 0..1000 {
             if first.wants(packet) {
-                first.push(packet * 400, packet, packet as i64 * 1152, State::Nothing);
+                first.push(packet * 400, packet, packet as i64 * 1152, STATE);
             }
         }
         let known = Rc::new(first.news().expect("points").clone());
         let mut second = Recording::new(Some(Rc::clone(&known)));
         assert!((0..960).all(|packet| !second.wants(packet)) && second.news().is_none());
         second.end(1_152_000);
-        second.push(400_000, 1024, 1_179_648, State::Nothing);
+        second.push(400_000, 1024, 1_179_648, STATE);
         let new = second.news().expect("a point and a total");
         assert_eq!((new.frames(), new.reach()), (Some(1_152_000), 400_000));
         assert_eq!((known.frames(), known.reach()), (None, 960 * 400));

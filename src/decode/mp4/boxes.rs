@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no clock, no executor. Bytes come through [`Read`].
 
-use super::{Defaults, Entry, Movie, Read, Track, u32_at};
+use super::{BOX_HEADER_BYTES, Defaults, Entry, Movie, Read, Track, box_header, u32_at, u64_at};
 
 /// Boxes looked at in one file at most: fragments of many hours stay far below.
 const BOXES: u32 = 100_000;
@@ -66,16 +66,10 @@ impl Walk<'_, '_> {
         if self.is_too_large() {
             return None;
         }
-        let mut head = [0; 16];
+        let mut head = [0; BOX_HEADER_BYTES];
         let got = (self.read)(at, &mut head);
-        let kind = head[4..8].try_into().ok()?;
-        let (start, length) = match u32_at(&head, 0) {
-            _ if got < 8 => return None,
-            0 => (at + 8, u64::MAX - at),
-            1 if got == 16 => (at + 16, u64::from_be_bytes(head[8..].try_into().ok()?)),
-            length => (at + 8, u64::from(length)),
-        };
-        let stop = at.checked_add(length)?.min(end);
+        let (kind, start, stop) = box_header(&head[..got], at)?;
+        let stop = stop.min(end);
         (start <= stop).then_some(Found { kind, start, end: stop })
     }
 
@@ -146,7 +140,8 @@ impl Walk<'_, '_> {
         self.movie.defaults.push(Defaults { track, ticks, bytes });
     }
 
-    /// Notes where a table lies, and counts what it takes of memory. Its number of entries may lie: they end with their box.
+    /// Notes where a table lies, and counts what it takes of memory. Its number of entries may lie:
+    /// they end with their box.
     fn table(&mut self, found: &Found) {
         if let Some(track) = self.movie.tracks.last_mut() {
             let (tables, range) = (&mut track.tables, found.start..found.end);
@@ -166,7 +161,7 @@ impl Walk<'_, '_> {
         let mut head = [0; 12];
         (self.read)(found.start, &mut head);
         let count = match (&found.kind, u32_at(&head, 4)) {
-            (b"stsz", 0) => u32_at(&head, 8),
+            (b"stsz", 0) | (b"stz2", _) => u32_at(&head, 8),
             // Samples of one size need no table.
             (b"stsz", _) => 0,
             (_, count) => count,
@@ -274,8 +269,10 @@ fn entry_bytes(kind: &[u8; 4]) -> Option<(u64, u64)> {
     match kind {
         b"stts" | b"co64" => Some((8, 8)),
         b"stsz" | b"stco" => Some((4, 4)),
-        b"stsc" => Some((12, 16)),
-        b"elst" => Some((12, 24)),
+        // Of 16 bits; shorter ones end with their box.
+        b"stz2" => Some((2, 2)),
+        b"stsc" => Some((12, 12)),
+        b"elst" => Some((12, 16)),
         _ => None,
     }
 }
@@ -287,8 +284,7 @@ fn edits(body: &[u8]) -> Vec<(u64, i64)> {
     entries
         .map(|entry| {
             if is_long {
-                let word = |at: usize| u64::from_be_bytes(entry[at..at + 8].try_into().unwrap());
-                (word(0), word(8) as i64)
+                (u64_at(entry, 0), u64_at(entry, 8) as i64)
             } else {
                 (u64::from(u32_at(entry, 0)), i64::from(u32_at(entry, 4) as i32))
             }
@@ -309,7 +305,7 @@ mod tests {
 
     /// A movie with one table, which says that it has `entries` and lacks its last `more` bytes.
     fn movie_of(kind: &[u8; 4], entries: u32, more: u32, content: &[u8]) -> Vec<u8> {
-        let size: &[u8] = if kind == b"stsz" { &[0; 4] } else { &[] };
+        let size: &[u8] = if matches!(kind, b"stsz" | b"stz2") { &[0; 4] } else { &[] };
         let table = boxed(kind, more, &[&[0; 4], size, &entries.to_be_bytes(), content]);
         let inside = [b"stbl", b"minf", b"mdia", b"trak", b"moov"];
         let movie = inside.iter().fold(table, |inner, kind| boxed(kind, more, &[&inner]));
@@ -328,9 +324,9 @@ mod tests {
         {
             assert_eq!(table_bytes(&movie_of(kind, entries, 0, &body)), bytes, "{kind:?}");
         }
-        assert_eq!(table_bytes(&movie_of(b"stsc", 20, 0, &body)), 320);
-        assert_eq!(table_bytes(&movie_of(b"elst", 20, 0, &body)), 480);
-        // Which the reader passes over.
+        assert_eq!(table_bytes(&movie_of(b"stz2", 120, 0, &body)), 240);
+        assert_eq!(table_bytes(&movie_of(b"stsc", 20, 0, &body)), 240);
+        assert_eq!(table_bytes(&movie_of(b"elst", 20, 0, &body)), 320);
         assert_eq!(table_bytes(&movie_of(b"ctts", 30, 0, &body)), 0);
         let of_one_size = [&[0, 0, 0, 9][..], &u32::MAX.to_be_bytes()].concat();
         assert_eq!(
@@ -343,6 +339,7 @@ mod tests {
     fn a_lying_number_of_entries_ends_with_its_box() {
         assert!((240..=252).contains(&table_bytes(&movie_of(b"stsz", u32::MAX, 0, &[0; 240]))));
         assert_eq!(table_bytes(&movie_of(b"stsz", 2, 0, &[0; 240])), 8);
+        assert!((240..=252).contains(&table_bytes(&movie_of(b"stz2", u32::MAX, 0, &[0; 240]))));
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! What the boxes of an MP4 file say: its tracks and where their tables lie, edit lists, gapless tags.
+//! What the boxes of an MP4 file say: its tracks and where their tables lie, edit lists, gapless
+//! tags.
 //!
 //! Pure: no I/O, no clock, no executor. Bytes come through [`Read`].
 //!
-//! Only small boxes are read whole (ISO/IEC 14496-12); durations are summed as they pass. Depth, number
-//! of boxes and table sizes are bounded.
+//! Only small boxes are read whole (ISO/IEC 14496-12); durations are summed as they pass. Depth,
+//! number of boxes and table sizes are bounded.
 //!
 //! - `boxes`: the walk over them;
 //! - `entry`: what the samples of a track are;
@@ -68,10 +69,10 @@ pub(super) struct Tables {
     pub(super) durations: Range<u64>,
     /// `stsc`
     pub(super) chunks: Range<u64>,
-    /// `stsz`, or `stz2` if they are `compact`.
+    /// `stsz`, or `stz2` if `is_compact`.
     pub(super) sizes: Range<u64>,
     pub(super) is_compact: bool,
-    /// `stco`, or `co64` if they are `long`.
+    /// `stco`, or `co64` if `is_long`.
     pub(super) offsets: Range<u64>,
     pub(super) is_long: bool,
 }
@@ -152,9 +153,31 @@ impl Movie {
     }
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+/// Bytes of the longest header of a box.
+pub(super) const BOX_HEADER_BYTES: usize = 16;
+
+/// What the header of a box says that starts with `head` at `at`: its name, where its content starts,
+/// and where it ends, which may be before. `None` if it is none.
+pub(super) fn box_header(head: &[u8], at: u64) -> Option<([u8; 4], u64, u64)> {
+    let kind = *head.get(4..)?.first_chunk()?;
+    let (start, length) = match u32_at(head, 0) {
+        0 => (at + 8, u64::MAX - at),
+        1 if head.len() >= BOX_HEADER_BYTES => (at + 16, u64_at(head, 8)),
+        length => (at + 8, u64::from(length)),
+    };
+    Some((kind, start, at.checked_add(length)?))
+}
+
+/// The word at `at`; 0 if it is not there.
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let word = bytes.get(at..at + 4).and_then(|word| word.try_into().ok());
     word.map_or(0, u32::from_be_bytes)
+}
+
+/// The double word at `at`; 0 if it is not there.
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let word = bytes.get(at..at + 8).and_then(|word| word.try_into().ok());
+    word.map_or(0, u64::from_be_bytes)
 }
 
 #[cfg(test)]

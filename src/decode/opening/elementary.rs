@@ -15,7 +15,6 @@ use crate::decode::{
     Error,
     demux::{Demux, elementary},
     headers::{Header, Kind, is_trailer},
-    sbr,
     source::{Inside, Window},
     xing::{self, Claim},
 };
@@ -26,11 +25,14 @@ pub(super) fn open<'y>(
     header: Header,
 ) -> Result<Opened<'y>, Error> {
     let params = params_of(&header)?;
+    let demux = |start| {
+        let window = Window::new(Rc::clone(inside), start, u64::MAX);
+        Demux::Elementary(elementary::Frames::new(window, header))
+    };
     let (mut start, mut timeline, mut claim) = (found.start, Timeline::default(), None);
     let codec = match header.kind {
         Kind::Adts => {
-            let packets = first_packets(inside, start, header);
-            refuse_hidden_extension(packets.iter().map(Vec::as_slice), header.rate_hz)?;
+            refuse_hidden_extension(demux(start), header.rate_hz)?;
             "aac"
         }
         Kind::Mpeg { .. } => {
@@ -38,9 +40,8 @@ pub(super) fn open<'y>(
             "mp3"
         }
     };
-    let window = Window::new(Rc::clone(inside), start, u64::MAX);
     Ok(Opened {
-        demux: Demux::Elementary(elementary::Frames::new(window, header)),
+        demux: demux(start),
         container: found.container,
         params,
         codec,
@@ -64,25 +65,6 @@ pub(in crate::decode) fn params_of(header: &Header) -> Result<AudioCodecParamete
         }
     }
     Ok(params)
-}
-
-/// The first packets of an ADTS stream that differ from the one before them.
-fn first_packets(inside: &Rc<Inside<'_>>, start: u64, first: Header) -> Vec<Vec<u8>> {
-    let window = Window::new(Rc::clone(inside), start, u64::MAX);
-    let mut frames = elementary::Frames::new(window, first);
-    let mut packets: Vec<Vec<u8>> = Vec::new();
-    for _ in 0..sbr::MOST_PACKETS {
-        let Some(seen) = frames.next() else { break };
-        let elementary::Seen::Frame(header, bytes) = seen else { continue };
-        let packet = bytes.get(header.header_bytes..).unwrap_or_default();
-        if packets.last().is_none_or(|last| last != packet) {
-            packets.push(packet.to_vec());
-        }
-        if packets.len() == sbr::PACKETS {
-            break;
-        }
-    }
-    packets
 }
 
 /// The first audio frame of an MP3, behind the one that only carries a Xing or VBRI tag, and what

@@ -31,7 +31,8 @@ pub(super) fn open<'y>(
             (CODEC_ID_OPUS, (48_000, u16::from(*packet.get(9)?), None), 2)
         }
         packet if packet.starts_with(b"\x7FFLAC") => {
-            (CODEC_ID_FLAC, flac::stream_info(packet.get(9..)?)?, 2)
+            let info = flac::stream_info(packet.get(9..)?)?;
+            (CODEC_ID_FLAC, (info.rate_hz, info.channels, Some(info.bits)), 2)
         }
         _ => return None,
     };

@@ -4,8 +4,8 @@
 //! - `flac`: FLAC;
 //! - `mp4`: MP4;
 //! - `samples`: WAVE;
-//! - `reader`: what symphonia's readers demultiplex, and what is asked of its boxes before;
-//! - `empty`: files of headers.
+//! - `reader`: what symphonia's readers open: AIFF, CAF, Matroska, Ogg, ADPCM in WAVE;
+//! - `empty`: Ogg files of headers.
 
 mod elementary;
 mod empty;
@@ -24,7 +24,7 @@ pub(super) use self::{
 };
 use super::{
     Container, Error,
-    demux::Demux,
+    demux::{Demux, Next},
     headers::{Header, find_frames, tag_bytes},
     sbr,
     sniff::{by_frame, by_magic, is_ac3, is_markup},
@@ -168,15 +168,28 @@ fn fits(inside: &Inside<'_>, table: &'static str, bytes: u64) -> Result<(), Erro
     if bytes > limit_bytes { Err(Error::TooLarge { table, limit_bytes }) } else { Ok(()) }
 }
 
-/// Refuses HE-AAC that only its packets tell of, not the configuration of their core.
-fn refuse_hidden_extension<'a>(
-    packets: impl Iterator<Item = &'a [u8]>,
-    core_hz: u32,
-) -> Result<(), Error> {
-    if sbr::is_extended(packets, core_hz) {
-        return Err(Error::unsupported("aac (HE-AAC)"));
+/// Refuses HE-AAC that only its packets tell of, not the configuration of their core. Looked at are
+/// the first that differ from the one before them.
+fn refuse_hidden_extension(mut demux: Demux<'_>, core_hz: u32) -> Result<(), Error> {
+    let mut packets: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..sbr::MOST_PACKETS {
+        match demux.next() {
+            Next::Piece(piece) => {
+                if packets.last().is_none_or(|last| last != piece.packet.data) {
+                    packets.push(piece.packet.data.to_vec());
+                }
+            }
+            Next::Lost(_) => {}
+            _ => break,
+        }
+        if packets.len() == sbr::PACKETS {
+            break;
+        }
     }
-    Ok(())
+    match sbr::is_extended(packets.iter().map(Vec::as_slice), core_hz) {
+        true => Err(Error::unsupported("aac (HE-AAC)")),
+        false => Ok(()),
+    }
 }
 
 /// A constant FLAC frame, the densest there is: 65,535 frames in 11 bytes.
@@ -194,6 +207,12 @@ fn plausible(inside: &Inside<'_>, timeline: Timeline) -> Timeline {
 pub(super) fn is_plausible(inside: &Inside<'_>, at: u64, end: i64) -> bool {
     let most = inside.desk.read_to.get().saturating_mul(FRAMES_PER_BYTE);
     at <= most && i64::try_from(at).is_ok_and(|at| at <= end)
+}
+
+/// Bits per sample by the ALACSpecificConfig, which symphonia's readers do not pass on.
+fn alac_bits(config: &[u8]) -> Option<u32> {
+    let bits = config.get(5).map(|bits| u32::from(*bits));
+    bits.filter(|bits| config.len() >= 24 && config[4] == 0 && [16, 20, 24, 32].contains(bits))
 }
 
 /// The name of a codec that we decode.

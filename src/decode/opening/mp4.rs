@@ -7,16 +7,17 @@ use symphonia::core::{
     codecs::audio::{AudioCodecId, AudioCodecParameters, well_known::*},
 };
 
-use super::{Found, Opened, codec_name, fits, plausible, reads, refuse_hidden_extension};
+use super::{
+    Found, Opened, alac_bits, codec_name, fits, plausible, reads, refuse_hidden_extension,
+};
 use crate::decode::{
     Error,
     demux::{
-        Demux, Next,
+        Demux,
         mp4::{Plan, Track},
     },
     flac::StreamInfo,
     mp4::{self, Entry, Movie, Pcm},
-    sbr,
     source::Inside,
     tags,
 };
@@ -48,8 +49,8 @@ pub(super) fn open<'y>(
         starts_anywhere: !matches!(codec, "aac" | "mp3") && timeline.delay >= 0,
     };
     if codec == "aac" {
-        let packets = first_packets(Track::new(inside, plan()));
-        refuse_hidden_extension(packets.iter().map(Vec::as_slice), rate_hz)?;
+        let track = Track::new(inside, plan());
+        refuse_hidden_extension(Demux::Mp4(Box::new(track)), rate_hz)?;
     }
     let mut tags = found.tags;
     for (name, text) in &movie.tags {
@@ -94,10 +95,7 @@ fn params_of(entry: &Entry) -> Option<AudioCodecParameters> {
         }
         (b"mp4a", 0x69 | 0x6B) | (b".mp3", _) => CODEC_ID_MP3,
         (b"alac", _) if entry.config.len() >= 24 => {
-            let bits = u32::from(entry.config[5]);
-            if [16, 20, 24, 32].contains(&bits) {
-                params.with_bits_per_sample(bits);
-            }
+            params.bits_per_sample = alac_bits(&entry.config);
             params.with_extra_data(config());
             CODEC_ID_ALAC
         }
@@ -143,24 +141,4 @@ fn pcm_of(pcm: Pcm) -> Option<(AudioCodecId, Option<u32>)> {
         _ => return None,
     };
     Some((id, (!is_float).then_some(bits.into())))
-}
-
-/// The first packets that differ from the one before them.
-fn first_packets(mut track: Track<'_>) -> Vec<Vec<u8>> {
-    let mut packets: Vec<Vec<u8>> = Vec::new();
-    for _ in 0..sbr::MOST_PACKETS {
-        match track.next() {
-            Next::Piece(piece) => {
-                if packets.last().is_none_or(|last| last != piece.packet.data) {
-                    packets.push(piece.packet.data.to_vec());
-                }
-            }
-            Next::Lost(_) => {}
-            _ => break,
-        }
-        if packets.len() == sbr::PACKETS {
-            break;
-        }
-    }
-    packets
 }

@@ -18,8 +18,8 @@ use symphonia::{
 };
 
 use super::{
-    Found, Opened, Timeline, codec_name, empty, fits, plausible, reads, refuse_hidden_extension,
-    samples, the_only_one,
+    Found, Opened, Timeline, alac_bits, codec_name, empty, fits, plausible, reads, samples,
+    the_only_one,
 };
 use crate::decode::{
     Container, Error,
@@ -81,8 +81,8 @@ pub(super) fn open<'y>(
     if codec == "alac" && params.bits_per_sample.is_none() {
         params.bits_per_sample = params.extra_data.as_deref().and_then(alac_bits);
     }
-    // symphonia 0.6.1 undoes the steps of a coupling in their order, not in the reverse (Vorbis I 4.3.5):
-    // where there is more than one, other channels than were meant come out.
+    // symphonia 0.6.1 undoes the steps of a coupling in their order, not in the reverse (Vorbis I
+    // 4.3.5): where there is more than one, other channels than were meant come out.
     if codec == "vorbis" && params.channels.as_ref().is_some_and(|channels| channels.count() > 2) {
         return Err(Error::unsupported("vorbis (more than two channels)"));
     }
@@ -145,10 +145,10 @@ fn packets<'y>(
         current: None,
     };
     if params.codec == CODEC_ID_AAC {
-        refuse_hidden_extension(
-            reader.peek(sbr::PACKETS, sbr::MOST_PACKETS),
-            params.sample_rate.unwrap_or(0),
-        )?;
+        let core_hz = params.sample_rate.unwrap_or(0);
+        if sbr::is_extended(reader.peek(sbr::PACKETS, sbr::MOST_PACKETS), core_hz) {
+            return Err(Error::unsupported("aac (HE-AAC)"));
+        }
     }
     Ok(Demux::Symphonia(reader))
 }
@@ -353,16 +353,9 @@ fn stated(
     Timeline { delay: 0, frames }
 }
 
-/// Bits per sample by the ALACSpecificConfig, which the reader does not pass on.
-fn alac_bits(config: &[u8]) -> Option<u32> {
-    let bits = config.get(5).map(|bits| u32::from(*bits));
-    bits.filter(|bits| config.len() >= 24 && config[4] == 0 && [16, 20, 24, 32].contains(bits))
-}
-
 /// The name of a codec that symphonia's readers know and nothing here decodes.
 fn refused(id: AudioCodecId) -> &'static str {
     match id {
-        CODEC_ID_OPUS => "opus",
         CODEC_ID_SPEEX => "speex",
         CODEC_ID_AC3 => "ac3",
         CODEC_ID_EAC3 => "eac3",

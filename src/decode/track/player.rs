@@ -6,7 +6,7 @@ use super::{Known, Wanted, announce, late::Back};
 use crate::decode::{
     Error,
     decoder::Mode,
-    demux::{Demux, Piece},
+    demux::{Demux, LEAD_FRAMES, Piece},
     grid::{Grid, Restarts},
     headers::Header,
     opening::{self, Opened, Timeline},
@@ -244,7 +244,7 @@ impl<'a, 'y> Player<'a, 'y> {
             Priming::Done => {}
             Priming::Link => {
                 // Frames before granule 0 are of the encoder: the first page says how many.
-                self.clock = self.link_start + piece.start.unwrap_or(0).clamp(-(1 << 16), 0);
+                self.clock = self.link_start + piece.start.unwrap_or(0).clamp(-LEAD_FRAMES, 0);
                 return Ok(());
             }
             Priming::Loss => {

@@ -3,7 +3,7 @@
 //! A place is only believed where a whole frame says it. What a table says without one only tells
 //! where to look. So a start in the middle gives the frames that a start at the beginning gives.
 
-use super::{FRAME_BYTES, Frame, Frames};
+use super::{Frame, Frames, PACKET_BYTES};
 
 /// A frame that was seen, and where in the object.
 #[derive(Debug, Clone, Copy)]
@@ -130,7 +130,7 @@ impl Frames<'_> {
     /// The last frame, if it is the one that the stream states to be its last.
     fn last_mark(&mut self) -> Option<Mark> {
         let length = self.window.length_at_hand()?;
-        let longest = self.info.most_bytes_of(self.info.block_frames).min(FRAME_BYTES) as u64;
+        let longest = self.info.most_bytes_of(self.info.block_frames).min(PACKET_BYTES) as u64;
         self.stand_at(length.saturating_sub(NEAR_BYTES.max(2 * longest)).max(self.start));
         let mut last: Option<(Mark, Frame)> = None;
         while let Some(frame) = self.find() {

@@ -16,10 +16,10 @@ use symphonia::core::{
     units::{Duration, Timestamp},
 };
 
-use super::{Lost, Next, Piece};
+use super::{Lost, Next, PACKET_BYTES, Piece};
 use crate::decode::{
     flac::{FRAME_HEADER_BYTES, FrameHeader, StreamInfo},
-    headers::{is_trailer, tag_bytes},
+    headers::{is_trailer, junk_bytes, tag_bytes},
     source::Window,
 };
 
@@ -56,8 +56,6 @@ impl Frame {
     }
 }
 
-/// The longest frame that is read: 65,535 frames of eight channels of 32 bits.
-const FRAME_BYTES: usize = 2 << 20;
 /// How much is looked through at once.
 const STEP_BYTES: usize = 4 << 10;
 /// Headers in a frame that are not of the next: with so many the frame is given up. One is chance
@@ -97,10 +95,8 @@ impl<'y> Frames<'y> {
         self.found = None;
         (self.lent, self.before) = (frame.bytes, frame.frames);
         let data = &self.window.ahead(frame.bytes)[..frame.bytes];
-        let start = frame.start as i64;
-        let packet = PacketRef::new(0, Timestamp::new(start), Duration::new(frame.frames), data);
-        let nominal = frame.frames;
-        Next::Piece(Piece { start: Some(start), ..Piece::new(packet, nominal) })
+        let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(frame.frames), data);
+        Next::Piece(Piece::new(packet, frame.frames))
     }
 
     /// What is missing before `frame`. Numbers that go back say nothing.
@@ -141,18 +137,14 @@ impl<'y> Frames<'y> {
     /// Goes on to the next byte that may start a frame or a tag.
     fn pass_junk(&mut self) {
         let bytes = self.window.ahead(STEP_BYTES);
-        let count = tag_bytes(bytes).unwrap_or_else(|| {
-            let next =
-                bytes.iter().skip(1).position(|byte| matches!(byte, 0xFF | b'T' | b'A' | b'I'));
-            next.map_or(bytes.len(), |next| next + 1) as u64
-        });
+        let count = tag_bytes(bytes).unwrap_or_else(|| junk_bytes(bytes) as u64);
         self.window.skip(count.max(1));
     }
 
     /// The length of the frame at the window, which starts with `header`; `Err` if it is not whole,
     /// with what of it to pass.
     fn measure(&mut self, header: &FrameHeader) -> Result<usize, usize> {
-        let most = self.info.most_bytes_of(header.frames).min(FRAME_BYTES);
+        let most = self.info.most_bytes_of(header.frames).min(PACKET_BYTES);
         let failed = match self.find_end(header, most) {
             Ok(end) => return Ok(end),
             Err(failed) => failed,

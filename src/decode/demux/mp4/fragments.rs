@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::{Sample, column::Column};
 use crate::decode::{
-    mp4::Defaults,
+    mp4::{BOX_HEADER_BYTES, Defaults, box_header, u32_at, u64_at},
     source::{Inside, Window},
 };
 
@@ -158,17 +158,11 @@ impl<'y> Fragments<'y> {
 
     /// The header of a box at `at`: its name, where its content starts and where it ends.
     fn header(&self, at: u64, end: u64) -> Option<([u8; 4], Span)> {
-        let mut head = [0; 16];
+        let mut head = [0; BOX_HEADER_BYTES];
         let got = self.inside.read_full(at, &mut head);
-        let kind = head[4..8].try_into().ok()?;
-        let (start, length) = match word(&head, 0) {
-            _ if got < 8 => return None,
-            0 => (at + 8, u64::MAX - at),
-            1 if got == 16 => (at + 16, u64::from_be_bytes(head[8..].try_into().ok()?)),
-            length => (at + 8, u64::from(length)),
-        };
-        let stop = at.checked_add(length).filter(|stop| (start..=end).contains(stop))?;
-        Some((kind, Span { start: at, at: start, end: stop }))
+        let (kind, start, stop) = box_header(&head[..got], at)?;
+        let is_sound = (start..=end).contains(&stop);
+        is_sound.then_some((kind, Span { start: at, at: start, end: stop }))
     }
 
     /// Goes into the next fragment. `false`: there is none.
@@ -230,7 +224,7 @@ impl<'y> Fragments<'y> {
             b"mfhd" => {
                 let mut body = [0; 8];
                 self.inside.read_full(span.at, &mut body);
-                let number = word(&body, 4);
+                let number = u32_at(&body, 4);
                 self.is_torn |= self.sequence.is_some_and(|last| number > last.saturating_add(1));
                 self.sequence = Some(number);
             }
@@ -278,8 +272,8 @@ impl<'y> Fragments<'y> {
         let mut body = [0; 36];
         let room = (span.end - span.at).min(body.len() as u64) as usize;
         self.inside.read_full(span.at, &mut body[..room]);
-        let flags = word(&body, 0);
-        let track = word(&body, 4);
+        let flags = u32_at(&body, 0);
+        let track = u32_at(&body, 4);
         part.is_wanted = track == self.defaults.track;
         let mut at = 8;
         let mut take = |flag: u32, bytes: usize| {
@@ -289,18 +283,15 @@ impl<'y> Fragments<'y> {
             is_there.then_some(here)
         };
         part.from = match take(1, 8) {
-            Some(at) => {
-                let offset = u64::from(word(&body, at)) << 32 | u64::from(word(&body, at + 4));
-                self.base.saturating_add(offset)
-            }
+            Some(at) => self.base.saturating_add(u64_at(&body, at)),
             // Without a place of its own it goes on where the part before it ends.
             None if flags & 0x2_0000 == 0 => part.next,
             None => self.fragment.start,
         };
         part.next = part.from;
         take(2, 4);
-        let ticks = take(8, 4).map(|at| word(&body, at));
-        let bytes = take(0x10, 4).map(|at| word(&body, at));
+        let ticks = take(8, 4).map(|at| u32_at(&body, at));
+        let bytes = take(0x10, 4).map(|at| u32_at(&body, at));
         part.defaults = Defaults {
             track,
             ticks: ticks.unwrap_or(self.defaults.ticks),
@@ -314,8 +305,8 @@ impl<'y> Fragments<'y> {
         let mut body = [0; 12];
         self.inside.read_full(span.at, &mut body);
         let start = match body[0] {
-            0 => u64::from(word(&body, 4)),
-            _ => u64::from(word(&body, 4)) << 32 | u64::from(word(&body, 8)),
+            0 => u64::from(u32_at(&body, 4)),
+            _ => u64_at(&body, 4),
         };
         let place = self.place.replace(start).filter(|_| self.is_torn);
         place.and_then(|place| start.checked_sub(place)).filter(|missing| *missing > 0)
@@ -325,8 +316,8 @@ impl<'y> Fragments<'y> {
     fn run_of(&self, part: &Part, span: &Span) -> Run<'y> {
         let mut body = [0; 12];
         self.inside.read_full(span.at, &mut body);
-        let (flags, count) = (word(&body, 0) & 0xFF_FFFF, u64::from(word(&body, 4)));
-        let offset = i64::from(word(&body, 8) as i32);
+        let (flags, count) = (u32_at(&body, 0) & 0xFF_FFFF, u64::from(u32_at(&body, 4)));
+        let offset = i64::from(u32_at(&body, 8) as i32);
         let position = match flags & 1 {
             0 => part.next,
             _ => part.from.saturating_add_signed(offset),
@@ -369,8 +360,4 @@ impl Run<'_> {
             self.next += 1;
         }
     }
-}
-
-fn word(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

@@ -19,7 +19,7 @@ use self::{
     fragments::{Fragments, Met},
     tables::Samples,
 };
-use super::{Found, Lost, Next, Piece};
+use super::{Found, Lost, Next, PACKET_BYTES, Piece, TOGETHER_BYTES, frames_of};
 use crate::decode::{
     mp4::{Defaults, Tables},
     source::{Inside, Window},
@@ -73,11 +73,6 @@ struct Missing {
     /// Ticks besides, of packets that nothing speaks of.
     gap: u64,
 }
-
-/// The longest sample: a FLAC frame of 65,535 frames of eight channels of 32 bits.
-const SAMPLE_BYTES: usize = 2 << 20;
-/// Bytes of plain samples that are one packet at most.
-const TOGETHER_BYTES: u32 = 8 << 10;
 
 impl<'y> Track<'y> {
     pub(in crate::decode) fn new(inside: &Rc<Inside<'y>>, plan: Plan) -> Self {
@@ -144,7 +139,7 @@ impl<'y> Track<'y> {
     }
 
     fn next_sample(&mut self) -> Option<Sample> {
-        let together = if self.plan.frame_bytes.is_some() { TOGETHER_BYTES } else { 0 };
+        let together = if self.plan.frame_bytes.is_some() { TOGETHER_BYTES as u32 } else { 0 };
         if let Some(sample) = self.samples.next(together) {
             return Some(sample);
         }
@@ -157,7 +152,7 @@ impl<'y> Track<'y> {
     }
 
     fn is_there(&mut self, sample: &Sample) -> bool {
-        if !(1..=SAMPLE_BYTES).contains(&sample.bytes) || self.window.is_behind(sample.position) {
+        if !(1..=PACKET_BYTES).contains(&sample.bytes) || self.window.is_behind(sample.position) {
             return false;
         }
         self.window.go_to(sample.position);
@@ -174,11 +169,7 @@ impl<'y> Track<'y> {
 
     /// Frames of so many ticks.
     fn frames_of(&self, ticks: u64) -> u64 {
-        let (rate_hz, per_second) =
-            (u128::from(self.plan.rate_hz), self.plan.ticks_per_second.max(1));
-        let half = u128::from(per_second / 2);
-        let frames = (u128::from(ticks) * rate_hz + half) / u128::from(per_second);
-        u64::try_from(frames).unwrap_or(u64::MAX)
+        frames_of(ticks, self.plan.rate_hz.into(), self.plan.ticks_per_second.max(1))
     }
 
     /// Goes to the last packet at or before `frame` whose place the tables tell. As

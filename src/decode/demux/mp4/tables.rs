@@ -4,7 +4,10 @@
 use std::rc::Rc;
 
 use super::{Sample, column::Column};
-use crate::decode::{mp4::Tables, source::Inside};
+use crate::decode::{
+    mp4::{Tables, u32_at},
+    source::Inside,
+};
 
 /// Where the next sample lies, and how long it lasts.
 pub(super) struct Samples<'y> {
@@ -67,8 +70,8 @@ impl<'y> Samples<'y> {
         }
     }
 
-    /// The next sample, or so many in a row as `together` bytes hold, if all are equal. `None`: there is
-    /// none.
+    /// The next sample, or so many in a row as `together` bytes hold, if all are equal. `None`: there
+    /// is none.
     pub(super) fn next(&mut self, together: u32) -> Option<Sample> {
         let bytes = self.sizes.bytes(self.cursor.next)?;
         while self.cursor.left == 0 {
@@ -212,11 +215,9 @@ impl<'y> Sizes<'y> {
     fn new(inside: &Rc<Inside<'y>>, base: u64, tables: &Tables, sample_bytes: Option<u32>) -> Self {
         let mut head = [0; 12];
         inside.read_full(base + tables.sizes.start, &mut head);
-        let word =
-            |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (start, end) = (base + tables.sizes.start + 12, base + tables.sizes.end);
-        let count = u64::from(word(8));
-        match (tables.is_compact, word(4)) {
+        let count = u64::from(u32_at(&head, 8));
+        match (tables.is_compact, u32_at(&head, 4)) {
             (false, 0) => {
                 let words = Column::new(inside, start, end, 4, count);
                 Self::Words(words, count)
@@ -246,14 +247,31 @@ impl<'y> Sizes<'y> {
         match self {
             Self::Equal { bytes, .. } => Some(*bytes),
             Self::Words(words, _) => words.word(sample, 0),
-            Self::Compact(bytes, _, 4) => {
-                let two = bytes.entry(sample / 2)?[0];
-                Some(u32::from(if sample.is_multiple_of(2) { two >> 4 } else { two & 15 }))
-            }
-            Self::Compact(bytes, _, _) => {
-                let entry = bytes.entry(sample)?;
-                Some(entry.iter().fold(0, |size, byte| size << 8 | u32::from(*byte)))
+            Self::Compact(entries, _, bits) => {
+                let entry = if *bits == 4 { sample / 2 } else { sample };
+                Some(compact(entries.entry(entry)?, *bits, sample))
             }
         }
+    }
+}
+
+/// The length of a sample by its entry, which of 4 bits has two.
+fn compact(entry: &[u8], bits: u32, sample: u64) -> u32 {
+    match (bits, sample % 2) {
+        (4, 0) => u32::from(entry[0] >> 4),
+        (4, _) => u32::from(entry[0] & 15),
+        _ => entry.iter().fold(0, |size, byte| size << 8 | u32::from(*byte)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compact_sizes_have_4_8_or_16_bits() {
+        assert_eq!([6, 7].map(|sample| compact(&[0xA3], 4, sample)), [10, 3]);
+        assert_eq!([6, 7].map(|sample| compact(&[0xA3], 8, sample)), [0xA3; 2]);
+        assert_eq!([6, 7].map(|sample| compact(&[0xA3, 1], 16, sample)), [0xA301; 2]);
     }
 }
