@@ -25,7 +25,7 @@ pub struct Unopened {
 
 impl Unopened {
     /// Reads what this shard's volumes hold, creating what is not there. Run on the shard, with the
-    /// [`Directory`](super::Directory) locked.
+    /// [`Directory`](crate::storage::Directory) locked.
     ///
     /// # Errors
     /// [`Error::Directory`] with what to do. Too little room on the file system is no error here: it
