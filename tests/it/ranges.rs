@@ -31,6 +31,15 @@ impl Node {
         self.get_with(target, &field)
     }
 
+    /// Asks for parts of it at random, in each of the [`QUERIES`].
+    fn parts_are_the_whole(&self, src: &str, random: &mut Random) {
+        for query in QUERIES {
+            let target = format!("/v1/pcm?src={src}{query}");
+            let whole = self.get(&target).ok().body;
+            self.parts_are_those_of(&whole, &target, random, 6);
+        }
+    }
+
     /// Asks for so many parts at random, and compares them with the whole.
     fn parts_are_those_of(&self, whole: &[u8], target: &str, random: &mut Random, count: usize) {
         for _ in 0..count {
@@ -52,11 +61,7 @@ fn any_part_is_that_part_of_the_whole() {
     let node = node().shards(2).arg("--demo").start();
     let mut random = Random(4);
     for file in demo::FILES {
-        for query in QUERIES {
-            let target = format!("/v1/pcm?src=demo:{}{query}", file.name);
-            let whole = node.get(&target).ok().body;
-            node.parts_are_those_of(&whole, &target, &mut random, 6);
-        }
+        node.parts_are_the_whole(&format!("demo:{}", file.name), &mut random);
     }
 }
 
@@ -64,12 +69,7 @@ fn any_part_is_that_part_of_the_whole() {
 fn any_part_of_opus_is_that_part_of_the_whole() {
     let origin = origin().file("song.opus", include_bytes!("../material/opus.ogg")).start();
     let node = node().shards(2).origin(&origin).start();
-    let mut random = Random(6);
-    for query in QUERIES {
-        let target = format!("/v1/pcm?src=origin:song.opus{query}");
-        let whole = node.get(&target).ok().body;
-        node.parts_are_those_of(&whole, &target, &mut random, 6);
-    }
+    node.parts_are_the_whole("origin:song.opus", &mut Random(6));
 }
 
 #[test]
