@@ -1,5 +1,15 @@
 //! PCM frames to an output format: what goes in front of them, and what they are turned into.
+//!
+//! - `codec`: which formats there are, what they are called and what they take;
+//! - `encoder`: one encoder of whichever of them; a further one is a variant there;
+//! - [`flac`]: one of them;
+//! - [`wav`]: the header of what is not encoded.
 #![forbid(unsafe_code)]
 
+mod codec;
+mod encoder;
 pub mod flac;
 pub mod wav;
+
+pub use codec::Codec;
+pub use encoder::{Encoder, Error, Output};

@@ -4,7 +4,7 @@ use super::timeline;
 use crate::{
     bufpool::Exhausted,
     decode::{self, SpecError},
-    encode::flac,
+    encode,
     storage::Failure,
 };
 
@@ -23,9 +23,9 @@ pub enum Error {
     /// The source cannot become what was asked for.
     #[error(transparent)]
     Spec(#[from] SpecError),
-    /// FLAC cannot hold what was asked for.
+    /// It cannot be encoded as was asked for.
     #[error(transparent)]
-    Flac(#[from] flac::Error),
+    Encode(#[from] encode::Error),
     /// No memory for another stream.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),

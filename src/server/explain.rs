@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::problem::{Kind, Problem};
 use crate::{
     bufpool::Exhausted,
-    decode, file, net,
+    decode, encode, file, net,
     pcm::{self, SourceName, timeline},
     runtime::ReadError,
     shard::Refusal,
@@ -76,10 +76,15 @@ fn of_pcm(error: &pcm::Error, source: &SourceName) -> Problem {
         pcm::Error::Timeline(error) => Problem::new(Kind::Parameter, format!("`t` {error}")),
         pcm::Error::Spec(error) => Problem::new(Kind::Parameter, error.to_string())
             .hint("choose another `rate` or `channels`"),
-        pcm::Error::Flac(error) => {
-            Problem::new(Kind::Parameter, error.to_string()).hint("choose another `format`")
-        }
+        pcm::Error::Encode(error) => of_encode(error),
         pcm::Error::Exhausted(_) => Problem::busy("another stream", BUSY_SECONDS),
+    }
+}
+
+fn of_encode(error: &encode::Error) -> Problem {
+    match error {
+        encode::Error::NotBuilt(codec) => Problem::not_built(*codec),
+        other => Problem::new(Kind::Parameter, other.to_string()).hint("choose another `format`"),
     }
 }
 

@@ -8,7 +8,7 @@
 use serde_json::{Map, Value};
 
 use super::guard::Refusal;
-use crate::{pcm::SourceName, shard::Unheard};
+use crate::{encode::Codec, pcm::SourceName, shard::Unheard};
 
 /// What went wrong, as far as clients act differently on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -274,6 +274,14 @@ impl Problem {
     pub fn unsupported(source: &SourceName, why: &str) -> Self {
         Self::new(Kind::Unsupported, format!("{source}: {why}"))
             .hint(format!("the original bytes are at {}", source.object_path()))
+    }
+
+    /// A format that is known, and that this build has no encoder for.
+    pub fn not_built(codec: Codec) -> Self {
+        let built = Codec::ALL.into_iter().filter(|codec| codec.is_built());
+        let built: Vec<_> = built.map(|codec| format!("`format={}`", codec.name())).collect();
+        let detail = format!("this build has no encoder for {}", codec.name());
+        Self::new(Kind::Unsupported, detail).hint(format!("there is {}", built.join(" or ")))
     }
 
     /// Nothing in the media decodes.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     bufpool::{Block, BlockMut, Class},
     decode,
-    encode::flac,
+    encode::{Codec, Encoder, Output, wav::Samples},
     file::{
         Opened,
         conditional::{Current, range_applies},
@@ -45,7 +45,7 @@ struct Playing {
 
 /// An encoder of FLAC, and what was promised for it.
 struct Flac {
-    encoder: flac::Encoder,
+    encoder: Encoder,
     is_finished: bool,
     share: Share,
     _memory: Promise,
@@ -246,7 +246,7 @@ impl Playing {
     async fn encode(&mut self, pcm: &[u8], lead_us: i64) {
         let spec = self.listen.rendition().spec;
         let flac = self.flac.as_mut().expect("it encodes");
-        for frames in pcm.chunks(flac::BLOCK_FRAMES * spec.frame_bytes()) {
+        for frames in pcm.chunks(flac.encoder.turn_frames() * spec.frame_bytes()) {
             let turn = self.shard.decode.wait(lead_us).await;
             let began = runtime::core_time();
             flac.encoder.push(frames);
@@ -262,9 +262,17 @@ impl Playing {
 impl Flac {
     fn new(shard: &Shard, rendition: &Rendition) -> Result<Self, Refusal> {
         let spec = rendition.spec;
-        let bits = 8 * spec.encoding.bytes() as u16;
-        let encoder = flac::Encoder::new(spec.rate_hz, spec.channels, bits, rendition.frames())
-            .map_err(pcm::Error::from)?;
+        let (level, bit_rate) = Default::default();
+        let encoder = Encoder::new(&Output {
+            codec: Codec::Flac,
+            rate_hz: spec.rate_hz,
+            channels: spec.channels,
+            samples: Samples::Integer { bits: 8 * spec.encoding.bytes() as u16 },
+            frames: rendition.frames(),
+            level,
+            bit_rate,
+        });
+        let encoder = encoder.map_err(pcm::Error::from)?;
         let memory = shard.promise(ENCODER_BYTES)?;
         let share = shard.share(Conversion::encoding(rendition))?;
         Ok(Self { encoder, is_finished: false, share, _memory: memory })

@@ -1,0 +1,131 @@
+//! The formats that audio is encoded to: what they are called, and what they take.
+//!
+//! Pure: no I/O, no clock, no executor.
+
+use std::ops::RangeInclusive;
+
+use super::wav::Samples;
+
+/// A format that audio is encoded to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// FLAC in its own container (RFC 9639).
+    Flac,
+    /// Opus in Ogg (RFC 7845).
+    Opus,
+    /// MPEG-1/2 layer III.
+    Mp3,
+    /// AAC-LC in ADTS.
+    Aac,
+}
+
+impl Codec {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 4] = [Self::Flac, Self::Opus, Self::Mp3, Self::Aac];
+
+    /// The name as the parameter `format` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flac => "flac",
+            Self::Opus => "opus",
+            Self::Mp3 => "mp3",
+            Self::Aac => "aac",
+        }
+    }
+
+    /// The codec called `name`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.name() == name)
+    }
+
+    /// The value of `Content-Type`.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Flac => "audio/flac",
+            Self::Opus => "audio/ogg; codecs=opus",
+            Self::Mp3 => "audio/mpeg",
+            Self::Aac => "audio/aac",
+        }
+    }
+
+    /// How its files end, without the point, the usual one first.
+    pub fn endings(self) -> &'static [&'static str] {
+        match self {
+            Self::Flac => &["flac"],
+            Self::Opus => &["opus", "ogg", "oga"],
+            Self::Mp3 => &["mp3"],
+            Self::Aac => &["aac"],
+        }
+    }
+
+    /// The codec of a file that ends in `ending`, in lower case.
+    pub fn from_ending(ending: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.endings().contains(&ending))
+    }
+
+    /// Whether this build has an encoder for it.
+    pub fn is_built(self) -> bool {
+        match self {
+            Self::Flac => true,
+            Self::Opus | Self::Mp3 | Self::Aac => false,
+        }
+    }
+
+    /// How the samples that are pushed lie, where those of the source are integers of so many `bits`:
+    /// what loses nothing takes as many as there are.
+    pub fn samples(self, bits: Option<u16>) -> Samples {
+        match (self, bits) {
+            (Self::Flac, Some(17..)) => Samples::Integer { bits: 24 },
+            (Self::Flac, _) => Samples::Integer { bits: 16 },
+            (Self::Opus | Self::Mp3 | Self::Aac, _) => Samples::Float,
+        }
+    }
+
+    /// The rate that audio of `source_hz` is encoded at where none is asked for.
+    pub fn rate_hz(self, source_hz: u32) -> u32 {
+        match self {
+            // Its own clock, whatever was given to the encoder (RFC 7845 section 4).
+            Self::Opus => 48_000,
+            Self::Flac | Self::Mp3 | Self::Aac => source_hz,
+        }
+    }
+
+    /// Levels of compression that can be asked for, the fastest first; `None` where there are none.
+    pub fn levels(self) -> Option<RangeInclusive<u8>> {
+        None
+    }
+
+    /// Bit rates that can be asked for, in bits per second; `None` where there are none.
+    pub fn bit_rates(self) -> Option<RangeInclusive<u32>> {
+        match self {
+            Self::Flac => None,
+            Self::Opus => Some(6_000..=510_000),
+            Self::Mp3 => Some(8_000..=320_000),
+            Self::Aac => Some(8_000..=512_000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_codec_is_found_by_its_name_and_by_each_ending() {
+        for codec in Codec::ALL {
+            assert_eq!(Codec::from_name(codec.name()), Some(codec));
+            for ending in codec.endings() {
+                assert_eq!(Codec::from_ending(ending), Some(codec), "{ending}");
+            }
+        }
+        assert_eq!((Codec::from_name("FLAC"), Codec::from_ending("wav")), (None, None));
+    }
+
+    #[test]
+    fn nothing_is_lost_of_samples_in_flac() {
+        let bits = |source| Codec::Flac.samples(source);
+        assert_eq!(bits(Some(24)), Samples::Integer { bits: 24 });
+        assert_eq!(bits(Some(16)), Samples::Integer { bits: 16 });
+        assert_eq!(bits(None), Samples::Integer { bits: 16 });
+    }
+}
