@@ -471,18 +471,20 @@ impl Fill {
         if let Some(length) = head.length {
             self.check_length(length)?;
             learn_length(self.asset(), length).map_err(Failure::new)?;
-            let resource = &self.asset().resource;
-            let missing_bytes = length.saturating_sub(resource.stored_bytes());
-            self.store.make_room(self.asset(), missing_bytes.min(resource.share_left_bytes()));
         }
         Ok(())
     }
 
-    /// For a resource of unknown length: room for what comes next, before each chunk.
+    /// Room for what comes next, before each chunk, and never for all that may come: who wants little of
+    /// a long resource would empty the cache for it.
     fn make_room(&self, position: u64, length: u64) {
         let begins_chunk = position.div_ceil(CHUNK_BYTES) * CHUNK_BYTES < position + length;
-        if self.asset().resource.length().is_none() && begins_chunk {
-            self.store.make_room(self.asset(), ROOM_BYTES);
+        if begins_chunk {
+            let resource = &self.asset().resource;
+            let end = resource.length().unwrap_or(u64::MAX);
+            let missing_bytes = end.saturating_sub(resource.stored_bytes());
+            let most_bytes = missing_bytes.min(resource.share_left_bytes());
+            self.store.make_room(self.asset(), ROOM_BYTES.min(most_bytes));
         }
     }
 

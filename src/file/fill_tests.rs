@@ -745,6 +745,32 @@ fn what_the_disk_takes_no_more_of_is_fetched_when_its_reader_comes_near() {
     });
 }
 
+/// What leaves a full cache is what something else needs the place of, not all that might come.
+#[test]
+fn who_wants_little_of_a_long_song_drives_little_out() {
+    let origin = Slow::start(Song::new(4 * MIB));
+    let (address, state) = (origin.address, Arc::clone(&origin.state));
+    story(&origin, move |_| {
+        let state = Arc::clone(&state);
+        async move {
+            let world = World::with_volume(address, 64 * MIB);
+            for number in 0..15 {
+                let mut reader = world.open_song(&format!("song-{number}")).await.unwrap();
+                assert_eq!(follow(&mut reader, 0, 1).await.0, 4 * MIB);
+            }
+            state.change(|song| (song.length, song.pace_bytes) = (48 * MIB, 64 * KIB));
+            for number in 0..4 {
+                let mut reader = world.open_song(&format!("long-{number}")).await.unwrap();
+                read(&mut reader, 0..9, 1).await.unwrap();
+                drop(reader);
+                settle(&state, |bodies| bodies == 0).await;
+            }
+            let evicted = world.files.store().stats().evicted;
+            assert!(evicted <= 4, "{evicted} songs left for four times a mebibyte");
+        }
+    });
+}
+
 /// An origin that stands still in the middle of a chunk, or gives it by and by.
 #[test]
 fn a_chunk_that_comes_slowly_is_on_disk_before_it_is_full() {

@@ -18,7 +18,7 @@ use super::{
     Error, Found, How,
     asker::{Asker, Fit},
     inquiry::{Inquiries, Inquiry, Outcome, SharedPauses, begin_fill, unix_seconds},
-    refill,
+    refill, stay,
 };
 use crate::{
     assets::{
@@ -299,6 +299,10 @@ impl Files {
         let lease = self.store.find(key).await.map_err(Failure::new)?;
         let stored = match lease {
             None => Stored::Bad(None),
+            Some(lease) if !stay::may_be_completed(&lease) => {
+                self.store.forget(&lease);
+                Stored::Bad(None)
+            }
             Some(lease) => match asker.fit(&lease.head(), key, lease.generation.0) {
                 Fit::Elsewhere(key) => Stored::Elsewhere(key),
                 fit => self.weigh(lease, asker, &fit)?,

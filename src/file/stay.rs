@@ -37,6 +37,15 @@ pub fn is_proven(asset: &Asset) -> bool {
     Validator::of(&asset.head().fields).is_some()
 }
 
+/// Whether what is here of a resource may be given to who wants more of it. What a crash left of a fill, or
+/// a repair of a whole one, can be of another version than what would come now (RULES 7); what a fill
+/// that runs has fetched cannot.
+pub(super) fn may_be_completed(asset: &Asset) -> bool {
+    let resource = &asset.resource;
+    let is_part = resource.present_bytes() > 0 && !resource.is_complete();
+    !is_part || asset.is_filling() || is_proven(asset)
+}
+
 /// Whether the cache keeps all of `range`, as far as can be told now.
 pub fn stays(asset: &Asset, range: &Range<u64>) -> bool {
     let length = asset.resource.length();

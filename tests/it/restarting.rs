@@ -1,9 +1,17 @@
 //! What the cache still has after its process has ended: well, or by force.
 
-use std::{fs, os::unix::fs::FileExt, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::fs::FileExt,
+    path::Path,
+    thread,
+    time::Duration,
+};
 
 use crate::{
-    node::{Node, node, scratch},
+    client,
+    node::{Node, kithara_cache, node, scratch},
     origin::{Origin, origin},
 };
 
@@ -78,18 +86,59 @@ fn bytes_that_changed_on_disk_are_fetched_again_and_never_served() {
     first.signal("-TERM");
     first.ended(Duration::from_secs(20));
     let asked = requests(&origin, 1);
-    for volume in fs::read_dir(dir.path()).unwrap() {
+    rots(dir.path(), 0);
+    let second = node_of(&origin, dir.path(), 1);
+    all_play(&second, 1);
+    assert!(requests(&origin, 1) > asked);
+}
+
+/// Flips a bit of each 100 kB of the volumes, from there on.
+fn rots(dir: &Path, from: u64) {
+    for volume in fs::read_dir(dir).unwrap() {
         let data = volume.unwrap().path().join("data");
         let Ok(file) = fs::File::options().read(true).write(true).open(data) else { continue };
-        for position in (0..file.metadata().unwrap().len()).step_by(100_000) {
+        for position in (from..file.metadata().unwrap().len()).step_by(100_000) {
             let mut byte = [0];
             file.read_exact_at(&mut byte, position).unwrap();
             file.write_all_at(&[byte[0] ^ 16], position).unwrap();
         }
     }
+}
+
+/// Its origin says nothing that would tell one version from another, and has another one now.
+#[test]
+fn what_a_kill_left_of_an_unproven_song_is_not_completed_with_another() {
+    let dir = scratch();
+    let origin = origin().file("song", &song(0)).without_validator().at_rate(1 << 20).start();
+    let first = node_of(&origin, dir.path(), 1);
+    let mut stream = client::connect(first.listen);
+    let request = format!("GET /o/origin/song HTTP/1.1\r\nHost: {}\r\n\r\n", first.listen);
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.read_exact(&mut [0; 300_000]).unwrap();
+    thread::sleep(Duration::from_millis(300));
+    first.signal("-KILL");
+    first.ended(Duration::from_secs(20));
+    origin.replace("song", &song(1));
     let second = node_of(&origin, dir.path(), 1);
-    all_play(&second, 1);
-    assert!(requests(&origin, 1) > asked);
+    let body = second.get("/o/origin/song").ok().body;
+    assert!(body == song(1), "two versions were mixed, or the old one was served");
+    assert_eq!(origin.ranges_asked("song"), [0, 0]);
+}
+
+#[test]
+fn what_a_repair_left_of_an_unproven_song_is_not_completed_with_another() {
+    let (dir, origin) = (scratch(), origin().file("song", &song(0)).without_validator().start());
+    let first = node_of(&origin, dir.path(), 1);
+    assert!(first.get("/o/origin/song").ok().body == song(0));
+    first.signal("-TERM");
+    first.ended(Duration::from_secs(20));
+    rots(dir.path(), 1_000_000);
+    let path = dir.path().to_str().unwrap();
+    let (code, out, said) = kithara_cache(&["verify", "--repair", "--cache", path], "1GiB");
+    assert!(code == 0 && out.contains("dropped"), "{out}{said}");
+    origin.replace("song", &song(1));
+    let second = node_of(&origin, dir.path(), 1);
+    assert!(second.get("/o/origin/song").ok().body == song(1), "two versions were mixed");
 }
 
 #[test]

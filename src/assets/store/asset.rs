@@ -60,6 +60,11 @@ impl Asset {
         (!self.filling.replace(true)).then(|| FillPermit(Rc::clone(self)))
     }
 
+    /// Whether somebody fills it now.
+    pub fn is_filling(&self) -> bool {
+        self.filling.get()
+    }
+
     /// Whether somebody reads it now.
     pub fn is_leased(&self) -> bool {
         self.leases.get() > 0

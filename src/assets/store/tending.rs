@@ -473,7 +473,7 @@ fn of_asset(asset: &Asset, is_pinned: bool) -> Listed {
         stored_bytes: resource.stored_bytes(),
         present_bytes: resource.present_bytes(),
         is_pinned,
-        is_filling: asset.filling.get(),
+        is_filling: asset.is_filling(),
         readers: asset.leases.get(),
         born: said.born,
         expires: said.expires,
