@@ -9,6 +9,7 @@ use url::Url;
 use super::{cache::CacheArgs, failure::Failure};
 use crate::{
     config::{self, Flag, Merged, Size},
+    encode::parse_bit_rate,
     net::literal_addresses,
     pcm::timeline::{self, Seconds},
     prefetch::{Variants, spec::parse_range},
@@ -45,6 +46,11 @@ Examples:
   kithara pcm song.flac -o song.wav --rate 48000
   kithara pcm music:album/song.mp3 -o - --format s16le | aplay -f cd";
 
+const TRANSCODE_EXAMPLES: &str = "\
+Examples:
+  kithara transcode song.mp3 -o song.flac
+  kithara transcode music:album/song.m4a -o - --format flac --rate 48000 | flac -t -";
+
 const PREFETCH_EXAMPLES: &str = "\
 Examples:
   kithara prefetch --node http://127.0.0.1:7711 music:album/song.mp3 music:lists/top.m3u
@@ -68,6 +74,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Decodes one source to a file, without a server.
     Pcm(PcmArgs),
+    /// Encodes one source to a file, without a server.
+    Transcode(TranscodeArgs),
     /// Says what a source is: container, codec, rate, channels, frames, duration, tags.
     Probe(ProbeArgs),
     /// Looks at a cache and tends it, a closed one or a running node's.
@@ -109,6 +117,44 @@ pub struct PcmArgs {
     /// given, else wav.
     #[arg(long, value_name = "F")]
     pub format: Option<String>,
+    /// What of it.
+    #[command(flatten)]
+    pub played: PlayedArgs,
+    /// What it shares with other commands.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+}
+
+/// What `transcode` is told.
+#[derive(Debug, Args)]
+#[command(after_help = TRANSCODE_EXAMPLES)]
+pub struct TranscodeArgs {
+    /// NAME:path, an http(s) URL, or a local file.
+    #[arg(value_name = "SRC")]
+    pub source: String,
+    /// Where to write; `-` is stdout, for which `--format` is needed.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// flac, opus, mp3 or aac; by the ending of FILE if not given.
+    #[arg(long, value_name = "F")]
+    pub format: Option<String>,
+    /// Bits per second, such as 128000 or 128k, where the format has any.
+    #[arg(long, value_name = "B", value_parser = bit_rate)]
+    pub bitrate: Option<u32>,
+    /// How hard to compress, where the format has levels.
+    #[arg(long, value_name = "N")]
+    pub level: Option<u8>,
+    /// What of it.
+    #[command(flatten)]
+    pub played: PlayedArgs,
+    /// What it shares with other commands.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+}
+
+/// Flags of what is decoded: which part of it, and as what.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PlayedArgs {
     /// Samples per second; the source's if not given.
     #[arg(long, value_name = "HZ")]
     pub rate: Option<u32>,
@@ -121,9 +167,6 @@ pub struct PcmArgs {
     /// How much, in seconds; to the end if not given.
     #[arg(long, value_name = "S", value_parser = duration)]
     pub duration: Option<Seconds>,
-    /// What it shares with other commands.
-    #[command(flatten)]
-    pub sources: SourceArgs,
 }
 
 /// What `prefetch` is told.
@@ -358,6 +401,10 @@ fn seconds(text: &str) -> Result<Seconds, timeline::Error> {
     text.parse()
 }
 
+fn bit_rate(text: &str) -> Result<u32, &'static str> {
+    parse_bit_rate(text).ok_or("bits per second, such as 128000 or 128k")
+}
+
 fn duration(text: &str) -> Result<Seconds, String> {
     let seconds = seconds(text).map_err(|error| error.to_string())?;
     match seconds.is_zero() {
@@ -458,6 +505,8 @@ mod tests {
             "kithara pcm song.mp3 -o x --duration nan",
             "kithara pcm song.mp3 -o x --duration 0",
             "kithara pcm song.mp3 -o x --duration 0.000",
+            "kithara transcode song.mp3",
+            "kithara transcode song.mp3 -o x.opus --bitrate fast",
             "kithara probe",
             "kithara prefetch",
             "kithara prefetch a:b --variants best",
@@ -500,8 +549,9 @@ mod tests {
         let Ok(Node::Pcm(args)) = Node::try_parse_from(line.split_whitespace()) else {
             panic!("{line}")
         };
-        assert_eq!((args.rate, args.channels), (Some(48_000), Some(2)));
-        assert_eq!((args.start, args.duration), ("1.5".parse().ok(), "2".parse().ok()));
+        let played = &args.played;
+        assert_eq!((played.rate, played.channels), (Some(48_000), Some(2)));
+        assert_eq!((played.start, played.duration), ("1.5".parse().ok(), "2".parse().ok()));
         let Ok(Node::Probe(args)) = Node::try_parse_from(["kithara", "probe", "x", "--json"])
         else {
             panic!("probe")

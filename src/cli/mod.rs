@@ -18,19 +18,21 @@ mod failure;
 mod logging;
 mod machine;
 mod offline;
+mod output;
 mod pcm;
 mod prefetch;
 mod probe;
 mod running;
 mod serve;
+mod transcode;
 
 use std::io::{self, Write};
 
 use clap::Parser;
 
 pub use args::{
-    Cli, Command, ConfigArgs, DoctorArgs, LogFormat, NodeArgs, PcmArgs, PrefetchArgs, ProbeArgs,
-    ServeArgs, SourceArgs,
+    Cli, Command, ConfigArgs, DoctorArgs, LogFormat, NodeArgs, PcmArgs, PlayedArgs, PrefetchArgs,
+    ProbeArgs, ServeArgs, SourceArgs, TranscodeArgs,
 };
 pub use checks::{Check, Verdict};
 pub use doctor::{examine, preflight};
@@ -65,6 +67,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Prefetch(args) => prefetch::run(args),
         Command::Probe(args) => probe::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Transcode(args) => transcode::run(args),
     }
 }
 

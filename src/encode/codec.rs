@@ -4,7 +4,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::wav::Samples;
+use super::{Error, wav::Samples};
 
 /// A format that audio is encoded to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,6 +106,49 @@ impl Codec {
     }
 }
 
+/// Reads bits per second, also in thousands as encoders have it: `128k`.
+pub fn parse_bit_rate(text: &str) -> Option<u32> {
+    let (digits, scale) = text.strip_suffix('k').map_or((text, 1), |digits| (digits, 1000));
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse::<u32>().ok().filter(|_| is_number)?.checked_mul(scale)
+}
+
+/// A codec, and how hard it is to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Coding {
+    /// Which one.
+    pub codec: Codec,
+    /// One of [`Codec::levels`]; the codec's own where it is not given.
+    pub level: Option<u8>,
+    /// Bits per second, one of [`Codec::bit_rates`]; the codec's own where it is not given.
+    pub bit_rate: Option<u32>,
+}
+
+impl Coding {
+    /// As the codec has it by itself.
+    pub const fn plain(codec: Codec) -> Self {
+        Self { codec, level: None, bit_rate: None }
+    }
+
+    /// As it is asked for.
+    ///
+    /// # Errors
+    /// What this build cannot do, and what the codec does not take.
+    pub fn new(codec: Codec, level: Option<u8>, bit_rate: Option<u32>) -> Result<Self, Error> {
+        let coding = Self { codec, level, bit_rate };
+        let is_within = |range: Option<RangeInclusive<u32>>, value: Option<u32>| {
+            value.is_none_or(|value| range.is_some_and(|range| range.contains(&value)))
+        };
+        let levels = codec.levels().map(|levels| (*levels.start()).into()..=(*levels.end()).into());
+        match () {
+            () if !codec.is_built() => Err(Error::NotBuilt(codec)),
+            () if !is_within(levels, level.map(u32::from)) => Err(Error::Level(codec)),
+            () if !is_within(codec.bit_rates(), bit_rate) => Err(Error::BitRate(codec)),
+            () => Ok(coding),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +162,24 @@ mod tests {
             }
         }
         assert_eq!((Codec::from_name("FLAC"), Codec::from_ending("wav")), (None, None));
+    }
+
+    #[test]
+    fn what_a_codec_does_not_take_is_refused() {
+        assert_eq!(Coding::new(Codec::Flac, None, None), Ok(Coding::plain(Codec::Flac)));
+        assert_eq!(Coding::new(Codec::Flac, None, Some(128_000)), Err(Error::BitRate(Codec::Flac)));
+        assert_eq!(Coding::new(Codec::Flac, Some(200), None), Err(Error::Level(Codec::Flac)));
+        assert_eq!(Coding::new(Codec::Mp3, None, None), Err(Error::NotBuilt(Codec::Mp3)));
+    }
+
+    #[test]
+    fn bit_rates_are_numbers_or_thousands() {
+        for (text, bit_rate) in
+            [("128000", Some(128_000)), ("128k", Some(128_000)), ("k", None), ("+1", None)]
+        {
+            assert_eq!(parse_bit_rate(text), bit_rate, "{text}");
+        }
+        assert_eq!((parse_bit_rate("4294968k"), parse_bit_rate("128K")), (None, None));
     }
 
     #[test]

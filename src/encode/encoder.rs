@@ -3,6 +3,8 @@
 //! What a stream begins with may depend on all of it: a total, a checksum, a table of where to seek.
 //! Such a *front* goes out provisional, and is there as it should be once the encoder has finished.
 
+use std::{fmt::Display, ops::RangeInclusive};
+
 use super::{Codec, flac, wav::Samples};
 
 /// What is encoded, and into what.
@@ -30,9 +32,24 @@ pub enum Error {
     /// This build has no encoder for it.
     #[error("this build has no encoder for {}", .0.name())]
     NotBuilt(Codec),
+    /// No such level of it.
+    #[error("{}", takes(.0, "level", .0.levels()))]
+    Level(Codec),
+    /// No such bit rate of it.
+    #[error("{}", takes(.0, "bitrate", .0.bit_rates()))]
+    BitRate(Codec),
     /// FLAC cannot hold it.
     #[error(transparent)]
     Flac(#[from] flac::Error),
+}
+
+fn takes<T: Display>(codec: &Codec, what: &str, range: Option<RangeInclusive<T>>) -> String {
+    match range {
+        Some(range) => {
+            format!("`{what}` of {} is {} to {}", codec.name(), range.start(), range.end())
+        }
+        None => format!("{} has no `{what}`", codec.name()),
+    }
 }
 
 /// A running encoder.

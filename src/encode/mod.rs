@@ -11,5 +11,5 @@ mod encoder;
 pub mod flac;
 pub mod wav;
 
-pub use codec::Codec;
+pub use codec::{Codec, Coding, parse_bit_rate};
 pub use encoder::{Encoder, Error, Output};

@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O, no clock, no executor.
 
+use crate::encode::{Codec, Coding};
+
 /// A value of the parameter `format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -21,12 +23,15 @@ pub enum Format {
     F32le,
     /// Bare signed 16 bit samples, big endian: `audio/L16` (RFC 3551, section 4.5.11).
     S16be,
-    /// A FLAC stream.
-    Flac,
+    /// Encoded: a FLAC stream, say.
+    Encoded(Coding),
 }
 
 impl Format {
-    /// All of them, in the order in which they are shown.
+    /// FLAC as its encoder has it by itself.
+    pub const FLAC: Self = Self::Encoded(Coding::plain(Codec::Flac));
+
+    /// Those that go by a name alone, in the order in which they are shown.
     pub const ALL: [Self; 9] = [
         Self::Wav,
         Self::Wav24,
@@ -36,7 +41,7 @@ impl Format {
         Self::S32le,
         Self::F32le,
         Self::S16be,
-        Self::Flac,
+        Self::FLAC,
     ];
 
     /// The name as the parameter has it.
@@ -50,7 +55,15 @@ impl Format {
             Self::S32le => "s32le",
             Self::F32le => "f32le",
             Self::S16be => "s16be",
-            Self::Flac => "flac",
+            Self::Encoded(coding) => coding.codec.name(),
+        }
+    }
+
+    /// What encodes it, where something does.
+    pub fn coding(self) -> Option<Coding> {
+        match self {
+            Self::Encoded(coding) => Some(coding),
+            _ => None,
         }
     }
 
@@ -63,7 +76,7 @@ impl Format {
     pub fn content_type(self, rate_hz: u32, channels: u16) -> String {
         match self {
             Self::Wav | Self::Wav24 | Self::Wav32f => "audio/wav".to_owned(),
-            Self::Flac => "audio/flac".to_owned(),
+            Self::Encoded(coding) => coding.codec.content_type().to_owned(),
             Self::S16be => format!("audio/L16;rate={rate_hz};channels={channels}"),
             _ => "application/octet-stream".to_owned(),
         }

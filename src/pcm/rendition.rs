@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     decode::{Encoding, Info, Sample, Spec, default_mask, frames_out},
-    encode::wav::{self, Samples},
+    encode::{
+        Output,
+        wav::{self, Samples},
+    },
 };
 
 /// The exact shape of an answer.
@@ -30,7 +33,11 @@ impl Rendition {
     /// # Errors
     /// [`Error::Timeline`] when `t` lies behind the last frame.
     pub fn new(info: Info, ask: &Ask) -> Result<Self, Error> {
-        let rate_hz = ask.rate_hz.unwrap_or(info.rate_hz);
+        let own_hz = match ask.format {
+            Format::Encoded(coding) => coding.codec.rate_hz(info.rate_hz),
+            _ => info.rate_hz,
+        };
+        let rate_hz = ask.rate_hz.unwrap_or(own_hz);
         let spec = Spec {
             rate_hz,
             channels: ask.channels.unwrap_or(info.channels.count),
@@ -48,7 +55,7 @@ impl Rendition {
         self.slice.frames()
     }
 
-    /// What comes before the first frame. A FLAC encoder writes its own header.
+    /// What comes before the first frame. An encoder writes its own header.
     pub fn header(&self) -> Vec<u8> {
         self.wav().map_or_else(Vec::new, |wav| wav.header(self.frames()))
     }
@@ -68,9 +75,9 @@ impl Rendition {
         self.wav().map_or(0, |wav| wav.padding_bytes(frames))
     }
 
-    /// Its body, where that is known for sure to the byte. A FLAC stream never is.
+    /// Its body, where that is known for sure to the byte. That of an encoder never is.
     pub fn body(&self) -> Option<Body> {
-        let frames = self.frames().filter(|_| self.format != Format::Flac)?;
+        let frames = self.frames().filter(|_| self.format.coding().is_none())?;
         Some(Body {
             header_bytes: self.header().len() as u64,
             frame_bytes: self.spec.frame_bytes() as u64,
@@ -84,7 +91,22 @@ impl Rendition {
         self.format.content_type(self.spec.rate_hz, self.spec.channels)
     }
 
-    /// `X-Audio-Format`: what a sample is, also of those that FLAC holds.
+    /// What an encoder is told; `None` where none is needed.
+    pub fn output(&self) -> Option<Output> {
+        let coding = self.format.coding()?;
+        let Spec { rate_hz, channels, .. } = self.spec;
+        Some(Output {
+            codec: coding.codec,
+            rate_hz,
+            channels,
+            samples: coding.codec.samples(bits(self.info.sample)),
+            frames: self.frames(),
+            level: coding.level,
+            bit_rate: coding.bit_rate,
+        })
+    }
+
+    /// `X-Audio-Format`: what a sample is, also of those that are encoded.
     pub fn audio_format(&self) -> String {
         let encoding = match self.spec.encoding {
             Encoding::S16le => "s16le",
@@ -110,15 +132,27 @@ impl Rendition {
     }
 }
 
-/// How samples lie in memory; for FLAC, what it is made from: 24 bits where the source has more
-/// than 16, for nothing must be lost.
+/// How samples lie in memory; of what is encoded, those that it is made from.
 fn encoding(format: Format, source: Sample) -> Encoding {
-    match (format, source) {
-        (Format::Flac, Sample::Integer { bits: 17.. }) => Encoding::S24le,
-        (Format::Wav | Format::S16le | Format::Flac, _) => Encoding::S16le,
-        (Format::Wav24 | Format::S24le, _) => Encoding::S24le,
-        (Format::Wav32f | Format::F32le, _) => Encoding::F32le,
-        (Format::S32le, _) => Encoding::S32le,
-        (Format::S16be, _) => Encoding::S16be,
+    match format {
+        Format::Wav | Format::S16le => Encoding::S16le,
+        Format::Wav24 | Format::S24le => Encoding::S24le,
+        Format::Wav32f | Format::F32le => Encoding::F32le,
+        Format::S32le => Encoding::S32le,
+        Format::S16be => Encoding::S16be,
+        Format::Encoded(coding) => match coding.codec.samples(bits(source)) {
+            Samples::Integer { bits: ..=16 } => Encoding::S16le,
+            Samples::Integer { bits: 17..=24 } => Encoding::S24le,
+            Samples::Integer { bits: 25.. } => Encoding::S32le,
+            Samples::Float => Encoding::F32le,
+        },
+    }
+}
+
+/// Bits of a sample, where it is an integer.
+fn bits(sample: Sample) -> Option<u16> {
+    match sample {
+        Sample::Integer { bits } => Some(bits as u16),
+        Sample::Float => None,
     }
 }

@@ -7,7 +7,7 @@ use crate::pcm::Format;
 /// What is offered when `format` is not given, best first, with the names clients have for it.
 const OFFERS: [(Format, &[&str]); 4] = [
     (Format::Wav, &["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"]),
-    (Format::Flac, &["audio/flac", "audio/x-flac"]),
+    (Format::FLAC, &["audio/flac", "audio/x-flac"]),
     (Format::S16be, &["audio/l16"]),
     // That of the formats without a head: of 16 bits, as `wav` is of the ones with one.
     (Format::S16le, &["application/octet-stream"]),
@@ -87,17 +87,17 @@ mod tests {
 
     #[test]
     fn the_heavier_range_wins() {
-        assert_eq!(choose(["audio/flac, audio/wav;q=0.9"]), Some(Format::Flac));
+        assert_eq!(choose(["audio/flac, audio/wav;q=0.9"]), Some(Format::FLAC));
         assert_eq!(choose(["audio/flac;q=0.5", "audio/L16;q=0.501"]), Some(Format::S16be));
-        assert_eq!(choose(["audio/x-flac;q=0.1, text/html"]), Some(Format::Flac));
+        assert_eq!(choose(["audio/x-flac;q=0.1, text/html"]), Some(Format::FLAC));
         assert_eq!(choose(["Audio/WAV ; q=0.2 , */*;q=0.1"]), Some(Format::Wav));
     }
 
     #[test]
     fn the_more_specific_range_decides() {
-        assert_eq!(choose(["*/*, audio/wav;q=0"]), Some(Format::Flac));
+        assert_eq!(choose(["*/*, audio/wav;q=0"]), Some(Format::FLAC));
         assert_eq!(choose(["audio/flac;q=0, audio/l16;q=0.1"]), Some(Format::S16be));
-        assert_eq!(choose(["audio/*;q=0.1, audio/flac;q=0.2"]), Some(Format::Flac));
+        assert_eq!(choose(["audio/*;q=0.1, audio/flac;q=0.2"]), Some(Format::FLAC));
     }
 
     #[test]
@@ -112,14 +112,14 @@ mod tests {
     fn samples_without_a_head_have_a_type_too() {
         assert_eq!(choose(["application/octet-stream"]), Some(Format::S16le));
         assert_eq!(choose(["application/*, audio/*;q=0.9"]), Some(Format::S16le));
-        assert_eq!(choose(["application/octet-stream, audio/flac"]), Some(Format::Flac));
+        assert_eq!(choose(["application/octet-stream, audio/flac"]), Some(Format::FLAC));
         assert_eq!(choose(["*/*, application/octet-stream;q=0.5"]), Some(Format::Wav));
     }
 
     #[test]
     fn a_malformed_weight_leaves_its_member_out() {
         for weight in ["2", "1.001", "0.1234", "-1", "", "0.x", "1.", "0."] {
-            let expected = if weight == "1." { Format::Flac } else { Format::Wav };
+            let expected = if weight == "1." { Format::FLAC } else { Format::Wav };
             let field = format!("audio/flac;q={weight}, audio/wav;q=0.001");
             assert_eq!(choose([field.as_str()]), Some(expected), "{weight:?}");
         }

@@ -81,9 +81,13 @@ fn of_pcm(error: &pcm::Error, source: &SourceName) -> Problem {
     }
 }
 
-fn of_encode(error: &encode::Error) -> Problem {
+/// Why something cannot be encoded as it was asked for.
+pub(super) fn of_encode(error: &encode::Error) -> Problem {
     match error {
         encode::Error::NotBuilt(codec) => Problem::not_built(*codec),
+        encode::Error::Level(_) | encode::Error::BitRate(_) => {
+            Problem::new(Kind::Parameter, error.to_string())
+        }
         other => Problem::new(Kind::Parameter, other.to_string()).hint("choose another `format`"),
     }
 }

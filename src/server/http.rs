@@ -18,14 +18,16 @@ use super::{
     explain::problem_of,
     prefetch, probe,
     problem::Problem,
-    request::{self, Door, ObjectRequest, Route, parse_pcm, parse_probe, parse_waveform},
+    request::{
+        self, Door, ObjectRequest, Route, parse_pcm, parse_probe, parse_transcode, parse_waveform,
+    },
     shards, streams, tending, waveform,
     wire::{Abort, Body, Undrained, collect, drain, problem_response},
 };
 use crate::{
     decode::Info,
     file::{How, conditional::Conditions, passed_on, range},
-    pcm::timeline,
+    pcm::{Ask, timeline},
     prefetch::Prefetches,
     shard::{
         Answer, Cached, Command, Job, NoSessionId, ObjectHead, PcmHead, PcmWanted,
@@ -165,6 +167,7 @@ async fn respond(
         Route::Readyz => Ok(text("ready\n")),
         Route::Options(allow) => Ok(options(allow)),
         Route::Pcm => pcm(shard, query, &head.headers, head_only).await,
+        Route::Transcode => transcode(shard, query, &head.headers, head_only).await,
         Route::Probe => probe(shard, query).await,
         Route::Waveform => waveform(shard, query).await,
         Route::Object(rest) => {
@@ -185,6 +188,27 @@ async fn pcm(
 ) -> Result<Response<Body>, Problem> {
     let accept = fields.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ask = parse_pcm(query, accept, |name| shard.files.is_library(name))?;
+    let mut response = play(shard, ask, fields, head_only).await?;
+    set(response.headers_mut(), VARY, "Accept");
+    Ok(response)
+}
+
+async fn transcode(
+    shard: &Rc<Shard>,
+    query: &str,
+    fields: &HeaderMap,
+    head_only: bool,
+) -> Result<Response<Body>, Problem> {
+    let ask = parse_transcode(query, |name| shard.files.is_library(name))?;
+    play(shard, ask, fields, head_only).await
+}
+
+async fn play(
+    shard: &Rc<Shard>,
+    ask: Ask,
+    fields: &HeaderMap,
+    head_only: bool,
+) -> Result<Response<Body>, Problem> {
     let source = ask.source.clone();
     // A range of a HEAD request means nothing (RFC 9110 section 14.2).
     let range = fields.get(RANGE).filter(|_| !head_only).cloned();
@@ -214,7 +238,6 @@ fn pcm_fields(out: &mut Response<()>, head: &PcmHead) {
     if let Some(frames) = rendition.frames() {
         set(fields, X_CONTENT_DURATION, &timeline::duration(frames, spec.rate_hz));
     }
-    set(fields, VARY, "Accept");
     set(fields, CACHE_STATUS, &cache_status(head.cached));
     let Some(body) = rendition.body() else { return set(fields, ACCEPT_RANGES, "none") };
     set(fields, ACCEPT_RANGES, "bytes");

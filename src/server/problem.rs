@@ -253,8 +253,10 @@ impl Problem {
 
     /// Nothing of this node has this path.
     pub fn no_such_path() -> Self {
-        Self::new(Kind::NotFound, "there is nothing at this path")
-            .hint("see /v1/pcm?src=NAME:path, /v1/probe?src=NAME:path, /o/NAME/path")
+        Self::new(Kind::NotFound, "there is nothing at this path").hint(
+            "see /v1/pcm?src=NAME:path, /v1/transcode?src=NAME:path&format=flac, \
+                 /v1/probe?src=NAME:path, /o/NAME/path",
+        )
     }
 
     /// The method is none of those in `allow`.

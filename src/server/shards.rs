@@ -14,7 +14,7 @@ pub(super) fn json(reports: &[Option<Report>]) -> String {
 
 fn shard(report: &Report) -> Value {
     let Report { id, stats, sessions_now, memory, decode, assets, storage, core, .. } = report;
-    let [pcm, object, probe, prefetch, waveform] = stats.sessions;
+    let [pcm, object, probe, prefetch, waveform, transcode] = stats.sessions;
     let queues: Vec<_> = core.queues.iter().map(|queue| queue.busy.as_secs_f64()).collect();
     let queues: serde_json::Map<_, _> = Queue::ALL
         .iter()
@@ -26,6 +26,7 @@ fn shard(report: &Report) -> Value {
         "sessions_now": sessions_now,
         "sessions": {
             "pcm": pcm, "object": object, "probe": probe, "prefetch": prefetch, "waveform": waveform,
+            "transcode": transcode,
         },
         "frames": stats.frames,
         "body_bytes": stats.bytes,

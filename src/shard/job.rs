@@ -17,7 +17,7 @@ use crate::{
 /// The work of one session. It may cross to another shard.
 #[derive(Debug, Clone)]
 pub enum Job {
-    /// Decoded audio.
+    /// Decoded audio, bare or encoded anew.
     Pcm(PcmWanted),
     /// The original bytes.
     Object {
@@ -102,6 +102,7 @@ impl Job {
     /// What it is called.
     pub fn name(&self) -> &'static str {
         match self {
+            Job::Pcm(wanted) if wanted.ask.format.coding().is_some() => "transcode",
             Job::Pcm(_) => "pcm",
             Job::Object { .. } => "object",
             Job::Probe(_) => "probe",

@@ -162,8 +162,9 @@ pub struct Options {
 /// Counters of one shard.
 #[derive(Debug, Clone, Default)]
 pub struct Stats {
-    /// Sessions begun, by what they asked for: PCM, original bytes, a probe, a prefetch, an outline.
-    pub sessions: [u64; 5],
+    /// Sessions begun, by what they asked for: PCM, original bytes, a probe, a prefetch, an outline, a
+    /// transcode.
+    pub sessions: [u64; 6],
     /// Frames of PCM made.
     pub frames: u64,
     /// Body bytes sent.

@@ -15,13 +15,13 @@ use super::{
 use crate::{
     bufpool::{Block, BlockMut, Class},
     decode,
-    encode::{Codec, Encoder, Output, wav::Samples},
+    encode::Encoder,
     file::{
         Opened,
         conditional::{Current, range_applies},
         range::{self, Selection},
     },
-    pcm::{self, Ask, Course, Format, Next, Piece, Rendition},
+    pcm::{self, Ask, Course, Next, Piece, Rendition},
     runtime::{self, Queue},
     stream::Patience,
 };
@@ -39,12 +39,12 @@ struct Playing {
     course: Course,
     /// The piece that comes next, where it is here already.
     piece: Option<Piece>,
-    flac: Option<Flac>,
+    encoding: Option<Encoding>,
     is_first: bool,
 }
 
-/// An encoder of FLAC, and what was promised for it.
-struct Flac {
+/// An encoder, and what was promised for it.
+struct Encoding {
     encoder: Encoder,
     is_finished: bool,
     share: Share,
@@ -64,7 +64,7 @@ pub(super) async fn pcm(shard: &Rc<Shard>, wanted: PcmWanted, out: Rc<Outlet>) -
     };
     let pace = Pace::new(rate_hz, 0, runtime::now());
     // What a listener waits for is here: from now on the session is one among many.
-    let queue = if playing.flac.is_some() { Queue::Decode } else { Queue::Io };
+    let queue = if playing.encoding.is_some() { Queue::Decode } else { Queue::Io };
     let rest = runtime::spawn(queue, "listen", playing.run(pace, out));
     rest.await.unwrap_or(Err(Gone))
 }
@@ -126,16 +126,13 @@ fn etag(opened: &Opened, ask: &Ask, rendition: &Rendition) -> String {
 impl Playing {
     fn new(shard: &Rc<Shard>, head: &PcmHead, understood: Understood) -> Result<Self, Refusal> {
         let rendition = &head.rendition;
-        let flac = match rendition.format {
-            Format::Flac => Some(Flac::new(shard, rendition)?),
-            _ => None,
-        };
+        let encoding = Encoding::new(shard, rendition)?;
         Ok(Self {
             shard: Rc::clone(shard),
             listen: Listen::new(shard, understood, rendition.clone()),
             course: Course::of(rendition, head.part.as_ref()),
             piece: None,
-            flac,
+            encoding,
             is_first: true,
         })
     }
@@ -184,7 +181,7 @@ impl Playing {
 
     /// The next block of the answer; `None` at its end.
     async fn block(&mut self, lead_us: i64) -> Result<Option<Block>, Refusal> {
-        match self.flac.is_some() {
+        match self.encoding.is_some() {
             true => self.encoded(lead_us).await,
             false => self.plain(lead_us).await,
         }
@@ -221,20 +218,20 @@ impl Playing {
         let mut block = block(&self.shard, class).await?;
         let mut filled = 0;
         loop {
-            let flac = self.flac.as_mut().expect("it encodes");
-            filled += flac.encoder.pull(&mut block[filled..]);
-            if filled == block.len() || (flac.is_finished && filled > 0) {
+            let encoding = self.encoding.as_mut().expect("it encodes");
+            filled += encoding.encoder.pull(&mut block[filled..]);
+            if filled == block.len() || (encoding.is_finished && filled > 0) {
                 return Ok(Some(block.freeze(filled)));
             }
-            if flac.is_finished {
+            if encoding.is_finished {
                 return Ok(None);
             }
             match self.plain(lead_us).await? {
                 Some(pcm) => self.encode(&pcm, lead_us).await,
                 None => {
-                    let flac = self.flac.as_mut().expect("it encodes");
-                    flac.encoder.finish();
-                    flac.is_finished = true;
+                    let encoding = self.encoding.as_mut().expect("it encodes");
+                    encoding.encoder.finish();
+                    encoding.is_finished = true;
                 }
             }
         }
@@ -245,37 +242,27 @@ impl Playing {
     /// Encodes what came next, in turns.
     async fn encode(&mut self, pcm: &[u8], lead_us: i64) {
         let spec = self.listen.rendition().spec;
-        let flac = self.flac.as_mut().expect("it encodes");
-        for frames in pcm.chunks(flac.encoder.turn_frames() * spec.frame_bytes()) {
+        let encoding = self.encoding.as_mut().expect("it encodes");
+        for frames in pcm.chunks(encoding.encoder.turn_frames() * spec.frame_bytes()) {
             let turn = self.shard.decode.wait(lead_us).await;
             let began = runtime::core_time();
-            flac.encoder.push(frames);
+            encoding.encoder.push(frames);
             let cost = runtime::core_time().saturating_sub(began);
             drop(turn);
             let audio = frames.len() as f64 / (spec.frame_bytes() as f64 * f64::from(spec.rate_hz));
-            flac.share.measured(cost, Duration::from_secs_f64(audio));
+            encoding.share.measured(cost, Duration::from_secs_f64(audio));
             runtime::yield_if_needed().await;
         }
     }
 }
 
-impl Flac {
-    fn new(shard: &Shard, rendition: &Rendition) -> Result<Self, Refusal> {
-        let spec = rendition.spec;
-        let (level, bit_rate) = Default::default();
-        let encoder = Encoder::new(&Output {
-            codec: Codec::Flac,
-            rate_hz: spec.rate_hz,
-            channels: spec.channels,
-            samples: Samples::Integer { bits: 8 * spec.encoding.bytes() as u16 },
-            frames: rendition.frames(),
-            level,
-            bit_rate,
-        });
-        let encoder = encoder.map_err(pcm::Error::from)?;
+impl Encoding {
+    fn new(shard: &Shard, rendition: &Rendition) -> Result<Option<Self>, Refusal> {
+        let Some(output) = rendition.output() else { return Ok(None) };
+        let encoder = Encoder::new(&output).map_err(pcm::Error::from)?;
         let memory = shard.promise(ENCODER_BYTES)?;
         let share = shard.share(Conversion::encoding(rendition))?;
-        Ok(Self { encoder, is_finished: false, share, _memory: memory })
+        Ok(Some(Self { encoder, is_finished: false, share, _memory: memory }))
     }
 }
 

@@ -23,7 +23,7 @@ const MADE_BYTES: usize = (pcm::RECENT_WINDOWS as usize + 2) * Class::Large.byte
 /// source is understood.
 pub(super) const DECODER_BYTES: usize = pcm::STREAM_BYTES + INPUT_BYTES + MADE_BYTES;
 
-/// What an encoder of FLAC may hold: a block as samples, and as bytes before and behind it.
+/// What an encoder may hold: a block as samples, and as bytes before and behind it.
 pub(super) const ENCODER_BYTES: usize = 256 << 10;
 
 /// What a session may hold for its work, until it ends. What decodes for it is promised apart, since

@@ -120,6 +120,7 @@ fn admit(shard: &Shard, job: &Job, outlet: &Outlet) -> Result<Promise, Refusal> 
 
 fn kind(job: &Job) -> usize {
     match job {
+        Job::Pcm(wanted) if wanted.ask.format.coding().is_some() => 5,
         Job::Pcm(_) => 0,
         Job::Object { .. } => 1,
         Job::Probe(_) => 2,

@@ -13,6 +13,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
 use crate::{
     decode::Quality,
+    encode::Coding,
     pcm::Rendition,
     runtime::event::{Event, Listener},
 };
@@ -42,8 +43,8 @@ pub(super) struct Conversion {
     to: (u32, u16),
     /// Of the resampler, where there is one.
     quality: Option<Quality>,
-    /// Whether it is an encoder.
-    is_flac: bool,
+    /// Of an encoder, what it does.
+    coding: Option<Coding>,
 }
 
 impl Conversion {
@@ -54,14 +55,15 @@ impl Conversion {
             from: (info.rate_hz, info.channels.count),
             to: (spec.rate_hz, spec.channels),
             quality: Some(spec.quality).filter(|_| info.rate_hz != spec.rate_hz),
-            is_flac: false,
+            coding: None,
         }
     }
 
-    /// To FLAC, of PCM.
+    /// Of PCM to what it is encoded as.
     pub(super) fn encoding(rendition: &Rendition) -> Self {
-        let to = (rendition.spec.rate_hz, rendition.spec.channels);
-        Self { codec: "flac", from: to, to, quality: None, is_flac: true }
+        let (to, coding) =
+            ((rendition.spec.rate_hz, rendition.spec.channels), rendition.format.coding());
+        Self { codec: rendition.format.name(), from: to, to, quality: None, coding }
     }
 }
 
@@ -223,7 +225,7 @@ mod tests {
 
     fn conversion(codec: &'static str, to_hz: u32) -> Conversion {
         let quality = Some(Quality::Good);
-        Conversion { codec, from: (44_100, 2), to: (to_hz, 2), quality, is_flac: false }
+        Conversion { codec, from: (44_100, 2), to: (to_hz, 2), quality, coding: None }
     }
 
     fn mp3() -> Conversion {

@@ -309,7 +309,7 @@ fn a_client_that_has_it_already_costs_no_decode() {
                 let refused = shard.request(asked(wants_another, false)).await.err();
                 assert!(matches!(refused, Some(Refusal::Precondition)));
                 let all = until(&shard, |all| all[0].sessions_now == 0).await;
-                assert_eq!(all[0].stats.sessions, [3, 0, 0, 0, 0]);
+                assert_eq!(all[0].stats.sessions, [3, 0, 0, 0, 0, 0]);
                 assert_eq!(all[0].stats.frames, 0);
             })
         },

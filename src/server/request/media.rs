@@ -1,4 +1,5 @@
-//! What a client asks the media paths for: PCM of a source, what a source is, an object as it is.
+//! What a client asks the media paths for: PCM of a source or a transcode, what a source is, an object
+//! as it is.
 //!
 //! Pure: no I/O, no clock, no executor.
 
@@ -7,9 +8,11 @@ use percent_encoding::percent_decode_str;
 use super::query::{Query, number};
 use crate::{
     decode::{Dither, Quality},
+    encode::{Codec, Coding, parse_bit_rate},
     pcm::{Ask, BadSource, Format, MOST_POINTS, RATES_HZ, SourceName, timeline::Seconds},
     server::{
         accept,
+        explain::of_encode,
         problem::{Kind, Problem},
     },
     shard::WaveformWanted,
@@ -20,6 +23,11 @@ pub const CHANNELS_MAX: u16 = 8;
 
 const PCM_PARAMETERS: [&str; 10] =
     ["src", "format", "rate", "dither", "channels", "t", "d", "track", "variant", "quality"];
+
+const TRANSCODE_PARAMETERS: [&str; 11] = [
+    "src", "format", "bitrate", "level", "rate", "channels", "t", "d", "track", "variant",
+    "quality",
+];
 
 const PROBE_PARAMETERS: [&str; 1] = ["src"];
 
@@ -38,16 +46,45 @@ pub fn parse_pcm<'a>(
     is_library: impl Fn(&str) -> bool,
 ) -> Result<Ask, Problem> {
     let query = Query::parse(query, &PCM_PARAMETERS)?;
+    let ask = ask(&query, is_library, |query| {
+        let format = query.read("format", FORMATS, Format::from_name)?;
+        format.map_or_else(|| accept::choose(accept).ok_or_else(Problem::not_acceptable), Ok)
+    })?;
+    let dither = query.read("dither", "none or tpdf", parse_dither)?.unwrap_or_default();
+    Ok(Ask { dither, ..ask })
+}
+
+/// Reads the query of `/v1/transcode`.
+///
+/// # Errors
+/// 400 with the name of the parameter and what it takes, 403 for a free URL, 415 for a format that this
+/// build has no encoder for.
+pub fn parse_transcode(query: &str, is_library: impl Fn(&str) -> bool) -> Result<Ask, Problem> {
+    let query = Query::parse(query, &TRANSCODE_PARAMETERS)?;
+    ask(&query, is_library, |query| coding(query).map(Format::Encoded))
+}
+
+fn coding(query: &Query) -> Result<Coding, Problem> {
+    let codec = query.read("format", CODECS, Codec::from_name)?;
+    let codec = codec.ok_or_else(|| Problem::missing_parameter("format", CODECS))?;
+    let level = query.read("level", "a number", number)?;
+    let bit_rate = query.read("bitrate", BIT_RATES, parse_bit_rate)?;
+    Coding::new(codec, level, bit_rate).map_err(|error| of_encode(&error))
+}
+
+/// What `/v1/pcm` and `/v1/transcode` have in common.
+fn ask(
+    query: &Query,
+    is_library: impl Fn(&str) -> bool,
+    format: impl FnOnce(&Query) -> Result<Format, Problem>,
+) -> Result<Ask, Problem> {
     // Checked here and otherwise without effect.
     query.read("variant", VARIANTS, parse_variant)?;
     Ok(Ask {
-        source: source(&query, is_library)?,
-        format: match query.read("format", FORMATS, Format::from_name)? {
-            Some(format) => format,
-            None => accept::choose(accept).ok_or_else(Problem::not_acceptable)?,
-        },
+        source: source(query, is_library)?,
+        format: format(query)?,
         rate_hz: query.read("rate", RATES, parse_rate)?,
-        dither: query.read("dither", "none or tpdf", parse_dither)?.unwrap_or_default(),
+        dither: Dither::None,
         channels: query.read("channels", "a number from 1 to 8", parse_channels)?,
         start: query.read("t", TIMES, parse_seconds)?,
         duration: query.read("d", DURATIONS, parse_duration)?,
@@ -145,6 +182,10 @@ const POINTS: &str = "a number of points from 1 to 4096";
 
 const FORMATS: &str = "wav, wav24, wav32f, s16le, s24le, s32le, f32le, s16be or flac";
 
+const CODECS: &str = "flac, opus, mp3 or aac";
+
+const BIT_RATES: &str = "bits per second, such as 128000 or 128k";
+
 const RATES: &str = "8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, \
                      96000, 176400 or 192000";
 
@@ -204,6 +245,28 @@ mod tests {
 
     fn pcm(query: &str) -> Result<Ask, Problem> {
         parse_pcm(query, [], |name| name == "local")
+    }
+
+    #[test]
+    fn a_transcode_names_its_format_and_what_that_takes() {
+        let transcode = |query: &str| parse_transcode(query, |_| false);
+        let ask = transcode("src=demo:a&format=flac&rate=48000&t=1").unwrap();
+        assert_eq!((ask.format, ask.rate_hz), (Format::FLAC, Some(48_000)));
+        let refused = |query: &str| transcode(query).unwrap_err();
+        for (query, status, names) in [
+            ("src=demo:a", 400, "`format`"),
+            ("src=demo:a&format=wav", 400, "`format`"),
+            ("src=demo:a&format=flac&bitrate=128k", 400, "flac has no `bitrate`"),
+            ("src=demo:a&format=flac&bitrate=fast", 400, "`bitrate`"),
+            ("src=demo:a&format=flac&dither=tpdf", 400, "dither"),
+            ("src=demo:a&format=mp3", 415, "no encoder for mp3"),
+            ("src=demo:a&format=aac&bitrate=1", 415, "no encoder for aac"),
+        ] {
+            let problem = refused(query);
+            assert_eq!(problem.status(), status, "{query}");
+            assert!(problem.detail.contains(names), "{query}: {}", problem.detail);
+        }
+        assert!(refused("src=demo:a&format=mp3").hint.unwrap().contains("`format=flac`"));
     }
 
     #[test]
@@ -332,7 +395,7 @@ mod tests {
     #[test]
     fn accept_decides_where_no_format_is_given() {
         let format = |query, accept| parse_pcm(query, [accept], |_| false).map(|r| r.format);
-        assert_eq!(format("src=demo:a", "audio/flac"), Ok(Format::Flac));
+        assert_eq!(format("src=demo:a", "audio/flac"), Ok(Format::FLAC));
         assert_eq!(format("src=demo:a&format=wav", "audio/flac"), Ok(Format::Wav));
         assert_eq!(format("src=demo:a", "text/html").unwrap_err().status(), 406);
     }

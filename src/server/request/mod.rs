@@ -6,7 +6,7 @@
 //! names it and what it takes, never a default in silence.
 //!
 //! - here: which handler a path belongs to, and who may ask the operator's;
-//! - `media`: what `/v1/pcm`, `/v1/probe` and `/o/` are asked for;
+//! - `media`: what `/v1/pcm`, `/v1/transcode`, `/v1/probe` and `/o/` are asked for;
 //! - `query`: names and values, decoded once.
 
 mod media;
@@ -16,7 +16,9 @@ use core::net::IpAddr;
 
 use http::Method;
 
-pub use self::media::{CHANNELS_MAX, ObjectRequest, parse_pcm, parse_probe, parse_waveform};
+pub use self::media::{
+    CHANNELS_MAX, ObjectRequest, parse_pcm, parse_probe, parse_transcode, parse_waveform,
+};
 pub(super) use self::query::{Query, number};
 use super::problem::{Kind, Problem};
 
@@ -80,6 +82,8 @@ pub fn check_admin_origin(
 pub enum Route<'a> {
     /// `/v1/pcm`: see [`parse_pcm`].
     Pcm,
+    /// `/v1/transcode`: see [`parse_transcode`].
+    Transcode,
     /// `/v1/probe`: see [`parse_probe`].
     Probe,
     /// `/v1/waveform`: see [`parse_waveform`].
@@ -133,6 +137,7 @@ pub fn route<'a>(door: Door, method: &Method, path: &'a str) -> Result<Route<'a>
         "/events" if door == Door::Admin => Route::Events,
         "*" => Route::Options(ALLOW),
         "/v1/pcm" => Route::Pcm,
+        "/v1/transcode" => Route::Transcode,
         "/v1/probe" => Route::Probe,
         "/v1/waveform" => Route::Waveform,
         "/livez" => Route::Livez,

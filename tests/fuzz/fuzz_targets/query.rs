@@ -1,7 +1,7 @@
 //! Queries and Accept fields: never a panic, and every refusal is one of the client's.
 #![no_main]
 
-use kithara::server::request::{ObjectRequest, parse_pcm, parse_probe};
+use kithara::server::request::{ObjectRequest, parse_pcm, parse_probe, parse_transcode};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -10,6 +10,7 @@ fuzz_target!(|text: &str| {
     let is_library = |name: &str| name.len() % 2 == 0;
     for refused in [
         parse_pcm(query, [accept], is_library).err(),
+        parse_transcode(query, is_library).err(),
         parse_probe(query, is_library).err(),
         ObjectRequest::parse(query, Some(accept), is_library).err(),
     ] {
