@@ -45,6 +45,8 @@
 //!     shard/listen      piece by piece of a timeline that all who want it share: pcm/shared
 //!       shard/decoding    who is near goes on, else one begins; in turns by lead: shard/schedule(P)
 //!         pcm/maker         decode/coroutine: demux, decode, trim; then mix(P), resample, quantise(P)
+//!     shard/encoding    of a transcode: listens likewise, and writes what it encodes beside the source
+//!       shard/stored      where who comes later finds it, with length and ranges: stream/reader
 //!   shard/outlet      the one place that waits for the client
 //! ```
 //!

@@ -56,25 +56,27 @@ fn takes<T: Display>(codec: &Codec, what: &str, range: Option<RangeInclusive<T>>
 #[derive(Debug)]
 pub enum Encoder {
     /// Of FLAC.
-    Flac(flac::Encoder),
+    Flac(Flac),
+}
+
+/// FLAC, and the front that its encoder began with.
+#[derive(Debug)]
+pub struct Flac {
+    encoder: flac::Encoder,
+    front: Vec<u8>,
+    frame_bytes: u64,
+    pushed_bytes: u64,
 }
 
 impl Encoder {
-    /// An encoder, whose front can be pulled at once.
+    /// An encoder that has had nothing yet.
     ///
     /// # Errors
     /// What the codec cannot hold, see [`Error`].
     pub fn new(output: &Output) -> Result<Self, Error> {
-        let Output { codec, rate_hz, channels, samples, frames, .. } = *output;
-        match codec {
-            Codec::Flac => {
-                let bits = match samples {
-                    Samples::Integer { bits } => bits,
-                    Samples::Float => 32,
-                };
-                Ok(Self::Flac(flac::Encoder::new(rate_hz, channels, bits, frames)?))
-            }
-            Codec::Opus | Codec::Mp3 | Codec::Aac => Err(Error::NotBuilt(codec)),
+        match output.codec {
+            Codec::Flac => Flac::new(output).map(Self::Flac),
+            Codec::Opus | Codec::Mp3 | Codec::Aac => Err(Error::NotBuilt(output.codec)),
         }
     }
 
@@ -85,24 +87,72 @@ impl Encoder {
         }
     }
 
+    /// What goes out before the body where that is sent while it is made. Empty where the body says all by
+    /// itself.
+    pub fn front(&self) -> Vec<u8> {
+        match self {
+            Self::Flac(flac) => flac.front.clone(),
+        }
+    }
+
+    /// What stands before the body of a stream that is [finished](Self::finish), in place of
+    /// [`front`](Self::front). It may have another length.
+    pub fn final_front(&self) -> Vec<u8> {
+        match self {
+            Self::Flac(flac) => flac.final_front(),
+        }
+    }
+
     /// Takes interleaved frames, little endian, whole or cut anywhere. Whole blocks are encoded at once.
     pub fn push(&mut self, pcm: &[u8]) {
         match self {
-            Self::Flac(encoder) => encoder.push(pcm),
+            Self::Flac(flac) => {
+                flac.pushed_bytes += pcm.len() as u64;
+                flac.encoder.push(pcm);
+            }
         }
     }
 
     /// Encodes what is left: no more frames come. A frame that was not pushed whole is dropped.
     pub fn finish(&mut self) {
         match self {
-            Self::Flac(encoder) => encoder.finish(),
+            Self::Flac(flac) => flac.encoder.finish(),
         }
     }
 
-    /// Copies encoded bytes to `into` and returns how many; 0 asks for more PCM or is the end.
+    /// Copies bytes of the body to `into` and returns how many; 0 asks for more PCM or is the end.
     pub fn pull(&mut self, into: &mut [u8]) -> usize {
         match self {
-            Self::Flac(encoder) => encoder.pull(into),
+            Self::Flac(flac) => flac.encoder.pull(into),
         }
+    }
+}
+
+impl Flac {
+    fn new(output: &Output) -> Result<Self, Error> {
+        let Output { rate_hz, channels, samples, frames, .. } = *output;
+        let bits = match samples {
+            Samples::Integer { bits } => bits,
+            Samples::Float => 32,
+        };
+        let mut encoder = flac::Encoder::new(rate_hz, channels, bits, frames)?;
+        let mut front = vec![0; flac::HEADER_BYTES];
+        let pulled = encoder.pull(&mut front);
+        assert_eq!(pulled, front.len(), "the header comes first");
+        let frame_bytes = u64::from(channels) * u64::from(bits / 8);
+        Ok(Self { encoder, front, frame_bytes, pushed_bytes: 0 })
+    }
+
+    /// The total, which may not have been known before: 36 bits at the end of the fields of STREAMINFO
+    /// (RFC 9639 section 8.2).
+    fn final_front(&self) -> Vec<u8> {
+        const TOTAL: std::ops::Range<usize> = 21..26;
+        let frames = self.pushed_bytes / self.frame_bytes;
+        let total = if frames <= flac::MAX_FRAMES { frames } else { 0 }.to_be_bytes();
+        let mut front = self.front.clone();
+        let bits_before = front[TOTAL.start] & 0xF0;
+        front[TOTAL].copy_from_slice(&total[3..]);
+        front[TOTAL.start] |= bits_before;
+        front
     }
 }

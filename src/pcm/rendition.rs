@@ -55,6 +55,12 @@ impl Rendition {
         self.slice.frames()
     }
 
+    /// The same, once it has turned out how many frames there are.
+    pub fn of_frames(mut self, frames: u64) -> Self {
+        self.slice = Slice { end: Some(self.slice.start + frames), exact: true, ..self.slice };
+        self
+    }
+
     /// What comes before the first frame. An encoder writes its own header.
     pub fn header(&self) -> Vec<u8> {
         self.wav().map_or_else(Vec::new, |wav| wav.header(self.frames()))

@@ -223,8 +223,7 @@ async fn play(
     if head.unmodified {
         return Ok(unmodified(out));
     }
-    let whole = head.rendition.body().map(|body| body.bytes());
-    let length = head.part.as_ref().map(|part| part.end - part.start).or(whole);
+    let length = head.part.as_ref().map(|part| part.end - part.start).or(head.length);
     Ok(out.map(|()| body(shard, response, length)))
 }
 
@@ -239,10 +238,10 @@ fn pcm_fields(out: &mut Response<()>, head: &PcmHead) {
         set(fields, X_CONTENT_DURATION, &timeline::duration(frames, spec.rate_hz));
     }
     set(fields, CACHE_STATUS, &cache_status(head.cached));
-    let Some(body) = rendition.body() else { return set(fields, ACCEPT_RANGES, "none") };
+    let Some(length) = head.length else { return set(fields, ACCEPT_RANGES, "none") };
     set(fields, ACCEPT_RANGES, "bytes");
     if let Some(part) = &head.part {
-        set(fields, CONTENT_RANGE, &range::content_range(part, body.bytes()));
+        set(fields, CONTENT_RANGE, &range::content_range(part, length));
         *out.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
 }

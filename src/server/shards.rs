@@ -28,6 +28,12 @@ fn shard(report: &Report) -> Value {
             "pcm": pcm, "object": object, "probe": probe, "prefetch": prefetch, "waveform": waveform,
             "transcode": transcode,
         },
+        "transcodes": {
+            "begun": stats.transcodes.begun,
+            "joined": stats.transcodes.joined,
+            "kept": stats.transcodes.kept,
+            "reused": stats.transcodes.reused,
+        },
         "frames": stats.frames,
         "body_bytes": stats.bytes,
         "undecoded_packets": stats.undecoded_packets,

@@ -136,6 +136,8 @@ pub struct PcmHead {
     pub rendition: Rendition,
     /// A strong entity tag, with its quotes.
     pub etag: String,
+    /// Length of the whole in bytes, where that is known for sure.
+    pub length: Option<u64>,
     /// The part that is sent, in bytes, where one was asked for and is there.
     pub part: Option<Range<u64>>,
     /// The client has it already: no body follows.

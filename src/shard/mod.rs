@@ -9,7 +9,8 @@
 //!
 //! What a source is, is found out once for all who ask (`understand`, `index`). Who wants PCM (`pcm`) or
 //! an outline (`waveform`) listens to a timeline (`listen`), which a decoder makes for all of them
-//! (`decoding`).
+//! (`decoding`). Who wants a `transcode` reads what an encoder that listens to one wrote beside the source:
+//! now (`encoding`) or at another time (`stored`).
 //!
 //! Each shard keeps the sessions that it serves in a `register`, where the operator finds them and
 //! commands reach them, and tells what happens by its `feed` to whoever listens on any shard. What the
@@ -29,6 +30,7 @@ mod cut;
 mod decoding;
 mod desk;
 mod disk;
+mod encoding;
 mod feed;
 mod gate;
 mod index;
@@ -48,10 +50,12 @@ mod route;
 mod schedule;
 mod serve;
 mod shares;
+mod stored;
 mod survey;
 #[cfg(test)]
 mod tests;
 mod thrift;
+mod transcode;
 mod turns;
 mod understand;
 mod upkeep;
@@ -66,6 +70,7 @@ use command::COMMANDS_PER_PAIR;
 pub use cut::{Cut, Watch};
 pub use desk::{Desk, Prefetching, Response, Session};
 pub use disk::ShardDisk;
+use encoding::Encodings;
 use feed::Feed;
 pub use feed::Listening;
 pub use gate::{Gate, Pass};
@@ -110,6 +115,8 @@ pub struct Shard {
     pub files: Files,
     /// Decoded timelines that are being shared.
     pub renditions: Renditions,
+    /// Encoders that are under way.
+    encodings: Encodings,
     /// Stacks for decoders.
     pub stacks: Stacks,
     /// What it was told.
@@ -165,6 +172,8 @@ pub struct Stats {
     /// Sessions begun, by what they asked for: PCM, original bytes, a probe, a prefetch, an outline, a
     /// transcode.
     pub sessions: [u64; 6],
+    /// What became of transcodes.
+    pub transcodes: Transcodes,
     /// Frames of PCM made.
     pub frames: u64,
     /// Body bytes sent.
@@ -183,6 +192,19 @@ pub struct Stats {
     pub trims: u64,
     /// What was refused.
     pub refused: Refused,
+}
+
+/// What became of transcodes, those of sessions that wanted more than a head.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Transcodes {
+    /// Encoders that began.
+    pub begun: u64,
+    /// Sessions that joined one which was under way.
+    pub joined: u64,
+    /// What encoders made that stays in the cache.
+    pub kept: u64,
+    /// Sessions that were given what had been kept.
+    pub reused: u64,
 }
 
 /// What was refused, by the bound that was reached.
@@ -220,6 +242,7 @@ impl Shard {
             promises: Promises::new(serve::promised_at_most(&pool)),
             shares: Shares::new(options.decode_share),
             renditions: Renditions::new(&pool),
+            encodings: Encodings::default(),
             pool,
             files,
             stacks,

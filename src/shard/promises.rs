@@ -5,7 +5,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use super::{Ahead, Job};
+use super::{Ahead, Job, encoding::AHEAD_BYTES};
 use crate::{
     bufpool::{Class, Exhausted},
     pcm,
@@ -14,7 +14,7 @@ use crate::{
 
 /// Chunks of its source that a session has in memory: the one it reads, and the one that is being
 /// fetched for it.
-const INPUT_BYTES: usize = 2 * Class::Large.bytes();
+pub(super) const INPUT_BYTES: usize = 2 * Class::Large.bytes();
 
 /// Windows of PCM that a decoder may hold: the one that it makes, the last, and the one before that.
 const MADE_BYTES: usize = (pcm::RECENT_WINDOWS as usize + 2) * Class::Large.bytes();
@@ -23,8 +23,10 @@ const MADE_BYTES: usize = (pcm::RECENT_WINDOWS as usize + 2) * Class::Large.byte
 /// source is understood.
 pub(super) const DECODER_BYTES: usize = pcm::STREAM_BYTES + INPUT_BYTES + MADE_BYTES;
 
-/// What an encoder may hold: a block as samples, and as bytes before and behind it.
-pub(super) const ENCODER_BYTES: usize = 256 << 10;
+/// What an encoder may hold: a block as samples, and as bytes before and behind it; and of what it made
+/// the chunk that it fills, one that is on its way to it, and those that it is ahead of who reads them.
+pub(super) const ENCODING_BYTES: usize =
+    (256 << 10) + 2 * Class::Large.bytes() + AHEAD_BYTES as usize;
 
 /// What a session may hold for its work, until it ends. What decodes for it is promised apart, since
 /// others may share it.

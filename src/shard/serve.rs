@@ -12,6 +12,7 @@ use super::{
     prefetch::prefetch,
     promises::{Promise, answer_bytes, work_bytes},
     shares::{Conversion, Share},
+    transcode::transcode,
     understand::understand,
     waveform::waveform,
 };
@@ -98,6 +99,9 @@ async fn work(shard: &Rc<Shard>, job: Job, outlet: &Rc<Outlet>) -> Result<(), Go
         Err(refusal) => return outlet.head(Err(refusal)),
     };
     match job {
+        Job::Pcm(wanted) if wanted.ask.format.coding().is_some() => {
+            transcode(shard, wanted, Rc::clone(outlet)).await
+        }
         Job::Pcm(wanted) => pcm(shard, wanted, Rc::clone(outlet)).await,
         Job::Object { source, wanted } => object(shard, &source, wanted, outlet).await,
         Job::Probe(source) => probe(shard, &source, outlet).await,
@@ -187,8 +191,11 @@ async fn object(
         }
     };
     out.head(Ok(Answer::Object(Box::new(head))))?;
-    let result = send(shard, &mut reader, part, first, out).await?;
-    out.end(result);
+    let sent = match first {
+        Some(first) => send(shard, &mut reader, part.start, || part.end, first, out).await?,
+        None => Ok(()),
+    };
+    out.end(sent);
     Ok(())
 }
 
@@ -236,37 +243,50 @@ fn selected(wanted: &Wanted, fields: &HeaderMap, length: Option<u64>) -> Selecti
     range::select(range.map(HeaderValue::as_bytes), length)
 }
 
-/// Sends the bytes of `part`; the inner result says whether they were all there.
-async fn send(
+/// Sends the bytes from `at` on, of which `first` are here, to an end that is known by then; the inner
+/// result says whether they were all there.
+pub(super) async fn send(
     shard: &Shard,
     reader: &mut Reader,
-    part: Range<u64>,
-    first: Option<Block>,
+    mut at: u64,
+    end: impl Fn() -> u64,
+    first: Block,
     out: &Outlet,
 ) -> Result<Result<(), Abort>, Gone> {
     let mut credit = out.credit().await;
-    let mut next = first;
-    let mut at = part.start;
+    let mut next = Some(first);
     while let Some(block) = next {
-        let count = (block.len() as u64).min(part.end - at);
+        let count = (block.len() as u64).min(end().saturating_sub(at));
+        if count == 0 {
+            break;
+        }
         let block = block.slice(0..count as usize);
         shard.count(&block);
         out.block(credit, block)?;
         at += count;
-        if at >= part.end {
+        if at >= end() {
             break;
         }
         credit = out.credit().await;
-        next = match reader.block(at).await {
+        next = match next_block(shard, reader, at).await {
             Ok(next) => next,
-            Err(failure) => {
-                tracing::warn!(%failure, at, "a body ends short");
-                shard.stats.borrow_mut().aborted += 1;
-                return Ok(Err(Abort::Failed));
-            }
+            Err(abort) => return Ok(Err(abort)),
         };
     }
     Ok(Ok(()))
+}
+
+/// The bytes at `at` of a body that has begun.
+pub(super) async fn next_block(
+    shard: &Shard,
+    reader: &mut Reader,
+    at: u64,
+) -> Result<Option<Block>, Abort> {
+    reader.block(at).await.map_err(|failure| {
+        tracing::warn!(%failure, at, "a body ends short");
+        shard.stats.borrow_mut().aborted += 1;
+        Abort::Failed
+    })
 }
 
 // --- What a source is ------------------------------------------------------------------------

@@ -29,4 +29,5 @@ mod ranges;
 mod restarting;
 mod sealed;
 mod tending;
+mod transcoding;
 mod waiting;

@@ -1,0 +1,329 @@
+//! Audio that is encoded anew: as it is made, and as it is kept.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use kithara::demo;
+
+use crate::{
+    client::{self, Response},
+    node::{Node, kithara, node, scratch},
+    origin::{Origin, origin},
+};
+
+/// Of each kind: MP3, AAC with and without a container, FLAC, PCM.
+const SOURCES: [&str; 5] =
+    ["strings.mp3", "strings.m4a", "strings.aac", "strings.flac", "strings.wav"];
+
+const SONG: &str = "/v1/transcode?src=origin:strings.mp3&format=flac";
+
+/// Bytes of the front that goes out while the rest is made: the marker and STREAMINFO.
+const FRONT_BYTES: usize = 42;
+
+fn serving() -> Origin {
+    let files = demo::FILES.iter().filter(|file| SOURCES.contains(&file.name));
+    files.fold(origin(), |origin, file| origin.file(file.name, file.bytes)).start()
+}
+
+/// So many seconds of stereo in which nothing repeats.
+fn noise(seconds: u32) -> Vec<u8> {
+    let data_bytes = seconds * 44_100 * 4;
+    let mut wav = b"RIFF".to_vec();
+    wav.extend((data_bytes + 36).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x02\0");
+    wav.extend(44_100_u32.to_le_bytes());
+    wav.extend((44_100_u32 * 4).to_le_bytes());
+    wav.extend(b"\x04\0\x10\0data");
+    wav.extend(data_bytes.to_le_bytes());
+    let mut state = 7_u64;
+    wav.extend((0..data_bytes).map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    }));
+    wav
+}
+
+/// The samples in a FLAC stream, by our own decoder.
+fn decoded(flac: &[u8], dir: &Path) -> Vec<u8> {
+    let path = dir.join("heard.flac");
+    fs::write(&path, flac).unwrap();
+    let output = kithara(&["pcm", path.to_str().unwrap(), "-o", "-", "--format", "s16le"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// The same by ffmpeg's; `None`, and loudly so, where there is none.
+fn heard_by_ffmpeg(flac: &[u8], dir: &Path) -> Option<Vec<u8>> {
+    let path = dir.join("heard.flac");
+    fs::write(&path, flac).unwrap();
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-i"]).arg(&path).args(["-f", "s16le", "-"]);
+    let Ok(output) = ffmpeg.output() else {
+        let _ = writeln!(io::stderr(), "\n*** SKIPPED: no ffmpeg to decode with ***\n");
+        return None;
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+    Some(output.stdout)
+}
+
+/// An answer whose length was not known when it began.
+#[track_caller]
+fn made_now(answer: Response) -> Response {
+    let answer = answer.ok();
+    assert_eq!(answer.field("content-length"), None);
+    assert_eq!(answer.field("accept-ranges"), Some("none"));
+    assert_eq!(answer.field("content-type"), Some("audio/flac"));
+    assert!(answer.field("etag").is_some_and(|etag| etag.starts_with('"')));
+    answer
+}
+
+/// An answer from what was kept.
+#[track_caller]
+fn kept(answer: Response) -> Response {
+    let answer = answer.ok();
+    let length = answer.body.len().to_string();
+    assert_eq!(answer.field("content-length"), Some(&*length));
+    assert_eq!(answer.field("accept-ranges"), Some("bytes"));
+    answer
+}
+
+/// What STREAMINFO says of the frames.
+fn total(flac: &[u8]) -> u64 {
+    assert!(flac.starts_with(b"fLaC"));
+    u64::from_be_bytes(flac[18..26].try_into().unwrap()) & ((1 << 36) - 1)
+}
+
+/// Begins to read an answer, and has so many bytes of it.
+fn begins(node: &Node, target: &str, bytes: usize) -> TcpStream {
+    let mut stream = client::connect(node.listen);
+    let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.read_exact(&mut vec![0; bytes]).unwrap();
+    stream
+}
+
+#[test]
+fn a_transcode_holds_the_samples_of_pcm_on_its_way_and_from_the_cache() {
+    let (origin, dir) = (serving(), scratch());
+    let node = node().origin(&origin).start();
+    let mut made = 0;
+    for source in SOURCES {
+        for query in ["", "&rate=48000&channels=1", "&t=1.5&d=1.25"] {
+            let target = format!("/v1/transcode?src=origin:{source}&format=flac{query}");
+            let pcm = format!("/v1/pcm?src=origin:{source}&format=s16le{query}");
+            let samples = node.get(&pcm).ok().body;
+            let first = made_now(node.get(&target));
+            assert!(decoded(&first.body, dir.path()) == samples, "{target}");
+            made += 1;
+            node.wait_for("/transcodes/kept", made);
+            let second = kept(node.get(&target));
+            assert!(decoded(&second.body, dir.path()) == samples, "{target}");
+            if let Some(heard) = heard_by_ffmpeg(&second.body, dir.path()) {
+                assert!(heard == samples, "{target}");
+            }
+            assert_ne!(first.field("etag"), second.field("etag"));
+            assert!(second.body.ends_with(&first.body[FRONT_BYTES..]), "one body, two fronts");
+            let channels =
+                if query.contains("channels=1") || source.ends_with("wav") { 1 } else { 2 };
+            assert_eq!(total(&second.body), samples.len() as u64 / (2 * channels), "{target}");
+            assert_eq!(second.field("x-audio-format"), node.head(&pcm).field("x-audio-format"));
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_is_an_object_like_any_other() {
+    let origin = serving();
+    let node = node().shards(2).origin(&origin).start();
+    let head = node.head(SONG);
+    assert_eq!((head.status, head.field("content-length")), (200, None));
+    assert_eq!(node.counter("/frames"), 0, "a head needs no decode");
+    let first = made_now(node.get(SONG));
+    assert_eq!(first.field("etag"), head.field("etag"));
+    node.wait_for("/transcodes/kept", 1);
+    let whole = kept(node.get(SONG));
+    let etag = whole.field("etag").unwrap();
+    let head = node.head(SONG);
+    assert_eq!(head.field("content-length"), Some(&*whole.body.len().to_string()));
+    assert_eq!(head.field("etag"), Some(etag));
+    let frames = node.counter("/frames");
+    let mut state = 11_usize;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 20) % below
+    };
+    let length = whole.body.len();
+    for round in 0..200 {
+        // Those around the end of the front among them.
+        let from = random(if round % 4 == 0 { 2 * FRONT_BYTES } else { length });
+        let to = (from + random(if round % 3 == 0 { 200 } else { 200_000 })).min(length - 1);
+        let part = node.get_with(SONG, &format!("Range: bytes={from}-{to}\r\n"));
+        assert_eq!(part.status, 206);
+        let said = format!("bytes {from}-{to}/{length}");
+        assert_eq!(part.field("content-range"), Some(&*said));
+        assert!(part.body == whole.body[from..=to], "{said}");
+    }
+    let with = |fields: &str| node.get_with(SONG, fields);
+    assert_eq!(with(&format!("If-None-Match: {etag}\r\n")).status, 304);
+    assert_eq!(with(&format!("Range: bytes={length}-\r\n")).status, 416);
+    assert_eq!(with(&format!("Range: bytes=0-9\r\nIf-Range: {etag}\r\n")).status, 206);
+    let other = first.field("etag").unwrap();
+    assert_eq!(with(&format!("Range: bytes=0-9\r\nIf-Range: {other}\r\n")).status, 200);
+    assert_eq!(node.counter("/frames"), frames, "nothing is decoded for what is kept");
+    // `/v1/pcm` has the same by another name.
+    let pcm = node.get("/v1/pcm?src=origin:strings.mp3&format=flac");
+    assert!(kept(pcm).body == whole.body);
+}
+
+#[test]
+fn what_is_kept_outlives_a_restart_and_a_kill() {
+    let (origin, dir) = (serving(), scratch());
+    let start = || node().origin(&origin).cache(dir.path()).start();
+    let first = start();
+    made_now(first.get(SONG));
+    first.wait_for("/transcodes/kept", 1);
+    let whole = kept(first.get(SONG)).body;
+    first.signal("-TERM");
+    first.ended(Duration::from_secs(20));
+    let second = start();
+    assert!(kept(second.get(SONG)).body == whole);
+    assert_eq!(second.counter("/transcodes/begun"), 0);
+    let cut = format!("{SONG}&d=2");
+    made_now(second.get(&cut));
+    second.wait_for("/transcodes/kept", 1);
+    // Commits are every 100 ms. There is nothing to see them by from outside.
+    thread::sleep(Duration::from_secs(1));
+    second.signal("-KILL");
+    second.ended(Duration::from_secs(20));
+    let third = start();
+    assert!(kept(third.get(SONG)).body == whole);
+    kept(third.get(&cut));
+}
+
+#[test]
+fn what_a_kill_left_half_made_is_made_anew() {
+    let (origin, dir) = (origin().file("noise.wav", &noise(60)).start(), scratch());
+    let start = || node().origin(&origin).cache(dir.path()).start();
+    let target = "/v1/transcode?src=origin:noise.wav&format=flac";
+    let first = start();
+    let listener = begins(&first, target, 4_000_000);
+    thread::sleep(Duration::from_secs(1));
+    first.signal("-KILL");
+    first.ended(Duration::from_secs(20));
+    drop(listener);
+    let second = start();
+    let answer = made_now(second.get(target));
+    assert!(decoded(&answer.body, dir.path()) == noise(60)[44..]);
+    second.wait_for("/transcodes/kept", 1);
+    kept(second.get(target));
+}
+
+#[test]
+fn it_goes_with_the_version_of_its_source_and_with_a_purge() {
+    let song = |name: &str| demo::FILES.iter().find(|file| file.name == name).unwrap().bytes;
+    let origin = origin().file("song", song("strings.flac")).says("cache-control", "max-age=0");
+    let (origin, dir) = (origin.start(), scratch());
+    let node = node().origin(&origin).start();
+    let target = "/v1/transcode?src=origin:song&format=flac";
+    let before = made_now(node.get(target));
+    node.wait_for("/transcodes/kept", 1);
+    kept(node.get(target));
+    origin.replace("song", song("strings.wav"));
+    let after = made_now(node.get(target));
+    assert_ne!(before.field("etag"), after.field("etag"));
+    let samples = node.get("/v1/pcm?src=origin:song&format=s16le").ok().body;
+    assert!(decoded(&after.body, dir.path()) == samples);
+    node.wait_for("/transcodes/kept", 2);
+    kept(node.get(target));
+    let purged = client::request(node.admin, "DELETE", "/v1/assets/origin:song", "");
+    assert_eq!(purged.status, 204, "{}", purged.text());
+    made_now(node.get(target));
+}
+
+#[test]
+fn two_at_once_share_an_encoder_and_who_leaves_ends_it_only_when_alone() {
+    let wav = noise(60);
+    let (origin, dir) = (origin().file("noise.wav", &wav).start(), scratch());
+    let node = node().origin(&origin).start();
+    let target = "/v1/transcode?src=origin:noise.wav&format=flac";
+    // One that leaves alone: nothing stays.
+    drop(begins(&node, target, 100_000));
+    node.wait_for("/sessions_now", 0);
+    assert_eq!((node.counter("/transcodes/begun"), node.counter("/transcodes/kept")), (1, 0));
+    // One that leaves while another listens, who came later and gets all of it.
+    let leaves = begins(&node, target, 4_000_000);
+    let second = begins(&node, target, 100);
+    drop(leaves);
+    drop(second);
+    node.wait_for("/sessions_now", 0);
+    assert_eq!(node.counter("/transcodes/joined"), 1);
+    let slow = begins(&node, target, 1_000_000);
+    let whole = made_now(node.get(target));
+    assert!(decoded(&whole.body, dir.path()) == wav[44..]);
+    drop(slow);
+    assert_eq!((node.counter("/transcodes/begun"), node.counter("/transcodes/joined")), (3, 2));
+    node.wait_for("/transcodes/kept", 1);
+    assert!(kept(node.get(target)).body.ends_with(&whole.body[FRONT_BYTES..]));
+}
+
+#[test]
+fn where_everything_is_pinned_it_streams_and_is_not_kept() {
+    const SONGS: usize = 12;
+    let files = (0..SONGS).map(|song| (format!("song-{song}"), noise(10)));
+    let origin = files.fold(origin(), |origin, (name, wav)| origin.file(&name, &wav)).start();
+    let (node, dir) = (node().cache_size("16MiB").origin(&origin).start(), scratch());
+    for song in 0..SONGS {
+        let pin = format!("/v1/assets/origin:song-{song}/pin");
+        assert_eq!(client::request(node.admin, "PUT", &pin, "").status, 204);
+        node.get(&format!("/o/origin/song-{song}")).ok();
+    }
+    for song in 0..SONGS {
+        let target = format!("/v1/transcode?src=origin:song-{song}&format=flac");
+        let answer = made_now(node.get(&target));
+        assert!(decoded(&answer.body, dir.path()) == noise(10)[44..], "{song}");
+    }
+    node.wait_for("/sessions_now", 0);
+    assert!(node.counter("/transcodes/kept") < SONGS as u64, "the cache was not full");
+}
+
+#[test]
+fn a_format_without_an_encoder_is_said_to_be_one() {
+    let origin = serving();
+    let node = node().origin(&origin).start();
+    for format in ["mp3", "aac"] {
+        let answer = node.get(&format!("/v1/transcode?src=origin:strings.mp3&format={format}"));
+        let problem: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status, problem["status"].as_u64()), (415, Some(415)));
+        assert!(problem["detail"].as_str().unwrap().contains(format), "{problem}");
+        assert!(problem["hint"].as_str().unwrap().contains("format=flac"), "{problem}");
+    }
+    assert_eq!(origin.asked("strings.mp3").len(), 0);
+}
+
+#[test]
+fn the_command_writes_what_the_node_sends() {
+    let (origin, dir) = (serving(), scratch());
+    let node = node().origin(&origin).start();
+    let song = dir.path().join("song.mp3");
+    let out = dir.path().join("song.flac");
+    fs::write(&song, demo::FILES.iter().find(|file| file.name == "strings.mp3").unwrap().bytes)
+        .unwrap();
+    let (song, out_name) = (song.to_str().unwrap(), out.to_str().unwrap());
+    let output = kithara(&["transcode", song, "-o", out_name, "--rate", "48000"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let sent = made_now(node.get(&format!("{SONG}&rate=48000"))).body;
+    assert!(fs::read(&out).unwrap()[FRONT_BYTES..] == sent[FRONT_BYTES..]);
+    let to_mp3 = dir.path().join("song.again.mp3");
+    let refused = kithara(&["transcode", song, "-o", to_mp3.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no encoder for mp3"));
+    assert!(!to_mp3.exists());
+}
