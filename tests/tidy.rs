@@ -31,7 +31,8 @@ const LAYERS: &[&[&str]] = &[
 const SEAMS: &[(&str, &[&str])] = &[
     ("glommio", &["runtime/", "storage/dma.rs"]),
     ("hyper", &["runtime/", "net/", "server/"]),
-    ("symphonia", &["decode/"]),
+    // What FLAC is encoded to is read back by the decoder that serves it.
+    ("symphonia", &["decode/", "encode/flac/tests.rs"]),
     ("nanomp3", &["decode/mp3.rs"]),
     ("opus_pure", &["decode/opus.rs"]),
     ("realfft", &["decode/resample.rs"]),

@@ -9,6 +9,7 @@
 mod changes;
 mod damage;
 mod flac;
+mod flac_out;
 mod hear;
 mod index;
 mod mp4;
