@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Seek, Write},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::Path,
     rc::Rc,
 };
@@ -64,15 +64,17 @@ async fn play(
     own: Option<Identity>,
 ) -> Result<(), Failure> {
     let (range, if_range, conditions) = Default::default();
-    let job = Job::Pcm(PcmWanted { ask, range, if_range, conditions, head_only: false });
+    let front_last = may_seek(to);
+    let job =
+        Job::Pcm(PcmWanted { ask, range, if_range, conditions, head_only: false, front_last });
     let response = shard.request(job).await;
     let mut response = response.map_err(|refusal| failure(&refusal, shown))?;
     let Answer::Pcm(head) = &response.answer else {
         return Err(Failure::new(ExitCode::Runtime, "the shard answered something else"));
     };
-    let rendition = head.rendition.clone();
+    let (rendition, front_bytes) = (head.rendition.clone(), head.front_bytes);
     // Opened only now, so that a source that cannot be decoded leaves an old file as it is.
-    let mut sink = Sink::open(to, own)?;
+    let mut sink = Sink::open(to, own, front_bytes > 0)?;
     let mut bytes = 0_u64;
     let mut blocks = Vec::with_capacity(TOGETHER);
     loop {
@@ -97,7 +99,7 @@ async fn play(
         }
     }
     (sink, _) = write_together(sink, blocks).await?;
-    sink.finish(&rendition, bytes)
+    sink.finish(&rendition, bytes, front_bytes)
 }
 
 /// Blocks that are written at a time. Each change to the thread that may wait and back costs both
@@ -147,7 +149,7 @@ enum Sink {
 impl Sink {
     /// Unless what is written to is the source's `own` file. That is looked at in the file that was
     /// opened, before anything of it is lost.
-    fn open(path: &Path, own: Option<Identity>) -> Result<Self, Failure> {
+    fn open(path: &Path, own: Option<Identity>, is_read: bool) -> Result<Self, Failure> {
         let is_own = |it: Option<Identity>| it.is_some() && it == own;
         if path == Path::new("-") {
             return if is_own(Identity::of_stdout()) {
@@ -157,7 +159,8 @@ impl Sink {
             };
         }
         let name = path.display().to_string();
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let opened =
+            OpenOptions::new().read(is_read).write(true).create(true).truncate(false).open(path);
         let file = opened.map_err(|error| broken(&error, &name))?;
         let about = file.metadata().map_err(|error| broken(&error, &name))?;
         if is_own(Some(Identity::of(&about))) {
@@ -180,12 +183,17 @@ impl Sink {
         Ok(self)
     }
 
-    /// Where the length was not known at the start, a file's header gets it now; a pipe's cannot.
-    fn finish(self, rendition: &Rendition, bytes: u64) -> Result<(), Failure> {
+    /// What was not known at the start, a file's header gets now; a pipe's cannot. It is made here, or its
+    /// `front_bytes` came last.
+    fn finish(self, rendition: &Rendition, bytes: u64, front_bytes: u64) -> Result<(), Failure> {
         match self {
             Sink::Stdout => on_stdout(io::stdout().flush()).map(drop),
             Sink::Closed => Ok(()),
             Sink::File(mut file, name) => {
+                if front_bytes > 0 {
+                    let put = put_front(&file, bytes - front_bytes, front_bytes as usize);
+                    return put.map_err(|error| broken(&error, &name));
+                }
                 let can_seek = file.metadata().is_ok_and(|about| about.is_file());
                 let Some(header) = rendition.header_of(bytes).filter(|_| can_seek) else {
                     return Ok(());
@@ -195,6 +203,19 @@ impl Sink {
             }
         }
     }
+}
+
+/// Whether what is written there can be written over later.
+fn may_seek(path: &Path) -> bool {
+    path != Path::new("-") && fs::metadata(path).map_or(true, |about| about.is_file())
+}
+
+/// Puts the front that was written behind everything else, at `from`, to the start.
+fn put_front(file: &File, from: u64, front_bytes: usize) -> io::Result<()> {
+    let mut front = vec![0; front_bytes];
+    file.read_exact_at(&mut front, from)?;
+    file.write_all_at(&front, 0)?;
+    file.set_len(from)
 }
 
 /// Stdout after a write. That nobody reads it any more is no error, and nothing to make more for.

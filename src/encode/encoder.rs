@@ -95,8 +95,15 @@ impl Encoder {
         }
     }
 
-    /// What stands before the body of a stream that is [finished](Self::finish), in place of
-    /// [`front`](Self::front). It may have another length.
+    /// What goes out before it where the [final front](Self::final_front), which is as long, will take
+    /// its place.
+    pub fn room(&self) -> Vec<u8> {
+        match self {
+            Self::Flac(flac) => flac.front.clone(),
+        }
+    }
+
+    /// What stands before the body of a stream that is [finished](Self::finish).
     pub fn final_front(&self) -> Vec<u8> {
         match self {
             Self::Flac(flac) => flac.final_front(),

@@ -213,7 +213,7 @@ async fn play(
     // A range of a HEAD request means nothing (RFC 9110 section 14.2).
     let range = fields.get(RANGE).filter(|_| !head_only).cloned();
     let (if_range, conditions) = (fields.get(IF_RANGE).cloned(), Conditions::of(fields));
-    let wanted = PcmWanted { ask, range, if_range, conditions, head_only };
+    let wanted = PcmWanted { ask, range, if_range, conditions, head_only, front_last: false };
     let answer = shard.request(Job::Pcm(wanted)).await;
     let response = answer.map_err(|refusal| problem_of(&refusal, &source))?;
     let Answer::Pcm(head) = &response.answer else { return Err(Problem::internal()) };
@@ -228,14 +228,12 @@ async fn play(
 }
 
 fn pcm_fields(out: &mut Response<()>, head: &PcmHead) {
-    let fields = out.headers_mut();
-    let rendition = &head.rendition;
-    let spec = rendition.spec;
+    let (fields, rendition) = (out.headers_mut(), &head.rendition);
     set(fields, CONTENT_TYPE, &rendition.content_type());
     set(fields, ETAG, &head.etag);
     set(fields, X_AUDIO_FORMAT, &rendition.audio_format());
     if let Some(frames) = rendition.frames() {
-        set(fields, X_CONTENT_DURATION, &timeline::duration(frames, spec.rate_hz));
+        set(fields, X_CONTENT_DURATION, &timeline::duration(frames, rendition.spec.rate_hz));
     }
     set(fields, CACHE_STATUS, &cache_status(head.cached));
     let Some(length) = head.length else { return set(fields, ACCEPT_RANGES, "none") };

@@ -8,7 +8,7 @@
 //! the final one is written behind the body, and goes out before it from then on (`stored`).
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
     rc::{Rc, Weak},
     time::Duration,
@@ -72,6 +72,8 @@ pub(super) struct Encoding {
     pub(super) lease: Lease,
     /// What the stream begins with, for who plays along.
     pub(super) front: Vec<u8>,
+    /// As many bytes as the final front has, for who will put that into their place.
+    pub(super) room: Vec<u8>,
     course: Rc<Course>,
     task: RefCell<Option<Task<()>>>,
 }
@@ -82,17 +84,20 @@ struct Course {
     written_bytes: Cell<u64>,
     /// Bytes of the body, once all of it is written.
     body_bytes: Cell<Option<u64>>,
+    /// What stands before it then.
+    front: OnceCell<Vec<u8>>,
 }
 
 impl Encoding {
     /// Begins to encode what `playing` plays.
     pub(super) fn begin(shard: &Rc<Shard>, made: &Made, playing: Playing, work: Work) -> Rc<Self> {
         let (lease, permit) = made.begin(shard.files.store());
-        let (course, front) = (Rc::<Course>::default(), work.encoder.front());
+        let (front, room) = (work.encoder.front(), work.encoder.room());
+        let course = Rc::<Course>::default();
         let (its, shard_) = (Rc::clone(&course), Rc::clone(shard));
         let fill = Fill { shard: shard_, course: its, permit, is_settled: false };
         let task = runtime::spawn(Queue::Decode, "encode", work.run(playing, fill));
-        let encoding = Rc::new(Self { lease, front, course, task: RefCell::new(Some(task)) });
+        let encoding = Rc::new(Self { lease, front, room, course, task: RefCell::new(Some(task)) });
         shard.encodings.add(&encoding);
         shard.stats.borrow_mut().transcodes.begun += 1;
         encoding
@@ -101,6 +106,11 @@ impl Encoding {
     /// Where the body ends, as far as that is known.
     pub(super) fn end(&self) -> u64 {
         self.course.body_bytes.get().unwrap_or(u64::MAX)
+    }
+
+    /// What stands before the body, once that is whole.
+    pub(super) fn final_front(&self) -> Option<&[u8]> {
+        self.course.front.get().map(Vec::as_slice)
     }
 
     /// Whether who comes now finds all of it. Where no disk takes it, what was read is gone.
@@ -156,7 +166,7 @@ impl Work {
                 let front = self.encoder.final_front();
                 // The disk is waited for without what others have use for.
                 drop((self, playing));
-                fill.settle(&front, &About { body_bytes, frames }).await;
+                fill.settle(front, &About { body_bytes, frames }).await;
             }
         }
     }
@@ -282,7 +292,9 @@ impl Fill {
     }
 
     /// The body is whole: it stays, with its front behind it, where the disk has all of both.
-    async fn settle(mut self, front: &[u8], about: &About) {
+    async fn settle(mut self, front: Vec<u8>, about: &About) {
+        let course = Rc::clone(&self.course);
+        let front = course.front.get_or_init(|| front);
         self.course.body_bytes.set(Some(about.body_bytes));
         // The shard does not end before it.
         let _pass = self.shard.gate.enter();

@@ -58,6 +58,9 @@ pub struct PcmWanted {
     pub conditions: Conditions,
     /// Only the head is wanted.
     pub head_only: bool,
+    /// What is encoded is written to where the front can be put into place at the end: room for it comes
+    /// first, and itself behind the body.
+    pub front_last: bool,
 }
 
 /// What outline is wanted.
@@ -140,6 +143,8 @@ pub struct PcmHead {
     pub length: Option<u64>,
     /// The part that is sent, in bytes, where one was asked for and is there.
     pub part: Option<Range<u64>>,
+    /// Bytes of the front that comes once more behind the body, to take the place of as many at its start.
+    pub front_bytes: u64,
     /// The client has it already: no body follows.
     pub unmodified: bool,
     /// What was here of the source.

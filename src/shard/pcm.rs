@@ -67,7 +67,8 @@ async fn ready(shard: &Rc<Shard>, wanted: &PcmWanted) -> Result<Ready, Refusal> 
     let unmodified = is_unmodified(&wanted.conditions, current)?;
     let part = if unmodified { None } else { part(wanted, current, length)? };
     let (cached, decode) = (cached(opened, &(0..u64::MAX)), *decode);
-    let mut head = PcmHead { rendition, etag, length, part, unmodified, cached, decode };
+    let mut head =
+        PcmHead { rendition, etag, length, part, front_bytes: 0, unmodified, cached, decode };
     if wanted.head_only || unmodified {
         return Ok(Ready { head, playing: None });
     }

@@ -101,7 +101,7 @@ fn pcm_if(source: SourceName, conditions: Conditions, head_only: bool) -> Job {
     let format = Format::F32le;
     let ask = Ask { source, format, rate_hz, channels, dither, quality, start, duration, track };
     let (range, if_range) = Default::default();
-    Job::Pcm(PcmWanted { ask, range, if_range, conditions, head_only })
+    Job::Pcm(PcmWanted { ask, range, if_range, conditions, head_only, front_last: false })
 }
 
 /// Waits until something is so; for ever is a hung test, which its runner ends.

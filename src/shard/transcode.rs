@@ -41,8 +41,8 @@ struct Body {
 enum Way {
     /// These places of what is kept.
     Kept([Range<u64>; 2]),
-    /// An encoder.
-    Coming(Rc<Encoding>),
+    /// An encoder; whether its front comes last.
+    Coming(Rc<Encoding>, bool),
 }
 
 pub(super) async fn transcode(
@@ -94,7 +94,8 @@ async fn kept(
     let part = if unmodified { None } else { part(wanted, current, length)? };
     let (cached, decode) = (cached(&understood.opened, &(0..u64::MAX)), understood.decode);
     let range = part.clone().unwrap_or(0..stored.length());
-    let head = PcmHead { rendition, etag, length, part, unmodified, cached, decode };
+    let front_bytes = 0;
+    let head = PcmHead { rendition, etag, length, part, front_bytes, unmodified, cached, decode };
     if wanted.head_only || unmodified {
         return Ok(Some(Ready { head, body: None }));
     }
@@ -120,10 +121,11 @@ async fn coming(
     let current = Current { etag: Some(&etag), ..Current::default() };
     let unmodified = is_unmodified(&wanted.conditions, current)?;
     let (cached, decode) = (cached(&understood.opened, &(0..u64::MAX)), understood.decode);
-    let (length, part) = Default::default();
+    let (length, part, front_bytes) = Default::default();
     let output = rendition.output().ok_or(Refusal::Broken)?;
+    let answer = rendition.clone();
     let mut head =
-        PcmHead { rendition: rendition.clone(), etag, length, part, unmodified, cached, decode };
+        PcmHead { rendition: answer, etag, length, part, front_bytes, unmodified, cached, decode };
     if wanted.head_only || unmodified {
         Encoder::new(&output).map_err(pcm::Error::from)?;
         return Ok(Ready { head, body: None });
@@ -131,13 +133,16 @@ async fn coming(
     let memory = shard.promise(INPUT_BYTES)?;
     let (encoding, decode) = encoding(shard, understood, &rendition, &output, made).await?;
     head.decode += decode;
+    if wanted.front_last {
+        head.front_bytes = encoding.room.len() as u64;
+    }
     let source = Source::Asset(encoding.lease.clone());
     let mut reader = Reader::new(source, shard.pool.clone(), AHEAD_BYTES);
     let first = reader.block(0).await.map_err(|failure| match failure.cause::<Refusal>() {
         Some(refusal) => refusal.clone(),
         None => pcm::Error::from(failure).into(),
     })?;
-    let (shard, way) = (Rc::clone(shard), Way::Coming(encoding));
+    let (shard, way) = (Rc::clone(shard), Way::Coming(encoding, wanted.front_last));
     Ok(Ready { head, body: Some(Body { shard, reader, way, first, _memory: memory }) })
 }
 
@@ -175,14 +180,19 @@ impl Body {
         let Self { shard, mut reader, way, first, _memory } = self;
         let sent = match &way {
             Way::Kept(places) => send_places(&shard, &mut reader, places, first, &out).await?,
-            Way::Coming(encoding) => {
-                send_front(&shard, &encoding.front, &out).await?;
-                match first {
+            Way::Coming(encoding, front_last) => {
+                let front = if *front_last { &encoding.room } else { &encoding.front };
+                send_front(&shard, front, &out).await?;
+                let sent = match first {
                     Some(first) => {
                         send(&shard, &mut reader, 0, || encoding.end(), first, &out).await?
                     }
                     None => Ok(()),
+                };
+                if sent.is_ok() && *front_last {
+                    send_front(&shard, encoding.final_front().unwrap_or_default(), &out).await?;
                 }
+                sent
             }
         };
         out.end(sent);

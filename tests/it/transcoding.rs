@@ -319,8 +319,13 @@ fn the_command_writes_what_the_node_sends() {
     let (song, out_name) = (song.to_str().unwrap(), out.to_str().unwrap());
     let output = kithara(&["transcode", song, "-o", out_name, "--rate", "48000"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let sent = made_now(node.get(&format!("{SONG}&rate=48000"))).body;
-    assert!(fs::read(&out).unwrap()[FRONT_BYTES..] == sent[FRONT_BYTES..]);
+    let target = format!("{SONG}&rate=48000");
+    let sent = made_now(node.get(&target)).body;
+    node.wait_for("/transcodes/kept", 1);
+    assert!(fs::read(&out).unwrap() == kept(node.get(&target)).body);
+    // A pipe gets what a client gets.
+    let piped = kithara(&["transcode", song, "-o", "-", "--format", "flac", "--rate", "48000"]);
+    assert!(piped.stdout == sent);
     let to_mp3 = dir.path().join("song.again.mp3");
     let refused = kithara(&["transcode", song, "-o", to_mp3.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(2));
