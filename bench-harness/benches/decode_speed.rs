@@ -8,17 +8,13 @@
 //! whole process against that count.
 #![allow(clippy::print_stdout)]
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path};
 
 use kithara::decode::{DecoderOptions, Stacks};
 use kithara_bench::{
     CODINGS, Scratch, Table, binary, median, music,
     play::{play, resident},
-    thread_cpu,
+    thread_cpu, user_time,
 };
 
 /// The ratios that have to be reached, in the order of the codings; of Vorbis none is asked.
@@ -62,34 +58,18 @@ fn main() {
 
 /// User time of a whole process of ours.
 fn process_seconds(program: &Path, file: &Path) -> f64 {
-    timed(&["\"$0\" pcm \"$1\" -o - --rate 48000 --format s16le"], program, file).0
+    let command = "\"$0\" pcm \"$1\" -o - --rate 48000 --format s16le";
+    user_time(command, [program, file]).0
 }
 
 /// User time of ffmpeg with one thread: as it says itself, of its work, and of the whole process.
 fn ffmpeg_seconds(file: &Path) -> (f64, f64) {
-    let command = [
-        "\"$0\" -hide_banner -benchmark -threads 1 -i \"$1\" -threads 1",
-        "-af aresample=48000:resampler=soxr -f s16le -y /dev/null",
-    ];
-    let (whole, log) = timed(&command, Path::new("ffmpeg"), file);
+    let command = "ffmpeg -hide_banner -benchmark -threads 1 -i \"$0\" -threads 1 \
+                   -af aresample=48000:resampler=soxr -f s16le -y /dev/null";
+    let (whole, log) = user_time(command, [file]);
     let after = log.split("utime=").nth(1).expect("a benchmark line");
     let work = after.split('s').next().and_then(|text| text.parse().ok());
     (work.expect("seconds"), whole)
-}
-
-/// User time of a command, as the shell that starts it says, and what it wrote to stderr.
-fn timed(command: &[&str], program: &Path, file: &Path) -> (f64, String) {
-    let script = format!("TIMEFORMAT=%3U; time {}", command.join(" "));
-    let output = Command::new("bash")
-        .args(["-c", &script])
-        .args([program, file])
-        .stdout(Stdio::null())
-        .output()
-        .expect("bash is installed");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    let seconds = said.lines().last().and_then(|line| line.trim().parse().ok());
-    (seconds.expect("the shell says it last"), said)
 }
 
 /// CPU time of this thread for the same work, from bytes in pool blocks to bytes of a response.

@@ -3,18 +3,19 @@
 //! `cargo bench --bench signal_speed`. The best of several runs of CPU time each.
 
 use kithara::{
-    decode::{
-        Channels, Dither, Encoding, Frames, Info, Pipeline, Quality, Sample, Spec, default_mask,
-        quantise,
-    },
+    decode::{Dither, Encoding, Frames, Quality, Spec, quantise},
     encode::flac::Encoder,
 };
-use kithara_bench::{Table, thread_cpu};
+use kithara_bench::{
+    Table,
+    signal::{resample, tones},
+    thread_cpu,
+};
 
 const SECONDS: usize = 30;
 
 fn main() {
-    let frames = music(2);
+    let frames = tones(2, SECONDS * 44100);
     let table = Table::new(44, ["stage, stereo", "x real time"]);
     let report = |name: &str, seconds: f64| {
         table.row([name.to_owned(), format!("{:.0}", SECONDS as f64 / seconds)]);
@@ -49,21 +50,6 @@ fn best(mut run: impl FnMut()) -> f64 {
     (0..7).map(once).fold(f64::INFINITY, f64::min)
 }
 
-/// Tones with harmonics and a little noise.
-fn music(channels: usize) -> Frames {
-    let mut state = 1_u32;
-    let plane = |channel: usize| {
-        let sample = |frame: usize| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let noise = state as i32 as f32 / 2_147_483_648.0 * 0.01;
-            let phase = frame as f32 * 0.03 * (channel + 1) as f32;
-            phase.sin() * 0.3 + (phase * 3.0).sin() * 0.1 + (phase * 7.0).sin() * 0.05 + noise
-        };
-        (0..SECONDS * 44100).map(sample).collect()
-    };
-    Frames { planes: (0..channels).map(plane).collect(), wide: Vec::new() }
-}
-
 fn quantise_all(frames: &Frames, encoding: Encoding, dither: Dither) {
     let mut block = vec![0; 1024 * 2 * encoding.bytes()];
     let planes = frames.planes[0].chunks_exact(1024).zip(frames.planes[1].chunks_exact(1024));
@@ -74,15 +60,6 @@ fn quantise_all(frames: &Frames, encoding: Encoding, dither: Dither) {
 }
 
 fn resample_all(frames: &Frames, from_hz: u32, to_hz: u32, quality: Quality) {
-    let info = Info {
-        container: "wav",
-        codec: "pcm_f32le",
-        rate_hz: from_hz,
-        channels: Channels { count: 2, mask: default_mask(2) },
-        sample: Sample::Float,
-        frames: None,
-        tags: Vec::new(),
-    };
     let spec = Spec {
         rate_hz: to_hz,
         channels: 2,
@@ -90,22 +67,9 @@ fn resample_all(frames: &Frames, from_hz: u32, to_hz: u32, quality: Quality) {
         dither: Dither::None,
         quality,
     };
-    let mut pipeline = Pipeline::new(&info, spec, 0, None).expect("possible");
-    let (mut block, mut position) = (vec![0; 64 << 10], 0);
-    let mut packet = Frames::new(2);
-    while position < frames.len() {
-        let end = (position + 1152).min(frames.len());
-        packet.clear();
-        for (into, from) in packet.planes.iter_mut().zip(&frames.planes) {
-            into.extend_from_slice(&from[position..end]);
-        }
-        while !pipeline.push(position as u64, &packet) {
-            while pipeline.pull(&mut block) > 0 {
-                std::hint::black_box(&block);
-            }
-        }
-        position = end;
-    }
+    resample(frames, from_hz, spec, |block| {
+        std::hint::black_box(block);
+    });
 }
 
 fn flac_all(pcm: &[u8], bits: u16) {

@@ -1,9 +1,10 @@
 //! What the measurements share: music to work on, the real node in a process of its own, clients.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -12,6 +13,7 @@ mod node;
 pub mod plain;
 pub mod play;
 pub mod replay;
+pub mod signal;
 mod table;
 
 pub use client::{Keep, Stream};
@@ -31,6 +33,27 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 pub fn thread_cpu() -> Duration {
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
+}
+
+/// User time in seconds of a command in the language of bash, as that says, and what it wrote to stderr.
+/// In it `arguments` are `$0`, `$1` and so on.
+///
+/// # Panics
+/// When it fails.
+pub fn user_time(
+    command: &str,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> (f64, String) {
+    let output = Command::new("bash")
+        .args(["-c", &format!("TIMEFORMAT=%3U; time {command}")])
+        .args(arguments)
+        .stdout(Stdio::null())
+        .output()
+        .expect("bash is installed");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let seconds = said.lines().last().and_then(|line| line.trim().parse().ok());
+    (seconds.expect("the shell says it last"), said)
 }
 
 /// A directory below the target directory, on a real file system, that is removed in the end.

@@ -20,15 +20,17 @@ use std::{
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex, num_complex::Complex};
 use rubato::{WindowFunction, calculate_cutoff};
 
-/// How sharp the filter is: a longer block keeps more of the band below the lower Nyquist frequency.
+/// How sharp the filter is: a longer block keeps more of the band below the lower Nyquist frequency. All
+/// are level to 0.00005 dB from 20 Hz to 20 kHz where that is 22.05 kHz, with THD+N and aliases of -133.9 dB
+/// or less, which is the rounding of `f32` (`cargo bench --bench resample_quality`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Quality {
-    /// Blocks of 588 frames at the lower rate: least delay and memory.
+    /// Blocks of 588 frames at the lower rate: least delay and memory; 0.1 dB down at 21.3 of 22.05 kHz.
     Fast,
-    /// Blocks of 1176 frames: flat to 20 kHz at 44.1 kHz.
+    /// Blocks of 1176 frames: 0.1 dB down at 21.7 kHz.
     #[default]
     Good,
-    /// Blocks of 2352 frames.
+    /// Blocks of 2352 frames: 0.1 dB down at 21.9 kHz.
     Best,
 }
 
