@@ -4,7 +4,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Error, wav::Samples};
+use super::{Error, flac, wav::Samples};
 
 /// A format that audio is encoded to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,7 +92,10 @@ impl Codec {
 
     /// Levels of compression that can be asked for, the fastest first; `None` where there are none.
     pub fn levels(self) -> Option<RangeInclusive<u8>> {
-        None
+        match self {
+            Self::Flac => Some(0..=flac::MAX_LEVEL),
+            Self::Opus | Self::Mp3 | Self::Aac => None,
+        }
     }
 
     /// Bit rates that can be asked for, in bits per second; `None` where there are none.

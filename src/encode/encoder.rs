@@ -59,13 +59,12 @@ pub enum Encoder {
     Flac(Flac),
 }
 
-/// FLAC, and the front that its encoder began with.
+/// FLAC, of which the final front has a checksum and a table of where to seek.
 #[derive(Debug)]
 pub struct Flac {
     encoder: flac::Encoder,
     front: Vec<u8>,
-    frame_bytes: u64,
-    pushed_bytes: u64,
+    room: Vec<u8>,
 }
 
 impl Encoder {
@@ -99,24 +98,21 @@ impl Encoder {
     /// its place.
     pub fn room(&self) -> Vec<u8> {
         match self {
-            Self::Flac(flac) => flac.front.clone(),
+            Self::Flac(flac) => flac.room.clone(),
         }
     }
 
     /// What stands before the body of a stream that is [finished](Self::finish).
     pub fn final_front(&self) -> Vec<u8> {
         match self {
-            Self::Flac(flac) => flac.final_front(),
+            Self::Flac(flac) => flac.encoder.head(),
         }
     }
 
     /// Takes interleaved frames, little endian, whole or cut anywhere. Whole blocks are encoded at once.
     pub fn push(&mut self, pcm: &[u8]) {
         match self {
-            Self::Flac(flac) => {
-                flac.pushed_bytes += pcm.len() as u64;
-                flac.encoder.push(pcm);
-            }
+            Self::Flac(flac) => flac.encoder.push(pcm),
         }
     }
 
@@ -137,29 +133,22 @@ impl Encoder {
 
 impl Flac {
     fn new(output: &Output) -> Result<Self, Error> {
-        let Output { rate_hz, channels, samples, frames, .. } = *output;
+        let Output { rate_hz, channels, samples, frames, level, .. } = *output;
         let bits = match samples {
             Samples::Integer { bits } => bits,
             Samples::Float => 32,
         };
-        let mut encoder = flac::Encoder::new(rate_hz, channels, bits, frames)?;
-        let mut front = vec![0; flac::HEADER_BYTES];
-        let pulled = encoder.pull(&mut front);
-        assert_eq!(pulled, front.len(), "the header comes first");
-        let frame_bytes = u64::from(channels) * u64::from(bits / 8);
-        Ok(Self { encoder, front, frame_bytes, pushed_bytes: 0 })
-    }
-
-    /// The total, which may not have been known before: 36 bits at the end of the fields of STREAMINFO
-    /// (RFC 9639 section 8.2).
-    fn final_front(&self) -> Vec<u8> {
-        const TOTAL: std::ops::Range<usize> = 21..26;
-        let frames = self.pushed_bytes / self.frame_bytes;
-        let total = if frames <= flac::MAX_FRAMES { frames } else { 0 }.to_be_bytes();
-        let mut front = self.front.clone();
-        let bits_before = front[TOTAL.start] & 0xF0;
-        front[TOTAL].copy_from_slice(&total[3..]);
-        front[TOTAL.start] |= bits_before;
-        front
+        let (format, level) =
+            (flac::Format { rate_hz, channels, bits }, level.unwrap_or(flac::DEFAULT_LEVEL));
+        let mut encoder = flac::Encoder::stored(format, level, frames)?;
+        let (mut room, mut piece) = (Vec::new(), [0; 512]);
+        loop {
+            match encoder.pull(&mut piece) {
+                0 => break,
+                count => room.extend_from_slice(&piece[..count]),
+            }
+        }
+        let front = flac::head(format, flac::Layout::default(), frames, None);
+        Ok(Self { encoder, front, room })
     }
 }

@@ -134,6 +134,9 @@ fn a_transcode_holds_the_samples_of_pcm_on_its_way_and_from_the_cache() {
             let channels =
                 if query.contains("channels=1") || source.ends_with("wav") { 1 } else { 2 };
             assert_eq!(total(&second.body), samples.len() as u64 / (2 * channels), "{target}");
+            // The checksum ends STREAMINFO; a table of where to seek follows it (RFC 9639 section 8).
+            assert_eq!(second.body[26..42], md5::compute(&samples).0, "{target}");
+            assert_eq!(second.body[42] & 0x7F, 3, "{target}");
             assert_eq!(second.field("x-audio-format"), node.head(&pcm).field("x-audio-format"));
         }
     }
