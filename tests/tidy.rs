@@ -34,9 +34,10 @@ const SEAMS: &[(&str, &[&str])] = &[
     // What FLAC is encoded to is read back by the decoder that serves it.
     ("symphonia", &["decode/", "encode/flac/tests.rs"]),
     ("nanomp3", &["decode/mp3.rs"]),
-    ("opus_pure", &["decode/opus.rs"]),
+    ("opus_pure", &["decode/opus.rs", "encode/opus.rs"]),
     ("realfft", &["decode/resample.rs"]),
     ("rubato", &["decode/resample.rs"]),
+    ("syom", &["decode/he_aac.rs"]),
 ];
 
 /// Crates that have locks for threads, with those that may use them all the same. What these do with

@@ -1,7 +1,7 @@
-//! Heap of one decoding stream, for each file of the demo: decoder and pipeline to 48 kHz, without
-//! the blocks that hold the file.
+//! Heap of one decoding stream, for each file of the demo or for those that are named: decoder and
+//! pipeline to 48 kHz, without the blocks that hold the file.
 //!
-//! `cargo run --release --features dhat --example heap`. Coroutine stacks are mapped, not
+//! `cargo run --release --features dhat --example heap -- [FILE...]`. Coroutine stacks are mapped, not
 //! allocated, and so are not in it.
 #![allow(clippy::print_stdout)]
 
@@ -20,16 +20,25 @@ fn main() {
         println!("without --features dhat the heap is not counted; decoding only");
     }
     let stacks = Stacks::new(DecoderOptions::default());
-    for file in demo::FILES {
-        let resident = resident(file.bytes);
+    let named: Vec<(String, Vec<u8>)> = std::env::args()
+        .skip(1)
+        .map(|path| (path.clone(), std::fs::read(&path).expect("a file that can be read")))
+        .collect();
+    let of_demo = demo::FILES.iter().map(|file| (file.name, file.bytes));
+    let files: Vec<(&str, &[u8])> = match named.is_empty() {
+        true => of_demo.collect(),
+        false => named.iter().map(|(name, bytes)| (&name[..], &bytes[..])).collect(),
+    };
+    for (name, bytes) in files {
+        let resident = resident(bytes);
         // A codec's tables are made once in a process, for all its streams.
         play(&stacks, resident.clone());
         let peak_bytes = peak_of(|| {
             play(&stacks, resident);
         });
         match peak_bytes {
-            Some(bytes) => println!("{:<24} {:>6} KiB", file.name, bytes >> 10),
-            None => println!("{:<24} decoded", file.name),
+            Some(bytes) => println!("{name:<24} {:>6} KiB", bytes >> 10),
+            None => println!("{name:<24} decoded"),
         }
     }
 }

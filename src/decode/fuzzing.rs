@@ -1,6 +1,16 @@
 //! Doors into the pure parsers, for the fuzz targets only.
 
-use super::{Index, flac, mp4, wav, xing};
+use symphonia::core::{
+    codecs::audio::AudioDecoder,
+    packet::PacketRef,
+    units::{Duration, Timestamp},
+};
+
+use super::{
+    Index, flac,
+    he_aac::{self, HeAac, Survey},
+    mp4, wav, xing,
+};
 use crate::storage::crc32c;
 
 /// Looks for a Xing, Info or VBRI tag in an MP3 frame; says whether there is one.
@@ -33,6 +43,37 @@ pub fn mp4_boxes(bytes: &[u8]) -> usize {
         }
     }
     movie.tracks.len()
+}
+
+/// Looks at packets of HE-AAC, as they stand behind lengths of two bytes, and decodes them; says how many
+/// decode.
+pub fn he_aac(bytes: &[u8]) -> usize {
+    let &[what, ref rest @ ..] = bytes else { return 0 };
+    let core_hz =
+        [16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 7350, 12_345][usize::from(what & 7)];
+    let has_stereo = [None, Some(true), Some(false), None][usize::from(what >> 4 & 3)];
+    let packets = || {
+        let mut rest = rest;
+        std::iter::from_fn(move || {
+            let (length, behind) = rest.split_first_chunk()?;
+            let length = usize::from(u16::from_be_bytes(*length)).min(behind.len());
+            let (packet, behind) = behind.split_at(length);
+            rest = behind;
+            Some(packet)
+        })
+    };
+    let mut survey = Survey::new(core_hz, 1 + u16::from(what >> 3 & 1), has_stereo);
+    packets().take(8).for_each(|packet| survey.look_at(packet));
+    let (codec, setup) = survey.end();
+    assert!(he_aac::is_it(codec));
+    let mut decoder = HeAac::new(&setup.params()).expect("its own parameters");
+    let decodes = |packet| {
+        let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, packet);
+        let Ok(heard) = decoder.decode_ref(&packet) else { return false };
+        assert_eq!((heard.frames() as u64, heard.spec().rate()), (2048, core_hz * 2));
+        true
+    };
+    packets().map(decodes).filter(|decodes| *decodes).count()
 }
 
 /// Reads a seek index, as it is and as if its sum were right; says whether it is one.

@@ -106,6 +106,11 @@ impl Header {
         })
     }
 
+    /// The same of a stream whose packets are extended: twice as many frames come at twice the rate.
+    pub(super) fn extended(self) -> Self {
+        Self { rate_hz: self.rate_hz * 2, frames: self.frames * 2, ..self }
+    }
+
     /// Length of its frames in the mean, if the stream goes on at its bit rate.
     pub(super) fn mean_bytes(&self) -> f64 {
         match self.bits_per_second {

@@ -28,6 +28,7 @@ const CRATES: &[(&str, &str)] = &[
     ("symphonia-format-ogg", "0.6.1"),
     ("symphonia-format-riff", "0.6.1"),
     ("symphonia-metadata", "0.6.1"),
+    ("syom", "0.9.0"),
     ("wide", "1.7.1"),
 ];
 
@@ -50,19 +51,24 @@ pub fn identity() -> &'static str {
     })
 }
 
-/// The instructions that the Fourier transforms (`rustfft`) and Opus choose at start, and those that
-/// everything else was compiled for.
+/// The instructions that the Fourier transforms (`rustfft`), Opus and HE-AAC choose at start, and those
+/// that everything else was compiled for.
 fn instructions() -> &'static str {
     let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    let has_avx = is_x86_feature_detected!("avx");
     let chosen = [
+        ("avx512f", has_avx2 && is_x86_feature_detected!("avx512f")),
         ("avx2+fma", has_avx2),
-        ("avx+fma", is_x86_feature_detected!("avx") && is_x86_feature_detected!("fma")),
+        ("avx+fma", has_avx && is_x86_feature_detected!("fma")),
+        ("avx", has_avx),
         ("sse4.1", is_x86_feature_detected!("sse4.1")),
     ];
     let compiled = cfg!(target_feature = "avx");
     match (chosen.iter().find(|(_, is_there)| *is_there), compiled) {
+        (Some(("avx512f", _)), true) => "avx512f compiled-avx",
         (Some(("avx2+fma", _)), true) => "avx2+fma compiled-avx",
         (Some(("avx+fma", _)), true) => "avx+fma compiled-avx",
+        (Some(("avx", _)), true) => "avx compiled-avx",
         (Some((name, _)), _) => name,
         (None, _) => "sse2",
     }

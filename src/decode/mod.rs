@@ -15,8 +15,8 @@
 //! Any frame comes out the same wherever a decode began. One that begins in the middle passes what
 //! lies before, and decodes as much of it to nothing as makes its decoder that of a decode from the
 //! start: by the bit reservoir of MP3, two packets of Vorbis, none of FLAC. AAC may draw noise from a
-//! generator that never comes back to a state, and Opus never forgets; every decoder of them starts
-//! anew on a grid of packets.
+//! generator that never comes back to a state, so does HE-AAC, and Opus never forgets; every decoder of
+//! them starts anew on a grid of packets.
 //!
 //! What is passed, by a decode or by a scan, is written into an [`Index`]; a later decoder that is
 //! given it enters the stream right before the frame that it wants.
@@ -39,6 +39,7 @@ mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
 mod grid;
+mod he_aac;
 mod headers;
 mod identity;
 mod index;

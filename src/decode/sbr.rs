@@ -1,10 +1,12 @@
-//! Signs of spectral band replication in AAC packets that do not announce it.
+//! Spectral band replication in AAC packets: its signs where nothing announces it, and its place.
 //!
 //! Pure: no I/O, no clock, no executor.
 //!
 //! A plain decoder ignores the extension and plays half the band at half the rate. The extension is
 //! a fill element right before the end of the packet (ISO/IEC 14496-3, 4.4.2.7), so it is looked for
 //! from the end: reading up to it from the start would take a whole AAC parser.
+
+use std::ops::Range;
 
 /// Packets that are looked at. One that is the same as the one before it does not count: in digital
 /// silence a chance would show eight times.
@@ -17,6 +19,10 @@ const HITS: usize = 3;
 /// Cores up to this rate (Hz) mostly have the extension. Above it nearly none have: there three
 /// quarters of the packets must show it, for plain streams are many and must not be refused.
 const COMMON_CORE_HZ: u32 = 24_000;
+
+/// The names of elements, by three bits.
+const FILL: u32 = 6;
+const END: u32 = 7;
 
 /// Whether the first different `packets` of a stream are the core, of `core_hz`, of an extended one.
 pub(super) fn is_extended<'a>(packets: impl Iterator<Item = &'a [u8]>, core_hz: u32) -> bool {
@@ -32,34 +38,95 @@ pub(super) fn is_extended<'a>(packets: impl Iterator<Item = &'a [u8]>, core_hz: 
 
 /// Whether `packet`, a raw data block, ends in a fill element with band replication data.
 fn ends_in_extension(packet: &[u8]) -> bool {
-    let Some(last) = packet.iter().rposition(|byte| *byte != 0) else { return false };
-    // The end element is 111, then zeros to the byte.
-    let end = last * 8 + 8 - packet[last].trailing_zeros() as usize;
-    if end < 3 || bits(packet, end - 3, 3) != 7 {
-        return false;
-    }
-    fills_with_extension(packet, end - 3, 3)
+    extension(packet).is_some()
 }
 
-/// Whether fill elements end at bit `end` of which one holds the extension. Encoders of constant
+/// The bits of the fill element with band replication data in which `packet`, a raw data block, ends.
+fn extension(packet: &[u8]) -> Option<Range<usize>> {
+    let last = packet.iter().rposition(|byte| *byte != 0)?;
+    // The end element is 111, then zeros to the byte.
+    let end = last * 8 + 8 - packet[last].trailing_zeros() as usize;
+    if end < 3 || bits(packet, end - 3, 3) != END {
+        return None;
+    }
+    filled_with_extension(packet, end - 3, 3)
+}
+
+/// The one of the fill elements that end at bit `end` which holds the extension. Encoders of constant
 /// rate put a padding one behind it.
-fn fills_with_extension(packet: &[u8], end: usize, most: u32) -> bool {
-    most > 0
-        && (1..=269).any(|count: usize| {
-            let header = if count < 15 { 7 } else { 15 };
-            let Some(at) = end.checked_sub(header + 8 * count) else { return false };
-            let counted = match bits(packet, at + 3, 4) {
-                15 => count >= 15 && bits(packet, at + 7, 8) as usize + 14 == count,
-                short => short as usize == count,
-            };
-            let is_fill = counted && bits(packet, at, 3) == 6;
-            is_fill
-                && match bits(packet, at + header, 4) {
-                    13 | 14 => true,
-                    0 | 1 => fills_with_extension(packet, at, most - 1),
-                    _ => false,
-                }
-        })
+fn filled_with_extension(packet: &[u8], end: usize, most: u32) -> Option<Range<usize>> {
+    if most == 0 {
+        return None;
+    }
+    (1..=269).find_map(|count: usize| {
+        let header = if count < 15 { 7 } else { 15 };
+        let at = end.checked_sub(header + 8 * count)?;
+        let counted = match bits(packet, at + 3, 4) {
+            15 => count >= 15 && bits(packet, at + 7, 8) as usize + 14 == count,
+            short => short as usize == count,
+        };
+        if !counted || bits(packet, at, 3) != FILL {
+            return None;
+        }
+        match bits(packet, at + header, 4) {
+            13 | 14 => Some(at..end),
+            0 | 1 => filled_with_extension(packet, at, most - 1),
+            _ => None,
+        }
+    })
+}
+
+/// A packet of silence, of one channel or of two, with the extension that `packet` ends in: whoever
+/// decodes it knows what the header of the extension says, and has heard nothing.
+pub(super) fn silence_with_extension(packet: &[u8], channels: u16) -> Option<Vec<u8>> {
+    let extension = extension(packet)?;
+    let mut made = Bits::default();
+    // The element's kind and tag, which the extension belongs to.
+    made.put(bits(packet, 0, 7), 7);
+    // A window of the longest kind that holds no band: 1 reserved bit, 2 of its sequence, 1 of its
+    // shape, 6 of how many bands, 1 of prediction.
+    const WINDOW_BITS: usize = 11;
+    // Pulses, temporal noise shaping and gain control: none.
+    const TOOLS_BITS: usize = 3;
+    let gain = |made: &mut Bits| made.put(0, 8);
+    match channels {
+        1 => {
+            gain(&mut made);
+            made.put(0, WINDOW_BITS + TOOLS_BITS);
+        }
+        _ => {
+            // Both channels have the one window, and no band is of middle and side.
+            made.put(1, 1);
+            made.put(0, WINDOW_BITS + 2);
+            for _ in 0..2 {
+                gain(&mut made);
+                made.put(0, TOOLS_BITS);
+            }
+        }
+    }
+    extension.for_each(|bit| made.put(bits(packet, bit, 1), 1));
+    made.put(END, 3);
+    Some(made.bytes)
+}
+
+/// Bits that are put one behind the other.
+#[derive(Debug, Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Bits {
+    fn put(&mut self, value: u32, count: usize) {
+        for index in (0..count).rev() {
+            if self.count.is_multiple_of(8) {
+                self.bytes.push(0);
+            }
+            let bit = (value >> index & 1) as u8;
+            self.bytes[self.count / 8] |= bit << (7 - self.count % 8);
+            self.count += 1;
+        }
+    }
 }
 
 fn bits(bytes: &[u8], at: usize, count: usize) -> u32 {
@@ -85,6 +152,18 @@ mod tests {
         assert!(!ends_in_extension(&[0x01, 0x40, 0x20, 0x06, 0x4F, 0xDE, 0x02, 0x70, 0x0C]));
         assert!(!ends_in_extension(&[0x21, 0x10, 0x04, 0x60, 0x8C, 0x1C]));
         assert!(!ends_in_extension(&[0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23, 0x80]));
+    }
+
+    #[test]
+    fn the_extension_of_a_packet_is_put_behind_silence() {
+        let packet = [0b1100_0101, 0b1010_1010, 0b1010_1011, 0b1100_0000];
+        assert_eq!(extension(&packet), Some(0..23));
+        for (channels, before) in [(1, 29), (2, 43)] {
+            let made = silence_with_extension(&packet, channels).expect("it has one");
+            assert_eq!(extension(&made), Some(before..before + 23), "{channels}");
+            assert_eq!(bits(&made, before, 23), bits(&packet, 0, 23));
+        }
+        assert_eq!(silence_with_extension(&[0xC4, 0x2A, 0xAB, 0xC0], 1), None);
     }
 
     #[test]

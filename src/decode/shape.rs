@@ -11,7 +11,13 @@ use symphonia::{
     default::get_codecs,
 };
 
-use super::{Channels, Error, Sample, mp3::Mp3, opus::Opus, planes};
+use super::{
+    Channels, Error, Sample,
+    he_aac::{self, HeAac},
+    mp3::Mp3,
+    opus::Opus,
+    planes,
+};
 
 /// What the first decoded packet settles.
 #[derive(Clone, Copy)]
@@ -82,6 +88,10 @@ pub(super) fn make_decoder(
     }
     if params.codec == CODEC_ID_OPUS {
         return Ok(Box::new(Opus::new(params)?));
+    }
+    if he_aac::is_it(codec) {
+        let decoder = HeAac::new(params).ok_or_else(|| Error::unsupported(codec))?;
+        return Ok(Box::new(decoder));
     }
     // Trimming is ours: the reader's idea of it is an estimate where no tag says better.
     let options = AudioDecoderOptions::default().gapless(false);

@@ -7,7 +7,7 @@
 //! still needs stay in it, as copies; the others drop out undecoded. How much pre-roll makes a new
 //! decoder bit-identical was measured: MP3 right after 3 packets at 128 kbit/s (395 of 395), Vorbis
 //! after 1 (391 of 391), FLAC at once. AAC with noise substitution never is, so it is decoded from
-//! the last point on at which every decoder of it is a new one (`grid`), and so is Opus.
+//! the last point on at which every decoder of it is a new one (`grid`), and so are HE-AAC and Opus.
 
 use std::collections::VecDeque;
 
@@ -37,7 +37,7 @@ impl Preroll {
     /// The pre-roll of a codec, which may have a grid; `None` if it has to be decoded from the start.
     pub(super) fn of(codec: &str, grid: Option<Grid>) -> Option<Self> {
         match codec {
-            "aac" | "opus" => grid.map(Self::Grid),
+            _ if grid.is_some() => grid.map(Self::Grid),
             "mp3" => Some(Self::Reservoir),
             "vorbis" => Some(Self::Packets(2)),
             "flac" | "alac" => Some(Self::Packets(0)),
@@ -56,14 +56,14 @@ impl Preroll {
             (Self::Reservoir, 1152) => MPEG1_PACKETS * 1152,
             (Self::Reservoir, frames) => (KEPT as i64 + 1) * i64::from(frames),
             // A point stands before the lead of one of the grid: that is passed as well.
-            (Self::Grid(grid), _) => grid.most_frames(),
+            (Self::Grid(grid), _) => grid.most_frames(header.is_some()),
         }
     }
 
-    /// Where a container has tables, a stream may be entered at packets whose number and one more is
-    /// divisible by this.
-    pub(super) fn every(self) -> u64 {
-        if let Self::Grid(grid) = self { grid.every() } else { 1 }
+    /// Where a container has tables, a stream may be entered at packets that are so many before one
+    /// whose number is divisible by so much.
+    pub(super) fn entries(self) -> (u64, u64) {
+        if let Self::Grid(grid) = self { grid.entries() } else { (1, 1) }
     }
 
     /// Whether a stream may be entered at a packet.

@@ -191,7 +191,7 @@ fn is_in_place(whole: &Heard, heard: &Heard, codec: &str, most: usize) -> bool {
     if whole.planes[0].len() != heard.planes[0].len() {
         return false;
     }
-    if codec != "aac" {
+    if !codec.contains("aac") {
         return difference(whole, heard, 0.0).len() <= most;
     }
     let energy = |samples: &[f32]| samples.iter().map(|sample| sample * sample).sum::<f32>();

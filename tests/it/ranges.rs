@@ -73,6 +73,13 @@ fn any_part_of_opus_is_that_part_of_the_whole() {
 }
 
 #[test]
+fn any_part_of_he_aac_is_that_part_of_the_whole() {
+    let origin = origin().file("song.mp4", include_bytes!("../material/he-aac-v2.mp4")).start();
+    let node = node().shards(2).origin(&origin).start();
+    node.parts_are_the_whole("origin:song.mp4", &mut Random(8));
+}
+
+#[test]
 fn a_part_is_the_same_if_nobody_listened_before_and_after_a_restart() {
     let cache = scratch();
     let mut random = Random(5);

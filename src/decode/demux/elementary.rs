@@ -17,6 +17,8 @@ pub(in crate::decode) struct Frames<'y> {
     window: Window<'y>,
     /// What the stream is, by its first frame or by the first after its last change.
     like: Header,
+    /// Its packets are HE-AAC, of which headers say what the core is.
+    is_extended: bool,
     /// Length of the frame lent out last: it is passed at the next call.
     lent: usize,
     /// The last thing seen was not a frame, so the next one has to be confirmed by its successor.
@@ -32,7 +34,13 @@ const CHANGE_BYTES: usize = 3 * 8192;
 impl<'y> Frames<'y> {
     /// `window` stands at the frame that `first` is the header of.
     pub(in crate::decode) fn new(window: Window<'y>, first: Header) -> Self {
-        Self { window, like: first, lent: 0, lost: false, tally: Tally::default() }
+        let tally = Tally::default();
+        Self { window, like: first, is_extended: false, lent: 0, lost: false, tally }
+    }
+
+    /// The same of HE-AAC.
+    pub(in crate::decode) fn extended(self) -> Self {
+        Self { is_extended: true, ..self }
     }
 
     /// The next packet, or what was lost before it.
@@ -42,8 +50,9 @@ impl<'y> Frames<'y> {
         if std::mem::take(&mut self.lost) {
             let packets = self.tally.lost(&header);
             if packets > 0 {
-                let frames = packets.saturating_mul(u64::from(self.like.frames));
-                return Next::Lost(Lost { frames, rate_hz: Some(self.like.rate_hz), packets });
+                let like = self.header();
+                let frames = packets.saturating_mul(u64::from(like.frames));
+                return Next::Lost(Lost { frames, rate_hz: Some(like.rate_hz), packets });
             }
         }
         self.like = header;
@@ -51,15 +60,16 @@ impl<'y> Frames<'y> {
         self.lent = header.bytes;
         let place = Some((self.window.position(), self.tally.state()));
         let skip = if header.kind == Kind::Adts { header.header_bytes } else { 0 };
-        let nominal = u64::from(header.frames);
+        let said = self.header();
+        let nominal = u64::from(said.frames);
         let data = &self.window.ahead(header.bytes)[skip..header.bytes];
         let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(nominal), data);
-        Next::Piece(Piece { header: Some(header), place, ..Piece::new(packet, nominal) })
+        Next::Piece(Piece { header: Some(said), place, ..Piece::new(packet, nominal) })
     }
 
-    /// The header of the last frame, or of the first.
+    /// What is known of the last frame, or of the first, by its header.
     pub(super) fn header(&self) -> Header {
-        self.like
+        if self.is_extended { self.like.extended() } else { self.like }
     }
 
     /// Goes to the next frame. `None` at the end: a frame that it cuts off is not one, and what no

@@ -142,9 +142,10 @@ impl Demux<'_> {
 
     /// Goes to the last packet that starts at or before `frame`, or to the end if there are not so
     /// many, where tables, arithmetic or the headers of packets tell its place. Of packets numbered
-    /// from 0, only the first and those will do whose number and one more is divisible by `grid`.
-    /// `None`: no more than before is known, and the next packet is the one that it was.
-    pub(super) fn find(&mut self, frame: u64, grid: u64) -> Option<Found> {
+    /// from 0, only the first and those will do that stand as many as the second of `entries` before
+    /// one whose number is divisible by the first. `None`: no more than before is known, and the next
+    /// packet is the one that it was.
+    pub(super) fn find(&mut self, frame: u64, entries: (u64, u64)) -> Option<Found> {
         match self {
             // Its packets are cut where one likes.
             Self::Samples(samples) => Some(samples.find(frame)),
@@ -152,7 +153,7 @@ impl Demux<'_> {
                 let frame = Some(stream.go_to(frame)).filter(|frame| *frame > 0)?;
                 Some(Found { packet: 0, frame })
             }
-            Self::Mp4(track) => track.find_packet(frame, grid),
+            Self::Mp4(track) => track.find_packet(frame, entries),
             _ => None,
         }
     }

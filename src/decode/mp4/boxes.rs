@@ -2,7 +2,9 @@
 //!
 //! Pure: no I/O, no clock, no executor. Bytes come through [`Read`].
 
-use super::{BOX_HEADER_BYTES, Defaults, Entry, Movie, Read, Track, box_header, u32_at, u64_at};
+use super::{
+    BOX_HEADER_BYTES, Defaults, Entry, Gapless, Movie, Read, Track, box_header, u32_at, u64_at,
+};
 
 /// Boxes looked at in one file at most: fragments of many hours stay far below.
 const BOXES: u32 = 100_000;
@@ -244,11 +246,11 @@ impl Walk<'_, '_> {
             return;
         };
         let mut fields = text.split_ascii_whitespace().map(|f| u64::from_str_radix(f, 16));
-        if let (Some(Ok(0)), Some(Ok(delay)), Some(Ok(_)), Some(Ok(length))) =
+        if let (Some(Ok(0)), Some(Ok(delay)), Some(Ok(padding)), Some(Ok(length))) =
             (fields.next(), fields.next(), fields.next(), fields.next())
             && text.starts_with(" 00000000 ")
         {
-            self.movie.gapless = Some((delay, length));
+            self.movie.gapless = Some(Gapless { delay, padding, length });
         }
     }
 }

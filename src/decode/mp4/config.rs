@@ -4,6 +4,15 @@
 
 use crate::decode::headers::ADTS_RATES_HZ;
 
+/// What a configuration says of spectral band replication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::decode) struct Extension {
+    /// Frames per second of what is heard.
+    pub(in crate::decode) rate_hz: u32,
+    /// Whether one channel becomes two, where that is said.
+    pub(in crate::decode) has_stereo: Option<bool>,
+}
+
 /// The name of the kind of AAC that we do not decode.
 ///
 /// A spectral band replication that is ignored would play half the band at half the rate.
@@ -11,21 +20,50 @@ pub(in crate::decode) fn refused_config(config: &[u8]) -> Option<&'static str> {
     let mut bits = Bits { bytes: config, at: 0 };
     let object = bits.object_type()?;
     match object {
-        5 | 29 => return Some("aac (HE-AAC)"),
+        2 | 5 | 29 => {}
         36 => return Some("mp4als"),
         42 => return Some("aac (xHE-AAC)"),
-        2 => {}
         32..=34 => return None,
         _ => return Some("aac (not Low Complexity)"),
     }
-    bits.rate()?;
+    let core_hz = bits.rate()?;
     if bits.take(4)? > 2 {
         return Some("aac (more than two channels)");
     }
+    let Some(extension) = extension(config) else {
+        // One that says no more than that it is extended.
+        return (object != 2).then_some("aac (HE-AAC that does not say its rate)");
+    };
+    if extension.rate_hz != core_hz.saturating_mul(2) {
+        return Some("aac (HE-AAC of another rate than twice its core's)");
+    }
+    if object != 2 {
+        bits.rate()?;
+        if bits.object_type()? != 2 {
+            return Some("aac (HE-AAC whose core is not Low Complexity)");
+        }
+    }
+    (bits.take(1)? == 1).then_some("aac (HE-AAC of 960 frames)")
+}
+
+/// What a configuration says of spectral band replication: in front of the core (1.6.5.2), or behind
+/// it, where old decoders do not look.
+pub(in crate::decode) fn extension(config: &[u8]) -> Option<Extension> {
+    let mut bits = Bits { bytes: config, at: 0 };
+    let object = bits.object_type()?;
+    bits.rate()?;
+    bits.take(4)?;
+    if matches!(object, 5 | 29) {
+        let has_stereo = (object == 29).then_some(true);
+        return Some(Extension { rate_hz: bits.rate()?, has_stereo });
+    }
     bits.take(3)?;
-    // The backward-compatible signal behind the plain configuration.
-    let is_extended = bits.take(11)? == 0x2B7 && bits.object_type()? == 5 && bits.take(1)? == 1;
-    is_extended.then_some("aac (HE-AAC)")
+    if bits.take(11)? != 0x2B7 || bits.object_type()? != 5 || bits.take(1)? != 1 {
+        return None;
+    }
+    let rate_hz = bits.rate()?;
+    let is_said = bits.take(11) == Some(0x548);
+    Some(Extension { rate_hz, has_stereo: bits.take(1).filter(|_| is_said).map(|flag| flag == 1) })
 }
 
 /// The rate of the core. A sample entry often says that of the extension.
@@ -83,7 +121,35 @@ mod tests {
         assert_eq!(core_rate_hz(&[0x12, 0x10]), Some(44_100));
         assert_eq!(core_channels(&[0x12, 0x10]), Some(2));
         assert_eq!(core_rate_hz(&[0x13, 0x90]), Some(22_050));
-        assert_eq!(refused_config(&[0x2B, 0x92, 0x08, 0x00]), Some("aac (HE-AAC)"));
-        assert_eq!(refused_config(&[0x13, 0x90, 0x56, 0xE5, 0xA0]), Some("aac (HE-AAC)"));
+        let said = |rate_hz, has_stereo| Some(Extension { rate_hz, has_stereo });
+        for (config, expected) in [
+            (&[0x12, 0x10][..], None),
+            (&[0x2B, 0x92, 0x08, 0x00], said(44_100, None)),
+            (&[0xEB, 0x8A, 0x08, 0x00], said(44_100, Some(true))),
+            (&[0x13, 0x90, 0x56, 0xE5, 0xA0], said(44_100, None)),
+            (&[0x13, 0x88, 0x56, 0xE5, 0xA5, 0x48, 0x80], said(44_100, Some(true))),
+            (&[0x13, 0x88, 0x56, 0xE5, 0xA5, 0x48, 0x00], said(44_100, Some(false))),
+            (&[0x13, 0x90, 0x56, 0xE5, 0x00], None),
+        ] {
+            assert_eq!(extension(config), expected, "{config:02x?}");
+            assert_eq!(refused_config(config), None, "{config:02x?}");
+        }
+    }
+
+    #[test]
+    fn high_efficiency_that_is_not_decoded_is_refused_by_name() {
+        let refused = |config: &[u8]| refused_config(config).unwrap_or_default();
+        // 22.05 kHz becomes 22.05 kHz, 48 kHz, and says nothing.
+        let one = "aac (HE-AAC of another rate than twice its core's)";
+        assert_eq!(refused(&[0x2B, 0x93, 0x88, 0x00]), one);
+        assert_eq!(refused(&[0x2B, 0x91, 0x88, 0x00]), one);
+        assert_eq!(refused(&[0x2B, 0x92]), "aac (HE-AAC that does not say its rate)");
+        assert_eq!(
+            refused(&[0x2B, 0x92, 0x0C, 0x00]),
+            "aac (HE-AAC whose core is not Low Complexity)"
+        );
+        assert_eq!(refused(&[0x2B, 0x92, 0x0A, 0x00]), "aac (HE-AAC of 960 frames)");
+        assert_eq!(refused(&[0x2B, 0xB2, 0x08, 0x00]), "aac (more than two channels)");
+        assert_eq!(refused(&[0x2B]), "");
     }
 }

@@ -18,7 +18,7 @@ use std::ops::Range;
 
 pub(super) use self::{
     boxes::read,
-    config::{core_channels, core_rate_hz, refused_config},
+    config::{Extension, core_channels, core_rate_hz, extension, refused_config},
     entry::{Entry, Pcm},
 };
 use super::{Error, opening::Timeline};
@@ -32,8 +32,8 @@ pub(super) struct Movie {
     pub(super) tracks: Vec<Track>,
     /// Ticks per second of edit durations.
     timescale: u64,
-    /// Delay, padding and length of iTunes' gapless tag.
-    gapless: Option<(u64, u64)>,
+    /// What iTunes' gapless tag says.
+    gapless: Option<Gapless>,
     /// Samples come in fragments, so the tables do not say how many.
     fragmented: bool,
     /// Where the first box of samples or the first fragment starts.
@@ -45,6 +45,30 @@ pub(super) struct Movie {
     /// What its tables take of memory if they are read; `u64::MAX` where more boxes would have to be
     /// looked at than are.
     pub(super) table_bytes: u64,
+}
+
+/// Frames that are heard, and those before and behind them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Gapless {
+    delay: u64,
+    padding: u64,
+    length: u64,
+}
+
+/// The furthest that twice of what a gapless tag counts may be off the frames that there are, for it
+/// to count those of an HE-AAC core: a packet.
+const HALF_OFF_FRAMES: u64 = 2048;
+
+impl Gapless {
+    /// The same in the frames of which samples make `frames`. Some encoders count those of the core
+    /// that HE-AAC has at half the rate.
+    fn scaled(self, frames: u64) -> Self {
+        let counted = self.delay.saturating_add(self.padding).saturating_add(self.length);
+        if counted.saturating_mul(2).abs_diff(frames) > HALF_OFF_FRAMES {
+            return self;
+        }
+        Self { delay: self.delay * 2, padding: self.padding * 2, length: self.length * 2 }
+    }
 }
 
 /// What the boxes of a track say.
@@ -132,14 +156,16 @@ impl Movie {
                 }
             }
         }
-        let delay = match (real, self.gapless) {
+        let all = scaled(track.ticks, track.timescale);
+        let gapless = self.gapless.map(|gapless| gapless.scaled(all));
+        let delay = match (real, gapless) {
             (Some((start, _)), _) => start,
-            (None, Some((delay, _))) => delay,
+            (None, Some(gapless)) => gapless.delay,
             (None, None) => 0,
         };
-        let mut length = scaled(track.ticks, track.timescale).saturating_sub(delay);
-        if let Some((_, gapless)) = self.gapless.filter(|(_, length)| *length > 0) {
-            length = length.min(gapless);
+        let mut length = all.saturating_sub(delay);
+        if let Some(gapless) = gapless.filter(|gapless| gapless.length > 0) {
+            length = length.min(gapless.length);
         }
         let tick = scaled(1, self.timescale) + 1;
         if let Some((_, cut)) = real.filter(|(_, cut)| *cut > 0 && cut + tick < length) {
@@ -194,8 +220,22 @@ pub(super) mod tests {
         let edited = track(48_000, 69_632, &[(1428, 1024)]);
         // 1428 ms are 68,544 frames: 64 less than the samples, and more than a tick of 48.
         assert_eq!(movie.timeline(&edited, 48_000), Timeline { delay: 1024, frames: Some(68_544) });
-        movie.gapless = Some((1024, 68_546));
+        movie.gapless = Some(Gapless { delay: 1024, padding: 62, length: 68_546 });
         assert_eq!(movie.timeline(&edited, 48_000).frames, Some(68_546));
+    }
+
+    #[test]
+    fn a_gapless_tag_may_count_the_frames_of_a_core() {
+        let gapless = Gapless { delay: 1000, padding: 48, length: 20_456 };
+        let movie = Movie { gapless: Some(gapless), ..Movie::default() };
+        for timescale in [22_050, 44_100] {
+            // 21 packets, by the ticks of the core and by those of what is heard.
+            let ticks = 21 * 2048 * timescale / 44_100;
+            let heard = movie.timeline(&track(timescale, ticks, &[]), 44_100);
+            assert_eq!(heard, Timeline { delay: 2000, frames: Some(40_912) });
+        }
+        let plain = movie.timeline(&track(44_100, 21 * 1024, &[]), 44_100);
+        assert_eq!(plain, Timeline { delay: 1000, frames: Some(20_456) });
     }
 
     #[test]

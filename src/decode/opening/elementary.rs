@@ -10,7 +10,7 @@ use symphonia::core::{
     },
 };
 
-use super::{Found, Opened, Timeline, refuse_hidden_extension};
+use super::{Found, Opened, Timeline, extension::he_aac_of};
 use crate::decode::{
     Error,
     demux::{Demux, elementary},
@@ -24,24 +24,30 @@ pub(super) fn open<'y>(
     found: Found,
     header: Header,
 ) -> Result<Opened<'y>, Error> {
-    let params = params_of(&header)?;
-    let demux = |start| {
+    let mut params = params_of(&header)?;
+    let frames = |start| {
         let window = Window::new(Rc::clone(inside), start, u64::MAX);
-        Demux::Elementary(elementary::Frames::new(window, header))
+        elementary::Frames::new(window, header)
     };
     let (mut start, mut timeline, mut claim) = (found.start, Timeline::default(), None);
-    let codec = match header.kind {
+    let (codec, demux) = match header.kind {
         Kind::Adts => {
-            refuse_hidden_extension(demux(start), header.rate_hz)?;
-            "aac"
+            let packets = Demux::Elementary(frames(start));
+            match he_aac_of(packets, header.rate_hz, header.channels, None) {
+                Some((codec, setup)) => {
+                    params = setup.params();
+                    (codec, frames(start).extended())
+                }
+                None => ("aac", frames(start)),
+            }
         }
         Kind::Mpeg { .. } => {
             (start, timeline, claim) = pass_info_frame(inside, start, &header);
-            "mp3"
+            ("mp3", frames(start))
         }
     };
     Ok(Opened {
-        demux: demux(start),
+        demux: Demux::Elementary(demux),
         container: found.container,
         params,
         codec,

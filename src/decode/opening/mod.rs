@@ -1,6 +1,7 @@
 //! From bytes to a track: finds the container, opens its reader, chooses the track.
 //!
 //! - `elementary`: MP3 and ADTS, which are frames and nothing else;
+//! - `extension`: whether AAC is HE-AAC;
 //! - `flac`: FLAC;
 //! - `mp4`: MP4;
 //! - `samples`: WAVE;
@@ -9,6 +10,7 @@
 
 mod elementary;
 mod empty;
+mod extension;
 mod flac;
 mod mp4;
 mod reader;
@@ -24,9 +26,8 @@ pub(super) use self::{
 };
 use super::{
     Container, Error,
-    demux::{Demux, Next},
+    demux::Demux,
     headers::{Header, find_frames, tag_bytes},
-    sbr,
     sniff::{by_frame, by_magic, is_ac3, is_markup},
     source::Inside,
     tags,
@@ -166,30 +167,6 @@ fn the_only_one(wanted: Option<u32>) -> Result<(), Error> {
 fn fits(inside: &Inside<'_>, table: &'static str, bytes: u64) -> Result<(), Error> {
     let limit_bytes = inside.table_bytes;
     if bytes > limit_bytes { Err(Error::TooLarge { table, limit_bytes }) } else { Ok(()) }
-}
-
-/// Refuses HE-AAC that only its packets tell of, not the configuration of their core. Looked at are
-/// the first that differ from the one before them.
-fn refuse_hidden_extension(mut demux: Demux<'_>, core_hz: u32) -> Result<(), Error> {
-    let mut packets: Vec<Vec<u8>> = Vec::new();
-    for _ in 0..sbr::MOST_PACKETS {
-        match demux.next() {
-            Next::Piece(piece) => {
-                if packets.last().is_none_or(|last| last != piece.packet.data) {
-                    packets.push(piece.packet.data.to_vec());
-                }
-            }
-            Next::Lost(_) => {}
-            _ => break,
-        }
-        if packets.len() == sbr::PACKETS {
-            break;
-        }
-    }
-    match sbr::is_extended(packets.iter().map(Vec::as_slice), core_hz) {
-        true => Err(Error::unsupported("aac (HE-AAC)")),
-        false => Ok(()),
-    }
 }
 
 /// A constant FLAC frame, the densest there is: 65,535 frames in 11 bytes.

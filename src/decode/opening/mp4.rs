@@ -8,7 +8,7 @@ use symphonia::core::{
 };
 
 use super::{
-    Found, Opened, alac_bits, codec_name, fits, plausible, reads, refuse_hidden_extension,
+    Found, Opened, Timeline, alac_bits, codec_name, extension::he_aac_of, fits, plausible, reads,
 };
 use crate::decode::{
     Error,
@@ -17,6 +17,7 @@ use crate::decode::{
         mp4::{Plan, Track},
     },
     flac::StreamInfo,
+    he_aac,
     mp4::{self, Entry, Movie, Pcm},
     source::Inside,
     tags,
@@ -32,32 +33,26 @@ pub(super) fn open<'y>(
     let movie = movie.ok_or(Error::damaged("there is no movie box"))?;
     fits(inside, "sample tables", movie.table_bytes)?;
     let track = choose(&movie, wanted)?;
-    let params = params_of(&track.entry).ok_or_else(|| track.unsupported())?;
-    let codec = codec_name(params.codec).ok_or_else(|| track.unsupported())?;
-    let rate_hz = params.sample_rate.unwrap_or(0);
-    let timeline = movie.timeline(track, rate_hz);
-    let plan = || Plan {
-        base: found.start,
-        tables: track.tables.clone(),
-        fragments: movie.fragments(track).map(|start| (start, movie.defaults(track.id))),
-        ticks_per_second: track.timescale,
-        rate_hz,
-        frames: timeline.frames.and_then(|frames| frames.checked_add_signed(timeline.delay)),
-        fixed: (codec == "aac").then_some(1024),
-        frame_bytes: track.entry.frame_bytes(),
-        // Silence before the first packet moves them all.
-        starts_anywhere: !matches!(codec, "aac" | "mp3") && timeline.delay >= 0,
+    let mut params = params_of(&track.entry).ok_or_else(|| track.unsupported())?;
+    let mut codec = codec_name(params.codec).ok_or_else(|| track.unsupported())?;
+    let packets = |params: &AudioCodecParameters, codec| {
+        packets(inside, &found, &movie, track, params, codec)
     };
     if codec == "aac" {
-        let track = Track::new(inside, plan());
-        refuse_hidden_extension(Demux::Mp4(Box::new(track)), rate_hz)?;
+        let (core, _) = packets(&params, codec);
+        let (core_hz, channels) = (params.sample_rate.unwrap_or(0), channels_of(&params));
+        let stated = mp4::extension(&track.entry.config);
+        if let Some((name, setup)) = he_aac_of(core, core_hz, channels, stated) {
+            (codec, params) = (name, setup.params());
+        }
     }
+    let (demux, timeline) = packets(&params, codec);
     let mut tags = found.tags;
     for (name, text) in &movie.tags {
         tags::push(&mut tags, name, text.clone());
     }
     Ok(Opened {
-        demux: Demux::Mp4(Box::new(Track::new(inside, plan()))),
+        demux,
         container: found.container,
         params,
         codec,
@@ -68,6 +63,36 @@ pub(super) fn open<'y>(
     })
 }
 
+/// The packets of a track, and where on its timeline they lie.
+fn packets<'y>(
+    inside: &Rc<Inside<'y>>,
+    found: &Found,
+    movie: &Movie,
+    track: &mp4::Track,
+    params: &AudioCodecParameters,
+    codec: &str,
+) -> (Demux<'y>, Timeline) {
+    let rate_hz = params.sample_rate.unwrap_or(0);
+    let timeline = movie.timeline(track, rate_hz);
+    let fixed = match codec {
+        "aac" => Some(1024),
+        codec if he_aac::is_it(codec) => Some(he_aac::PACKET_FRAMES),
+        _ => None,
+    };
+    let plan = Plan {
+        base: found.start,
+        tables: track.tables.clone(),
+        fragments: movie.fragments(track).map(|start| (start, movie.defaults(track.id))),
+        ticks_per_second: track.timescale,
+        rate_hz,
+        frames: timeline.frames.and_then(|frames| frames.checked_add_signed(timeline.delay)),
+        fixed,
+        frame_bytes: track.entry.frame_bytes(),
+        // Silence before the first packet moves them all.
+        starts_anywhere: fixed.is_none() && codec != "mp3" && timeline.delay >= 0,
+    };
+    (Demux::Mp4(Box::new(Track::new(inside, plan))), timeline)
+}
 fn choose(movie: &Movie, wanted: Option<u32>) -> Result<&mp4::Track, Error> {
     let tracks: Vec<_> = movie.audio_tracks().collect();
     if tracks.is_empty() {
@@ -79,6 +104,10 @@ fn choose(movie: &Movie, wanted: Option<u32>) -> Result<&mp4::Track, Error> {
         Some(_) => Err(track.unsupported()),
         None => Ok(track),
     }
+}
+
+fn channels_of(params: &AudioCodecParameters) -> u16 {
+    params.channels.as_ref().map_or(0, |channels| channels.count() as u16)
 }
 
 /// What a decoder of the samples needs to know. `None`: there is none.

@@ -33,6 +33,9 @@ use crate::decode::{
 /// The ring of symphonia's stream, which insists on more than 32 KiB.
 const RING_BYTES: usize = 64 << 10;
 
+/// What is decoded out of MP4 and ADTS alone.
+const HE_AAC: &str = "aac (HE-AAC outside of MP4 and ADTS)";
+
 pub(super) fn open<'y>(
     inside: &Rc<Inside<'y>>,
     found: Found,
@@ -75,6 +78,9 @@ pub(super) fn open<'y>(
     {
         if let Some(name) = mp4::refused_config(config) {
             return Err(Error::unsupported(name));
+        }
+        if mp4::extension(config).is_some() {
+            return Err(Error::unsupported(HE_AAC));
         }
         params.sample_rate = mp4::core_rate_hz(config).or(params.sample_rate);
     }
@@ -147,7 +153,7 @@ fn packets<'y>(
     if params.codec == CODEC_ID_AAC {
         let core_hz = params.sample_rate.unwrap_or(0);
         if sbr::is_extended(reader.peek(sbr::PACKETS, sbr::MOST_PACKETS), core_hz) {
-            return Err(Error::unsupported("aac (HE-AAC)"));
+            return Err(Error::unsupported(HE_AAC));
         }
     }
     Ok(Demux::Symphonia(reader))

@@ -31,20 +31,21 @@ impl Player<'_, '_> {
         let (Some(skip), Some(shape)) = (&self.skip, self.stated) else { return };
         let preroll = skip.preroll();
         let frame = self.span.from.saturating_sub(preroll.most_frames(self.header.as_ref()));
-        let is_found = self.mode == Mode::Play && self.find(demux, frame, preroll.every());
+        let is_found = self.mode == Mode::Play && self.find(demux, frame, preroll.entries());
         if is_found || self.enter_by_index(demux, frame) {
             (self.shape, self.priming) = (Some(shape), Priming::Done);
         }
         if is_found && matches!(preroll, Preroll::Grid(_)) {
             // This is where the decoder has to start.
             self.skip = None;
+            self.lead_to = self.lead_end();
         }
     }
 
     /// Goes to the packet of a frame, where that is told by the container.
-    fn find(&mut self, demux: &mut Demux<'_>, frame: i64, grid: u64) -> bool {
+    fn find(&mut self, demux: &mut Demux<'_>, frame: i64, entries: (u64, u64)) -> bool {
         let decoded = u64::try_from(frame.saturating_add(self.timeline.delay));
-        let Some(found) = decoded.ok().and_then(|decoded| demux.find(decoded, grid)) else {
+        let Some(found) = decoded.ok().and_then(|decoded| demux.find(decoded, entries)) else {
             return false;
         };
         self.packet = found.packet;
@@ -72,7 +73,7 @@ impl Player<'_, '_> {
         let is_scan = self.mode == Mode::Scan && self.skip.is_some() && self.shape.is_some();
         if is_scan && self.inside.resident.length().is_some() && !self.has_jumped {
             self.has_jumped = true;
-            self.find(demux, i64::MAX, 1);
+            self.find(demux, i64::MAX, (1, 1));
         }
     }
 

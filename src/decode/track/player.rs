@@ -8,13 +8,14 @@ use crate::decode::{
     decoder::Mode,
     demux::{Demux, LEAD_FRAMES, Piece},
     grid::{Grid, Restarts},
+    he_aac,
     headers::Header,
     opening::{self, Opened, Timeline},
     planes,
     shape::{Shape, make_decoder, shape_of},
     skip::{Preroll, Skip},
     source::{Inside, Pause},
-    tray::{Span, frames_end, put, put_silence},
+    tray::{Span, frames_end, offer, put, put_silence},
     xing::Claim,
 };
 
@@ -193,7 +194,8 @@ impl<'a, 'y> Player<'a, 'y> {
             skip.keep(packet.data, nominal, header);
         }
         if let Some(restarts) = self.restarts.as_mut().filter(|on| on.grid().is_at(number)) {
-            self.decoder = restarts.restart(|| make_decoder(&self.params, self.known.codec))?;
+            let make = || make_decoder(&self.params, self.known.codec);
+            restarts.restart(&mut self.decoder, make, || offer(self.inside))?;
             self.inside.below.release();
         }
         if let Err(fault) = self.follow(header) {
@@ -337,8 +339,10 @@ impl<'a, 'y> Player<'a, 'y> {
         let is_same =
             |before: Header| (before.rate_hz, before.channels) == (header.rate_hz, header.channels);
         if !self.header.is_none_or(is_same) {
-            let params = opening::params_of(header)?;
-            self.params = params;
+            self.params = match he_aac::is_it(self.known.codec) {
+                true => he_aac::Setup::changed(&self.params, header),
+                false => opening::params_of(header)?,
+            };
             self.renew()?;
         }
         self.header = Some(*header);

@@ -89,9 +89,9 @@ impl<'y> Track<'y> {
         }
     }
 
-    /// Whether ticks are frames.
+    /// Whether the frames of a packet are known: by its codec, or since ticks are frames.
     pub(in crate::decode) fn counts_exactly(&self) -> bool {
-        self.plan.ticks_per_second == u64::from(self.plan.rate_hz)
+        self.plan.fixed.is_some() || self.plan.ticks_per_second == u64::from(self.plan.rate_hz)
     }
 
     /// The next packet, or what is missing before it.
@@ -174,16 +174,20 @@ impl<'y> Track<'y> {
 
     /// Goes to the last packet at or before `frame` whose place the tables tell. As
     /// [`Demux::find`](super::Demux::find).
-    pub(in crate::decode) fn find_packet(&mut self, frame: u64, grid: u64) -> Option<Found> {
+    pub(in crate::decode) fn find_packet(
+        &mut self,
+        frame: u64,
+        (every, lead): (u64, u64),
+    ) -> Option<Found> {
         // Behind the last frame there may be packets of none.
         let last = self.plan.frames.map_or(u64::MAX, |frames| frames.saturating_sub(1));
         let (frame, before) = (frame.min(last), (self.samples.cursor(), self.ready));
         let frame = match self.plan.fixed {
             Some(fixed) => {
-                let packet = (frame / fixed + 1) / grid.max(1) * grid.max(1);
-                self.samples.go_to_sample(packet.saturating_sub(1)).map(|packet| packet * fixed)
+                let point = (frame / fixed + lead) / every * every;
+                self.samples.go_to_sample(point.saturating_sub(lead)).map(|packet| packet * fixed)
             }
-            None if grid > 1 || !self.plan.starts_anywhere || !self.counts_exactly() => None,
+            None if every > 1 || !self.plan.starts_anywhere || !self.counts_exactly() => None,
             None => self.samples.go_to_tick(frame),
         };
         let packet = self.samples.cursor().next;

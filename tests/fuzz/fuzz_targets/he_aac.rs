@@ -1,0 +1,9 @@
+//! Packets of any bytes into the decoder of HE-AAC: each is an error, or as long as all are.
+#![no_main]
+
+use kithara::decode::fuzzing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    fuzzing::he_aac(bytes);
+});
