@@ -66,8 +66,8 @@ impl Codec {
     /// Whether this build has an encoder for it.
     pub fn is_built(self) -> bool {
         match self {
-            Self::Flac => true,
-            Self::Opus | Self::Mp3 | Self::Aac => false,
+            Self::Flac | Self::Opus => true,
+            Self::Mp3 | Self::Aac => false,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::{fmt::Display, ops::RangeInclusive};
 
-use super::{Codec, flac, wav::Samples};
+use super::{Codec, flac, opus, wav::Samples};
 
 /// What is encoded, and into what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Output {
     pub level: Option<u8>,
     /// Bits per second, one of [`Codec::bit_rates`]; the codec's own where it is not given.
     pub bit_rate: Option<u32>,
+    /// What tells the stream apart, where its format numbers streams.
+    pub serial: u32,
 }
 
 /// Why there is no such encoder. All of these are the request's fault.
@@ -41,6 +43,9 @@ pub enum Error {
     /// FLAC cannot hold it.
     #[error(transparent)]
     Flac(#[from] flac::Error),
+    /// Opus cannot hold it.
+    #[error(transparent)]
+    Opus(#[from] opus::Error),
 }
 
 fn takes<T: Display>(codec: &Codec, what: &str, range: Option<RangeInclusive<T>>) -> String {
@@ -57,6 +62,8 @@ fn takes<T: Display>(codec: &Codec, what: &str, range: Option<RangeInclusive<T>>
 pub enum Encoder {
     /// Of FLAC.
     Flac(Flac),
+    /// Of Opus.
+    Opus(opus::Encoder),
 }
 
 /// FLAC, of which the final front has a checksum and a table of where to seek.
@@ -75,7 +82,11 @@ impl Encoder {
     pub fn new(output: &Output) -> Result<Self, Error> {
         match output.codec {
             Codec::Flac => Flac::new(output).map(Self::Flac),
-            Codec::Opus | Codec::Mp3 | Codec::Aac => Err(Error::NotBuilt(output.codec)),
+            Codec::Opus => {
+                let Output { rate_hz, channels, bit_rate, serial, .. } = *output;
+                Ok(Self::Opus(opus::Encoder::new(rate_hz, channels, bit_rate, serial)?))
+            }
+            Codec::Mp3 | Codec::Aac => Err(Error::NotBuilt(output.codec)),
         }
     }
 
@@ -83,6 +94,15 @@ impl Encoder {
     pub fn turn_frames(&self) -> usize {
         match self {
             Self::Flac(_) => flac::BLOCK_FRAMES,
+            Self::Opus(_) => opus::BLOCK_FRAMES,
+        }
+    }
+
+    /// Bytes that it holds at most beyond what one of FLAC holds.
+    pub fn further_bytes(&self) -> usize {
+        match self {
+            Self::Flac(_) => 0,
+            Self::Opus(encoder) => encoder.further_bytes(),
         }
     }
 
@@ -91,6 +111,7 @@ impl Encoder {
     pub fn front(&self) -> Vec<u8> {
         match self {
             Self::Flac(flac) => flac.front.clone(),
+            Self::Opus(_) => Vec::new(),
         }
     }
 
@@ -99,6 +120,7 @@ impl Encoder {
     pub fn room(&self) -> Vec<u8> {
         match self {
             Self::Flac(flac) => flac.room.clone(),
+            Self::Opus(_) => Vec::new(),
         }
     }
 
@@ -106,6 +128,7 @@ impl Encoder {
     pub fn final_front(&self) -> Vec<u8> {
         match self {
             Self::Flac(flac) => flac.encoder.head(),
+            Self::Opus(_) => Vec::new(),
         }
     }
 
@@ -113,6 +136,7 @@ impl Encoder {
     pub fn push(&mut self, pcm: &[u8]) {
         match self {
             Self::Flac(flac) => flac.encoder.push(pcm),
+            Self::Opus(encoder) => encoder.push(pcm),
         }
     }
 
@@ -120,6 +144,7 @@ impl Encoder {
     pub fn finish(&mut self) {
         match self {
             Self::Flac(flac) => flac.encoder.finish(),
+            Self::Opus(encoder) => encoder.finish(),
         }
     }
 
@@ -127,6 +152,7 @@ impl Encoder {
     pub fn pull(&mut self, into: &mut [u8]) -> usize {
         match self {
             Self::Flac(flac) => flac.encoder.pull(into),
+            Self::Opus(encoder) => encoder.pull(into),
         }
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! - `codec`: which formats there are, what they are called and what they take;
 //! - `encoder`: one encoder of whichever of them; a further one is a variant there;
-//! - [`flac`]: one of them;
+//! - [`flac`], [`opus`]: those of them that are built;
+//! - `ogg`: the pages that Opus lies in;
 //! - [`wav`]: the header of what is not encoded.
 #![forbid(unsafe_code)]
 
 mod codec;
 mod encoder;
 pub mod flac;
+mod ogg;
+pub mod opus;
 pub mod wav;
 
 pub use codec::{Codec, Coding, parse_bit_rate};

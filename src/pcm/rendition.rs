@@ -109,6 +109,7 @@ impl Rendition {
             frames: self.frames(),
             level: coding.level,
             bit_rate: coding.bit_rate,
+            serial: 0,
         })
     }
 

@@ -151,7 +151,7 @@ impl Work {
         output: &Output,
     ) -> Result<Self, Refusal> {
         let encoder = Encoder::new(output).map_err(pcm::Error::from)?;
-        let memory = shard.promise(ENCODING_BYTES)?;
+        let memory = shard.promise(ENCODING_BYTES + encoder.further_bytes())?;
         let share = shard.share(Conversion::encoding(rendition))?;
         let pace = Pace::new(rendition.spec.rate_hz, 0, runtime::now());
         let rendition = rendition.clone();

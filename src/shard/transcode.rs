@@ -18,6 +18,7 @@ use crate::{
     file::conditional::Current,
     pcm::{self, Rendition},
     runtime::{self, Queue},
+    storage::crc32c,
     stream::{Reader, Source},
 };
 
@@ -122,7 +123,9 @@ async fn coming(
     let unmodified = is_unmodified(&wanted.conditions, current)?;
     let (cached, decode) = (cached(&understood.opened, &(0..u64::MAX)), understood.decode);
     let (length, part, front_bytes) = Default::default();
-    let output = rendition.output().ok_or(Refusal::Broken)?;
+    let mut output = rendition.output().ok_or(Refusal::Broken)?;
+    // The same body has the same number, and no other source has it.
+    output.serial = crc32c(etag.as_bytes());
     let answer = rendition.clone();
     let mut head =
         PcmHead { rendition: answer, etag, length, part, front_bytes, unmodified, cached, decode };

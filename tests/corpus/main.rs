@@ -17,6 +17,7 @@ mod mp4;
 mod ogg;
 mod opening;
 mod opus;
+mod opus_out;
 mod surround;
 
 use std::{

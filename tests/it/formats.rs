@@ -161,3 +161,28 @@ fn each_quality_has_the_length_and_a_sound_of_its_own() {
     }
     assert!(of("").body == good.body, "good is what is not asked for");
 }
+
+/// Decoded again by the node itself: as long as the source, and each channel is its own.
+#[test]
+fn six_channels_come_back_out_of_opus_and_the_bytes_are_the_same_each_time() {
+    let (_origin, node) = serving();
+    let target = "/v1/transcode?src=origin:surround-24.flac&format=opus&bitrate=510k";
+    let encoded = node.get(target).ok();
+    assert_eq!(encoded.field("content-type"), Some("audio/ogg; codecs=opus"));
+    assert!(node.get(target).ok().body == encoded.body);
+    let again = origin().file("again.opus", &encoded.body).start();
+    let other = self::node().origin(&again).start();
+    let floats = |node: &Node, target: &str| -> Vec<f32> {
+        let words = node.get(target).ok().body;
+        words.chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect()
+    };
+    let decoded = floats(&other, "/v1/pcm?src=origin:again.opus&format=f32le");
+    let source = floats(&node, &format!("{TARGET}&format=f32le"));
+    assert_eq!((decoded.len(), source.len()), (FRAMES * CHANNELS, FRAMES * CHANNELS));
+    for channel in 0..CHANNELS {
+        let pairs = || source[channel..].iter().zip(&decoded[channel..]).step_by(CHANNELS);
+        let noise: f32 = pairs().map(|(source, decoded)| (source - decoded).powi(2)).sum();
+        let signal: f32 = pairs().map(|(source, _)| source.powi(2)).sum();
+        assert!(noise * 10.0 < signal, "channel {channel}: {noise} in {signal}");
+    }
+}
