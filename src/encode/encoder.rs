@@ -61,9 +61,9 @@ fn takes<T: Display>(codec: &Codec, what: &str, range: Option<RangeInclusive<T>>
 #[derive(Debug)]
 pub enum Encoder {
     /// Of FLAC.
-    Flac(Flac),
+    Flac(Box<Flac>),
     /// Of Opus.
-    Opus(opus::Encoder),
+    Opus(Box<opus::Encoder>),
 }
 
 /// FLAC, of which the final front has a checksum and a table of where to seek.
@@ -81,10 +81,11 @@ impl Encoder {
     /// What the codec cannot hold, see [`Error`].
     pub fn new(output: &Output) -> Result<Self, Error> {
         match output.codec {
-            Codec::Flac => Flac::new(output).map(Self::Flac),
+            Codec::Flac => Ok(Self::Flac(Box::new(Flac::new(output)?))),
             Codec::Opus => {
                 let Output { rate_hz, channels, bit_rate, serial, .. } = *output;
-                Ok(Self::Opus(opus::Encoder::new(rate_hz, channels, bit_rate, serial)?))
+                let encoder = opus::Encoder::new(rate_hz, channels, bit_rate, serial)?;
+                Ok(Self::Opus(Box::new(encoder)))
             }
             Codec::Mp3 | Codec::Aac => Err(Error::NotBuilt(output.codec)),
         }

@@ -166,12 +166,20 @@ impl TcpStream {
     }
 
     /// Waits until `slice`, of which nothing could be sent, can be; sends it if it can be now.
+    ///
+    /// What glommio sends takes back the wake-up that an earlier wait was promised. hyper 1.12 counts on
+    /// that: it may write in vain, have its flush succeed, and then return without another look at a body
+    /// that has more. So the wake-up comes here.
     fn poll_writable(
         &mut self,
         context: &mut Context<'_>,
         slice: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, slice)
+        let sent = Pin::new(&mut self.inner).poll_write(context, slice);
+        if sent.is_ready() {
+            context.waker().wake_by_ref();
+        }
+        sent
     }
 }
 
@@ -370,6 +378,42 @@ mod tests {
             // They are closed in a later round; others of this process come and go.
             crate::runtime::sleep(Duration::from_millis(50)).await;
             assert!(open() < before + TRIES / 2, "{} of {before}", open());
+        })
+        .expect("a shard starts");
+    }
+
+    /// Whoever was told to wait is woken, also if there was room sooner than that.
+    #[test]
+    fn a_wait_that_was_promised_a_wake_up_gets_it_though_the_next_write_succeeds() {
+        use std::sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        };
+
+        struct Count(AtomicUsize);
+
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+
+        run(Options { shards: 1, blocking_threads: 1, oversubscribe: true }, |_| async {
+            let (near, far) = std::os::unix::net::UnixStream::pair().expect("a pair");
+            near.set_nonblocking(true).expect("a socket");
+            let mut stream = TcpStream::from_fd(near.into());
+            let count = Arc::new(Count(AtomicUsize::new(0)));
+            let waker = Arc::clone(&count).into();
+            let mut context = Context::from_waker(&waker);
+            let bytes = [b'x'; 4 << 10];
+            let mut filled = 0;
+            while Pin::new(&mut stream).poll_write(&mut context, &bytes).is_ready() {
+                filled += bytes.len();
+            }
+            io::Read::read_exact(&mut &far, &mut vec![0; filled]).expect("that much is there");
+            assert!(stream.poll_writable(&mut context, &bytes).is_ready());
+            crate::runtime::sleep(Duration::from_millis(50)).await;
+            assert!(count.0.load(Ordering::SeqCst) > 0, "nothing wakes who waits");
         })
         .expect("a shard starts");
     }
