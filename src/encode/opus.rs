@@ -1,7 +1,7 @@
 //! Opus in Ogg, packet by packet while the PCM comes in.
 //!
 //! Floats at 48 kHz in packets of 20 ms (RFC 6716), in pages of a second at most (RFC 7845). A decoder
-//! gives a few frames before those that were encoded, which the head says ([`Head`](write_head)), and
+//! gives a few frames before those that were encoded, which the head says, and
 //! whole packets, of which the last page says where they end: what is decoded is as long as what was
 //! encoded. The same frames give the same bytes.
 
