@@ -91,6 +91,8 @@ pub(super) struct Journal {
     lengths: Cell<[u64; 2]>,
     /// The device had no room for more of them.
     is_full: Cell<bool>,
+    /// Behind the last page of the current file whose write has ended: what was taken may be on its way.
+    landed: Cell<u64>,
     /// Behind the last page of the current file that is known to be durable.
     durable: Cell<u64>,
     state: Cell<State>,
@@ -162,6 +164,7 @@ impl Journal {
             capacity_bytes,
             lengths: Cell::new(lengths),
             is_full: Cell::new(false),
+            landed: Cell::new(end),
             durable: Cell::new(0),
             state: Cell::new(state),
         };
@@ -263,11 +266,11 @@ impl Journal {
         committed
     }
 
-    /// Makes what was committed durable.
+    /// Makes what was committed durable, but for what a [`commit`](Self::commit) is writing meanwhile.
     pub(super) async fn sync(&self) -> io::Result<()> {
-        let written = self.current.borrow().written();
+        let landed = self.landed.get();
         self.files.journals[self.which()].sync().await?;
-        self.durable.set(written);
+        self.durable.set(landed);
         Ok(())
     }
 
@@ -352,7 +355,9 @@ impl Journal {
         if matches!(written, Err(Error::Io(_))) {
             self.break_off();
         }
-        self.durable.set(written?);
+        let written = written?;
+        self.landed.set(written);
+        self.durable.set(written);
         *self.current.borrow_mut() = next.expect("only this function takes it");
         self.superblock.set(now);
         self.state.set(State::Whole);
@@ -405,10 +410,14 @@ impl Journal {
                 let (position, length) = pages.take(&mut room);
                 (position, room.freeze(length))
             };
-            if which == self.which() {
-                self.bound_gap(position, data.len() as u64).await?;
+            let (is_current, length) = (which == self.which(), data.len() as u64);
+            if is_current {
+                self.bound_gap(position, length).await?;
             }
             self.write_pages(&self.files.journals[which], position, data).await?;
+            if is_current {
+                self.landed.set(position + length);
+            }
         }
     }
 
@@ -596,5 +605,41 @@ impl Recovered {
         if let Record::Snapshot { bytes } = record {
             self.snapshot.read(&bytes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{
+        ObjectId,
+        device::Device,
+        tests::pool,
+        turns::{Turns, at_once},
+    };
+
+    /// A power cut would take more than what a start looks behind.
+    #[test]
+    fn pages_on_their_way_during_a_sync_are_not_called_durable() {
+        let device = Device::default();
+        let name = Name { uuid: 1, volume: 0 };
+        let opening = Journal::open(name, device.disks().journal, 4 << 20, 1, pool(1 << 20));
+        let journal = std::rc::Rc::new(at_once(opening).unwrap().unwrap().0);
+        let commit = || {
+            let (mut turns, committing) = (Turns::default(), std::rc::Rc::clone(&journal));
+            journal.append(&Record::Pin { object: ObjectId(1), pinned: true });
+            turns.spawn(async move { committing.commit().await.unwrap() });
+            turns.run();
+            turns
+        };
+        commit();
+        device.journals[0].hold_writes();
+        let mut second = commit();
+        at_once(journal.sync()).expect("syncs are not held").unwrap();
+        assert_eq!(journal.durable.get(), PAGE_BYTES as u64);
+        device.journals[0].release_all();
+        second.run();
+        at_once(journal.sync()).unwrap().unwrap();
+        assert_eq!(journal.durable.get(), 2 * PAGE_BYTES as u64);
     }
 }
