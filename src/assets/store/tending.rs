@@ -258,6 +258,10 @@ impl AssetStore {
                 Ok(listed) => listed,
             };
             let Some(listed) = listed.filter(|listed| walk.filter.takes(listed)) else { continue };
+            // Its head was waited for, and another generation, or a pin, may have come meanwhile.
+            if walk.act != Act::List && !self.still_stands(&listed, &walk.filter) {
+                continue;
+            }
             match walk.act {
                 Act::List => true,
                 Act::Purge => self.purge(id),
@@ -265,6 +269,15 @@ impl AssetStore {
             };
             walked.assets.push(listed);
         }
+    }
+
+    /// Whether an object is still the one that was listed, and is one that the filter takes.
+    fn still_stands(&self, listed: &Listed, filter: &Filter) -> bool {
+        let now = self.standing(listed.id);
+        now.is_some_and(|now| {
+            now.generation == listed.generation
+                && filter.takes(&Listed { url: listed.url.clone(), ..now })
+        })
     }
 
     async fn spots(&self, walk: &Walk) -> (Vec<(Spot, ObjectId)>, Option<Spot>) {
@@ -398,14 +411,22 @@ impl AssetStore {
         }
     }
 
-    async fn listed(&self, id: ObjectId) -> Result<Option<Listed>, Exhausted> {
+    /// An object as it is known without its head, where it rests; or a name that is pinned.
+    fn standing(&self, id: ObjectId) -> Option<Listed> {
         let is_pinned = self.held.is_pinned(id);
         if let Some(asset) = self.held.present(id.0) {
-            return Ok(Some(of_asset(&asset, is_pinned)));
+            return Some(of_asset(&asset, is_pinned));
         }
-        let Some(resident) = self.volumes().resident(id) else {
-            return Ok(is_pinned.then(|| of_name(id)));
-        };
+        match self.volumes().resident(id) {
+            Some(resident) => Some(of_resident(resident, is_pinned, None)),
+            None => is_pinned.then(|| of_name(id)),
+        }
+    }
+
+    async fn listed(&self, id: ObjectId) -> Result<Option<Listed>, Exhausted> {
+        let is_pinned = self.held.is_pinned(id);
+        let resident = self.volumes().resident(id).filter(|_| self.held.present(id.0).is_none());
+        let Some(resident) = resident else { return Ok(self.standing(id)) };
         let head = self.volumes().head(id).await.map_err(no_memory)?;
         // It may be dropped by now: it was there a moment ago.
         Ok(Some(of_resident(resident, is_pinned, head.as_deref())))

@@ -166,6 +166,28 @@ fn a_walk_purges_what_it_is_about_and_no_more_than_it_was_told() {
     assert!(left.len() == 9 && left.iter().all(|a| !a.url.as_ref().unwrap().contains("/1")));
 }
 
+/// Its head is read from disk for that, which takes a while.
+#[test]
+fn a_walk_does_nothing_to_what_came_or_was_pinned_while_it_looked() {
+    let disk = Sim::default();
+    let store = store_on(disk.clone());
+    cache(&store, 0..3);
+    disk.hold();
+    let filter = Filter { pinned: Some(false), ..Filter::default() };
+    let purge = Walk { filter, ..walk(Spot::Entry(0), 10, Act::Purge, None) };
+    let mut walking = std::pin::pin!(store.walk(&purge));
+    assert!(block_on(future::poll_once(walking.as_mut())).is_none(), "it reads no head");
+    store.purge(key(1).id);
+    let (newer, _) = open(&store, 1);
+    store.volumes().pin(key(2).id, true);
+    disk.release_all();
+    let purged: Vec<_> = block_on(walking).unwrap().assets.iter().map(|asset| asset.id).collect();
+    assert_eq!(purged, [key(0).id]);
+    let left = [1, 2].map(|number| store.volumes().resident(key(number).id));
+    assert!(left[0].as_ref().is_some_and(|asset| asset.generation == newer.generation));
+    assert!(left[1].is_some(), "it is pinned");
+}
+
 #[test]
 fn what_is_invalidated_is_not_fresh_whether_it_is_in_use_or_not() {
     let store = store_on(Sim::default());
