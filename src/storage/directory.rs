@@ -27,7 +27,7 @@ use super::{
 #[derive(Debug)]
 pub struct Directory {
     format: Format,
-    _lock: File,
+    _locks: [File; 2],
 }
 
 impl Directory {
@@ -39,7 +39,7 @@ impl Directory {
     /// or damaged. Nothing in it is touched then. [`Error::NotNow`]: it is no cache yet, and its file
     /// system takes none now.
     pub fn lock(dir: &Path, size_bytes: u64) -> Result<Self, Error> {
-        let lock = take_lock(dir)?;
+        let locks = take_locks(dir)?;
         let found = find_format(dir)?;
         sweep(dir);
         let format = match found {
@@ -55,7 +55,7 @@ impl Directory {
                 format
             }
         };
-        Ok(Self { format, _lock: lock })
+        Ok(Self { format, _locks: locks })
     }
 
     /// The same for a directory that is a cache already: a look at it makes none.
@@ -67,9 +67,9 @@ impl Directory {
         if !dir.join("FORMAT").exists() && !dir.join("volume.0").exists() {
             return Err(none());
         }
-        let lock = take_lock(dir)?;
+        let locks = take_locks(dir)?;
         let (format, _) = find_format(dir)?.ok_or_else(none)?;
-        Ok(Self { format, _lock: lock })
+        Ok(Self { format, _locks: locks })
     }
 
     /// Which cache it is.
@@ -125,22 +125,37 @@ fn unusable(dir: &Path, problem: String) -> Error {
     Error::Directory { path: dir.to_owned(), problem }
 }
 
-fn take_lock(dir: &Path) -> Result<File, Error> {
-    let lock = open_lock(dir).map_err(|error| cannot_write(dir, &error))?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse { path: dir.to_owned() }),
-        Err(other) => Err(unusable(dir, format!("cannot be locked: {other}"))),
+/// Locks the directory itself, and LOCK in it, which is what earlier versions lock. That alone would not do:
+/// who takes it away under a running node lets the next one make another, which nobody has locked.
+fn take_locks(dir: &Path) -> Result<[File; 2], Error> {
+    let open = || Ok([open_directory(dir)?, open_lock(dir)?]);
+    let files = open().map_err(|error| cannot_write(dir, &error))?;
+    for file in &files {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(Error::InUse { path: dir.to_owned() });
+            }
+            Err(other) => return Err(unusable(dir, format!("cannot be locked: {other}"))),
+        }
+    }
+    Ok(files)
+}
+
+fn open_directory(dir: &Path) -> io::Result<File> {
+    match File::open(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(dir)?;
+            File::open(dir)
+        }
+        opened => opened,
     }
 }
 
 /// To read it is enough for a lock, and works where nothing can be written.
 fn open_lock(dir: &Path) -> io::Result<File> {
     match File::open(dir.join("LOCK")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(dir)?;
-            File::create(dir.join("LOCK"))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => File::create(dir.join("LOCK")),
         opened => opened,
     }
 }
@@ -218,6 +233,9 @@ mod tests {
         let refused = Directory::lock(&dir, SIZE).unwrap_err().to_string();
         assert!(refused.contains("in use by another process"), "{refused}");
         assert!(refused.contains(dir.to_str().unwrap()), "{refused}");
+        fs::remove_file(dir.join("LOCK")).unwrap();
+        let refused = Directory::lock(&dir, SIZE).unwrap_err();
+        assert!(matches!(refused, Error::InUse { .. }), "it is another LOCK: {refused}");
         drop(first);
         Directory::lock(&dir, SIZE).unwrap();
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! cache/
 //!   FORMAT           text: version, uuid, number of volumes, sizes       format/directory.rs
-//!   LOCK             empty; locked by the process that uses the cache
+//!   LOCK             empty; locked, as the directory is, by the process that uses the cache
 //!   prefetch         text: what a node has still to prefetch             prefetch/journal.rs
 //!   volume.N/
 //!     data           blocks of 16 KiB: bytes of chunks, nothing else
