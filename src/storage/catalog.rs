@@ -16,6 +16,11 @@
 //! | entries of 120 bytes, each chunk map a vector | 221 | 254 |
 //! | entries of 88 bytes, a map of one chunk in place | 141 | 206 |
 //!
+//! That is what the memory for it is counted by. Which blocks are free is known besides, in the two trees of
+//! the volume's [`allocator`](super::allocator): 16 bytes in each for a run of free blocks, and with what the nodes of a tree
+//! leave empty some 60 for both. A volume that fills has a few runs; one that is full has as many as
+//! pieces lie free between its chunks, which is one for each object at the very most.
+//!
 //! A generation that was dropped while it is in use stays under its slot until its user lets go, and
 //! is no longer found by its object's name.
 
