@@ -452,6 +452,7 @@ pub(super) fn cache_json(format: Option<Format>, policy: &str, states: &[(u16, S
             "pins": state.pins,
             "used_bytes": state.used_bytes,
             "free_bytes": state.free_bytes,
+            "bad_bytes": state.bad_bytes,
             "journal_bytes": state.journal_bytes,
             "off": state.is_off,
             "full": state.is_full,

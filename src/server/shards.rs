@@ -84,6 +84,7 @@ fn shard(report: &Report) -> Value {
             "catalog_bytes": storage.catalog_bytes,
             "volumes_off": storage.volumes_off,
             "volumes_full": storage.volumes_full,
+            "bad_bytes": storage.bad_bytes,
             "reads": storage.reads,
             "read_bytes": storage.read_bytes,
             "writes": storage.writes,

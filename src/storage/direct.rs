@@ -139,10 +139,13 @@ pub(super) fn is_in_memory(file: &fs::File) -> io::Result<bool> {
     Ok(rustix::fs::fstatfs(file)?.f_type == TMPFS_MAGIC)
 }
 
-/// Whether all of a write was taken.
-pub(super) fn whole(written: usize, length: usize) -> io::Result<()> {
-    // A regular file takes less than it was given only where the device is full.
-    if written < length { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+/// How much of a write of `length` bytes is to be written still, when `written` of them were. What was taken
+/// in part was cut off by something, and only the write of the rest says whether that is a full device.
+pub(super) fn rest(written: usize, length: usize) -> io::Result<usize> {
+    match written {
+        0 if length > 0 => Err(io::ErrorKind::StorageFull.into()),
+        _ => Ok(length.saturating_sub(written)),
+    }
 }
 
 pub(super) fn not_direct(detail: &str) -> String {

@@ -88,8 +88,13 @@ impl Data {
 
     /// Puts the bytes into a buffer of the same length.
     pub(super) fn copy_to(&self, buffer: &mut [u8]) {
+        self.copy_from(0, buffer);
+    }
+
+    /// The same of those from the one numbered `at` on.
+    pub(super) fn copy_from(&self, at: usize, buffer: &mut [u8]) {
         match self {
-            Data::Bytes(block) => buffer.copy_from_slice(block),
+            Data::Bytes(block) => buffer.copy_from_slice(&block[at..]),
             Data::Zeros(_) => buffer.fill(0),
         }
     }
@@ -352,6 +357,44 @@ mod tests {
             disk.write_whole(0, Data::Bytes(bytes), &pool).await.unwrap();
             assert_eq!(disk.read(0, LARGE, &pool).await.unwrap()[9], 3);
             assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "the probe left its file");
+        });
+    }
+
+    /// Only the rest of such a write says what cut it off: a full device, a bad place, or, as here, a limit
+    /// of the process on the length of its files. So it is a process of its own, that such a limit does not
+    /// kill.
+    #[test]
+    fn a_write_that_is_cut_off_ends_as_its_rest() {
+        const LIMITED: &str = "KITHARA_TEST_LIMITED";
+        if std::env::var_os(LIMITED).is_none() {
+            let name = "storage::disk::tests::a_write_that_is_cut_off_ends_as_its_rest";
+            let run = "trap '' XFSZ; exec \"$0\" --exact \"$1\" --nocapture";
+            let mut sh = std::process::Command::new("sh");
+            sh.args(["-c", run]).arg(std::env::current_exe().unwrap()).arg(name).env(LIMITED, "1");
+            let told = sh.output().unwrap();
+            let text =
+                String::from_utf8_lossy(&told.stdout) + String::from_utf8_lossy(&told.stderr);
+            assert!(told.status.success() && text.contains("1 passed"), "{text}");
+            return;
+        }
+        on_each_device(async |device, dir| {
+            let pool = pool(1 << 20);
+            device.probe(&dir, &pool).await.unwrap();
+            let (disk, _) = device.open(&dir.join("data"), 1 << 20).await.unwrap();
+            let limit = |current| {
+                let limit = rustix::process::Rlimit { current, maximum: None };
+                rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
+            };
+            limit(Some(96 << 10));
+            for data in [Data::Bytes(block(&pool, Class::Large, 7)), Data::Zeros(LARGE)] {
+                let cut = disk.write_whole(64 << 10, data, &pool).await;
+                let is_limit = |error: &io::Error| error.kind() == io::ErrorKind::FileTooLarge;
+                assert!(matches!(&cut, Err(Error::Io(error)) if is_limit(error)), "{cut:?}");
+            }
+            limit(None);
+            let bytes = block(&pool, Class::Large, 3);
+            disk.write_whole(0, Data::Bytes(bytes), &pool).await.unwrap();
+            assert_eq!(pool.stats().used_bytes, 0);
         });
     }
 

@@ -17,13 +17,13 @@ use std::{
 
 use super::{
     Error,
-    direct::{PROBE, Sample, by_descriptor, create, is_direct, not_direct, whole},
+    direct::{PROBE, Sample, by_descriptor, create, is_direct, not_direct, rest},
     disk::Data,
 };
 use crate::bufpool::{Block, BufPool, Class, Exhausted};
 use glommio::{
     GlommioError,
-    io::{DmaFile, OpenOptions},
+    io::{DmaBuffer, DmaFile, OpenOptions},
 };
 
 /// Starts a task of the shard that runs to its end: storage knows no executor.
@@ -114,15 +114,12 @@ impl Dma {
         let charge = pool.charge(data.len())?;
         let mut buffer = self.file().alloc_dma_buffer(data.len());
         data.copy_to(buffer.as_bytes_mut());
-        let (handle, length) = (Rc::clone(&self.handle), data.len());
+        let handle = Rc::clone(&self.handle);
         // A task of its own, so that nobody's cancellation cuts the write off half-way.
         (self.spawn)(Box::pin(async move {
-            let written = match handle.writable().await {
-                Ok(file) => file.write_at(buffer, position).await.map_err(plain),
-                Err(error) => Err(error),
-            };
-            drop(charge);
-            done(written.and_then(|written| whole(written, length)));
+            let written = handle.write(buffer, position, &data).await;
+            drop((charge, data));
+            done(written);
         }));
         Ok(())
     }
@@ -137,6 +134,21 @@ impl Dma {
 }
 
 impl Handle {
+    /// Writes `buffer`, which holds `data`, and what was not taken of it again.
+    async fn write(&self, mut buffer: DmaBuffer, position: u64, data: &Data) -> io::Result<()> {
+        let file = self.writable().await?;
+        let (length, mut at) = (data.len(), 0);
+        loop {
+            let written = file.write_at(buffer, position + at as u64).await.map_err(plain)?;
+            if rest(written, length - at)? == 0 {
+                return Ok(());
+            }
+            at += written;
+            buffer = file.alloc_dma_buffer(length - at);
+            data.copy_from(at, buffer.as_bytes_mut());
+        }
+    }
+
     /// The file, opened anew where it could only be read before.
     async fn writable(&self) -> io::Result<Rc<DmaFile>> {
         let file = Rc::clone(&self.file.borrow());

@@ -23,6 +23,8 @@ pub(super) enum Notice {
     Full,
     /// It grows again.
     Room,
+    /// A place in it takes nothing.
+    Bad,
     /// A chunk in it is lost.
     Lost,
     /// Pages of its journal are lost.

@@ -1,12 +1,13 @@
 //! A disk in memory that fails when told to: the ground of the storage tests.
 //!
-//! Operations are numbered from 0 in the order they are begun. One of them can be made to fail, and
-//! all can be held until they are released one by one.
+//! Operations are numbered from 0 in the order they are begun. One of them can be made to fail, a place
+//! can be bad for good, and all can be held until they are released one by one.
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
+    ops::Range,
     rc::Rc,
 };
 
@@ -39,6 +40,8 @@ struct State {
     before: BTreeMap<u64, Page>,
     operations: u64,
     failing: BTreeMap<u64, io::ErrorKind>,
+    /// What touches one of these positions fails, whenever it comes.
+    bad: Vec<Range<u64>>,
     /// From this operation on all fail.
     dead_from: Option<u64>,
     /// Of these operations only the first half is done.
@@ -75,6 +78,16 @@ impl Sim {
     /// Lets the operation numbered `operation` fail with `kind`.
     pub fn fail(&self, operation: u64, kind: io::ErrorKind) {
         self.state.borrow_mut().failing.insert(operation, kind);
+    }
+
+    /// From now on whatever reads or writes some of these positions fails, after a crash too.
+    pub fn bad(&self, positions: Range<u64>) {
+        self.state.borrow_mut().bad.push(positions);
+    }
+
+    /// No position is bad any more.
+    pub fn mend(&self) {
+        self.state.borrow_mut().bad.clear();
     }
 
     /// Lets all operations from the one numbered `operation` on fail.
@@ -213,7 +226,7 @@ impl Sim {
                 into[part.clone()].copy_from_slice(&bytes[part]);
             }
         }
-        let state = State { pages, ..State::default() };
+        let state = State { pages, bad: state.bad.clone(), ..State::default() };
         Self { state: Rc::new(RefCell::new(state)), waiting: Rc::default() }
     }
 
@@ -226,6 +239,7 @@ impl Sim {
         self.pass().await?;
         let mut block = pool.take(Class::holding(length))?;
         let state = self.state.borrow();
+        state.place(position, length)?;
         let behind = state.pages.keys().next_back().map_or(0, |last| last + 1);
         if position / ALIGNMENT + (length / PAGE_BYTES) as u64 > behind {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
@@ -251,6 +265,7 @@ impl Sim {
             let is_short = state.borrow().short.contains(&operation);
             let length =
                 if is_short { data.len() / PAGE_BYTES / 2 * PAGE_BYTES } else { data.len() };
+            let outcome = outcome.and_then(|()| state.borrow().place(position, data.len()));
             let outcome = outcome.and_then(|()| state.borrow().room(position, data.len()));
             if outcome.is_ok() {
                 state.borrow_mut().put(position, &data, length);
@@ -299,6 +314,12 @@ impl Sim {
 }
 
 impl State {
+    fn place(&self, position: u64, length: usize) -> io::Result<()> {
+        let end = position + length as u64;
+        let is_bad = self.bad.iter().any(|bad| bad.start < end && position < bad.end);
+        if is_bad { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
+    }
+
     fn room(&self, position: u64, length: usize) -> io::Result<()> {
         let (first, count) = (position / ALIGNMENT, (length / PAGE_BYTES) as u64);
         let is_old = |page| self.pages.contains_key(&page);

@@ -41,6 +41,8 @@ pub struct Stats {
     pub volumes_off: u64,
     /// Volumes that do not grow now, because their device has no room for it.
     pub volumes_full: u64,
+    /// Bytes of places on disk that took nothing, set aside until the next start.
+    pub bad_bytes: u64,
     /// The tier in memory.
     pub tier: TierStats,
 }

@@ -296,7 +296,7 @@ fn what_a_failing_device_does_not_take_is_kept_when_it_is_well() {
     (0..4).for_each(|number| fill(&open(&store, &key(number)).0, 1));
     tick(0);
     // The next write fails, and the volume is off.
-    device.data.fail(device.data.operations(), std::io::ErrorKind::Other);
+    device.data.fail(device.data.operations(), std::io::ErrorKind::ReadOnlyFilesystem);
     let (lost, _permit) = open(&store, &key(9));
     fill_what_the_disk_takes(&lost);
     for _ in 0..3 {

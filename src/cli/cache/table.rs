@@ -145,6 +145,10 @@ pub(super) fn cache(cache: &Value, name: &str, is_open: bool, each_volume: bool)
         (off, _) => format!("off, their device failed or they are not there: {}", off.join(", ")),
     };
     rows.push(("volumes", format!("{}, {state}", volumes.len())));
+    let bad: u64 = volumes.iter().filter_map(|volume| volume["bad_bytes"].as_u64()).sum();
+    if bad > 0 {
+        rows.push(("bad", format!("{} on disk take nothing; see the log", size(bad))));
+    }
     let lost: u64 = volumes.iter().filter_map(|volume| volume["lost_pages"].as_u64()).sum();
     if lost > 0 {
         rows.push(("lost", format!("{} of journals; see verify", count(lost, "page"))));

@@ -48,17 +48,110 @@ fn reads_that_fail_turn_off_the_object_and_then_the_volume() {
     drop(resource);
     assert_eq!(started.volumes.stats().volumes_off, 0);
     assert_eq!(started.present(1), 2 * CHUNK_BYTES);
-    // The two chunks of one object, those of the other but one, and the probe's.
+    // The two chunks of one object, and those of the other but one.
     fail(4);
     assert_eq!((started.present(1), started.present(2)), (0, CHUNK_BYTES));
     assert_eq!(started.volumes.stats().volumes_off, 1);
+    // It is asked in two places.
     let now = device.data.operations();
-    device.data.fail(now + 1, io::ErrorKind::Other);
+    [1, 3].into_iter().for_each(|read| device.data.fail(now + read, io::ErrorKind::Other));
     started.tick(Duration::from_secs(11));
     assert_eq!(started.volumes.stats().volumes_off, 1, "it takes bytes and does not give them");
     (0..2).for_each(|_| started.tick(Duration::from_secs(11)));
     assert_eq!(started.volumes.stats().volumes_off, 0);
     assert!(started.put(3) && started.present(3) == 3 * CHUNK_BYTES);
+}
+
+/// The best fit is the same block again and again.
+#[test]
+fn a_bad_place_is_written_to_once() {
+    let device = Device::default();
+    let mut started = Started::over(&device);
+    device.data.bad(4096..8192);
+    assert!(!started.put(1));
+    for object in 2..=8 {
+        assert!(started.put(object), "{object}");
+        started.tick(Duration::from_secs(11));
+        assert_eq!(started.volumes.stats().volumes_off, 0, "{object}");
+    }
+    let stats = started.volumes.stats();
+    assert_eq!((stats.write_errors, stats.bad_bytes), (1, CHUNK_BYTES));
+    assert_eq!(started.volumes.state(VolumeIndex(0)).unwrap().bad_bytes, CHUNK_BYTES);
+    assert_eq!(started.volumes.used_bytes(), started.volumes.stored_bytes());
+    assert!((2..=8).all(|object| started.present(object) == 3 * CHUNK_BYTES));
+}
+
+/// It is not asked at each of its places.
+#[test]
+fn a_device_that_refuses_four_writes_in_a_row_is_off() {
+    let device = Device::default();
+    let mut started = Started::over(&device);
+    // There is room already: zeros that are written ahead would end a row as well.
+    (1..=8).for_each(|object| assert!(started.put(object)));
+    (1..=8).for_each(|object| started.volumes.forget(ObjectId(object)));
+    started.tick(Duration::from_millis(200));
+    let is_off_without = |started: &mut Started, object| {
+        device.data.fail(device.data.operations(), io::ErrorKind::Other);
+        assert!(!started.put(object));
+        started.volumes.stats().volumes_off == 1
+    };
+    assert_eq!([1, 2, 3].map(|object| is_off_without(&mut started, object)), [false; 3]);
+    assert!(started.put(4), "one that goes well ends the row");
+    assert_eq!(
+        [5, 6, 7, 8].map(|object| is_off_without(&mut started, object)),
+        [false, false, false, true]
+    );
+    assert_eq!(started.volumes.stats().bad_bytes, 7 * CHUNK_BYTES);
+}
+
+/// Whether it is on after eleven seconds more, again and again, with an object that comes each time.
+fn on_and_off(started: &mut Started, times: u64) -> Vec<bool> {
+    let mut once = |object| {
+        started.tick(Duration::from_secs(11));
+        let is_on = started.volumes.stats().volumes_off == 0;
+        started.put(100 + object % 8);
+        is_on
+    };
+    (0..times).map(&mut once).collect()
+}
+
+#[test]
+fn a_bad_part_of_a_device_is_passed_over_and_one_at_its_end_is_left_off() {
+    let device = Device::default();
+    let share = Share { data_bytes: 16 << 20, ..SHARES[0] };
+    let volumes = start(&device, share, &pool());
+    let mut started = Started { volumes, now: Instant::now() };
+    device.data.bad(0..1 << 20);
+    on_and_off(&mut started, 20);
+    assert!(started.put(1) && started.present(1) == 3 * CHUNK_BYTES);
+    assert!(started.volumes.stats().bad_bytes <= 1 << 20);
+    // The first page of each chunk: elsewhere the device takes what it is asked with.
+    for chunk in (0..16 << 20).step_by(CHUNK_BYTES as usize) {
+        device.data.bad(chunk..chunk + 4096);
+    }
+    on_and_off(&mut started, 100);
+    assert_eq!(started.volumes.stats().bad_bytes, 4 << 20, "it has a bound");
+    assert_eq!(on_and_off(&mut started, 10), [false; 10]);
+    device.data.mend();
+    (0..2).for_each(|_| started.tick(Duration::from_secs(11)));
+    assert_eq!((started.volumes.stats().volumes_off, started.volumes.stats().bad_bytes), (0, 0));
+    assert!(started.put(2) && started.present(2) == 3 * CHUNK_BYTES);
+}
+
+/// It took bytes a moment ago, and the last free block is where it is asked.
+#[test]
+fn one_bad_block_does_not_keep_a_device_off() {
+    let device = Device::default();
+    let mut started = Started::over(&device);
+    assert!(started.put(1));
+    let end = device.data.length();
+    device.data.bad(end - 4096..end);
+    let now = device.data.operations();
+    device.data.fail(now, io::ErrorKind::ReadOnlyFilesystem);
+    assert!(!started.put(2));
+    assert_eq!(started.volumes.stats().volumes_off, 1);
+    (0..2).for_each(|_| started.tick(Duration::from_secs(11)));
+    assert_eq!(started.volumes.stats().volumes_off, 0);
 }
 
 /// What others left of a disk is used, and more as soon as there is more.

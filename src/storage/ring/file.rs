@@ -19,9 +19,7 @@ use crate::{
     bufpool::{Block, BufPool, Class, Exhausted},
     storage::{
         Error,
-        direct::{
-            PROBE, Sample, by_descriptor, create, is_direct, is_in_memory, not_direct, whole,
-        },
+        direct::{PROBE, Sample, by_descriptor, create, is_direct, is_in_memory, not_direct, rest},
         disk::Data,
         waiters::Waiters,
     },
@@ -112,10 +110,7 @@ impl RingFile {
             Data::Bytes(from) => Action::Write { from, position },
             Data::Zeros(length) => Action::Zeros { zeros: zeros(length, pool)?, position, length },
         };
-        let ended = Box::new(move |_: Action, written: io::Result<usize>| {
-            done(written.and_then(|written| whole(written, length)));
-        });
-        self.ring.begin(Operation { file, action, ended })
+        self.ring.begin(writing(self.ring.clone(), file, action, length, Box::new(done)))
     }
 
     fn file(&self) -> Rc<File> {
@@ -147,6 +142,27 @@ impl RingFile {
         });
         Operation { file: self.file(), action, ended }
     }
+}
+
+/// Is told how a write ended.
+type Done = Box<dyn FnOnce(io::Result<()>)>;
+
+/// A write of `length` bytes that goes on until all were taken.
+fn writing(ring: Ring, file: Rc<File>, action: Action, length: usize, done: Done) -> Operation {
+    let same = Rc::clone(&file);
+    let ended = Box::new(move |action: Action, written: io::Result<usize>| {
+        let rest = written.and_then(|written| Ok((written, rest(written, length)?)));
+        match rest {
+            Ok((_, 0)) => done(Ok(())),
+            Ok((written, left)) => {
+                let action = action.from(written, left);
+                // In the place of what has just ended: beyond no bound.
+                ring.begin_anyway(writing(ring.clone(), same, action, left, done));
+            }
+            Err(error) => done(Err(error)),
+        }
+    });
+    Operation { file, action, ended }
 }
 
 async fn landed(landing: &Landing) -> (Action, io::Result<usize>) {

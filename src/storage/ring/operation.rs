@@ -44,6 +44,20 @@ pub(super) struct Slice {
 }
 
 impl Action {
+    /// The same write, without its first `written` bytes: `left` others.
+    pub(super) fn from(self, written: usize, left: usize) -> Self {
+        match self {
+            Action::Write { from, position } => {
+                let from = from.slice(written..written + left);
+                Action::Write { from, position: position + written as u64 }
+            }
+            Action::Zeros { zeros, position, .. } => {
+                Action::Zeros { zeros, position: position + written as u64, length: left }
+            }
+            other => other,
+        }
+    }
+
     /// The memory that may be known to the kernel, where it is one piece.
     pub(super) fn memory(&self) -> Option<Memory> {
         match self {

@@ -1,9 +1,11 @@
 //! What a device refuses: a write it has no room for, a write or reads that fail.
 
-use std::{io, ops::Range, time::Instant};
+use std::{io, time::Instant};
 
 use super::{Reserved, Volume};
-use crate::storage::{BLOCK_BYTES, Error, disk::Data, error::is_no_room, notices::Notice};
+use crate::storage::{
+    BLOCK_BYTES, Error, Hindrance, disk::Data, error::is_no_room, notices::Notice,
+};
 
 /// So many reads that fail one after another are no bad sector.
 const UNREAD: u32 = 4;
@@ -14,14 +16,19 @@ const HOLES_BYTES: u64 = 4 << 20;
 impl Volume {
     pub(super) fn note_written(&self, reserved: &Reserved) {
         self.written.set(self.written.get().max(reserved.run.end));
+        self.bad.borrow_mut().end_row();
     }
 
     /// The device refused what was to be written to these blocks. Where it was new space it wanted, the
-    /// volume goes on in what it has; else it is off.
+    /// volume goes on in what it has; where it is no hindrance of the whole file system it may be this
+    /// [place](Self::failed) alone; else the volume is off.
     ///
     /// Several writes wait at a time, and one behind another may find room that it does not: there is
     /// a hole then, which a later start takes for old blocks.
     pub(super) fn refused(&self, reserved: Reserved, error: &io::Error) {
+        if Hindrance::of(error).is_none() {
+            return self.failed(reserved, error);
+        }
         let is_new = reserved.is_new || self.withheld_bytes() < HOLES_BYTES;
         if !is_no_room(error) || !is_new {
             return self.turn_off(error);
@@ -62,6 +69,7 @@ impl Volume {
         if self.off.take().is_none() {
             return;
         }
+        self.bad.borrow_mut().end_row();
         self.common.counters.count(|stats| stats.volumes_off -= 1);
         if self.common.notes(Notice::On) {
             tracing::info!(volume = self.number.0, "a volume of the cache takes bytes again");
@@ -140,13 +148,5 @@ impl Volume {
         if self.unread.get() == UNREAD {
             self.turn_off(error);
         }
-    }
-
-    /// Whether the device gives back a block that it took.
-    pub(super) async fn read_back(&self, run: &Range<u64>) -> Result<(), Error> {
-        let position = run.start * BLOCK_BYTES;
-        self.disk.read(position, BLOCK_BYTES as usize, &self.common.pool).await?;
-        self.unread.set(0);
-        Ok(())
     }
 }

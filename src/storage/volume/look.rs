@@ -45,6 +45,8 @@ pub struct State {
     pub used_bytes: u64,
     /// Bytes it can still take.
     pub free_bytes: u64,
+    /// Bytes that its device took nothing to, set aside until the next start.
+    pub bad_bytes: u64,
     /// How long its journal is, in bytes.
     pub journal_bytes: u64,
     /// Its device failed, and is tried again now and then.
@@ -203,6 +205,7 @@ impl Volume {
             pins: catalog.pin_count() as u64,
             used_bytes: self.used_bytes(),
             free_bytes: self.free_bytes(),
+            bad_bytes: self.bad.borrow().blocks() * BLOCK_BYTES,
             journal_bytes: self.journal.length(),
             is_off: self.takes_no_chunks(),
             is_full: self.is_full(),

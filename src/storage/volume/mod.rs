@@ -7,14 +7,15 @@
 //!
 //! A device that refuses a write is left alone for a while: the volume is *off*, takes no chunks,
 //! and goes on giving what it has. Every ten seconds one write asks whether it is well again. The log
-//! says when it goes off and when it is back; of several in ten seconds it names one. Reads that fail
-//! several times in a row turn it off as well. A device that has no room for more is *full*: the volume
+//! says when it goes off and when it is back; of several in ten seconds it names one. One write that fails
+//! costs its place, and several in a row turn the volume off; so do reads. A device that has no room for more is *full*: the volume
 //! does not grow, and goes on in the space its files have already, as if that were its capacity. Its
 //! journal has grown ahead with it, so that this holds for the records too.
 //!
 //! What the catalog takes in memory is counted in the shard's budget. It may take half of that; then
 //! a new object waits until an old one was evicted.
 
+mod bad;
 mod due;
 mod full;
 mod home;
@@ -32,7 +33,7 @@ use std::{
     rc::Rc,
 };
 
-use self::{due::Due, leaving::Leaving};
+use self::{bad::Bad, due::Due, leaving::Leaving};
 pub(super) use self::{
     home::{Home, Reserved},
     opening::Opening,
@@ -86,6 +87,8 @@ pub(super) struct Volume {
     written: Cell<u64>,
     /// Blocks that the device had no room for; there are some while it has none for the data.
     withheld: RefCell<Vec<Range<u64>>>,
+    /// Blocks that took nothing, though others may.
+    bad: RefCell<Bad>,
     /// It had no room for data or journal when that was said last.
     was_full: Cell<bool>,
     /// Records wait for room in the journal.
@@ -393,6 +396,7 @@ impl Volume {
 
     pub(super) fn used_bytes(&self) -> u64 {
         let leaving_blocks = self.leaving.borrow().all_blocks();
-        (self.blocks.borrow().used_blocks() - leaving_blocks) * BLOCK_BYTES
+        let bad_blocks = self.bad.borrow().blocks();
+        (self.blocks.borrow().used_blocks() - leaving_blocks - bad_blocks) * BLOCK_BYTES
     }
 }

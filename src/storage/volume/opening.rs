@@ -123,6 +123,7 @@ impl Opening {
             off: Cell::new(None),
             written: Cell::new(grown),
             withheld: RefCell::default(),
+            bad: RefCell::default(),
             was_full: Cell::new(false),
             waits_for_room: Cell::new(false),
             unread: Cell::new(0),

@@ -26,6 +26,7 @@ impl Common {
                 Notice::Room => {
                     tracing::info!(further, "more volumes of the cache have room to grow again");
                 }
+                Notice::Bad => tracing::warn!(further, "more places on disk take no bytes"),
                 Notice::Lost => tracing::warn!(further, "more chunks on disk were lost"),
                 Notice::Pages => tracing::warn!(further, "more journals of the cache lost pages"),
             }

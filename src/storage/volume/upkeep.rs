@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{BLOCK_BYTES, Data, Error, Trouble, Volume};
+use super::{Error, Trouble, Volume};
 
 impl Volume {
     /// Does what is due at `now`, and says when to come again; `None` where nothing waits. Only one
@@ -151,21 +151,7 @@ impl Volume {
         if self.journal.is_broken() {
             return;
         }
-        let run = self.blocks.borrow_mut().allocate_last();
-        let outcome = match &run {
-            Some(run) => {
-                let zeros = Data::Zeros(BLOCK_BYTES as usize);
-                self.disk.write_whole(run.start * BLOCK_BYTES, zeros, &self.common.pool).await
-            }
-            // It is full, and has no block to spare.
-            None => self.disk.sync().await.map_err(Error::Io),
-        };
-        let outcome = match (outcome, &run) {
-            (Ok(()), Some(run)) => self.read_back(run).await,
-            (outcome, _) => outcome,
-        };
-        run.into_iter().for_each(self.freeing());
-        if outcome.is_ok() {
+        if self.takes_bytes().await {
             self.turn_on();
         }
     }
