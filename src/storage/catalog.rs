@@ -147,28 +147,28 @@ impl Catalog {
                 }
             },
             Record::Fill { object, generation, chunks } => {
-                let Some(slot) = self.present(*object, *generation) else { return };
+                let Some(slot) = self.find_generation(*object, *generation) else { return };
                 let possible = chunks.iter().filter(|filled| is_possible(filled, self.blocks));
                 let possible: Vec<_> = possible.collect();
                 possible.into_iter().filter_map(|filled| self.fill(slot, filled)).for_each(free);
             }
             Record::Lost { object, generation, chunks } => {
-                let Some(slot) = self.present(*object, *generation) else { return };
+                let Some(slot) = self.find_generation(*object, *generation) else { return };
                 chunks.iter().filter_map(|chunk| self.lose(slot, *chunk)).for_each(free);
             }
             Record::Commit { object, generation, length } => {
-                let Some(slot) = self.present(*object, *generation) else { return };
+                let Some(slot) = self.find_generation(*object, *generation) else { return };
                 let meta = Meta { length: Some(*length), committed: true, ..self.meta(slot) };
                 self.set_meta(slot, meta);
             }
             Record::Drop { object, generation } => {
-                if let Some(slot) = self.present(*object, *generation) {
+                if let Some(slot) = self.find_generation(*object, *generation) {
                     self.drop_object(slot, free);
                 }
             }
             Record::Pin { object, pinned: true } => drop(self.pinned.insert(*object)),
             Record::Pin { object, pinned: false } => drop(self.pinned.remove(object)),
-            Record::Snapshot { .. } => {}
+            Record::Snapshot { .. } | Record::Durable { .. } => {}
         }
     }
 
@@ -190,6 +190,11 @@ impl Catalog {
     pub(super) fn find(&self, object: ObjectId) -> Option<Slot> {
         let is_it = |slot: &u32| self.entries[*slot as usize].object() == object;
         self.by_object.find(hash(object), is_it).copied().map(Slot)
+    }
+
+    /// The same where it is this one.
+    pub(super) fn find_generation(&self, object: ObjectId, generation: Generation) -> Option<Slot> {
+        self.find(object).filter(|slot| self.entry(*slot).generation == generation)
     }
 
     /// Puts a chunk where it was written; the blocks it had before.
@@ -392,10 +397,6 @@ impl Catalog {
 
     fn entries_end(&self) -> u32 {
         self.entries.iter().next_back().map_or(0, |(last, _)| last as u32 + 1)
-    }
-
-    fn present(&self, object: ObjectId, generation: Generation) -> Option<Slot> {
-        self.find(object).filter(|slot| self.entry(*slot).generation == generation)
     }
 
     fn entry(&self, slot: Slot) -> &Entry {

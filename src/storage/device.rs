@@ -1,6 +1,9 @@
 //! The simulated devices of one volume: for tests of this layer and of those above it.
 
-use std::io;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use futures_lite::future;
 
@@ -10,6 +13,7 @@ use super::{
     journal::Files,
     promises::Damage,
     random::Random,
+    turns::Turns,
     volume::{Disks, Share},
 };
 use crate::bufpool::{self, BufPool};
@@ -115,10 +119,47 @@ impl Device {
         newest([first.as_deref(), second.as_deref()], 1, volume) == Ok(None)
     }
 
+    /// Lets all that is held back go on, and holds nothing any more.
+    pub(crate) fn release(&self) {
+        self.all().into_iter().for_each(Sim::release_all);
+    }
+
     /// What a crash leaves.
     pub(crate) fn crash(&self, crash: Crash, random: &mut Random) -> Self {
         let mut after = |sim: &Sim| sim.crash(crash, |bound| random.below(bound));
         let journals = [after(&self.journals[0]), after(&self.journals[1])];
         Self { data: after(&self.data), superblock: after(&self.superblock), journals }
+    }
+}
+
+/// What a shard does for its volumes in time, in two tasks as there.
+#[derive(Default)]
+pub(crate) struct Upkeep([Option<usize>; 2]);
+
+impl Upkeep {
+    /// Begins what is not under way.
+    pub(crate) fn begin(
+        &mut self,
+        turns: &mut Turns,
+        volumes: &Volumes,
+        now: Instant,
+        sync_interval: Duration,
+    ) {
+        for (number, task) in self.0.iter_mut().enumerate() {
+            if task.is_some_and(|task| !turns.is_done(task)) {
+                continue;
+            }
+            let volumes = volumes.clone();
+            *task = Some(turns.spawn(async move {
+                match number {
+                    0 => volumes.commit(now).await,
+                    _ => volumes.tick(now, sync_interval).await,
+                };
+            }));
+        }
+    }
+
+    pub(crate) fn is_done(&self, turns: &Turns) -> bool {
+        self.0.iter().flatten().all(|task| turns.is_done(*task))
     }
 }

@@ -16,30 +16,27 @@
 //! a commit nor a compaction ever wants space of a device that has none. Where that has no room for
 //! more zeros the journal is *full*: it goes on in what both files have, and is compacted earlier.
 
+mod replay;
+
 use std::{
     cell::{Cell, RefCell, RefMut},
     io,
 };
 
+pub(super) use self::replay::Recovered;
+use self::replay::{GAP_BYTES, replay};
 use super::{
-    CHUNK_BYTES, Error, Generation,
+    Error, Generation,
     catalog::Catalog,
     disk::{Data, Disk},
     error::is_no_room,
-    format::{PAGE_BYTES, Record, SUPERBLOCK_BYTES, Superblock, Whose, newest, open, records},
+    format::{PAGE_BYTES, Record, SUPERBLOCK_BYTES, Superblock, Whose, newest},
     pages::Pages,
-    policy::Snapshot,
 };
 use crate::bufpool::{Block, BufPool, Class};
 
 /// Records that wait for their commit, in bytes of pages; a volume takes no chunks beyond.
 pub(super) const PENDING_BYTES: usize = 256 << 10;
-
-/// So many bytes of invalid pages in a row are the end of a journal. All that can be missing between
-/// valid pages is what was written since the last sync, and a commit that would make that more syncs
-/// before. A start reads as much of the zeros behind the last page: at the fastest fills that were
-/// measured, 1 GB/s, it is what a volume of four writes in three seconds.
-const GAP_BYTES: u64 = 512 << 10;
 
 /// The files are grown to multiples of this.
 const GROWTH_BYTES: u64 = 64 << 10;
@@ -62,19 +59,6 @@ pub(super) struct Files {
 pub(super) struct Name {
     pub(super) uuid: u128,
     pub(super) volume: u32,
-}
-
-/// What a journal said when it was opened.
-#[derive(Default)]
-pub(super) struct Recovered {
-    pub(super) catalog: Catalog,
-    pub(super) snapshot: Snapshot,
-    /// Pages that the device did not give.
-    pub(super) unread_pages: u64,
-    /// Pages between sound ones that are not sound, or were not given: what they said is lost.
-    pub(super) lost_pages: u64,
-    /// What keeps it from being used now.
-    pub(super) ill: Option<io::Error>,
 }
 
 /// The journal of one volume.
@@ -107,6 +91,9 @@ enum State {
     Broken,
     /// The disk did not even take the first superblock.
     NotBegun,
+    /// Some of its pages could not be read: it is kept for a start that can, or until an operator goes on
+    /// without them.
+    Kept,
     /// What is there could not be read, and is not to be written over.
     Shut,
 }
@@ -133,7 +120,13 @@ impl Journal {
         let (superblock, end, state) = match found {
             Found::Sound(superblock) => {
                 let end = replay(&files, &superblock, &pool, &mut recovered).await?;
-                (superblock, end, State::Whole)
+                recovered.ill = recovered.is_given_up.then(cannot_be_read);
+                let state = match (recovered.unread_pages, recovered.is_given_up) {
+                    (0, _) => State::Whole,
+                    (_, false) => State::Kept,
+                    (_, true) => State::Shut,
+                };
+                (superblock, end, state)
             }
             Found::Unsound if !is_empty => return Err(neither_is_sound().into()),
             Found::Unreadable if !is_empty => {
@@ -205,6 +198,16 @@ impl Journal {
     /// What is there could not be read.
     pub(super) fn is_shut(&self) -> bool {
         self.state.get() == State::Shut
+    }
+
+    /// Goes on without the pages that could not be read: the next [`compact`](Self::compact) makes a journal
+    /// of what could. Whether that was needed.
+    pub(super) fn give_up_unread(&self) -> bool {
+        let is_kept = self.state.get() == State::Kept;
+        if is_kept {
+            self.state.set(State::Broken);
+        }
+        is_kept
     }
 
     /// A write failed; a journal that is worse already stays so.
@@ -320,15 +323,21 @@ impl Journal {
     }
 
     /// Writes the catalog into the other file and turns to it. One call at a time, and no
-    /// [`commit`](Self::commit) meanwhile.
+    /// [`commit`](Self::commit) meanwhile. What the catalog names on `data` is made durable before: of a chunk
+    /// that was written anew the other file does not say where it lay before.
     ///
     /// # Errors
     /// As of [`commit`](Self::commit); after [`Error::Full`] all is as it was. After [`Error::Io`] the
     /// superblock may name either file, so that neither may be appended to before another compaction.
-    pub(super) async fn compact(&self, catalog: &RefCell<Catalog>) -> Result<(), Error> {
+    pub(super) async fn compact(
+        &self,
+        catalog: &RefCell<Catalog>,
+        data: &Disk,
+    ) -> Result<(), Error> {
         let mut was = self.superblock.get();
         match self.state.get() {
             State::Shut => return Err(cannot_be_read().into()),
+            State::Kept => return Err(is_kept().into()),
             // First, so that there is no page without a superblock that was sound once.
             State::NotBegun => {
                 begin_superblock(&self.files.superblock, &was, &self.pool).await?;
@@ -350,7 +359,7 @@ impl Journal {
             ..was
         };
         *self.next.borrow_mut() = Some(Pages::new(whose(&now), 0));
-        let written = self.write_catalog(catalog, &now).await;
+        let written = self.write_catalog(catalog, data, &now).await;
         let next = self.next.borrow_mut().take();
         if matches!(written, Err(Error::Io(_))) {
             self.break_off();
@@ -368,6 +377,7 @@ impl Journal {
     async fn write_catalog(
         &self,
         catalog: &RefCell<Catalog>,
+        data: &Disk,
         superblock: &Superblock,
     ) -> Result<u64, Error> {
         let which = usize::from(superblock.journal);
@@ -384,6 +394,8 @@ impl Journal {
             from = more;
         }
         let written = self.next.borrow().as_ref().map_or(0, Pages::written);
+        // Behind the last record of the catalog: what it named by then is meant.
+        data.sync().await?;
         self.files.journals[which].sync().await?;
         write_superblock(&self.files.superblock, superblock, &self.pool).await?;
         Ok(written)
@@ -531,81 +543,16 @@ fn neither_is_sound() -> io::Error {
 }
 
 fn cannot_be_read() -> io::Error {
-    io::Error::other("its superblock cannot be read, so that it is off until the next start")
+    let problem = "its superblock, or too much of its journal, cannot be read, so that it is off until the next \
+                   start";
+    io::Error::other(problem)
 }
 
-/// Does what the records of the current journal say; the position behind its last page.
-///
-/// A page that is not sound is passed over, and what it said is lost: the writes since the last
-/// sync may have reached the disk in any order.
-async fn replay(
-    files: &Files,
-    superblock: &Superblock,
-    pool: &BufPool,
-    into: &mut Recovered,
-) -> Result<u64, Error> {
-    let which = usize::from(superblock.journal);
-    let (file, length) = (&files.journals[which], files.lengths[which]);
-    let whose = whose(superblock);
-    let (mut at, mut end, mut sound_pages) = (0, 0, 0);
-    while at < length && at - end < GAP_BYTES {
-        let piece = (length - at).min(CHUNK_BYTES) as usize / PAGE_BYTES * PAGE_BYTES;
-        if piece == 0 {
-            break;
-        }
-        for pages in read_pages(file, at, piece, pool).await? {
-            let Some(pages) = pages else {
-                into.unread_pages += 1;
-                at += PAGE_BYTES as u64;
-                continue;
-            };
-            for page in pages.chunks_exact(PAGE_BYTES) {
-                let number = (at / PAGE_BYTES as u64) as u32;
-                at += PAGE_BYTES as u64;
-                if let Some(bytes) = open(page, &whose, number) {
-                    records(bytes).for_each(|record| into.apply(record));
-                    sound_pages += 1;
-                    end = at;
-                }
-            }
-        }
-    }
-    into.lost_pages = end / PAGE_BYTES as u64 - sound_pages;
-    Ok(end)
-}
-
-/// A piece of a journal; page by page where the device does not give it whole, `None` for those that
-/// it does not give at all.
-async fn read_pages(
-    file: &Disk,
-    at: u64,
-    length: usize,
-    pool: &BufPool,
-) -> Result<Vec<Option<Block>>, Error> {
-    match file.read(at, length, pool).await {
-        Ok(pages) => return Ok(vec![Some(pages)]),
-        Err(Error::Io(_)) => {}
-        Err(error) => return Err(error),
-    }
-    let mut pages = Vec::new();
-    for at in (at..at + length as u64).step_by(PAGE_BYTES) {
-        pages.push(match file.read(at, PAGE_BYTES, pool).await {
-            Ok(page) => Some(page),
-            Err(Error::Io(_)) => None,
-            Err(error) => return Err(error),
-        });
-    }
-    Ok(pages)
-}
-
-impl Recovered {
-    fn apply(&mut self, record: Record) {
-        // Nothing is given back here: what is free shows when all is read.
-        self.catalog.apply(&record, &mut drop);
-        if let Record::Snapshot { bytes } = record {
-            self.snapshot.read(&bytes);
-        }
-    }
+/// What they said, pins among it, would be lost for good if the journal were written anew.
+pub(super) fn is_kept() -> io::Error {
+    let problem = "pages of its journal cannot be read, so that it is kept as it is until a start that can; \
+                   `kithara cache verify --repair` goes on without them";
+    io::Error::other(problem)
 }
 
 #[cfg(test)]

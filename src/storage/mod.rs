@@ -9,6 +9,7 @@
 //! Volume             one data file: its blocks of 16 KiB, and when its journal is written
 //!   catalog(P)       what lies in it: objects, chunks, pins     allocator(P): which blocks are free
 //!   journal          the catalog, durably: pages(P) of records, two files in turn
+//!     superseded(P)  where chunks lay before, until where they lie is durable
 //! Disk               positions and bytes: Ring (direct I/O in place), Dma (by glommio) or Sim (tests)
 //! format(P)          how all of this looks on disk
 //! ```
@@ -53,8 +54,9 @@
 //! A start in a smaller cache drops what lies behind its end and moves what is pinned; the file is cut
 //! when both are durable. The blocks of a chunk that was dropped are given to others only when the record
 //! of that is written, those of one that was written anew when that is durable: so a killed process leaves
-//! no chunk whose blocks are another's, and a power cut takes nothing that was durable. In a full volume
-//! chunks wait for that commit, which does not wait for others then.
+//! no chunk whose blocks are another's, and a power cut takes nothing that was durable. Where it left the record
+//! of a chunk that was written anew and not its bytes, the start goes back to where it lay before. In a full
+//! volume chunks wait for that commit, which does not wait for others then.
 
 #![deny(unsafe_code)]
 
@@ -91,6 +93,7 @@ mod stats;
 mod streaming;
 #[cfg(test)]
 mod streaming_tests;
+mod superseded;
 mod tier;
 #[cfg(test)]
 mod tier_tests;

@@ -396,7 +396,7 @@ impl AssetStore {
         };
         report.unread_volumes.extend(state.is_unread.then_some(volume));
         report.lost_pages = state.lost_pages;
-        if repair {
+        if repair && !state.is_unread {
             report.renewed_pages = state.lost_pages;
             self.volumes().renew(volume);
         }

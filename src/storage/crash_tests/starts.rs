@@ -143,20 +143,102 @@ fn a_volume_that_could_not_begin_does_so_at_the_next_start() {
     }
 }
 
-/// Each object came with a commit of its own, and so has a page of its own.
-#[test]
-fn a_page_of_a_journal_that_cannot_be_read_costs_its_own_records_and_is_counted() {
-    let device = Device::default();
-    let mut first = started(&device, LARGE).unwrap();
+/// A cache with four objects, each of which came with a commit of its own, and so has a page of its own.
+fn with_pages(device: &Device) {
+    let mut first = started(device, LARGE).unwrap();
     (1..=4).for_each(|object| assert!(first.put(object)));
+    first.volumes.pin(ObjectId(2), true);
+    first.tick(Duration::from_secs(6));
+}
+
+fn whole(started: &Started) -> Vec<u64> {
+    (1..=4).filter(|object| started.present(*object) == WHOLE).collect()
+}
+
+const ALL: [u64; 4] = [1, 2, 3, 4];
+
+#[test]
+fn a_page_of_a_journal_that_is_read_at_the_third_try_costs_nothing() {
+    let device = Device::default();
+    with_pages(&device);
     let journal = &device.journals[0];
     // All of it at once, then the second of its pages.
     [0, 2]
         .into_iter()
         .for_each(|read| journal.fail(journal.operations() + read, io::ErrorKind::Other));
     let second = started(&device, LARGE).unwrap();
-    let there: Vec<_> = (1..=4).filter(|object| second.present(*object) == WHOLE).collect();
-    assert_eq!((there, second.volumes.stats().read_errors), (vec![1, 3, 4], 1));
+    assert_eq!((whole(&second), second.volumes.stats().volumes_off), (ALL.into(), 0));
+}
+
+/// The device may give it tomorrow, and what it said, pins among it, is said by nobody else.
+#[test]
+fn a_journal_with_a_page_that_cannot_be_read_is_kept_as_it_is() {
+    let device = Device::default();
+    with_pages(&device);
+    let journals = device.journals.each_ref().map(Sim::length);
+    device.journals[0].bad(4096..8192);
+    for start in 0..2 {
+        let mut second = started(&device, LARGE).unwrap();
+        let stats = second.volumes.stats();
+        assert_eq!((stats.read_errors, stats.volumes_off), (1, 1), "start {start}");
+        let state = second.volumes.state(VolumeIndex(0)).unwrap();
+        assert!(state.lost_pages == 1 && !state.is_unread);
+        assert_eq!(whole(&second), [1, 3, 4], "what is known is given");
+        (0..3).for_each(|_| second.tick(Duration::from_secs(11)));
+        assert!(!second.put(5) && second.volumes.stats().volumes_off == 1);
+        assert_eq!(device.journals.each_ref().map(Sim::length), journals);
+    }
+    let refused = started(&device, SMALL).err().expect("it is not known what is to be moved");
+    assert!(refused.contains("--repair") && refused.contains("cache.size"), "{refused}");
+    device.journals[0].mend();
+    let third = started(&device, LARGE).unwrap();
+    assert_eq!((whole(&third), third.volumes.stats().volumes_off), (ALL.into(), 0));
+    assert!(third.volumes.is_pinned(ObjectId(2)));
+}
+
+#[test]
+fn an_operator_may_go_on_without_pages_that_cannot_be_read() {
+    let device = Device::default();
+    with_pages(&device);
+    device.journals[0].bad(4096..8192);
+    let mut second = started(&device, LARGE).unwrap();
+    second.volumes.renew(VolumeIndex(0));
+    second.tick(Duration::ZERO);
+    let state = second.volumes.state(VolumeIndex(0)).unwrap();
+    assert!(!state.is_off && state.lost_pages == 0 && second.put(5));
+    second.tick(Duration::from_secs(6));
+    let third = started(&device, LARGE).unwrap();
+    assert_eq!((whole(&third), third.volumes.stats().volumes_off), (vec![1, 3, 4], 0));
+    assert_eq!(third.present(5), WHOLE);
+}
+
+/// More of them than a power cut can make of pages that were written.
+#[test]
+fn what_lies_behind_many_pages_that_cannot_be_read_is_read() {
+    let device = Device::default();
+    let share = Share { journal_bytes: 64 << 20, ..LARGE };
+    let mut first = started(&device, share).unwrap();
+    assert!(first.put(1));
+    for _ in 0..20 {
+        first.volumes.remember(VolumeIndex(0), vec![vec![7; SNAPSHOT_BYTES]; 8]);
+        first.tick(Duration::from_millis(200));
+    }
+    assert!(first.put(2));
+    first.tick(Duration::from_secs(6));
+    device.journals[0].bad(16 << 10..600 << 10);
+    let second = started(&device, share).unwrap();
+    assert_eq!((whole(&second), second.volumes.stats().read_errors), (vec![1, 2], 146));
+    assert!(!second.volumes.state(VolumeIndex(0)).unwrap().is_unread);
+    // Each may take a dying device seconds.
+    device.journals[0].bad(0..64 << 20);
+    let before = device.journals[0].operations();
+    let third = started(&device, share).unwrap();
+    let reads = device.journals[0].operations() - before;
+    assert!(third.volumes.state(VolumeIndex(0)).unwrap().is_unread && reads < 600, "{reads}");
+    third.volumes.renew(VolumeIndex(0));
+    let mut third = third;
+    third.tick(Duration::from_secs(11));
+    assert_eq!(third.volumes.stats().volumes_off, 1, "what is not known is not written over");
 }
 
 /// What stood in it is told by nobody else; an operator hears of it, until the journal is written anew.

@@ -51,7 +51,8 @@
 //! Of `super` one copy is enough. Where neither is sound and a journal holds anything, a start is
 //! refused: the epoch stands nowhere else, so no page can be told from one of an earlier life, and to
 //! begin anew would lose what was pinned. Where the device does not give them, which may pass, the
-//! volume is off until the next start, and nothing in it is written.
+//! volume is off until the next start, and nothing in it is written. So it is where pages of the journal
+//! are not given: what the others say is served, and an operator may go on without them.
 //!
 //! All that `FORMAT` says stands in the volumes as well: their superblocks name the cache, and how many
 //! there are is how many lie there, always a power of two. So a `FORMAT` that is lost is written anew,

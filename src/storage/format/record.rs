@@ -14,6 +14,7 @@
 //! 5 drop     object u128, generation u64
 //! 6 pin      object u128, flags u8
 //! 7 snapshot bytes
+//! 8 durable  pages u32
 //!
 //! flags      bit 0: committed (object), pinned (pin); the others zero
 //! ```
@@ -25,7 +26,9 @@
 //! bits for a whole chunk too, so that a chunk costs 16 bytes and not 20. There is no checksum: the
 //! page has it.
 //!
-//! Order matters only among the records of one object: the later holds.
+//! Order matters only among the records of one object: the later holds. `durable` is about all of them: where
+//! the first so many pages of the journal name a chunk that was there already, it is durable in its new
+//! place, and what it lay in before may be another's.
 
 use std::ops::Range;
 
@@ -55,6 +58,7 @@ const OBJECT_BYTES: usize = 16;
 const GENERATION_BYTES: usize = 8;
 const META_BYTES: usize = 33;
 const LENGTH_BYTES: usize = 8;
+const PAGES_BYTES: usize = 4;
 const FLAGS_BYTES: usize = 1;
 /// Of a list, without its items.
 const LIST_BYTES: usize = OBJECT_BYTES + GENERATION_BYTES + 2;
@@ -68,6 +72,7 @@ const COMMIT: u8 = 4;
 const DROP: u8 = 5;
 const PIN: u8 = 6;
 const SNAPSHOT: u8 = 7;
+const DURABLE: u8 = 8;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +133,11 @@ pub enum Record {
         /// Known to the policy alone; at most [`SNAPSHOT_BYTES`].
         bytes: Vec<u8>,
     },
+    /// Chunks that were written anew are durable where they are now.
+    Durable {
+        /// In how many first pages of the journal they are named.
+        pages: u32,
+    },
 }
 
 /// What is known of a generation besides its bytes.
@@ -185,6 +195,7 @@ impl Record {
             Self::Drop { .. } => OBJECT_BYTES + GENERATION_BYTES,
             Self::Pin { .. } => OBJECT_BYTES + FLAGS_BYTES,
             Self::Snapshot { bytes } => bytes.len(),
+            Self::Durable { .. } => PAGES_BYTES,
         };
         FRAME_BYTES + body
     }
@@ -211,6 +222,7 @@ impl Record {
             Self::Drop { .. } => DROP,
             Self::Pin { .. } => PIN,
             Self::Snapshot { .. } => SNAPSHOT,
+            Self::Durable { .. } => DURABLE,
         }
     }
 
@@ -240,6 +252,7 @@ impl Record {
                 into.push(u8::from(*pinned));
             }
             Self::Snapshot { bytes } => into.extend(bytes),
+            Self::Durable { pages } => into.extend(pages.to_le_bytes()),
         }
     }
 
@@ -275,6 +288,7 @@ impl Record {
                 Some(Self::Pin { object, pinned: read_flag(&mut body)? })
             }
             SNAPSHOT => Some(Self::Snapshot { bytes: body.0.to_vec() }),
+            DURABLE => Some(Self::Durable { pages: body.u32()? }),
             _ => None,
         }
     }
@@ -414,6 +428,7 @@ mod tests {
         assert_eq!(one(gone()), format!("051800{IDENTITY}"));
         assert_eq!(one(pin(true)), format!("061100{}01", &IDENTITY[..32]));
         assert_eq!(one(Record::Snapshot { bytes: vec![0xAB, 0xCD] }), "070200abcd");
+        assert_eq!(one(Record::Durable { pages: 0x33 }), "08040033000000");
     }
 
     #[test]
@@ -509,7 +524,7 @@ mod tests {
                 let mut one = encoded(std::slice::from_ref(&record));
                 let opaque = matches!(record, Record::Snapshot { .. });
                 match random.below(4) {
-                    0 => one[0] = 8 + random.below(248) as u8,
+                    0 => one[0] = 9 + random.below(247) as u8,
                     1 if !opaque => {
                         one.truncate(FRAME_BYTES + random.below(body_len(&one)) as usize);
                         restate_length(&mut one);
@@ -556,7 +571,7 @@ mod tests {
         let object = ObjectId(u128::from(random.next()) << 64 | u128::from(random.next()));
         let generation = Generation(random.next());
         let count = random.below(6);
-        match random.below(7) {
+        match random.below(8) {
             0 => Record::Object { object, generation, meta: any_meta(random) },
             1 => {
                 let chunks = (0..count).map(|_| any_filled(random)).collect();
@@ -569,6 +584,7 @@ mod tests {
             3 => Record::Commit { object, generation, length: random.below(LENGTH_LIMIT) },
             4 => Record::Drop { object, generation },
             5 => Record::Pin { object, pinned: random.below(2) == 0 },
+            6 => Record::Durable { pages: random.next() as u32 },
             _ => Record::Snapshot { bytes: (0..count).map(|_| random.next() as u8).collect() },
         }
     }

@@ -22,6 +22,8 @@ pub(super) struct Due {
     pending: Option<Instant>,
     /// Somebody waits for the commit of what is pending.
     urgent: bool,
+    /// The next sync is not to wait for its time.
+    sync_is_urgent: bool,
     /// Since when the device holds what is not durable.
     unsynced: Option<Instant>,
     /// When a device that failed is tried again.
@@ -50,6 +52,11 @@ impl Due {
         self.urgent = true;
     }
 
+    /// The next sync is due as soon as all records are written.
+    pub(super) fn hurry_sync(&mut self) {
+        (self.urgent, self.sync_is_urgent) = (true, true);
+    }
+
     /// All records were written: they are not durable yet.
     pub(super) fn committed(&mut self, now: Instant) {
         (self.pending, self.urgent) = (None, false);
@@ -57,12 +64,14 @@ impl Due {
     }
 
     pub(super) fn wants_sync(&self, now: Instant, interval: Duration) -> bool {
-        self.is_asked() || self.unsynced.is_some_and(|since| now >= since + interval)
+        self.is_asked()
+            || self.sync_is_urgent
+            || self.unsynced.is_some_and(|since| now >= since + interval)
     }
 
     /// A sync begins: how many questions its outcome will answer.
     pub(super) fn begin_sync(&mut self) -> u64 {
-        self.unsynced = None;
+        (self.unsynced, self.sync_is_urgent) = (None, false);
         self.asked
     }
 

@@ -8,7 +8,8 @@
 //! came next, as it may lose the bytes and keep their record.
 //!
 //! Of a chunk that was written anew, with more of it, a power cut must not take what was durable before: it
-//! may be pinned. What it lay in leaves only with the next sync.
+//! may be pinned. What it lay in leaves only with the next sync, and a start [knows](crate::storage::superseded) of it
+//! until then.
 //!
 //! A full volume has no other blocks than those that are leaving. There a chunk waits for the commit, which
 //! is due at once then rather than with the next group; to its writer it is a write that takes a little
@@ -21,7 +22,7 @@ use std::{cell::Cell, collections::VecDeque, io, ops::Range, rc::Rc};
 use super::{Refused, Reserved, Volume};
 use crate::{
     bufpool::{Block, Exhausted},
-    storage::{BLOCK_BYTES, disk::Data},
+    storage::{BLOCK_BYTES, disk::Data, superseded::MOST},
 };
 
 /// The most objects that leave for one chunk: where what is free lies in pieces, a run of blocks may be a
@@ -34,8 +35,10 @@ const EVICTIONS: usize = 64;
 pub(super) struct Leaving {
     runs: Vec<Range<u64>>,
     blocks: u64,
-    /// Those that chunks lay in which were written anew elsewhere, and how many.
+    /// Those that chunks lay in which were written anew elsewhere, how many such chunks, a sync under way
+    /// included, and how many blocks.
     replaced: Vec<Range<u64>>,
+    replaced_chunks: usize,
     replaced_blocks: u64,
     waiting: VecDeque<Chunk>,
     /// What those want.
@@ -75,6 +78,11 @@ impl Leaving {
         self.blocks + self.replaced_blocks
     }
 
+    /// Whether so many chunks were written anew that a sync is due, and no others are before it.
+    fn waits_for_sync(&self) -> bool {
+        self.replaced_chunks >= MOST
+    }
+
     fn add(&mut self, run: Range<u64>) {
         self.blocks += run.end - run.start;
         self.runs.push(run);
@@ -111,7 +119,7 @@ impl Volume {
         if self.takes_no_chunks() {
             return Err(Refused::Off);
         }
-        if !self.journal.takes_more() {
+        if !self.journal.takes_more() || self.leaving.borrow().waits_for_sync() {
             self.common.stirred.stir();
             return Err(Refused::Later);
         }
@@ -164,7 +172,12 @@ impl Volume {
     pub(super) fn replaced(&self, run: Range<u64>) {
         let mut leaving = self.leaving.borrow_mut();
         leaving.replaced_blocks += run.end - run.start;
+        leaving.replaced_chunks += 1;
         leaving.replaced.push(run);
+        if leaving.replaced_chunks >= MOST / 2 {
+            self.due.borrow_mut().hurry_sync();
+            self.common.stirred.stir();
+        }
     }
 
     /// Takes what was replaced so far; to be given [back](Self::keep_replaced), or
@@ -179,7 +192,10 @@ impl Volume {
 
     /// Frees blocks whose chunks are durable elsewhere, and writes the chunks that waited for some.
     pub(super) fn free_replaced(self: &Rc<Self>, replaced: Vec<Range<u64>>) {
-        self.leaving.borrow_mut().replaced_blocks -= blocks_of(&replaced);
+        let mut leaving = self.leaving.borrow_mut();
+        leaving.replaced_blocks -= blocks_of(&replaced);
+        leaving.replaced_chunks -= replaced.len();
+        drop(leaving);
         replaced.into_iter().for_each(self.freeing());
         self.place_waiting();
     }

@@ -56,7 +56,8 @@ pub struct State {
     /// What lies in it is not known: it is not there, or its superblock could not be read. It is off until
     /// the next start.
     pub is_unread: bool,
-    /// Pages of its journal that were not what was written, at the start: what they said is lost.
+    /// Pages of its journal that were not what was written, at the start, or were not given: what they said
+    /// is lost, or not known. In the second case it is off.
     pub lost_pages: u64,
 }
 
@@ -78,6 +79,18 @@ pub(in crate::storage) enum Found {
     Unreadable,
     /// No longer where it was looked for: it was written anew or dropped meanwhile.
     Gone,
+}
+
+/// The valid bytes of a chunk that was read, where they are what was written.
+pub(super) fn sound(
+    (object, generation): (ObjectId, Generation),
+    filled: &Filled,
+    blocks: &Block,
+) -> Option<Block> {
+    let (chunk, part) = (u64::from(filled.chunk), filled.part.clone());
+    let identity = Identity { object, generation, chunk, part };
+    let bytes = valid(&filled.part, blocks);
+    (checksum(&identity, &bytes) == filled.checksum).then_some(bytes)
 }
 
 impl Volume {
@@ -126,15 +139,13 @@ impl Volume {
             Err(Error::Exhausted(exhausted)) => return Err(exhausted.into()),
             read => read,
         };
-        let (chunk, part) = (u64::from(filled.chunk), filled.part.clone());
-        let identity = Identity { object, generation, chunk, part };
-        let sound =
-            |blocks: &Block| checksum(&identity, &valid(&filled.part, blocks)) == filled.checksum;
-        Ok(match read {
-            Ok(blocks) if sound(&blocks) => Found::Sound(valid(&filled.part, &blocks)),
+        let name = (object, generation);
+        let bytes = read.as_ref().ok().and_then(|blocks| sound(name, filled, blocks));
+        Ok(match (bytes, read) {
+            (Some(bytes), _) => Found::Sound(bytes),
             _ if !self.lies_there((object, generation), filled) => Found::Gone,
-            Ok(_) => Found::Rotten,
-            Err(_) => Found::Unreadable,
+            (None, Ok(_)) => Found::Rotten,
+            (None, Err(_)) => Found::Unreadable,
         })
     }
 
@@ -189,7 +200,7 @@ impl Volume {
 
     /// Has the journal written anew, where pages of it are lost, some time soon. They count no longer.
     pub(in crate::storage) fn renew(&self) {
-        if self.lost_pages.take() > 0 {
+        if !self.journal.is_shut() && self.lost_pages.take() > 0 {
             self.is_to_renew.set(true);
             self.common.stirred.stir();
         }

@@ -16,6 +16,7 @@
 //! a new object waits until an old one was evicted.
 
 mod bad;
+mod doubtful;
 mod due;
 mod full;
 mod home;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Common, Disks, Share, Volume,
+    Common, Disks, Share, Volume, doubtful,
     shrink::{Plan, Smaller},
 };
 use crate::{
@@ -18,10 +18,10 @@ use crate::{
     storage::{
         BLOCK_BYTES, Error, VolumeIndex,
         allocator::Allocator,
-        catalog::Catalog,
+        catalog::{Catalog, Run, Slot},
         disk::Disk,
         format::Record,
-        journal::{Journal, Name, Recovered},
+        journal::{Journal, Name, Recovered, is_kept},
         notices::Notice,
         policy::{Policy, Snapshot},
         stats::Counters,
@@ -35,8 +35,6 @@ pub(in crate::storage) struct Opening {
     journal: Journal,
     catalog: Catalog,
     snapshot: Snapshot,
-    /// A page of its journal could not be read.
-    has_unread: bool,
     /// Pages of its journal that are not what was written.
     lost_pages: u64,
     /// What keeps its journal from being used now.
@@ -69,9 +67,15 @@ impl Opening {
         let opened = Journal::open(name, files, share.journal_bytes, before, pool).await;
         let (journal, recovered) = opened?;
         tell_lost(&recovered, name, &common);
-        let Recovered { mut catalog, snapshot, unread_pages, lost_pages, ill } = recovered;
-        let free = allocate(&mut catalog, before, grown, &journal, &common.counters);
+        let Recovered { mut catalog, superseded, snapshot, unread_pages, lost_pages, .. } =
+            recovered;
+        let ill = recovered.ill.or_else(|| (unread_pages > 0).then(is_kept));
+        let devices = (&disks.data, &journal, &common.pool);
+        let sure = doubtful::settle(&mut catalog, superseded, devices).await?;
+        let free = allocate(&mut catalog, (before, grown), sure, &journal, &common.counters);
         let plan = match before > blocks {
+            // Nobody knows what is to be moved, nor from where.
+            true if unread_pages > 0 => return Err(not_smaller(is_kept()).into()),
             true => {
                 let by = (&snapshot, common.policy);
                 let plan = Plan::of(&catalog, by, common.kin, blocks, grown);
@@ -85,7 +89,6 @@ impl Opening {
             journal,
             catalog,
             snapshot,
-            has_unread: unread_pages > 0,
             // Behind the last sound page there may have been others.
             lost_pages: lost_pages.max(unread_pages),
             ill,
@@ -138,7 +141,7 @@ impl Opening {
         if let Some(error) = self.ill {
             volume.turn_off(&error);
         }
-        volume.fit(&snapshot, self.has_unread).await;
+        volume.fit(&snapshot).await;
         Ok((volume, snapshot))
     }
 }
@@ -146,15 +149,12 @@ impl Opening {
 impl Volume {
     /// Drops what less memory, or a smaller journal, has no place for, and writes a journal anew that is
     /// too long. What was found out at the start is durable then, or the volume is off.
-    ///
-    /// A journal with pages that could not be read is written anew as well: where they are behind what
-    /// counts as its end, the next start may read them, older than what then stands before them.
-    async fn fit(self: &Rc<Self>, snapshot: &Snapshot, has_unread: bool) {
+    async fn fit(self: &Rc<Self>, snapshot: &Snapshot) {
         if !self.has_place() && !self.common.as_they_are {
             self.make_place(snapshot);
         }
         self.count_memory();
-        if (self.journal.is_too_long() || has_unread) && !self.common.as_they_are {
+        if self.journal.is_too_long() && !self.common.as_they_are {
             self.compact().await;
         }
         if self.journal.pending_bytes() > 0 && !self.common.as_they_are {
@@ -204,20 +204,34 @@ fn tell_lost(recovered: &Recovered, name: Name, common: &Common) {
     }
 }
 
+fn not_smaller(error: io::Error) -> io::Error {
+    let problem = format!("it cannot get smaller now: {error}, with the cache.size of before");
+    io::Error::new(error.kind(), problem)
+}
+
 /// The blocks of a volume that its catalog does not name are free. Chunks that cannot be where it
-/// says are taken out of it.
+/// says are taken out of it: where others are `sure` to be, and of two others the one behind.
 fn allocate(
     catalog: &mut Catalog,
-    blocks: u64,
-    grown: u64,
+    (blocks, grown): (u64, u64),
+    mut sure: Vec<(Run, Slot, u32)>,
     journal: &Journal,
     counters: &Counters,
 ) -> Allocator {
-    let named: Vec<_> = catalog.runs().collect();
+    let mut named: Vec<_> = catalog.runs().collect();
+    let mut gone = Vec::new();
+    sure.sort_unstable_by_key(|(run, ..)| run.start);
+    let is_in_the_way = |(run, slot, chunk): &(Run, Slot, u32)| {
+        let at = sure.partition_point(|(sure, ..)| sure.end <= run.start);
+        let other =
+            sure.get(at).filter(|(_, its_slot, its_chunk)| (its_slot, its_chunk) != (slot, chunk));
+        other.is_some_and(|(sure, ..)| sure.start < run.end)
+    };
+    gone.extend(named.extract_if(.., |named| is_in_the_way(named)));
     let runs: Vec<_> = named.iter().map(|(run, ..)| run.clone()).collect();
     let (allocator, impossible) = Allocator::with_used(blocks, grown, &runs);
-    for index in impossible {
-        let (_, slot, chunk) = named[index];
+    gone.extend(impossible.into_iter().map(|index| named[index].clone()));
+    for (_, slot, chunk) in gone {
         let (object, generation) = catalog.name(slot);
         catalog.lose(slot, chunk);
         // Said, or at the next start it would stand against who has the blocks by then.

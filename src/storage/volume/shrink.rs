@@ -5,7 +5,7 @@ mod plan;
 use std::io;
 
 pub(super) use self::plan::Plan;
-use super::{Common, Disk};
+use super::{Common, Disk, upkeep::durable_up_to};
 use crate::storage::{
     BLOCK_BYTES, Error,
     allocator::Allocator,
@@ -46,6 +46,7 @@ impl Smaller<'_> {
         }
         if !moves.is_empty() {
             self.disk.sync().await.map_err(|error| cannot_move(error.into()))?;
+            self.journal.append(&durable_up_to(self.journal.length()));
         }
         self.common.counters.count(|stats| {
             stats.unplaced += dropped.len() as u64;

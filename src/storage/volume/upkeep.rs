@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Error, Trouble, Volume};
+use super::{Error, Record, Trouble, Volume};
+use crate::storage::format::PAGE_BYTES;
 
 impl Volume {
     /// Does what is due at `now`, and says when to come again; `None` where nothing waits. Only one
@@ -18,7 +19,9 @@ impl Volume {
     ) -> Option<Instant> {
         if self.takes_no_chunks() {
             let probe = self.due.borrow_mut().probe_at(now);
-            if now >= probe {
+            // An operator says to go on without what could not be read.
+            let goes_on = self.is_to_renew.get() && self.journal.give_up_unread();
+            if now >= probe || goes_on {
                 self.due.borrow_mut().probed();
                 self.probe().await;
                 // Again: it is well now, or the next probe is to be named.
@@ -97,7 +100,7 @@ impl Volume {
     pub(super) async fn compact(self: &Rc<Self>) {
         let mut left = self.take_leaving();
         self.writing.set(true);
-        let compacted = self.journal.compact(&self.catalog).await;
+        let compacted = self.journal.compact(&self.catalog, &self.disk).await;
         self.writing.set(false);
         self.note_room();
         // Records that came meanwhile wait in the other journal.
@@ -124,12 +127,18 @@ impl Volume {
     async fn sync_all(self: &Rc<Self>) {
         let questions = self.due.borrow_mut().begin_sync();
         let replaced = self.take_replaced();
+        let journal_bytes = self.journal.length();
         let outcome = match self.disk.sync().await {
             Ok(()) => self.journal.sync().await,
             failed => failed,
         };
         match &outcome {
-            Ok(()) => self.free_replaced(replaced),
+            Ok(()) => {
+                if !replaced.is_empty() {
+                    self.log(&durable_up_to(journal_bytes));
+                }
+                self.free_replaced(replaced);
+            }
             Err(error) => {
                 self.keep_replaced(replaced);
                 self.turn_off(error);
@@ -174,6 +183,10 @@ impl Volume {
     /// # Errors
     /// What the device says, or that there was no memory: what was said lately is lost.
     pub(in crate::storage) async fn close(self: &Rc<Self>, now: Instant) -> io::Result<()> {
+        if self.is_to_renew.get() {
+            self.journal.give_up_unread();
+            self.compact().await;
+        }
         let committed = match self.journal.is_broken() {
             true => Err(io::Error::other("a journal could not be written")),
             false => self.commit(now).await.map_err(io::Error::from),
@@ -182,4 +195,10 @@ impl Volume {
         self.journal.sync().await?;
         committed
     }
+}
+
+/// That what the first so many bytes of the journal name anew is durable.
+pub(super) fn durable_up_to(journal_bytes: u64) -> Record {
+    let pages = journal_bytes / PAGE_BYTES as u64;
+    Record::Durable { pages: u32::try_from(pages).expect("a page has a number of 32 bits") }
 }
