@@ -64,6 +64,8 @@ const STEP_BYTES: usize = 4 << 10;
 const FALSE_HEADERS: u32 = 4;
 /// Bytes of the shortest subframe and of the checksum.
 const BODY_BYTES: usize = 2 + 2;
+/// Fewer bytes behind the last frame are no tag.
+const FEW_BYTES: usize = 4;
 /// Bytes that tell what stands behind the last frame.
 const TRAILER_BYTES: usize = 16;
 
@@ -212,14 +214,20 @@ struct NoEnd {
 /// stream starts. The second is where the frame behind may start, or what was looked at ends, if the
 /// checksum comes out anywhere before that: chance does it, but behind the last frame of a stream
 /// there may be anything, and the decoder knows where to stop.
+///
+/// A few bytes before the very end it comes out by chance, too: then the end counts.
 fn ends_of_last(bytes: &[u8], within: Range<usize>, next: usize) -> (Option<usize>, Option<usize>) {
-    let (mut sum, mut any) = (0, None);
+    let (mut sum, mut any, mut nearly) = (0, None, None);
     for (index, byte) in bytes.iter().enumerate().take(within.end) {
         sum = step(sum, *byte);
         if sum != 0 || index + 1 < within.start {
             continue;
         }
         let behind = &bytes[index + 1..];
+        if (1..FEW_BYTES).contains(&behind.len()) {
+            nearly = Some(index + 1);
+            continue;
+        }
         if behind.is_empty() || is_trailer(behind) || behind.starts_with(b"fLaC") {
             return (Some(index + 1), any);
         }
@@ -227,7 +235,7 @@ fn ends_of_last(bytes: &[u8], within: Range<usize>, next: usize) -> (Option<usiz
             any = Some(next.min(within.end).min(bytes.len()));
         }
     }
-    (None, any)
+    (nearly, any)
 }
 
 /// The checksum of a frame (CRC-16 by x^16 + x^15 + x^2 + 1) with one byte more: 0 behind the last.
@@ -327,10 +335,22 @@ mod tests {
         assert_eq!(ends(b"").0, Some(5));
         assert_eq!(ends(b"TAG and more").0, Some(5));
         assert_eq!(ends(b"fLaC and another").0, Some(5));
-        assert_eq!(ends(&[0; 7]).0, Some(9), "three bytes are no frame");
+        assert_eq!(ends(&[0; 7]).0, Some(12), "zeros change no checksum");
+        assert_eq!(ends(b"abc").0, Some(5), "three bytes are no frame");
         assert_eq!(ends(b"anything else"), (None, Some(18)), "the decoder stops where it ends");
         assert_eq!(ends_of_last(&frame[..4], 4..100, 100), (None, None), "cut off");
         let other = [&frame[..], b"header"].concat();
         assert_eq!(ends_of_last(&other, 4..100, 4), (None, None), "that is where another starts");
+    }
+
+    /// Four frames of four channels, of which the checksum comes out after 24 of 27 bytes as well.
+    #[test]
+    fn a_checksum_that_comes_out_just_before_the_end_is_chance() {
+        let frame = [
+            0xff, 0xf8, 0x6a, 0x38, 0x00, 0x03, 0xcf, 0x00, 0x73, 0x73, 0x00, 0x73, 0x73, 0x00,
+            0x73, 0x73, 0x02, 0x73, 0x73, 0x77, 0x73, 0x73, 0x0a, 0x73, 0x73, 0x81, 0x29,
+        ];
+        assert_eq!(frame[..24].iter().fold(0, |sum, byte| step(sum, *byte)), 0);
+        assert_eq!(ends_of_last(&frame, 11..27, 26).0, Some(27));
     }
 }
