@@ -1,6 +1,6 @@
 //! Decoded audio by byte ranges: every part is that part of the whole, whoever made it and whenever.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use kithara::demo;
 
@@ -174,7 +174,7 @@ fn packets_are_counted_where_nothing_else_tells_how_many_there_are() {
         (target, whole)
     });
     first.signal("-TERM");
-    drop(first);
+    first.ended(Duration::from_secs(20));
     // What was counted lies beside the source: nothing is passed again.
     let second = start("0s");
     for (target, whole) in bodies {
