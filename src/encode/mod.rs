@@ -12,6 +12,7 @@ mod encoder;
 pub mod flac;
 mod ogg;
 pub mod opus;
+mod outgoing;
 pub mod wav;
 
 pub use codec::{Codec, Coding, parse_bit_rate};

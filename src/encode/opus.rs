@@ -7,7 +7,7 @@
 
 use opus_pure::{Application, MAX_PACKET_BYTES, OpusMSEncoder};
 
-use super::ogg::Pages;
+use super::{ogg::Pages, outgoing::Outgoing};
 
 /// The rate that Opus has, whatever was recorded.
 pub const RATE_HZ: u32 = 48_000;
@@ -72,9 +72,7 @@ pub struct Encoder {
     pushed: u64,
     granule: u64,
     is_finished: bool,
-    encoded: Vec<u8>,
-    /// Bytes of `encoded` that were pulled already.
-    pulled: usize,
+    encoded: Outgoing,
 }
 
 impl std::fmt::Debug for Encoder {
@@ -123,8 +121,7 @@ impl Encoder {
             pushed: 0,
             granule: 0,
             is_finished: false,
-            encoded: Vec::new(),
-            pulled: 0,
+            encoded: Outgoing::default(),
             encoder,
         };
         made.write_head(family);
@@ -156,7 +153,7 @@ impl Encoder {
         tags.extend([0; 4]);
         for packet in [head, tags] {
             self.pages.put(&packet);
-            self.pages.write(0, false, &mut self.encoded);
+            self.pages.write(0, false, self.encoded.end());
         }
     }
 
@@ -213,7 +210,7 @@ impl Encoder {
     fn write_page(&mut self, is_last: bool) {
         // What is beyond the last frame was never pushed (RFC 7845, 4.4).
         let end = if is_last { self.end() } else { self.granule };
-        self.pages.write(end, is_last, &mut self.encoded);
+        self.pages.write(end, is_last, self.encoded.end());
         self.in_page = 0;
     }
 
@@ -237,15 +234,7 @@ impl Encoder {
 
     /// Copies encoded bytes to `into` and returns how many; 0 asks for more PCM or is the end.
     pub fn pull(&mut self, into: &mut [u8]) -> usize {
-        let rest = &self.encoded[self.pulled..];
-        let count = rest.len().min(into.len());
-        into[..count].copy_from_slice(&rest[..count]);
-        self.pulled += count;
-        if self.pulled == self.encoded.len() {
-            self.encoded.clear();
-            self.pulled = 0;
-        }
-        count
+        self.encoded.pull(into)
     }
 }
 

@@ -29,9 +29,6 @@ use crate::{
 /// What a write takes at most: a chunk, and the part of it that is on disk, read as a reader does.
 const WRITE_BYTES: usize = 3 * CHUNK_BYTES as usize;
 
-/// How far ahead of the write position room is made in the cache.
-const ROOM_BYTES: u64 = 1 << 20;
-
 /// A chunk that is still partial so long after its first byte is written as it is (RULES 7): what
 /// comes slowly outlives a crash like what comes fast.
 const PARTIAL: Duration = Duration::from_millis(500);
@@ -475,16 +472,11 @@ impl Fill {
         Ok(())
     }
 
-    /// Room for what comes next, before each chunk, and never for all that may come: who wants little of
-    /// a long resource would empty the cache for it.
+    /// Room for what comes next, before each chunk.
     fn make_room(&self, position: u64, length: u64) {
         let begins_chunk = position.div_ceil(CHUNK_BYTES) * CHUNK_BYTES < position + length;
         if begins_chunk {
-            let resource = &self.asset().resource;
-            let end = resource.length().unwrap_or(u64::MAX);
-            let missing_bytes = end.saturating_sub(resource.stored_bytes());
-            let most_bytes = missing_bytes.min(resource.share_left_bytes());
-            self.store.make_room(self.asset(), ROOM_BYTES.min(most_bytes));
+            self.store.make_room_ahead(self.asset());
         }
     }
 

@@ -43,9 +43,6 @@ const FIRST_BYTES: usize = Class::Medium.bytes();
 /// What a write takes at most: a chunk, and the part of it that is on disk, read as a reader does.
 const WRITE_BYTES: usize = 3 * CHUNK_BYTES as usize;
 
-/// Room that is made in the cache before each chunk.
-const ROOM_BYTES: u64 = 1 << 20;
-
 /// The encoders of a shard that are under way, by what they fill.
 #[derive(Default)]
 pub(super) struct Encodings {
@@ -255,7 +252,7 @@ impl Fill {
     async fn write(&self, bytes: &[u8]) -> Result<(), Refusal> {
         let (resource, at) = (self.resource(), self.written_bytes());
         if at % CHUNK_BYTES + bytes.len() as u64 > CHUNK_BYTES || at.is_multiple_of(CHUNK_BYTES) {
-            self.shard.files.store().make_room(&self.permit, ROOM_BYTES);
+            self.shard.files.store().make_room_ahead(&self.permit);
         }
         let (pool, mut patience) = (&self.shard.pool, Patience::default());
         loop {

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use super::{Asset, AssetStore, Held, News};
 use crate::storage::{ObjectId, VolumeIndex, policy::Policy};
 
+/// How far ahead of a write position room is made.
+const ROOM_BYTES: u64 = 1 << 20;
+
 /// How often the policies are kept for the next start, where there are up to so many objects.
 pub(super) const REMEMBER_INTERVAL: Duration = Duration::from_secs(5);
 const REMEMBERED_AT_ONCE: usize = 100_000;
@@ -24,6 +27,16 @@ impl Held {
 }
 
 impl AssetStore {
+    /// Makes room for what comes next of `asset`, and never for all that may come: who wants little of
+    /// a long resource would empty the cache for it.
+    pub fn make_room_ahead(&self, asset: &Asset) {
+        let resource = &asset.resource;
+        let end = resource.length().unwrap_or(u64::MAX);
+        let missing_bytes = end.saturating_sub(resource.stored_bytes());
+        let most_bytes = missing_bytes.min(resource.share_left_bytes());
+        self.make_room(asset, ROOM_BYTES.min(most_bytes));
+    }
+
     /// Evicts until the volume of an object can note another one: its catalog is bounded as its bytes are.
     pub(super) fn make_place(&self, id: ObjectId) {
         let (held, volumes) = (&self.held, &self.held.volumes);

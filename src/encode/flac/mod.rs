@@ -32,6 +32,7 @@ mod tests;
 
 pub use self::head::{HEADER_BYTES, Layout, SeekPoint, Summary, head};
 use self::{effort::Effort, frame::Coder, seek::SeekPoints};
+use super::outgoing::Outgoing;
 
 /// Frames per FLAC block, as the reference encoder has it from level 3 on.
 pub const BLOCK_FRAMES: usize = 4096;
@@ -128,9 +129,7 @@ pub struct Encoder {
     /// FLAC frames that were encoded, and frames of audio in them.
     blocks: u64,
     frames: u64,
-    encoded: Vec<u8>,
-    /// Bytes of `encoded` that were pulled already.
-    pulled: usize,
+    encoded: Outgoing,
     /// What is learned for a final head, where there will be one.
     learned: Option<Learned>,
 }
@@ -206,8 +205,7 @@ impl Encoder {
             cut_bytes: 0,
             blocks: 0,
             frames: 0,
-            encoded: head(format, layout, frames, None),
-            pulled: 0,
+            encoded: Outgoing::of(head(format, layout, frames, None)),
             learned,
         })
     }
@@ -244,20 +242,12 @@ impl Encoder {
 
     /// Whether everything that was encoded has been pulled.
     pub fn is_empty(&self) -> bool {
-        self.encoded.len() == self.pulled
+        self.encoded.is_empty()
     }
 
     /// Copies encoded bytes to `into` and returns how many; 0 asks for more PCM or is the end.
     pub fn pull(&mut self, into: &mut [u8]) -> usize {
-        let ready = &self.encoded[self.pulled..];
-        let count = ready.len().min(into.len());
-        into[..count].copy_from_slice(&ready[..count]);
-        self.pulled += count;
-        if self.pulled == self.encoded.len() {
-            self.encoded.clear();
-            self.pulled = 0;
-        }
-        count
+        self.encoded.pull(into)
     }
 
     /// What is known of a stored stream by now, which is all once it is finished; `None` of a streamed
@@ -316,10 +306,11 @@ impl Encoder {
     }
 
     fn encode_block(&mut self) {
-        let before = self.encoded.len();
-        self.coder.encode(&mut self.planes, self.filled, self.blocks, &mut self.encoded);
+        let encoded = self.encoded.end();
+        let before = encoded.len();
+        self.coder.encode(&mut self.planes, self.filled, self.blocks, encoded);
         if let Some(learned) = &mut self.learned {
-            let bytes = (self.encoded.len() - before) as u32;
+            let bytes = (encoded.len() - before) as u32;
             learned.seek_points.pass(SeekPoint {
                 sample: self.frames,
                 offset: learned.frame_bytes,

@@ -8,17 +8,23 @@ fn write(resource: &Rc<StreamingResource>, range: Range<u64>) {
     at_once(resource.flush()).unwrap();
 }
 
+/// Has a chunk of which 30,000 bytes are durable, and which was written whole since.
+fn written_anew(device: &Device) -> Started {
+    let mut started = Started::over(device);
+    let resource = started.volumes.create(ObjectId(1), Generation(1));
+    write(&resource, 0..30_000);
+    started.volumes.pin(ObjectId(1), true);
+    (0..2).for_each(|_| started.tick(Duration::from_secs(6)));
+    write(&resource, 30_000..CHUNK_BYTES);
+    started.tick(Duration::from_millis(200));
+    started
+}
+
 /// More of a chunk came, and others came after it: what was durable is in the one place or the other.
 #[test]
 fn what_was_durable_of_a_chunk_outlives_a_power_cut_after_it_was_written_anew() {
     let device = Device::default();
-    let mut first = Started::over(&device);
-    let resource = first.volumes.create(ObjectId(1), Generation(1));
-    write(&resource, 0..30_000);
-    first.volumes.pin(ObjectId(1), true);
-    (0..2).for_each(|_| first.tick(Duration::from_secs(6)));
-    write(&resource, 30_000..CHUNK_BYTES);
-    first.tick(Duration::from_millis(200));
+    let mut first = written_anew(&device);
     (2..=14).for_each(|object| assert!(first.put(object)));
     // All bytes reach the disk, and no record of the last seconds; or the other way round.
     for keeps_data in [true, false] {
@@ -49,13 +55,7 @@ fn what_was_durable_of_a_chunk_outlives_a_power_cut_after_it_was_written_anew() 
 #[test]
 fn what_was_durable_of_a_chunk_outlives_a_power_cut_after_a_turn_of_journals() {
     let device = Device::default();
-    let mut first = Started::over(&device);
-    let resource = first.volumes.create(ObjectId(1), Generation(1));
-    write(&resource, 0..30_000);
-    first.volumes.pin(ObjectId(1), true);
-    (0..2).for_each(|_| first.tick(Duration::from_secs(6)));
-    write(&resource, 30_000..CHUNK_BYTES);
-    first.tick(Duration::from_millis(200));
+    let mut first = written_anew(&device);
     let turns = device.superblock.operations();
     while device.superblock.operations() == turns {
         first.volumes.remember(VolumeIndex(0), vec![vec![7; SNAPSHOT_BYTES]; 8]);
