@@ -187,8 +187,9 @@ impl Drop for Flight {
 
 fn build() -> io::Result<IoUring> {
     let entries = IN_FLIGHT as u32;
-    // The shard's thread alone submits, and completions may wait until it enters the kernel anyway.
-    let quiet = IoUring::builder().setup_single_issuer().setup_coop_taskrun().build(entries);
-    // Before Linux 6.0 these flags are not known.
-    quiet.or_else(|_| IoUring::new(entries))
+    // The shard's thread alone submits. Not `coop_taskrun`: an end that waits until the shard enters the
+    // kernel by itself is told late, just while it is busy with the ends before it.
+    let own = IoUring::builder().setup_single_issuer().build(entries);
+    // Before Linux 6.0 the flag is not known.
+    own.or_else(|_| IoUring::new(entries))
 }

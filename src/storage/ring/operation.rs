@@ -58,6 +58,10 @@ impl Action {
         }
     }
 
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self, Action::Read { .. })
+    }
+
     /// The memory that may be known to the kernel, where it is one piece.
     pub(super) fn memory(&self) -> Option<Memory> {
         match self {
