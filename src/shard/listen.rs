@@ -224,7 +224,7 @@ impl Shard {
         }
     }
 
-    /// Gives up the decoders that nobody listens to, and says whether there were any.
+    /// Gives up the decoders that nobody listens to any more, and says whether there were any.
     async fn end_left_alone(&self) -> bool {
         let alone = self.renditions.left_alone();
         let any = !alone.is_empty();

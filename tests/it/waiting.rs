@@ -198,6 +198,16 @@ fn a_core_whose_time_is_promised_refuses_the_next_listener_until_one_has_left() 
 }
 
 #[test]
+fn who_jumps_about_a_song_counts_as_one_listener() {
+    let node = node().arg("--demo").set("LIMITS__DECODE_SHARE", "0.0001").start();
+    for second in [0, 4, 2, 1, 3] {
+        let target = "/v1/pcm?src=demo:strings.flac&rate=192000&format=f32le&channels=8";
+        node.get(&format!("{target}&t={second}&d=0.1")).ok();
+    }
+    assert_eq!(node.counter("/refused/decode_share"), 0);
+}
+
+#[test]
 fn a_download_as_fast_as_it_goes_counts_as_one_listener_and_keeps_nobody_out() {
     let dir = scratch();
     std::fs::write(dir.path().join("long.wav"), half_an_hour()).unwrap();

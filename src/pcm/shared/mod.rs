@@ -131,7 +131,7 @@ impl Renditions {
         self.table.understood.borrow_mut().learn_index(name, index)
     }
 
-    /// The tasks of the decoders that nobody listens to any more: to be cancelled.
+    /// The tasks of the decoders that nobody listens to any more, or fewer than there are: to be cancelled.
     pub fn left_alone(&self) -> Vec<Task<()>> {
         let timelines: Vec<_> = self.table.timelines.borrow().values().cloned().collect();
         timelines.iter().flat_map(|timeline| timeline.left_alone()).collect()
@@ -198,6 +198,8 @@ struct Under {
     /// The next frame that it makes.
     next: u64,
     recent: VecDeque<Piece>,
+    /// When it made its last, as changes are counted.
+    made_at: u64,
     task: Option<Task<()>>,
 }
 
@@ -245,10 +247,20 @@ impl Timeline {
 
     /// The tasks of decoders without listeners. Each, once it is cancelled, takes its own out.
     fn left_alone(&self) -> Vec<Task<()>> {
-        if self.listeners.get() > 0 {
-            return Vec::new();
-        }
-        self.makings.borrow_mut().iter_mut().filter_map(|(_, under)| under.task.take()).collect()
+        let alone = self.alone();
+        let mut makings = self.makings.borrow_mut();
+        alone.into_iter().filter_map(|making| makings[making].task.take()).collect()
+    }
+
+    /// The decoders without listeners: who wants a frame has, or begins, another.
+    fn alone(&self) -> Vec<usize> {
+        let wants = self.wants.borrow();
+        let busy: Vec<_> =
+            wants.iter().filter_map(|(_, wanted)| self.serves(wanted.frame)).collect();
+        let makings = self.makings.borrow();
+        let idle = makings.iter().filter(|(making, _)| !busy.contains(making));
+        let idle = idle.map(|(making, under)| (making, under.made_at));
+        who::alone(idle.collect(), self.listeners.get().saturating_sub(wants.len()))
     }
 }
 
@@ -285,7 +297,8 @@ impl Listening {
     /// Begins to make the window that holds `frame`, and what follows.
     pub fn begin(&self, frame: u64) -> Making {
         let next = self.timeline.grid.window_of(frame);
-        let under = Under { next, recent: VecDeque::new(), task: None };
+        let made_at = self.timeline.changes.get();
+        let under = Under { next, recent: VecDeque::new(), made_at, task: None };
         let key = self.timeline.makings.borrow_mut().insert(under);
         self.timeline.changes();
         let (from, timeline) = (next, Rc::clone(&self.timeline));
@@ -450,6 +463,7 @@ impl Making {
             let mut makings = timeline.makings.borrow_mut();
             let under = &mut makings[self.key];
             under.next = piece.range().end;
+            under.made_at = timeline.changes.get();
             while under.recent.front().is_some_and(|old| old.first < behind) {
                 passed.extend(under.recent.pop_front());
             }

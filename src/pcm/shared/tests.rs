@@ -109,3 +109,22 @@ fn the_end_is_the_same_for_all_and_what_was_made_outlives_its_decoder() {
     assert_eq!((later.end(), renditions.decoders()), (Some(WINDOW), 0));
     assert_eq!(renditions.stats().bytes, 64 << 10);
 }
+
+#[test]
+fn who_jumps_leaves_a_decoder_alone_and_who_pauses_does_not() {
+    let (pool, renditions) = renditions();
+    let (pauses, jumps) = (listen(&renditions, "v"), listen(&renditions, "v"));
+    let makings: Vec<_> = (0..3).map(|jump| jumps.begin(jump * 20 * WINDOW)).collect();
+    for jump in [1, 2, 0] {
+        makings[jump as usize].put(window(&pool, jump * 20 * WINDOW));
+    }
+    let alone = || jumps.timeline.alone();
+    assert_eq!(alone(), [makings[1].key], "both may come back to the last two");
+    let next = jumps.want(100 * WINDOW, 0, true);
+    assert_eq!(alone(), [makings[2].key, makings[1].key], "this one will not");
+    drop(next);
+    let back = jumps.want(21 * WINDOW, 0, false);
+    assert_eq!(alone(), [makings[2].key], "one goes on, for one is waited");
+    drop((pauses, back));
+    assert_eq!(alone(), [makings[2].key, makings[1].key]);
+}

@@ -1,4 +1,4 @@
-//! Which decoder goes on to a wanted frame.
+//! Which decoder goes on to a wanted frame, and which to none.
 //!
 //! Pure: no I/O, no clock, no executor.
 
@@ -17,9 +17,24 @@ pub(super) fn serves(
     next.filter(|(_, next)| near.contains(next)).max_by_key(|(_, next)| *next).map(|(at, _)| at)
 }
 
+/// Those of the decoders that stand still, each with the time of its last piece, that nobody comes back
+/// to: so many listeners `pause`, and each was at one of those that made something last.
+pub(super) fn alone(mut idle: Vec<(usize, u64)>, pause: usize) -> Vec<usize> {
+    idle.sort_by_key(|(_, made_at)| std::cmp::Reverse(*made_at));
+    idle.into_iter().skip(pause).map(|(making, _)| making).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_as_pause_are_kept_and_those_that_made_something_last() {
+        let idle = vec![(7, 30), (8, 50), (9, 40)];
+        assert_eq!(alone(idle.clone(), 0), [8, 9, 7]);
+        assert_eq!(alone(idle.clone(), 2), [7]);
+        assert!(alone(idle, 3).is_empty());
+    }
 
     #[test]
     fn the_nearest_that_is_not_past_it_goes_on() {
