@@ -15,7 +15,7 @@
 //!
 //! An operator lists, purges, invalidates, pins and checks what is held, without opening any of it:
 //! `store/tending`; by a name all answers to its URL: `store/kin`. What is made of a source and lies
-//! beside it: `store/derived`.
+//! beside it: `store/derived`. What an origin is being asked meanwhile hears of it: `store/question`.
 
 #![forbid(unsafe_code)]
 
@@ -31,6 +31,6 @@ pub use head::Head;
 pub use key::{Key, kin};
 pub use pace::Pace;
 pub use store::{
-    Asset, AssetStore, FillPermit, Lease, News, Options, Stats,
+    Asset, AssetStore, FillPermit, Lease, News, Options, Question, Stats,
     tending::{Act, Filter, Listed, NotPinned, Prefix, Report, Spot, Walk, Walked},
 };

@@ -7,6 +7,7 @@
 mod asset;
 mod derived;
 mod kin;
+mod question;
 mod room;
 pub(super) mod tending;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::{
 };
 
 pub use asset::{Asset, FillPermit, Lease};
+pub use question::Question;
 
 use super::{
     Head, Key, Pace,
@@ -95,6 +97,7 @@ type Observer = Box<dyn Fn(&str, News<'_>)>;
 struct Held {
     volumes: Volumes,
     assets: RefCell<HashMap<u128, Weak<Asset>>>,
+    asked: RefCell<question::Asked>,
     policies: RefCell<BTreeMap<VolumeIndex, Policy>>,
     /// What of the shard's memory the policies take, and what of that is counted in its budget: whole
     /// [`COUNTED_BYTES`].
@@ -174,7 +177,7 @@ impl AssetStore {
         let bytes = policies.values().map(Policy::memory_bytes).sum();
         let counted = RefCell::new(volumes.pool().charge(0).ok());
         let policies = RefCell::new(policies);
-        let (assets, policy_bytes, observer) = Default::default();
+        let (assets, asked, policy_bytes, observer) = Default::default();
         let storage::Stats { unplaced, unplaced_for_memory, .. } = volumes.stats();
         let stats = Stats {
             evicted: unplaced,
@@ -182,7 +185,8 @@ impl AssetStore {
             ..Stats::default()
         };
         let stats = Cell::new(stats);
-        let held = Held { volumes, assets, policies, policy_bytes, counted, stats, observer };
+        let held =
+            Held { volumes, assets, asked, policies, policy_bytes, counted, stats, observer };
         let held = Rc::new(held);
         held.count_policies(bytes);
         let evictor = Rc::downgrade(&held);

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     assets::{
-        AssetStore, FillPermit, Head, Key, Lease, News,
+        AssetStore, FillPermit, Head, Key, Lease, News, Question,
         freshness::{self, Share, Trouble, Use},
     },
     net::{self, Ask, Provenance, Response, Validator},
@@ -58,6 +58,8 @@ pub(super) struct Inquiry {
     asker: Asker,
     /// What is here, not to be given as it is.
     old: Option<Lease>,
+    /// Hears of what the operator does to it meanwhile.
+    question: Question,
     pauses: SharedPauses,
     ended: Event,
     outcome: OnceCell<Outcome>,
@@ -76,7 +78,8 @@ impl Inquiry {
         pauses: SharedPauses,
     ) -> Rc<Self> {
         let (ended, outcome, alone) = (Event::new(), OnceCell::new(), Cell::default());
-        Rc::new(Self { store, from, key, asker, old, pauses, ended, outcome, alone })
+        let question = store.question(&key);
+        Rc::new(Self { store, from, key, asker, old, question, pauses, ended, outcome, alone })
     }
 
     /// Puts it, where others find it while it runs.
@@ -94,6 +97,13 @@ impl Inquiry {
     /// What it is for.
     pub(super) fn use_(&self) -> Use {
         self.asker.use_
+    }
+
+    /// Whether its answer is also one to who asks now and has `old`: not to who found that gone or
+    /// replaced, and not behind an act of the operator.
+    pub(super) fn is_about(&self, old: Option<&Lease>) -> bool {
+        let generation = |lease: &Lease| lease.generation;
+        self.old.as_ref().map(generation) == old.map(generation) && !self.question.is_overtaken()
     }
 
     /// Waits for what comes of it.
@@ -163,7 +173,11 @@ impl Inquiry {
         freshness::survives(&old.head(), use_, trouble, ttl, unix_seconds())
     }
 
+    /// What is here is good again: for all, unless the operator did not trust it meanwhile.
     fn refresh(&self, old: &Lease, mut fields: HeaderMap, asked: u64) {
+        if self.question.is_overtaken() {
+            return;
+        }
         freshness::end_to_end(&mut fields);
         let head = old.head().refreshed(&fields, asked, unix_seconds());
         self.store.refresh(old, head);
@@ -191,6 +205,8 @@ impl Inquiry {
         let share = match freshness::share(&head, fields, use_, ttl) {
             // What is here may do again when the origin has recovered.
             Share::Stored if head.status >= 500 && self.old.is_some() => Share::Waiting,
+            // It is what the operator wants no more. Something newer may be here.
+            Share::Stored if self.question.is_overtaken() => Share::Waiting,
             share => share,
         };
         if share == Share::Stored || ends(head.status) {
@@ -377,7 +393,11 @@ impl Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         if let Some(inquiries) = &self.inquiries {
-            inquiries.borrow_mut().remove(&self.inquiry.key);
+            let mut inquiries = inquiries.borrow_mut();
+            // Another may have been put in its place.
+            if inquiries.get(&self.inquiry.key).is_some_and(|one| Rc::ptr_eq(one, &self.inquiry)) {
+                inquiries.remove(&self.inquiry.key);
+            }
         }
         let panicked = || Outcome::Failed(Failure::new(Panicked { name: "inquiry" }));
         self.inquiry.outcome.get_or_init(panicked);

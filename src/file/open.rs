@@ -357,7 +357,7 @@ impl Files {
         old: Option<Lease>,
     ) -> (Rc<Inquiry>, bool) {
         // A client that wants nothing of its request stored leaves nothing to share.
-        let running = self.inquiries.borrow().get(key).cloned();
+        let running = self.running(key, old.as_ref());
         if let Some(running) = running.filter(|_| !asker.wishes.no_store) {
             return (running, false);
         }
@@ -369,9 +369,15 @@ impl Files {
         (inquiry, true)
     }
 
+    /// The inquiry about `key` whose answer is one to who has `old`.
+    fn running(&self, key: &Key, old: Option<&Lease>) -> Option<Rc<Inquiry>> {
+        let running = self.inquiries.borrow().get(key).cloned();
+        running.filter(|running| running.is_about(old))
+    }
+
     /// Asks whether a stale one is still good, for those who come later.
     fn ask_behind(&self, key: &Key, origin: &Rc<Origin>, url: &Url, asker: &Asker, old: &Lease) {
-        let is_asked = self.inquiries.borrow().contains_key(key);
+        let is_asked = self.running(key, Some(old)).is_some();
         let is_paused = self.pauses.borrow().trouble(key.id, runtime::now()).is_some();
         if !is_asked && !is_paused && !asker.wishes.no_store {
             self.inquiry(key, origin, url, asker, Some(old.clone())).put(&self.inquiries);

@@ -1,6 +1,12 @@
 //! What the operator sees of a cache and does to it: at a running node, and at one that is closed.
 
-use std::{fs, os::unix::fs::FileExt, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -113,7 +119,7 @@ fn what_is_purged_is_fetched_again_and_who_was_being_served_is_served_on() {
         origin().file("album/song-0", &song(0)).file("long", &long).at_rate(6 << 20).start();
     let node = node().shards(2).origin(&origin).start();
     plays(&node, 0);
-    let reader = std::thread::scope(|threads| {
+    let reader = thread::scope(|threads| {
         let reader = threads.spawn(|| node.get("/o/origin/long").ok());
         while assets(&node, "&prefix=origin:long").is_empty() {}
         assert_eq!(admin(&node, "DELETE", "/v1/assets/origin:long").status, 204);
@@ -176,6 +182,95 @@ fn what_may_be_served_stale_is_not_once_it_is_invalidated() {
     assert_eq!(admin(&node, "POST", &format!("/v1/assets/{}/invalidate", segment(0))).status, 204);
     let body = node.get(&format!("/o/origin/{}", name(0))).ok().body;
     assert!(body == song(9), "the old bytes came first");
+}
+
+/// An answer that comes when the operator has acted behind its question.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Late {
+    /// What was here is good.
+    Same,
+    /// There is another.
+    Other,
+    /// There is one; nothing was here.
+    First,
+}
+
+/// Tells a story for each such answer and each way to act.
+fn with_late_answers(story: impl Fn(Late, &Node, &Origin, &dyn Fn())) {
+    let one = segment(0);
+    let acts = [
+        ("POST", format!("/v1/assets/{one}/invalidate")),
+        ("DELETE", format!("/v1/assets/{one}")),
+        ("POST", "/v1/assets/invalidate?prefix=origin:album".to_owned()),
+        ("DELETE", "/v1/assets?prefix=origin:album".to_owned()),
+    ];
+    for late in [Late::Same, Late::Other, Late::First] {
+        for (method, path) in &acts {
+            let origin = origin().file(&name(0), &song(0)).says("Cache-Control", "max-age=600");
+            let origin = origin.start();
+            let node = node().origin(&origin).start();
+            if late != Late::First {
+                plays(&node, 0);
+            }
+            if late == Late::Other {
+                origin.replace(&name(0), &song(9));
+            }
+            story(late, &node, &origin, &|| drop(admin(&node, method, path)));
+        }
+    }
+}
+
+/// A client that wants the origin asked, which has the song of that number.
+fn asks(node: &Node, number: usize) {
+    let answer = node.get_with(&format!("/o/origin/{}", name(0)), "Cache-Control: no-cache\r\n");
+    assert!(answer.ok().body == song(number), "it came back changed");
+}
+
+#[track_caller]
+fn is_asked(origin: &Origin, times: usize) {
+    let began = Instant::now();
+    while origin.asked(&name(0)).len() < times {
+        assert!(began.elapsed() < Duration::from_secs(10), "there is no request {times}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// What was asked before it says nothing of what is there by then.
+#[test]
+fn who_comes_behind_an_act_is_not_answered_by_what_was_asked_before_it() {
+    with_late_answers(|late, node, origin, acts| {
+        let number = if late == Late::Other { 9 } else { 0 };
+        let before = origin.asked(&name(0)).len();
+        thread::scope(|threads| {
+            let _held = origin.hold();
+            threads.spawn(|| asks(node, number));
+            is_asked(origin, before + 1);
+            acts();
+            threads.spawn(|| asks(node, number));
+            is_asked(origin, before + 2);
+        });
+        // That one was asked behind the act: what it brought holds, whichever came last.
+        let answer = node.get(&format!("/o/origin/{}", name(0))).ok();
+        assert!(answer.body == song(number), "{late:?}: it came back changed");
+        assert_eq!(origin.asked(&name(0)).len(), before + 2, "{late:?}: it was asked for again");
+    });
+}
+
+#[test]
+fn an_act_is_not_undone_by_the_answer_to_what_was_asked_before_it() {
+    with_late_answers(|late, node, origin, acts| {
+        let number = if late == Late::Other { 9 } else { 0 };
+        let before = origin.asked(&name(0)).len();
+        thread::scope(|threads| {
+            let _held = origin.hold();
+            threads.spawn(|| asks(node, number));
+            is_asked(origin, before + 1);
+            acts();
+        });
+        origin.replace(&name(0), &song(5));
+        let answer = node.get(&format!("/o/origin/{}", name(0))).ok();
+        assert!(answer.body == song(5), "{late:?}: what was asked before is given behind the act");
+    });
 }
 
 #[test]

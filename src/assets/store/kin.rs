@@ -35,7 +35,8 @@ impl AssetStore {
         answers.into_iter().filter(|id| self.invalidate(*id)).count() > 0
     }
 
-    /// All answers that are here, in use or at rest. One that comes meanwhile may be among them or not.
+    /// All answers that are here, in use or at rest, or are being asked for. One that comes meanwhile may
+    /// be among them or not.
     async fn answers(&self, id: ObjectId) -> Vec<ObjectId> {
         let (kin, volumes) = (kin(id), self.volumes());
         let (mut answers, mut from) = (Vec::new(), Some(0));
@@ -45,8 +46,9 @@ impl AssetStore {
             from = next;
             future::yield_now().await;
         }
-        let in_use = self.held.assets.borrow();
-        answers.extend(in_use.keys().map(|id| ObjectId(*id)).filter(|id| kin.contains(id)));
+        let (in_use, asked) = (self.held.assets.borrow(), self.held.asked.borrow());
+        let under_way = in_use.keys().chain(asked.keys());
+        answers.extend(under_way.map(|id| ObjectId(*id)).filter(|id| kin.contains(id)));
         answers.sort_unstable();
         answers.dedup();
         answers

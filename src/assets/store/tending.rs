@@ -11,7 +11,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
+use std::{ops::Range, rc::Rc};
 
 use super::{Asset, AssetStore};
 use crate::{
@@ -234,6 +234,7 @@ impl AssetStore {
     /// # Cancellation
     /// What was met so far is purged, where that was asked for.
     pub async fn walk(&self, walk: &Walk) -> Result<Walked, Exhausted> {
+        self.overtake(walk);
         let (spots, end) = self.spots(walk).await;
         let mut walked = Walked { next: end, ..Walked::default() };
         let (mut spots, mut reads) = (spots.into_iter(), InFlight::default());
@@ -271,6 +272,23 @@ impl AssetStore {
         }
     }
 
+    /// What is not here yet no walk meets: that it is being asked for is seen where the walk begins.
+    fn overtake(&self, walk: &Walk) {
+        if walk.act == Act::List || walk.from != Spot::Entry(0) {
+            return;
+        }
+        let is_meant = |(id, url): &(ObjectId, Rc<str>)| {
+            let (url, is_pinned) = (Some(url.to_string()), self.held.is_pinned(*id));
+            self.volumes().of(*id) == walk.volume
+                && walk.filter.takes(&Listed { url, is_pinned, ..of_name(*id) })
+        };
+        let asked = self.held.asked.borrow();
+        let meant: Vec<_> =
+            asked.iter().map(|(id, about)| (ObjectId(*id), Rc::clone(&about.url))).collect();
+        drop(asked);
+        meant.iter().filter(|one| is_meant(one)).for_each(|(id, _)| self.held.overtake(*id));
+    }
+
     /// Whether an object is still the one that was listed, and is one that the filter takes.
     fn still_stands(&self, listed: &Listed, filter: &Filter) -> bool {
         let now = self.standing(listed.id);
@@ -299,6 +317,7 @@ impl AssetStore {
     /// Takes an object out of the cache, as an eviction does. Who reads it reads on. False where
     /// there is none.
     pub fn purge(&self, id: ObjectId) -> bool {
+        self.held.overtake(id);
         if let Some(asset) = self.held.present(id.0) {
             self.forget(&asset);
             return true;
@@ -314,6 +333,7 @@ impl AssetStore {
 
     /// Has an object asked for at its origin before it is served again. False where there is none.
     pub fn invalidate(&self, id: ObjectId) -> bool {
+        self.held.overtake(id);
         let asset = self.held.present(id.0);
         if let Some(asset) = &asset {
             asset.said.set(Said { expires: INVALIDATED, ..asset.said.get() });
