@@ -174,9 +174,7 @@ impl Tier {
     fn pop(&self, may_go: impl Fn(&Spare) -> bool) -> Option<Warm> {
         let mut state = self.state.borrow_mut();
         let State { policy, chunks, .. } = &mut *state;
-        // It is as large as it can be now, and the queues keep their shares of that.
-        policy.set_capacity(policy.bytes());
-        let victim = policy.victim(|name| may_go(&chunks[&name].bytes))?;
+        let victim = policy.victim_of_full(|name| may_go(&chunks[&name].bytes))?;
         let warm = chunks.remove(&victim).expect("the policy knows what is here");
         drop(state);
         self.count_out(&warm);

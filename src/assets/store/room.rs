@@ -16,7 +16,7 @@ impl Held {
     /// Evicts whose turn it is in a volume; false where none may go.
     pub(super) fn evict_one(&self, volume: VolumeIndex) -> bool {
         let may_go = |id: ObjectId| self.present(id.0).is_none() && !self.is_pinned(id);
-        let victim = self.policy_of(volume, |policy| policy.victim(may_go)).flatten();
+        let victim = self.policy_of(volume, |policy| policy.victim_of_full(may_go)).flatten();
         let Some(victim) = victim else { return false };
         tracing::debug!(object = %victim, "evicted");
         self.volumes.forget(victim);

@@ -1,5 +1,7 @@
 //! Stories of the store: leases, permits, evictions, what rests and what is remembered.
 
+mod scans;
+
 use futures_lite::future::block_on;
 use http::HeaderValue;
 

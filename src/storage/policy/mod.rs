@@ -200,6 +200,14 @@ impl<N: Name> Policy<N> {
         }
     }
 
+    /// The same of a store that holds as much as it can now, however much it may: its disk, its journal
+    /// or the memory has room for no more. The queues have their shares of that, which grows again when
+    /// more comes before the next one has to leave.
+    pub fn victim_of_full(&mut self, may_go: impl FnMut(N) -> bool) -> Option<N> {
+        self.set_capacity(self.bytes());
+        self.victim(may_go)
+    }
+
     /// The store holds so many bytes from now on.
     pub fn set_capacity(&mut self, capacity_bytes: u64) {
         self.capacity_bytes = capacity_bytes;

@@ -173,7 +173,7 @@ impl Volume {
         drop(catalog);
         while !self.has_place() {
             let may_go = |object| !self.catalog.borrow().has_pin(kin(object));
-            let Some(object) = policy.victim(may_go) else { return };
+            let Some(object) = policy.victim_of_full(may_go) else { return };
             let lacks_memory = u64::from(self.lacks_memory());
             self.forget(object);
             counters.count(|stats| {
