@@ -282,7 +282,7 @@ impl AssetStore {
 
     /// Whether an operator wants it asked for before it is given again.
     pub fn is_invalidated(&self, lease: &Lease) -> bool {
-        lease.is_shared() && lease.said.get().expires < self.expiry(&lease.head())
+        lease.is_shared() && lease.said.get().expires == tending::INVALIDATED
     }
 
     /// When it is stale for every use.

@@ -1,6 +1,11 @@
 //! What an operator sees and does, told against a store on a simulated disk.
 
-use std::{cell::RefCell, collections::BTreeSet, rc::Rc, time::Instant};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use futures_lite::future::{self, block_on};
 
@@ -216,6 +221,26 @@ fn what_is_stale_is_invalidated_as_what_is_fresh_is() {
     let lease = store.begin(&key(0), head);
     assert!(!store.is_invalidated(&lease) && store.invalidate(key(0).id));
     assert!(store.is_invalidated(&lease));
+}
+
+/// What is known of each was said by a node that took a silent origin's word for less long.
+#[test]
+fn a_longer_time_to_live_invalidates_nothing() {
+    let device = Device::default();
+    let store_with = |media_ttl: u64| {
+        let pool = BufPool::new(bufpool::Options { budget_bytes: 8 << 20 });
+        let volumes = block_on(device.volumes(4 << 20, 256 << 10, pool)).unwrap();
+        let media_ttl = Duration::from_secs(media_ttl);
+        AssetStore::new(Options { media_ttl, ..Options::default() }, volumes)
+    };
+    let store = store_with(600);
+    cache(&store, 0..2);
+    assert!(store.invalidate(key(1).id));
+    block_on(store.volumes().close(Instant::now())).unwrap();
+    drop(store);
+    let store = store_with(6000);
+    assert!(!store.is_invalidated(&open(&store, 0).0));
+    assert!(store.is_invalidated(&open(&store, 1).0), "an operator wanted that");
 }
 
 #[test]
