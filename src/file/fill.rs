@@ -15,7 +15,7 @@ use futures_lite::future;
 use super::{
     Error,
     plan::{JOIN_TIME, Running, Way, goes_on_alone, is_paced, lost, plan, within},
-    stay::learn_length,
+    stay::{is_of_another_version, learn_length},
 };
 use crate::{
     assets::{Asset, AssetStore, FillPermit, News},
@@ -506,12 +506,7 @@ fn partial_since(before: Option<Instant>, written: Range<u64>, now: Instant) -> 
 
 /// Whether the bytes that are here are not to be trusted, or not to be completed, any more.
 fn ends_generation(failure: &Failure) -> bool {
-    let changed = matches!(failure.cause(), Some(net::Error::Changed));
-    let contradicts = matches!(
-        failure.cause(),
-        Some(storage::Error::LengthChanged { .. } | storage::Error::PastEnd { .. })
-    );
-    changed || contradicts || matches!(failure.cause(), Some(Error::TooLong { .. }))
+    is_of_another_version(failure) || matches!(failure.cause(), Some(Error::TooLong { .. }))
 }
 
 /// Whether asking again later is promising with nothing changed at the origin.

@@ -40,4 +40,4 @@ pub use asker::passed_on;
 pub use error::Error;
 pub use found::{Found, How};
 pub use open::{Files, Library, Opened};
-pub use stay::{is_proven, stays};
+pub use stay::{is_of_another_version, is_proven, stays};

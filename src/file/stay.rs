@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
-use crate::{assets::Asset, net::Validator, storage};
+use crate::{
+    assets::Asset,
+    net::{self, Validator},
+    storage::{self, Failure},
+};
 
 /// A resource is `length` bytes long. Where the cache keeps only a part of that, and nothing would prove
 /// that the rest belongs to it, the part would not stay (RULES 7): then nothing has to leave for it.
@@ -51,4 +55,15 @@ pub fn stays(asset: &Asset, range: &Range<u64>) -> bool {
     let length = asset.resource.length();
     let is_all = range.start == 0 && length.is_none_or(|length| range.end >= length);
     asset.resource.keeps(range.clone()) && (is_all || is_proven(asset))
+}
+
+/// Whether the origin has another version than the one of which bytes are here, or may have: that one is
+/// forgotten, and whoever opens it now gets another generation.
+pub fn is_of_another_version(failure: &Failure) -> bool {
+    let changed = matches!(failure.cause(), Some(net::Error::Changed));
+    let contradicts = matches!(
+        failure.cause(),
+        Some(storage::Error::LengthChanged { .. } | storage::Error::PastEnd { .. })
+    );
+    changed || contradicts
 }

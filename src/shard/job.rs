@@ -305,6 +305,12 @@ impl Refusal {
         cause.map_or_else(|| self.to_string(), ToString::to_string)
     }
 
+    /// Whether another generation of the source is found where it is opened again, and this was of one
+    /// that is none any more.
+    pub fn is_of_another_version(&self) -> bool {
+        self.failure().is_some_and(file::is_of_another_version)
+    }
+
     /// Whether asking again later is promising.
     pub fn may_pass(&self) -> bool {
         let no_memory = self.failure().is_some_and(|failure| {

@@ -7,7 +7,7 @@ use super::{
     listen::Listen,
     outlet::{Gone, Outlet},
     pace::Pace,
-    serve::{cached, is_unmodified},
+    serve::{before_it_goes_out, cached, is_unmodified},
     understand::{Understood, understand},
 };
 use crate::{
@@ -40,7 +40,7 @@ pub(super) struct Playing {
 }
 
 pub(super) async fn pcm(shard: &Rc<Shard>, wanted: PcmWanted, out: Rc<Outlet>) -> Result<(), Gone> {
-    let ready = match ready(shard, &wanted).await {
+    let ready = match before_it_goes_out(async || ready(shard, &wanted).await).await {
         Ok(ready) => ready,
         Err(refusal) => return out.head(Err(refusal)),
     };

@@ -142,6 +142,23 @@ fn kind(job: &Job) -> usize {
     }
 }
 
+// --- Before anything goes out ------------------------------------------------------------------
+
+/// Makes an answer `ready` of which nothing has gone out. It may have begun with a generation that turns out
+/// to be of the past, since the origin has another or the disk lost bytes that nothing but the whole can
+/// replace; then it is made again, once, of what is there by now.
+pub(super) async fn before_it_goes_out<T>(
+    ready: impl AsyncFn() -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    match ready().await {
+        Err(refusal) if refusal.is_of_another_version() => {
+            tracing::debug!(%refusal, "opened again");
+            ready().await
+        }
+        outcome => outcome,
+    }
+}
+
 // --- What was found ---------------------------------------------------------------------------
 
 /// What the cache has, and keeps, of the bytes that are `wanted`. Decided when the head goes out: only
@@ -177,27 +194,10 @@ async fn object(
     wanted: Wanted,
     out: &Outlet,
 ) -> Result<(), Gone> {
-    let head_only = wanted.head_only;
-    let (opened, mut head) = match open_object(shard, source, wanted).await {
-        Ok(found) => found,
+    let ready = before_it_goes_out(async || ready(shard, source, &wanted).await).await;
+    let Ready { head, part, mut reader, first } = match ready {
+        Ok(ready) => ready,
         Err(refusal) => return out.head(Err(refusal)),
-    };
-    let whole = 0..head.length.unwrap_or(u64::MAX);
-    let part = head.part.clone().unwrap_or(whole);
-    let mut reader = shard.reader(&opened.source);
-    let first = match head_only || head.unmodified || part.is_empty() {
-        true => None,
-        // The head goes out when the first bytes are there: until then a failure has its status.
-        false => {
-            let began = runtime::now();
-            match reader.block(part.start).await {
-                Ok(first) => {
-                    head.cached.found.waited(began.elapsed());
-                    first
-                }
-                Err(failure) => return out.head(Err(audio::Error::from(failure).into())),
-            }
-        }
     };
     out.head(Ok(Answer::Object(Box::new(head))))?;
     let sent = match first {
@@ -208,10 +208,33 @@ async fn object(
     Ok(())
 }
 
+/// An answer with its first bytes.
+struct Ready {
+    head: ObjectHead,
+    part: Range<u64>,
+    reader: Reader,
+    first: Option<Block>,
+}
+
+async fn ready(shard: &Shard, source: &SourceName, wanted: &Wanted) -> Result<Ready, Refusal> {
+    let (opened, mut head) = open_object(shard, source, wanted).await?;
+    let whole = 0..head.length.unwrap_or(u64::MAX);
+    let part = head.part.clone().unwrap_or(whole);
+    let mut reader = shard.reader(&opened.source);
+    if wanted.head_only || head.unmodified || part.is_empty() {
+        return Ok(Ready { head, part, reader, first: None });
+    }
+    // The head goes out when the first bytes are there: until then a failure has its status.
+    let began = runtime::now();
+    let first = reader.block(part.start).await.map_err(audio::Error::from)?;
+    head.cached.found.waited(began.elapsed());
+    Ok(Ready { head, part, reader, first })
+}
+
 async fn open_object(
     shard: &Shard,
     source: &SourceName,
-    wanted: Wanted,
+    wanted: &Wanted,
 ) -> Result<(Opened, ObjectHead), Refusal> {
     let (name, path) = (&source.name, &source.path);
     let opened = match wanted.head_only {
@@ -229,7 +252,7 @@ async fn open_object(
     if status == 200 {
         // Conditions come before ranges (RFC 9110 section 13.2.2).
         unmodified = is_unmodified(&wanted.conditions, Current::of(&fields))?;
-        part = match (selected(&wanted, &fields, length), length) {
+        part = match (selected(wanted, &fields, length), length) {
             _ if unmodified => None,
             (Selection::Part(part), _) => Some(part),
             (Selection::Unsatisfiable, Some(length)) => {
@@ -301,7 +324,7 @@ pub(super) async fn next_block(
 // --- What a source is ------------------------------------------------------------------------
 
 async fn probe(shard: &Rc<Shard>, source: &SourceName, out: &Outlet) -> Result<(), Gone> {
-    let understood = understand(shard, source, None).await;
+    let understood = before_it_goes_out(async || understand(shard, source, None).await).await;
     let answer =
         understood.map(|understood| Answer::Probe(Box::new(understood.known.info.clone())));
     let is_refused = answer.is_err();

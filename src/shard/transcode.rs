@@ -8,7 +8,7 @@ use super::{
     outlet::{Gone, Outlet},
     pcm::{Playing, block, etag, part},
     promises::{INPUT_BYTES, Promise},
-    serve::{cached, is_unmodified, next_block, send},
+    serve::{before_it_goes_out, cached, is_unmodified, next_block, send},
     stored::{Made, Stored},
     understand::{Understood, understand},
 };
@@ -51,7 +51,8 @@ pub(super) async fn transcode(
     wanted: PcmWanted,
     out: Rc<Outlet>,
 ) -> Result<(), Gone> {
-    let Ready { head, body } = match ready(shard, &wanted).await {
+    let Ready { head, body } = match before_it_goes_out(async || ready(shard, &wanted).await).await
+    {
         Ok(ready) => ready,
         Err(refusal) => return out.head(Err(refusal)),
     };

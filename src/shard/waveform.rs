@@ -6,6 +6,7 @@ use super::{
     Answer, Refusal, Shard, Waveform, WaveformWanted,
     listen::Listen,
     outlet::{Gone, Outlet},
+    serve::before_it_goes_out,
     understand::{Understood, understand},
 };
 use crate::{
@@ -22,7 +23,7 @@ pub(super) async fn waveform(
     wanted: &WaveformWanted,
     out: &Outlet,
 ) -> Result<(), Gone> {
-    let drawn = draw(shard, wanted).await;
+    let drawn = before_it_goes_out(async || draw(shard, wanted).await).await;
     let is_refused = drawn.is_err();
     out.head(drawn.map(|waveform| Answer::Waveform(Box::new(waveform))))?;
     if !is_refused {

@@ -74,6 +74,49 @@ fn what_was_fetched_is_not_fetched_again() {
     assert!(!cold.field("cache-status").unwrap().contains("hit"), "{:?}", cold.fields);
 }
 
+/// Stereo in which nothing repeats.
+fn wav(seconds: u32, version: u8) -> Vec<u8> {
+    let data_bytes = seconds * 44_100 * 4;
+    let mut wav = b"RIFF".to_vec();
+    wav.extend((data_bytes + 36).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x02\0");
+    wav.extend(44_100_u32.to_le_bytes());
+    wav.extend((44_100_u32 * 4).to_le_bytes());
+    wav.extend(b"\x04\0\x10\0data");
+    wav.extend(data_bytes.to_le_bytes());
+    wav.extend(bytes(data_bytes as usize).into_iter().map(|byte| byte ^ version));
+    wav
+}
+
+/// What is here is fresh, and only who wants the rest learns that there is another one.
+#[test]
+fn who_wants_what_is_missing_of_a_song_that_changed_gets_the_new_one() {
+    const ASKS: [&str; 4] = [
+        "/o/origin/song",
+        "/v1/pcm?src=origin:song&format=s16le&t=20",
+        "/v1/transcode?src=origin:song&format=flac&t=20",
+        "/v1/waveform?src=origin:song&points=8",
+    ];
+    let (old, new) = (wav(30, 1), wav(30, 2));
+    for ask in ASKS {
+        let origin = origin().file("song", &old).at_rate(20 << 20).start();
+        let node = node().origin(&origin).start();
+        assert_eq!(node.get_with("/o/origin/song", "Range: bytes=0-999\r\n").status, 206);
+        // Nobody wants more of it.
+        assert!(origin.sent_bytes("song") < old.len() as u64, "all of it came");
+        origin.replace("song", &new);
+        let late = if ask.starts_with("/o/") { "Range: bytes=4000000-\r\n" } else { "" };
+        let answer = node.get_with(ask, late);
+        assert!(matches!(answer.status, 200 | 206), "{ask}: {} {}", answer.status, answer.text());
+        let right = match ask {
+            "/o/origin/song" => &new[4_000_000..],
+            _ if ask.contains("s16le") => &new[44 + 20 * 44_100 * 4..],
+            _ => continue,
+        };
+        assert!(answer.body == right, "{ask}: of the old one");
+    }
+}
+
 #[test]
 fn an_origin_without_ranges_or_length_is_no_error() {
     let song = bytes(300_000);
