@@ -51,6 +51,60 @@ fn what_was_durable_of_a_chunk_outlives_a_power_cut_after_it_was_written_anew() 
     }
 }
 
+/// The record that all before a sync is durable comes behind those of what came meanwhile.
+#[test]
+fn what_is_written_anew_during_a_sync_is_in_doubt_until_the_next_one() {
+    let device = Device::default();
+    let mut started = Started::over(&device);
+    let resource = started.volumes.create(ObjectId(1), Generation(1));
+    let part = |chunk: u64, part: Range<u64>| {
+        write(&resource, chunk * CHUNK_BYTES + part.start..chunk * CHUNK_BYTES + part.end);
+    };
+    (0..2).for_each(|chunk| part(chunk, 0..30_000));
+    started.volumes.pin(ObjectId(1), true);
+    (0..2).for_each(|_| started.tick(Duration::from_secs(6)));
+    part(0, 30_000..CHUNK_BYTES);
+    started.tick(Duration::from_millis(200));
+    device.journals[0].hold();
+    started.now += Duration::from_secs(6);
+    let volumes = started.volumes.clone();
+    let mut tick = pin!(volumes.tick(started.now, SYNC_INTERVAL));
+    assert!(at_once(tick.as_mut()).is_none(), "it does not sync");
+    part(1, 30_000..CHUNK_BYTES);
+    device.journals[0].release_all();
+    at_once(tick).expect("no operation is held");
+    started.tick(Duration::from_millis(200));
+    let there = |device: &Device| {
+        let volumes = start(device, SHARES[0], &pool());
+        let object = volumes.find(ObjectId(1)).unwrap();
+        let length = |chunk| {
+            let read = at_once(object.read_at(chunk * CHUNK_BYTES, usize::MAX)).unwrap().unwrap();
+            read.map(|bytes| bytes.len() as u64)
+        };
+        ([0, 1].map(length), volumes.stats().corrupt_chunks)
+    };
+    let [kept, lost] = [Crash::Kill, Crash::Lost].map(|crash| device.crash(crash, &mut Random(1)));
+    assert_eq!(there(&kept), ([Some(CHUNK_BYTES); 2], 0));
+    // All records reach the disk, and of the data what the sync took.
+    let after = Device { data: lost.data, ..kept };
+    assert_eq!(there(&after), ([Some(CHUNK_BYTES), Some(30_000)], 0));
+}
+
+/// Each chunk in doubt is a read before the node takes its first request.
+#[test]
+fn a_start_reads_no_chunk_of_which_it_is_said_that_it_is_durable() {
+    let device = Device::default();
+    let mut first = written_anew(&device);
+    let reads_of_a_start = || {
+        let after = device.crash(Crash::Kill, &mut Random(1));
+        start(&after, SHARES[0], &pool());
+        after.data.operations()
+    };
+    assert_eq!(reads_of_a_start(), 1, "it is in doubt");
+    (0..2).for_each(|_| first.tick(Duration::from_secs(6)));
+    assert_eq!(reads_of_a_start(), 0);
+}
+
 /// The other journal does not say where a chunk lay before.
 #[test]
 fn what_was_durable_of_a_chunk_outlives_a_power_cut_after_a_turn_of_journals() {

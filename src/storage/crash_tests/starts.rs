@@ -42,6 +42,19 @@ fn what_is_pinned_outlives_a_smaller_cache() {
     }
 }
 
+/// Else each start would look whether it is there yet, and where it lay before is no more.
+#[test]
+fn a_start_reads_nothing_of_what_a_smaller_one_moved() {
+    let device = Device::default();
+    with_pins(&device, 11..15);
+    // Its journal is not written anew.
+    let small = Share { journal_bytes: LARGE.journal_bytes, ..SMALL };
+    assert_eq!(started(&device, small).unwrap().volumes.stats().moved_chunks, 12);
+    let after = device.crash(Crash::Kill, &mut Random(1));
+    assert_eq!(started(&after, small).unwrap().volumes.stats().moved_chunks, 0);
+    assert_eq!(after.data.operations(), 0);
+}
+
 #[test]
 fn what_is_pinned_and_has_no_room_keeps_a_cache_from_getting_smaller() {
     let device = Device::default();
@@ -210,6 +223,26 @@ fn an_operator_may_go_on_without_pages_that_cannot_be_read() {
     let third = started(&device, LARGE).unwrap();
     assert_eq!((whole(&third), third.volumes.stats().volumes_off), (vec![1, 3, 4], 0));
     assert_eq!(third.present(5), WHOLE);
+}
+
+/// `kithara cache verify --repair` is over before anything is due.
+#[test]
+fn an_end_goes_on_without_pages_where_an_operator_said_so_just_before() {
+    for is_unreadable in [false, true] {
+        let device = Device::default();
+        with_pages(&device);
+        match is_unreadable {
+            true => device.journals[0].bad(4096..8192),
+            false => device.journals[0].flip(4096 + 100, 1),
+        }
+        let second = started(&device, LARGE).unwrap();
+        second.volumes.renew(VolumeIndex(0));
+        at_once(second.volumes.close(second.now)).unwrap().unwrap();
+        let third = started(&device, LARGE).unwrap();
+        let state = third.volumes.state(VolumeIndex(0)).unwrap();
+        assert_eq!((state.lost_pages, state.is_off), (0, false), "unreadable: {is_unreadable}");
+        assert_eq!(whole(&third), [1, 3, 4]);
+    }
 }
 
 /// More of them than a power cut can make of pages that were written.
