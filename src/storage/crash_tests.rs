@@ -9,6 +9,7 @@
 mod anew;
 mod running;
 mod starts;
+mod telling;
 
 use std::{
     cell::{Cell, RefCell},
