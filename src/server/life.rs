@@ -5,10 +5,9 @@ use std::{
     io,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use super::node::{Error, Options};
@@ -18,7 +17,7 @@ use crate::{
     decode::Stacks,
     file::Files,
     net::{Client, Resolver, Roots},
-    runtime::{self, Queue, Task, event::Event, mailbox::Mailbox},
+    runtime::{self, Queue, Ringer, Task, event::Event, mailbox::Mailbox},
     shard::{Mail, Route, Shard, ShardDisk, upkeep},
     storage::{self, Format, Unopened, Volumes},
 };
@@ -42,23 +41,36 @@ pub enum Cache {
 /// The shards that have not read their part of the cache yet. None changes anything in it before all have,
 /// since one that cannot start ends the node. A clone is the same.
 #[derive(Clone)]
-pub struct Together(Arc<AtomicUsize>);
+pub struct Together(Arc<Meeting>);
 
-/// How often a shard looks whether the others have read theirs.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+struct Meeting {
+    /// Shards that are still to come.
+    missing: AtomicUsize,
+    /// By which those that wait are woken, by shard.
+    ringers: Box<[OnceLock<Ringer>]>,
+}
 
 impl Together {
     /// Of so many shards.
     pub fn new(shards: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(shards)))
+        let ringers = (0..shards).map(|_| OnceLock::new()).collect();
+        Self(Arc::new(Meeting { missing: AtomicUsize::new(shards), ringers }))
     }
 
     /// This shard has read its own; resolves when all have.
-    async fn all_have_read(&self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-        while self.0.load(Ordering::Acquire) > 0 {
-            runtime::sleep(LOOK_INTERVAL).await;
+    ///
+    /// # Errors
+    /// No descriptor is left to be woken by.
+    async fn all_have_read(&self, shard: u16) -> io::Result<()> {
+        let Meeting { missing, ringers } = &*self.0;
+        // Before it is counted: the last one rings whoever has come.
+        let (ringer, mut bell) = runtime::doorbell()?;
+        let _ = ringers[usize::from(shard)].set(ringer);
+        if missing.fetch_sub(1, Ordering::AcqRel) == 1 {
+            ringers.iter().filter_map(OnceLock::get).for_each(Ringer::ring);
         }
+        bell.rung().await;
+        Ok(())
     }
 }
 
@@ -161,7 +173,7 @@ async fn volumes(
             let kin = assets::kin;
             let storage = storage::Options { dir, format, size_bytes, shard, shards, policy, kin };
             let unopened = Unopened::read(&storage, disk.device(), pool).await?;
-            together.all_have_read().await;
+            together.all_have_read(shard).await?;
             (unopened.open().await?, Some(disk))
         }
     })
@@ -185,5 +197,30 @@ impl Keeper {
         self.at_end.notify_all();
         // Where it panicked, that was logged.
         self.upkeep.await.unwrap_or_else(|_| Err(io::Error::other("its upkeep ended early")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_shard_goes_on_before_the_last_one_has_read() {
+        const SHARDS: usize = 4;
+        let (together, read) = (Together::new(SHARDS), Arc::new(AtomicUsize::new(0)));
+        let options = runtime::Options { shards: SHARDS, blocking_threads: 1, oversubscribe: true };
+        runtime::run(options, move |id| {
+            let (together, read) = (together.clone(), Arc::clone(&read));
+            async move {
+                // One after the other, the first one last.
+                while read.load(Ordering::Acquire) < SHARDS - 1 - usize::from(id.0) {
+                    runtime::yield_now().await;
+                }
+                read.fetch_add(1, Ordering::AcqRel);
+                together.all_have_read(id.0).await.expect("a descriptor");
+                assert_eq!(read.load(Ordering::Acquire), SHARDS, "shard {}", id.0);
+            }
+        })
+        .expect("shards start");
     }
 }
