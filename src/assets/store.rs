@@ -226,7 +226,8 @@ impl AssetStore {
         self.options.media_ttl.as_secs()
     }
 
-    /// Opens the present generation of `key`, whether it is fresh or not.
+    /// Opens the present generation of `key`, whether it is fresh or not. Who takes it
+    /// [counts](Self::count) it.
     ///
     /// # Errors
     /// [`Exhausted`] where there is no memory to read what was said of it.
@@ -238,11 +239,21 @@ impl AssetStore {
             let lease = Lease::new(&asset);
             if asset.recall().await? {
                 self.touch(key);
-                self.count(&asset);
                 return Ok(Some(lease));
             }
             self.forget(&asset);
         }
+    }
+
+    /// What was found is what was asked for.
+    pub fn count(&self, lease: &Lease) {
+        self.held.update(|stats| {
+            if lease.resource.is_complete() {
+                stats.hits += 1;
+            } else {
+                stats.partial_hits += 1;
+            }
+        });
     }
 
     /// Begins a generation of `key` of which the origin said `head`, in place of an older one. It
@@ -354,16 +365,6 @@ impl AssetStore {
             filling: Cell::new(false),
             held,
         })
-    }
-
-    fn count(&self, asset: &Asset) {
-        self.held.update(|stats| {
-            if asset.resource.is_complete() {
-                stats.hits += 1;
-            } else {
-                stats.partial_hits += 1;
-            }
-        });
     }
 }
 

@@ -308,6 +308,10 @@ impl Files {
                 fit => self.weigh(lease, asker, &fit)?,
             },
         };
+        // One that is stale too: mostly its origin says that it is still good.
+        if let Stored::Good(lease, ..) | Stored::Bad(Some(lease)) = &stored {
+            self.store.count(lease);
+        }
         match stored {
             Stored::Bad(_) if asker.wishes.only_if_cached => Err(Error::NotCached),
             stored => Ok(stored),

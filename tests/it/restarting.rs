@@ -122,6 +122,7 @@ fn what_a_kill_left_of_an_unproven_song_is_not_completed_with_another() {
     let second = node_of(&origin, dir.path(), 1);
     let body = second.get("/o/origin/song").ok().body;
     assert!(body == song(1), "two versions were mixed, or the old one was served");
+    assert_eq!(second.counter("/cache/partial_hits"), 0, "what was dropped was no hit");
     assert_eq!(origin.ranges_asked("song"), [0, 0]);
 }
 

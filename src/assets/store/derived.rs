@@ -92,6 +92,7 @@ impl AssetStore {
             self.forget(&lease);
             return Ok(None);
         }
+        self.count(&lease);
         tells_of_loss(&lease);
         Ok(Some(lease))
     }

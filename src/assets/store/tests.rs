@@ -31,7 +31,8 @@ fn find(store: &AssetStore, key: &Key) -> Option<Lease> {
 /// As who serves does it: finds or begins, and fills where nobody does.
 fn open(store: &AssetStore, key: &Key) -> (Lease, Option<FillPermit>) {
     let begin = || store.begin(key, Head::default());
-    let lease = find(store, key).unwrap_or_else(begin);
+    let found = find(store, key).inspect(|lease| store.count(lease));
+    let lease = found.unwrap_or_else(begin);
     let permit = store.permit(&lease);
     (lease, permit)
 }
