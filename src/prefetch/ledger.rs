@@ -81,7 +81,7 @@ pub(super) struct Ledger {
     is_closed: Cell<bool>,
     /// Nothing is written any more.
     has_ended: Cell<bool>,
-    file: RefCell<Option<Written>>,
+    file: RefCell<OnDisk>,
 }
 
 /// Records that go to the disk together.
@@ -91,12 +91,27 @@ struct Batch {
     is_kept: Rc<OnceCell<bool>>,
 }
 
+/// What there is on disk.
+enum OnDisk {
+    /// What was there at the start, which is left as it is: it could not be written anew.
+    AsItWas {
+        /// When that is tried again, in milliseconds of Unix time.
+        retry_unix_ms: u64,
+    },
+    /// What this process wrote.
+    Written(Written),
+}
+
+/// What is left where somebody took it to write.
+impl Default for OnDisk {
+    fn default() -> Self {
+        Self::AsItWas { retry_unix_ms: 0 }
+    }
+}
+
 /// The file, positioned at its end.
 struct Written {
-    /// `None` while it could not be written anew since the start: what is there is left as it is.
-    file: Option<File>,
-    /// When that is tried again, in milliseconds of Unix time.
-    retry_unix_ms: u64,
+    file: File,
     bytes: u64,
     /// Its size at which it is written anew.
     grown_bytes: u64,
@@ -126,7 +141,7 @@ impl Ledger {
         let opened = runtime::blocking(move || its_home.open(unix_ms)).await;
         let panicked =
             || Error::Io { path: home.path.clone(), error: io::Error::other("panicked") };
-        let (written, queue) = opened.unwrap_or_else(|_| Err(panicked()))?;
+        let (on_disk, queue) = opened.unwrap_or_else(|_| Err(panicked()))?;
         let ledger = Self {
             home,
             batch: RefCell::default(),
@@ -134,7 +149,7 @@ impl Ledger {
             written: Event::new(),
             is_closed: Cell::new(false),
             has_ended: Cell::new(false),
-            file: RefCell::new(Some(written)),
+            file: RefCell::new(on_disk),
         };
         Ok((ledger, queue))
     }
@@ -169,17 +184,15 @@ impl Ledger {
         }
     }
 
-    /// Writes until it is [`close`](Self::close)d, and then what is left.
+    /// Writes until it is [`close`](Self::close)d, and then what is left. Once.
     pub(super) async fn run(&self) {
-        if let Some(written) = self.file.take() {
-            self.write(written).await;
-        }
+        self.write(self.file.take()).await;
         self.has_ended.set(true);
         let _ = self.batch.take().is_kept.set(false);
         self.written.notify_all();
     }
 
-    async fn write(&self, mut written: Written) {
+    async fn write(&self, mut on_disk: OnDisk) {
         let mut troubles = Troubles::default();
         loop {
             let wanted = self.wanted.listen();
@@ -194,16 +207,15 @@ impl Ledger {
             let (home, text) = (self.home.clone(), batch.text);
             let unix_ms = super::unix_ms(runtime::wall_clock());
             let done = runtime::blocking(move || {
-                let result = written.append(&home, &text, unix_ms);
-                written.renew_if_grown(&home, unix_ms);
-                (written, result)
+                let result = on_disk.append(&home, &text, unix_ms);
+                (on_disk, result)
             });
             let Ok((back, result)) = done.await else {
                 tracing::error!("the queue of prefetches is not made durable any more");
                 let _ = batch.is_kept.set(false);
                 return;
             };
-            written = back;
+            on_disk = back;
             let path = self.home.path.display();
             match (troubles.note(result.is_ok(), unix_ms), &result) {
                 (Some(Say::Fails), Err(error)) => {
@@ -226,36 +238,31 @@ impl Ledger {
     }
 }
 
-impl Written {
-    /// Of a file that cannot be written anew now.
-    fn not_begun(unix_ms: u64) -> Self {
-        Self {
-            file: None,
-            retry_unix_ms: unix_ms + RETRY_MS,
-            bytes: 0,
-            grown_bytes: GROWN_BYTES,
-            is_torn: false,
-            is_unnamed: false,
-            is_unrenewed: false,
-        }
-    }
-
-    /// Tries that again, if it is time.
-    fn begin(&mut self, home: &Home, unix_ms: u64) -> io::Result<()> {
-        if self.file.is_some() {
-            return Ok(());
-        }
-        if unix_ms < self.retry_unix_ms {
-            return Err(io::Error::other("it could not be written anew; tried again each 10 s"));
-        }
-        self.retry_unix_ms = unix_ms + RETRY_MS;
-        let (begun, _) = home.write_anew(unix_ms).map_err(io::Error::other)?;
-        *self = begun;
-        Ok(())
-    }
-
+impl OnDisk {
+    /// Adds a batch to it, or tries to begin it anew, if it is time.
     fn append(&mut self, home: &Home, text: &str, unix_ms: u64) -> io::Result<()> {
-        self.begin(home, unix_ms)?;
+        match self {
+            Self::Written(written) => {
+                let appended = written.append(home, text, unix_ms);
+                written.renew_if_grown(home, unix_ms);
+                appended
+            }
+            Self::AsItWas { retry_unix_ms } if unix_ms < *retry_unix_ms => {
+                Err(io::Error::other("it could not be written anew; tried again each 10 s"))
+            }
+            Self::AsItWas { retry_unix_ms } => {
+                *retry_unix_ms = unix_ms + RETRY_MS;
+                let (mut written, _) = home.write_anew(unix_ms).map_err(io::Error::other)?;
+                let appended = written.append(home, text, unix_ms);
+                *self = Self::Written(written);
+                appended
+            }
+        }
+    }
+}
+
+impl Written {
+    fn append(&mut self, home: &Home, text: &str, unix_ms: u64) -> io::Result<()> {
         let bytes = text.len() as u64;
         if self.bytes + bytes > home.most_bytes {
             self.renew(home, unix_ms);
@@ -265,7 +272,7 @@ impl Written {
         }
         self.mend(home)?;
         self.is_torn = true;
-        let file = self.file.as_mut().expect("it was begun");
+        let file = &mut self.file;
         let appended = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
         match appended {
             Ok(()) => (self.is_torn, self.bytes) = (false, self.bytes + bytes),
@@ -277,11 +284,9 @@ impl Written {
 
     /// Makes good what failed before.
     fn mend(&mut self, home: &Home) -> io::Result<()> {
-        if self.is_torn
-            && let Some(file) = &mut self.file
-        {
-            file.set_len(self.bytes)?;
-            file.seek(SeekFrom::Start(self.bytes))?;
+        if self.is_torn {
+            self.file.set_len(self.bytes)?;
+            self.file.seek(SeekFrom::Start(self.bytes))?;
             self.is_torn = false;
         }
         if self.is_unnamed {
@@ -346,17 +351,17 @@ impl Troubles {
 
 impl Home {
     /// Reads the file, and writes it anew where that can be done.
-    fn open(&self, unix_ms: u64) -> Result<(Written, Queue), Error> {
+    fn open(&self, unix_ms: u64) -> Result<(OnDisk, Queue), Error> {
         let queue = self.read(unix_ms)?;
-        let written = self.put(&queue).unwrap_or_else(|error| {
+        let on_disk = self.put(&queue).map(OnDisk::Written).unwrap_or_else(|error| {
             let path = self.path.display();
             tracing::error!(
                 %path, %error,
                 "the queue of prefetches cannot be written: what stands in it goes on, and nothing is taken in"
             );
-            Written::not_begun(unix_ms)
+            OnDisk::AsItWas { retry_unix_ms: unix_ms + RETRY_MS }
         });
-        Ok((written, queue))
+        Ok((on_disk, queue))
     }
 
     /// Reads the file, and puts one in its place that says the same in fewer words. It comes into
@@ -392,11 +397,16 @@ impl Home {
     fn put(&self, queue: &Queue) -> io::Result<Written> {
         let mut text = journal::header();
         queue.records().iter().for_each(|record| text += &journal::encode(record));
-        let file = Some(self.replace(&text)?);
+        let file = self.replace(&text)?;
         let bytes = text.len() as u64;
-        let grown_bytes = (4 * bytes).max(GROWN_BYTES);
-        let mut written =
-            Written { file, bytes, grown_bytes, is_unnamed: true, ..Written::not_begun(0) };
+        let mut written = Written {
+            file,
+            bytes,
+            grown_bytes: (4 * bytes).max(GROWN_BYTES),
+            is_torn: false,
+            is_unnamed: true,
+            is_unrenewed: false,
+        };
         // From here on it is the one that is there; where this fails, the first batch comes to it.
         let _ = written.mend(self);
         Ok(written)
@@ -480,15 +490,14 @@ mod tests {
         let scratch = Scratch::new();
         let mut written = scratch.open();
         written.append(&scratch.home, &accepted(1), 0).unwrap();
-        let sound = written.file.replace(full());
+        let sound = std::mem::replace(&mut written.file, full());
         for _ in 0..2 {
             let error = written.append(&scratch.home, &accepted(2), 0).unwrap_err();
             assert!([28, 22].contains(&error.raw_os_error().unwrap()), "{error}");
         }
         // What such a batch may have left: half a line, which nobody could cut.
         written.file = sound;
-        let file = written.file.as_mut().unwrap();
-        file.write_all(&accepted(2).as_bytes()[..20]).unwrap();
+        written.file.write_all(&accepted(2).as_bytes()[..20]).unwrap();
         written.append(&scratch.home, &accepted(3), 0).unwrap();
         assert_eq!(scratch.kept(), [1, 3]);
     }
@@ -500,12 +509,12 @@ mod tests {
         scratch.open().append(&scratch.home, &accepted(1), 0).unwrap();
         let blocked = scratch.home.path.with_extension("new");
         fs::create_dir(&blocked).unwrap();
-        let (mut written, queue) = scratch.home.open(0).unwrap();
+        let (mut on_disk, queue) = scratch.home.open(0).unwrap();
         assert_eq!(queue.list(100).0.len(), 1, "what had been accepted is forgotten");
-        written.append(&scratch.home, &accepted(2), RETRY_MS).unwrap_err();
+        on_disk.append(&scratch.home, &accepted(2), RETRY_MS).unwrap_err();
         fs::remove_dir(&blocked).unwrap();
-        written.append(&scratch.home, &accepted(3), RETRY_MS + 1).unwrap_err();
-        written.append(&scratch.home, &accepted(4), 2 * RETRY_MS).unwrap();
+        on_disk.append(&scratch.home, &accepted(3), RETRY_MS + 1).unwrap_err();
+        on_disk.append(&scratch.home, &accepted(4), 2 * RETRY_MS).unwrap();
         assert_eq!(scratch.kept(), [1, 4]);
     }
 
@@ -566,7 +575,10 @@ mod tests {
             async move {
                 let opened = Ledger::open(&dir, 4_000, Limits::default(), Vec::new(), 0).await;
                 let (ledger, queue) = opened.unwrap();
-                ledger.file.borrow_mut().as_mut().unwrap().file = Some(full());
+                match &mut *ledger.file.borrow_mut() {
+                    OnDisk::Written(written) => written.file = full(),
+                    OnDisk::AsItWas { .. } => panic!("it was written anew"),
+                }
                 let lists = ListLimits { bytes: 0, lines: 0 };
                 let prefetches = Prefetches::of(queue, Some(ledger), lists);
                 let ledger = prefetches.ledger.as_ref().unwrap();
