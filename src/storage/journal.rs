@@ -16,7 +16,9 @@
 //! a commit nor a compaction ever wants space of a device that has none. Where that has no room for
 //! more zeros the journal is *full*: it goes on in what both files have, and is compacted earlier.
 
+mod compaction;
 mod replay;
+mod superblock;
 
 use std::{
     cell::{Cell, RefCell, RefMut},
@@ -24,13 +26,16 @@ use std::{
 };
 
 pub(super) use self::replay::Recovered;
-use self::replay::{GAP_BYTES, replay};
+use self::{
+    replay::{GAP_BYTES, replay},
+    superblock::Found,
+};
 use super::{
-    Error, Generation,
+    Error,
     catalog::Catalog,
     disk::{Data, Disk},
     error::is_no_room,
-    format::{PAGE_BYTES, Record, SUPERBLOCK_BYTES, Superblock, Whose, newest},
+    format::{PAGE_BYTES, Record, Superblock, Whose},
     pages::Pages,
 };
 use crate::bufpool::{Block, BufPool, Class};
@@ -114,7 +119,7 @@ impl Journal {
     ) -> Result<(Self, Recovered), Error> {
         let capacity_bytes = whole_pages(capacity_bytes);
         let lengths = files.lengths.map(|length| whole_pages(length.min(capacity_bytes)));
-        let found = read_superblock(&files.superblock, name, &pool).await?;
+        let found = superblock::read(&files.superblock, name, &pool).await?;
         let mut recovered = Recovered { catalog: Catalog::new(blocks), ..Recovered::default() };
         let is_empty = files.lengths == [0, 0];
         let (superblock, end, state) = match found {
@@ -128,15 +133,15 @@ impl Journal {
                 };
                 (superblock, end, state)
             }
-            Found::Unsound if !is_empty => return Err(neither_is_sound().into()),
+            Found::Unsound if !is_empty => return Err(superblock::neither_is_sound().into()),
             Found::Unreadable if !is_empty => {
                 recovered.ill = Some(cannot_be_read());
-                (first_superblock(name), 0, State::Shut)
+                (superblock::first(name), 0, State::Shut)
             }
             Found::Unsound | Found::Unreadable => {
-                let first = first_superblock(name);
+                let first = superblock::first(name);
                 // A disk that takes nothing now may do so later: no reason not to start.
-                let state = match begin_superblock(&files.superblock, &first, &pool).await {
+                let state = match superblock::begin(&files.superblock, &first, &pool).await {
                     Err(Error::Io(error)) => {
                         recovered.ill = Some(error);
                         State::NotBegun
@@ -322,85 +327,6 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes the catalog into the other file and turns to it. One call at a time, and no
-    /// [`commit`](Self::commit) meanwhile. What the catalog names on `data` is made durable before: of a chunk
-    /// that was written anew the other file does not say where it lay before.
-    ///
-    /// # Errors
-    /// As of [`commit`](Self::commit); after [`Error::Full`] all is as it was. After [`Error::Io`] the
-    /// superblock may name either file, so that neither may be appended to before another compaction.
-    pub(super) async fn compact(
-        &self,
-        catalog: &RefCell<Catalog>,
-        data: &Disk,
-    ) -> Result<(), Error> {
-        let mut was = self.superblock.get();
-        match self.state.get() {
-            State::Shut => return Err(cannot_be_read().into()),
-            State::Kept => return Err(is_kept().into()),
-            // First, so that there is no page without a superblock that was sound once.
-            State::NotBegun => {
-                begin_superblock(&self.files.superblock, &was, &self.pool).await?;
-                self.state.set(State::Broken);
-            }
-            // The superblock may name the other file already, which is about to be written over. The
-            // copy of the one that failed is taken, so that the older one stays whatever happens.
-            State::Broken => {
-                was.sequence += 3;
-                write_superblock(&self.files.superblock, &was, &self.pool).await?;
-                self.superblock.set(was);
-            }
-            State::Whole => {}
-        }
-        let now = Superblock {
-            sequence: was.sequence + 1,
-            journal: 1 - was.journal,
-            epoch: Generation::random().0,
-            ..was
-        };
-        *self.next.borrow_mut() = Some(Pages::new(whose(&now), 0));
-        let written = self.write_catalog(catalog, data, &now).await;
-        let next = self.next.borrow_mut().take();
-        if matches!(written, Err(Error::Io(_))) {
-            self.break_off();
-        }
-        let written = written?;
-        self.landed.set(written);
-        self.durable.set(written);
-        *self.current.borrow_mut() = next.expect("only this function takes it");
-        self.superblock.set(now);
-        self.state.set(State::Whole);
-        Ok(())
-    }
-
-    /// How much of the file is durable then, in bytes.
-    async fn write_catalog(
-        &self,
-        catalog: &RefCell<Catalog>,
-        data: &Disk,
-        superblock: &Superblock,
-    ) -> Result<u64, Error> {
-        let which = usize::from(superblock.journal);
-        let mut from = Some(0);
-        while let Some(number) = from {
-            let (records, more) = catalog.borrow().snapshot(number, PIECE_BYTES);
-            if let Some(next) = &mut *self.next.borrow_mut() {
-                records.iter().for_each(|record| next.push(record));
-            }
-            self.write_out(which, || {
-                RefMut::filter_map(self.next.borrow_mut(), Option::as_mut).ok()
-            })
-            .await?;
-            from = more;
-        }
-        let written = self.next.borrow().as_ref().map_or(0, Pages::written);
-        // Behind the last record of the catalog: what it named by then is meant.
-        data.sync().await?;
-        self.files.journals[which].sync().await?;
-        write_superblock(&self.files.superblock, superblock, &self.pool).await?;
-        Ok(written)
-    }
-
     /// Writes pages until none wait. They are looked at anew after each write, since records come
     /// meanwhile.
     async fn write_out<'a>(
@@ -453,9 +379,6 @@ impl Journal {
     }
 }
 
-/// Records of the catalog that are written at once during a compaction, in bytes: a block of pages.
-const PIECE_BYTES: usize = 60 << 10;
-
 fn whole_pages(bytes: u64) -> u64 {
     bytes - bytes % PAGE_BYTES as u64
 }
@@ -463,83 +386,6 @@ fn whole_pages(bytes: u64) -> u64 {
 fn whose(superblock: &Superblock) -> Whose {
     let Superblock { uuid, volume, epoch, .. } = *superblock;
     Whose { uuid, volume, epoch }
-}
-
-/// Of a volume that is used for the first time. The number of its epoch is drawn, so that pages that
-/// an earlier cache left in the files are none of this one.
-fn first_superblock(Name { uuid, volume }: Name) -> Superblock {
-    Superblock { uuid, volume, sequence: 1, journal: 0, epoch: Generation::random().0 }
-}
-
-/// The first one, and zeros in place of the copy to come: that is to want no new space either.
-async fn begin_superblock(
-    disk: &Disk,
-    superblock: &Superblock,
-    pool: &BufPool,
-) -> Result<(), Error> {
-    let (length, at) = (2 * SUPERBLOCK_BYTES, superblock.copy() as usize);
-    let mut block = pool.take(Class::holding(length))?;
-    block[..length].fill(0);
-    block[at..at + SUPERBLOCK_BYTES].copy_from_slice(&superblock.encode());
-    disk.write_whole(0, Data::Bytes(block.freeze(length)), pool).await?;
-    Ok(disk.sync().await?)
-}
-
-async fn write_superblock(
-    disk: &Disk,
-    superblock: &Superblock,
-    pool: &BufPool,
-) -> Result<(), Error> {
-    let mut block = pool.take(Class::Small)?;
-    block[..SUPERBLOCK_BYTES].copy_from_slice(&superblock.encode());
-    let data = Data::Bytes(block.freeze(SUPERBLOCK_BYTES));
-    disk.write_whole(superblock.copy(), data, pool).await?;
-    Ok(disk.sync().await?)
-}
-
-/// What the two copies of a superblock say.
-enum Found {
-    /// This one counts.
-    Sound(Superblock),
-    /// Neither is one, and no other is there.
-    Unsound,
-    /// The device does not give what may be one.
-    Unreadable,
-}
-
-async fn read_superblock(disk: &Disk, name: Name, pool: &BufPool) -> Result<Found, Error> {
-    let (mut copies, mut is_unreadable) = ([None, None], false);
-    for (number, copy) in copies.iter_mut().enumerate() {
-        match read_copy(disk, number, pool).await {
-            Ok(page) => *copy = Some(page),
-            Err(Error::Io(error)) => is_unreadable |= error.kind() != io::ErrorKind::UnexpectedEof,
-            Err(error) => return Err(error),
-        }
-    }
-    let [first, second] = &copies;
-    match newest([first.as_deref(), second.as_deref()], name.uuid, name.volume) {
-        Ok(Some(superblock)) => Ok(Found::Sound(superblock)),
-        Ok(None) if is_unreadable => Ok(Found::Unreadable),
-        Ok(None) => Ok(Found::Unsound),
-        Err(error) => Err(io::Error::new(io::ErrorKind::Unsupported, error).into()),
-    }
-}
-
-/// What fails once is tried again: the older copy names what the newer one took the place of.
-async fn read_copy(disk: &Disk, number: usize, pool: &BufPool) -> Result<Block, Error> {
-    let read = || disk.read((number * SUPERBLOCK_BYTES) as u64, SUPERBLOCK_BYTES, pool);
-    match read().await {
-        Err(Error::Io(_)) => read().await,
-        done => done,
-    }
-}
-
-/// Pages of a journal are sealed with the number of their epoch, which stands in the superblock alone:
-/// without it nothing tells which journal counts, nor a page from one of an earlier life.
-fn neither_is_sound() -> io::Error {
-    let problem = "neither copy of the superblock is sound, and the journals hold objects and pins; \
-                   put back the file, or remove its directory to begin this volume without them";
-    io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
 fn cannot_be_read() -> io::Error {
