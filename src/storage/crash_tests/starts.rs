@@ -2,6 +2,47 @@
 
 use super::*;
 
+/// Else they would stand against who has their blocks by then, at the next start.
+#[test]
+fn chunks_dropped_at_a_start_are_recorded() {
+    let device = Device::default();
+    assert!(Started::over(&device).put(1));
+    // The data did not reach the disk, and the journal did.
+    device.data.cut(0);
+    let mut second = Started::over(&device);
+    assert_eq!((second.present(1), second.volumes.stats().corrupt_chunks), (0, 3));
+    assert!(second.put(2));
+    let third = Started::over(&device);
+    assert_eq!(third.volumes.stats().corrupt_chunks, 0);
+    assert_eq!((third.present(1), third.present(2)), (0, 3 * CHUNK_BYTES));
+}
+
+/// What a larger cache left is cut at the start, journals too, and what fits stays.
+#[test]
+fn a_smaller_cache_evicts_and_cuts() {
+    let device = Device::default();
+    let mut first = Started::over(&device);
+    (1..=14).for_each(|object| assert!(first.put(object)));
+    for turn in 0..25 {
+        first.volumes.remember(VolumeIndex(0), vec![vec![7; SNAPSHOT_BYTES]]);
+        assert!(first.put(14), "{turn}");
+    }
+    let longest = device.journals.each_ref().map(Sim::length).into_iter().max().unwrap();
+    assert!(longest > SHARES[1].journal_bytes && device.data.length() > SHARES[1].data_bytes);
+    drop(first);
+    let volumes = start(&device, SHARES[1], &pool());
+    assert!(device.data.length() <= SHARES[1].data_bytes);
+    let journals = device.journals.each_ref().map(Sim::length);
+    assert!(journals.into_iter().all(|length| length <= SHARES[1].journal_bytes), "{journals:?}");
+    let second = Started { volumes, now: Instant::now() };
+    let kept = (1..=13).filter(|object| second.present(*object) == 3 * CHUNK_BYTES).count();
+    assert!(kept >= 4, "{kept}");
+    drop(second);
+    let third = Started::over(&device);
+    let still = (1..=13).filter(|object| third.present(*object) == 3 * CHUNK_BYTES).count();
+    assert_eq!(still, kept);
+}
+
 /// The cache over a device, as `share` has it; or why it does not start.
 fn started(device: &Device, share: Share) -> Result<Started, String> {
     let Share { data_bytes, journal_bytes } = share;
