@@ -23,7 +23,7 @@ use super::{AssetStore, FillPermit, Head, Key, Lease, News, Options};
 use crate::{
     bufpool::{self, BufPool},
     storage::{
-        CHUNK_BYTES, Generation, ObjectId, Sim,
+        CHUNK_BYTES, Error, Generation, ObjectId, Sim,
         device::{Device, Upkeep},
         promises::{Asked, Damage, Luck, Promises},
         random::{Random, for_each_seed},
@@ -33,8 +33,8 @@ use crate::{
 
 const OBJECTS: u64 = 16;
 const DEVICES: usize = 2;
-/// What each device may hold: less than all objects together.
-const DATA_BYTES: u64 = 768 << 10;
+/// What each device may hold, which changes between two starts: less than all objects together.
+const DATA_BYTES: [u64; 2] = [768 << 10, 448 << 10];
 const JOURNAL_BYTES: u64 = 128 << 10;
 /// What an object is long at most.
 const LENGTH_BYTES: u64 = 6 * CHUNK_BYTES;
@@ -47,6 +47,7 @@ type Written = BTreeMap<(ObjectId, Generation), (u64, u64)>;
 struct World {
     random: Random,
     devices: Vec<Device>,
+    data_bytes: u64,
     store: Rc<AssetStore>,
     pool: BufPool,
     now: Instant,
@@ -79,23 +80,24 @@ fn etag(version: u64) -> HeaderValue {
     format!("\"{version}\"").parse().unwrap()
 }
 
-fn started(devices: &[Device], pool: &BufPool) -> Rc<AssetStore> {
-    let volumes = Device::volumes_of(devices, DATA_BYTES, JOURNAL_BYTES, pool.clone());
-    let volumes = future::block_on(volumes).expect("what a crash leaves can be opened");
-    Rc::new(AssetStore::new(Options::default(), volumes))
+fn started(devices: &[Device], data_bytes: u64, pool: &BufPool) -> Result<Rc<AssetStore>, Error> {
+    let volumes = Device::volumes_of(devices, data_bytes, JOURNAL_BYTES, pool.clone());
+    Ok(Rc::new(AssetStore::new(Options::default(), future::block_on(volumes)?)))
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let devices: Vec<_> = (0..DEVICES).map(|_| Device::default()).collect();
         let pool = BufPool::new(bufpool::Options { budget_bytes: 8 << 20 });
-        let (store, random) = (started(&devices, &pool), Random(seed));
+        let (data_bytes, random) = (DATA_BYTES[0], Random(seed));
+        let store = started(&devices, data_bytes, &pool).expect("it is empty");
         let (written, held, evicted, promises) = Default::default();
         let (turns, upkeep, answered) = Default::default();
         let (now, versions) = (Instant::now(), 0);
         let world = Self {
             random,
             devices,
+            data_bytes,
             store,
             pool,
             now,
@@ -337,11 +339,36 @@ impl World {
         }
     }
 
-    /// What is held back then never reaches the disk.
+    /// It stops, and is started again; where power is cut, now and then with another size, and now and then
+    /// in vain at first.
     fn crash(&mut self, luck: Luck) {
-        let crash = luck.crash(&mut self.random);
         self.held.clear();
         (self.turns, self.upkeep) = Default::default();
+        self.stop(luck);
+        let before = self.data_bytes;
+        if luck != Luck::Good && self.random.below(4) == 0 {
+            self.data_bytes = DATA_BYTES[self.random.below(2) as usize];
+        }
+        if luck != Luck::Good && self.random.below(3) == 0 {
+            let (pool, devices) = (self.pool.clone(), self.devices.clone());
+            let opening = Device::volumes_of(&devices, self.data_bytes, JOURNAL_BYTES, pool);
+            Device::do_in_part(&devices, opening, &mut self.random);
+            self.stop(luck);
+        }
+        self.start(before);
+        self.promises.check(self.store.volumes());
+        if luck == Luck::Good {
+            self.check_sound();
+        }
+        self.watch();
+        self.check_size();
+        self.check_room();
+        self.read_all();
+    }
+
+    /// What is held back then never reaches the disk.
+    fn stop(&mut self, luck: Luck) {
+        let crash = luck.crash(&mut self.random);
         let after = |device: &Device| device.crash(crash, &mut self.random);
         let after: Vec<_> = self.devices.iter().map(after).collect();
         // They hold one another: what is held back, and the volume that waits for it.
@@ -355,15 +382,17 @@ impl World {
             false => device,
         };
         self.devices = after.into_iter().enumerate().map(kept).collect();
-        self.store = started(&self.devices, &self.pool);
-        self.promises.check(self.store.volumes());
-        if luck == Luck::Good {
-            self.check_sound();
-        }
-        self.watch();
-        self.check_size();
-        self.check_room();
-        self.read_all();
+    }
+
+    /// A start with a size that has no room for what is pinned is refused: the operator takes the one of `before`.
+    fn start(&mut self, before: u64) {
+        let started = |data_bytes| started(&self.devices, data_bytes, &self.pool);
+        self.store = started(self.data_bytes).unwrap_or_else(|refused| {
+            assert!(self.data_bytes < before, "{refused}");
+            assert!(refused.to_string().contains("pinned"), "{refused}");
+            self.data_bytes = before;
+            started(before).expect("what a crash leaves can be opened")
+        });
     }
 
     /// What was evicted in a step was neither pinned before it nor held.
@@ -396,7 +425,7 @@ impl World {
     /// No file is longer than its share.
     fn check_size(&self) {
         for device in &self.devices {
-            assert!(device.data.length() <= DATA_BYTES, "{}", device.data.length());
+            assert!(device.data.length() <= self.data_bytes, "{}", device.data.length());
             let journals = device.journals.each_ref().map(|journal| journal.length());
             assert!(journals.iter().all(|length| *length <= JOURNAL_BYTES), "{journals:?}");
         }

@@ -19,21 +19,19 @@ use std::{
 use futures_lite::future;
 
 use super::{
-    CHUNK_BYTES, Crash, Generation, ObjectId, SNAPSHOT_BYTES, Sim, StreamingResource, VolumeIndex,
-    Volumes,
-    device::Device,
-    format::SUPERBLOCK_BYTES,
-    random::Random,
-    turns::at_once,
+    CHUNK_BYTES, Crash, Error, Generation, ObjectId, SNAPSHOT_BYTES, Sim, StreamingResource,
+    VolumeIndex, Volumes, device::Device, format::SUPERBLOCK_BYTES, random::Random, turns::at_once,
     volume::Share,
 };
 use crate::bufpool::{self, BufPool};
 
 /// What the volume may hold; it changes between two starts.
-const SHARES: [Share; 3] = [
+const SHARES: [Share; 4] = [
     Share { data_bytes: 3 << 20, journal_bytes: 256 << 10 },
     Share { data_bytes: 1 << 20, journal_bytes: 64 << 10 },
     Share { data_bytes: 4 << 20, journal_bytes: 128 << 10 },
+    // So small that much of what is pinned is moved, and recorded in the journal that was there.
+    Share { data_bytes: 512 << 10, journal_bytes: 256 << 10 },
 ];
 const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -46,10 +44,13 @@ fn pool() -> BufPool {
     BufPool::new(bufpool::Options { budget_bytes: 8 << 20 })
 }
 
-fn start(device: &Device, share: Share, pool: &BufPool) -> Volumes {
+fn open(device: &Device, share: Share, pool: &BufPool) -> Result<Volumes, Error> {
     let Share { data_bytes, journal_bytes } = share;
-    let opening = device.volumes(data_bytes, journal_bytes, pool.clone());
-    future::block_on(opening).expect("what a crash leaves can be opened")
+    future::block_on(device.volumes(data_bytes, journal_bytes, pool.clone()))
+}
+
+fn start(device: &Device, share: Share, pool: &BufPool) -> Volumes {
+    open(device, share, pool).expect("what a crash leaves can be opened")
 }
 
 /// A cache of one volume over a device, and its clock.

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -13,10 +14,13 @@ use super::{
     journal::Files,
     promises::Damage,
     random::Random,
-    turns::Turns,
+    turns::{Turns, at_once},
     volume::{Disks, Share},
 };
 use crate::bufpool::{self, BufPool};
+
+/// Of what is done in part so many operations are done at most; a start asks for fewer, mostly.
+const OPERATIONS: u64 = 64;
 
 /// Data, superblock and journals. A clone is another handle to the same ones.
 #[derive(Clone, Default)]
@@ -122,6 +126,24 @@ impl Device {
     /// Lets all that is held back go on, and holds nothing any more.
     pub(crate) fn release(&self) {
         self.all().into_iter().for_each(Sim::release_all);
+    }
+
+    /// Does something until so many of the operations that it asks for are done, in any order, and no more.
+    /// What is left is held back; a [`crash`](Self::crash) ends it.
+    pub(crate) fn do_in_part(devices: &[Self], work: impl Future, random: &mut Random) {
+        let all = || devices.iter().flat_map(Self::all);
+        all().for_each(Sim::hold);
+        let mut work = pin!(work);
+        for _ in 0..random.below(OPERATIONS) {
+            if at_once(work.as_mut()).is_some() {
+                return;
+            }
+            let held: Vec<_> = all().filter(|sim| sim.held() > 0).collect();
+            // None where it gives others their turn.
+            if !held.is_empty() {
+                held[random.below(held.len() as u64) as usize].release_one();
+            }
+        }
     }
 
     /// What a crash leaves.

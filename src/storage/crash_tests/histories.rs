@@ -173,6 +173,17 @@ impl World {
         }
     }
 
+    /// Writes all of an object, and nobody has it open any more.
+    fn put_all(&mut self, object: u64) {
+        let resource = Rc::clone(&self.open[&object]);
+        let name = (resource.object(), resource.generation());
+        let bytes = content(name.0, name.1, 0..self.lengths[&name]);
+        let _ = at_once(resource.write_at(0, &bytes));
+        drop(resource);
+        self.end(object);
+        self.open.remove(&object);
+    }
+
     fn end(&mut self, object: u64) {
         let Some(resource) = self.open.get(&object) else { return };
         at_once(resource.flush());
@@ -219,31 +230,68 @@ impl World {
         self.take_turns();
     }
 
+    /// It stops, and is started again, now and then with another size, and now and then in vain at first.
     fn crash(&mut self) {
-        let crash = self.luck.crash(&mut self.random);
+        let share = match self.random.below(4) {
+            0 => SHARES[self.random.below(SHARES.len() as u64) as usize],
+            _ => self.share,
+        };
+        let in_vain = u64::from(self.random.below(3) == 0);
+        self.restart(share, in_vain);
+    }
+
+    /// The same with this size, after so many starts that do not come to their end.
+    fn restart(&mut self, share: Share, in_vain: u64) {
         self.open.clear();
         (self.turns, self.upkeep) = Default::default();
-        let after = self.device.crash(crash, &mut self.random);
-        let before = std::mem::replace(&mut self.device, after);
-        // They hold one another: what is held back, and the volume that waits for it.
-        before.release();
-        if self.luck == Luck::Bad && self.random.below(4) == 0 {
-            self.share = SHARES[self.random.below(3) as usize];
-        }
-        if self.device.is_lost(0) {
-            assert!(self.luck == Luck::Bad, "nothing was damaged");
-            // Refused. The operator begins anew.
-            self.device = Device::default();
-        }
-        self.volumes = start(&self.device, self.share, &self.pool);
+        self.stop();
+        let before = std::mem::replace(&mut self.share, share);
+        (0..in_vain).for_each(|_| self.start_in_part(before));
+        self.start(before);
         self.promises.check(&self.volumes);
-        self.was_cut |= crash != Crash::Kill;
         if !self.was_cut && self.promises.is_undamaged() {
             self.check_sound();
         }
         self.check_size();
         self.check_room();
         self.read_all();
+    }
+
+    /// The process ends, or the power does: what the device has then is all there is.
+    fn stop(&mut self) {
+        let crash = self.luck.crash(&mut self.random);
+        self.was_cut |= crash != Crash::Kill;
+        let after = self.device.crash(crash, &mut self.random);
+        let before = std::mem::replace(&mut self.device, after);
+        // They hold one another: what is held back, and the volume that waits for it.
+        before.release();
+        if self.device.is_lost(0) {
+            assert!(self.luck == Luck::Bad, "nothing was damaged");
+            // Refused. The operator begins anew.
+            self.device = Device::default();
+        }
+    }
+
+    /// As much of a start as its devices do.
+    fn start_in_part(&mut self, before: Share) {
+        let devices = std::slice::from_ref(&self.device);
+        let Share { data_bytes, journal_bytes } = self.share;
+        let opening = Device::volumes_of(devices, data_bytes, journal_bytes, self.pool.clone());
+        Device::do_in_part(devices, opening, &mut self.random);
+        // What makes room for what is pinned is written over before it is recorded that it left.
+        self.was_cut |= data_bytes < before.data_bytes;
+        self.stop();
+    }
+
+    /// A start with a size that has no room for what is pinned is refused: the operator takes the one of `before`.
+    fn start(&mut self, before: Share) {
+        let opened = open(&self.device, self.share, &self.pool);
+        self.volumes = opened.unwrap_or_else(|refused| {
+            assert!(self.share.data_bytes < before.data_bytes, "{refused}");
+            assert!(refused.to_string().contains("pinned"), "{refused}");
+            self.share = before;
+            start(&self.device, self.share, &self.pool)
+        });
     }
 
     /// A kill leaves nothing that a check would take for rot.
@@ -294,6 +342,26 @@ fn whenever_power_is_cut_what_was_promised_is_so() {
         let mut world = World::new(seed, Luck::Power);
         (0..160).for_each(|_| world.step());
         world.crash();
+        assert_eq!(world.volumes.stats().volumes_off, 0);
+    });
+}
+
+/// What is pinned is moved then, to where others make room.
+#[test]
+fn wherever_a_smaller_start_is_cut_off_what_was_promised_is_so() {
+    for_each_seed(300, |seed| {
+        let mut world = World::new(seed, Luck::Power);
+        for object in 0..OBJECTS {
+            world.begin(object);
+            world.put_all(object);
+            if world.random.below(4) == 0 {
+                world.pin(object);
+            }
+        }
+        (0..4).for_each(|_| world.tick());
+        let share = SHARES[[1, 3][world.random.below(2) as usize]];
+        let in_vain = world.random.below(3);
+        world.restart(share, in_vain);
         assert_eq!(world.volumes.stats().volumes_off, 0);
     });
 }

@@ -45,9 +45,7 @@ fn a_smaller_cache_evicts_and_cuts() {
 
 /// The cache over a device, as `share` has it; or why it does not start.
 fn started(device: &Device, share: Share) -> Result<Started, String> {
-    let Share { data_bytes, journal_bytes } = share;
-    let opening = future::block_on(device.volumes(data_bytes, journal_bytes, pool()));
-    let volumes = opening.map_err(|error| error.to_string())?;
+    let volumes = open(device, share, &pool()).map_err(|error| error.to_string())?;
     Ok(Started { volumes, now: Instant::now() })
 }
 
