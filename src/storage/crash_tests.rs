@@ -36,7 +36,8 @@ const SHARES: [Share; 4] = [
 const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 
 fn content(object: ObjectId, generation: Generation, range: Range<u64>) -> Vec<u8> {
-    let seed = generation.0 ^ (object.0 as u64) << 32;
+    // Names are small numbers, and no two objects are to have a chunk in common.
+    let seed = (generation.0 ^ (object.0 as u64) << 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     range.map(|at| (at ^ at >> 8 ^ seed.wrapping_mul(at / 4096 + 1) >> 24) as u8).collect()
 }
 
