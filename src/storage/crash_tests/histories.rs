@@ -246,7 +246,7 @@ impl World {
         (self.turns, self.upkeep) = Default::default();
         self.stop();
         let before = std::mem::replace(&mut self.share, share);
-        (0..in_vain).for_each(|_| self.start_in_part(before));
+        (0..in_vain).for_each(|_| self.start_in_part());
         self.start(before);
         self.promises.check(&self.volumes);
         if !self.was_cut && self.promises.is_undamaged() {
@@ -273,13 +273,11 @@ impl World {
     }
 
     /// As much of a start as its devices do.
-    fn start_in_part(&mut self, before: Share) {
+    fn start_in_part(&mut self) {
         let devices = std::slice::from_ref(&self.device);
         let Share { data_bytes, journal_bytes } = self.share;
         let opening = Device::volumes_of(devices, data_bytes, journal_bytes, self.pool.clone());
         Device::do_in_part(devices, opening, &mut self.random);
-        // What makes room for what is pinned is written over before it is recorded that it left.
-        self.was_cut |= data_bytes < before.data_bytes;
         self.stop();
     }
 

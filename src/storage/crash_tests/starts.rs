@@ -141,6 +141,23 @@ fn a_smaller_start_that_fails_loses_nothing_that_is_pinned() {
     }
 }
 
+/// Others are moved to where those lay that made room.
+#[test]
+fn a_smaller_start_that_is_killed_leaves_nothing_that_a_check_would_take_for_rot() {
+    for seed in 1..=60 {
+        let devices = [Device::default()];
+        with_pins(&devices[0], 11..15);
+        let opening = Device::volumes_of(&devices, SMALL.data_bytes, SMALL.journal_bytes, pool());
+        Device::do_in_part(&devices, opening, &mut Random(seed));
+        let after = devices[0].crash(Crash::Kill, &mut Random(seed));
+        devices[0].release();
+        let again = started(&after, LARGE).unwrap();
+        let objects: Vec<_> = (1..=14).map(ObjectId).collect();
+        let checking = again.volumes.check(VolumeIndex(0), &objects, 0, u64::MAX, false);
+        assert_eq!(future::block_on(checking).unwrap().faults, [], "seed {seed}");
+    }
+}
+
 #[test]
 fn two_damaged_superblocks_are_refused_and_nothing_is_changed() {
     let device = Device::default();

@@ -29,8 +29,7 @@ impl Smaller<'_> {
     /// journal; what of the blocks is free then. The bytes are durable when this returns.
     ///
     /// # Errors
-    /// [`Error::Io`] with what to do; the file and what the journal has on disk are as they were, but
-    /// for blocks that nothing pinned lies in.
+    /// [`Error::Io`] with what to do; what is pinned is where it was, in the file and in the journal.
     pub(super) async fn shrink(
         self,
         catalog: &mut Catalog,
@@ -40,6 +39,11 @@ impl Smaller<'_> {
             let (object, generation) = catalog.name(*slot);
             catalog.drop_object(*slot, &mut drop);
             self.journal.append(&Record::Drop { object, generation });
+        }
+        if !dropped.is_empty() && !moves.is_empty() {
+            // Before others are written to where they lay: a check after a kill would take that for rot.
+            // A journal that fails is written anew later, and until then nothing is cut.
+            let _ = self.journal.commit().await;
         }
         for (slot, filled, block) in &moves {
             self.shift(catalog, *slot, filled, *block).await.map_err(cannot_move)?;
