@@ -179,6 +179,9 @@ fn what_an_origin_refuses_in_every_form_is_refused() {
 #[test]
 fn who_wants_what_lies_behind_a_break_is_told_so_where_no_range_leads_there() {
     const RETRIES: usize = 1;
+    // The first may have given up before anybody has come to what lies behind the break. Then who looks for
+    // an index or an end sets out anew, and who decodes does so again.
+    const FETCHES: usize = 3;
     const INDEX_LAST: &str = "strings-moov-last.m4a";
     const WAYS: [(&str, &str, &str); 6] = [
         ("GET", "/o/origin/", "strings.mp3"),
@@ -225,8 +228,9 @@ fn who_wants_what_lies_behind_a_break_is_told_so_where_no_range_leads_there() {
             };
             assert_eq!(told.status, status, "{:?}, case {case}: {}", WAYS[way], told.text());
             assert!(way < REFUSED || !told.complete, "{:?}, case {case}", WAYS[way]);
-            // Who comes to want it when a fetch has given up already sets out anew.
-            let most = 2 * (1 + RETRIES);
+            // Where nothing proves that it would be the same, a fetch that broke is not gone on with.
+            let attempts = if case & 1 == 0 { 1 + RETRIES } else { 1 };
+            let most = FETCHES * attempts;
             assert!(asked <= most, "{:?}, case {case}: {asked} requests", WAYS[way]);
         }
     });
