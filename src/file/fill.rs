@@ -152,7 +152,7 @@ pub(super) async fn fill(
     // still being cancelled: whoever opens it from here on gets the permit, or would wait for ever.
     drop(permit);
     // Chunks that are not full count towards no bound until they are ended.
-    asset.resource.flush().await;
+    asset.flush().await;
 }
 
 /// The bytes that were fetched, or why nobody gets any more.

@@ -25,7 +25,10 @@ use crate::{
     bufpool::{self, BufPool},
     net::{self, Client, Origin, Resolver, Roots, Table},
     runtime::{self, Queue, now, sleep, spawn, timeout, yield_now},
-    storage::{BLOCK_BYTES, CHUNK_BYTES, Disk, Failure, Sim, VolumeIndex, Volumes, random::Random},
+    storage::{
+        BLOCK_BYTES, CHUNK_BYTES, Disk, Failure, SNAPSHOT_BYTES, Sim, VolumeIndex, Volumes,
+        random::Random,
+    },
     stream::Reader,
 };
 
@@ -671,6 +674,35 @@ fn who_opens_while_a_deserted_fill_is_still_written_gets_its_bytes() {
             world.disk.release_all();
         }
     });
+}
+
+/// As on a disk that takes its time, or while the journal is turned over.
+#[test]
+fn what_ends_while_the_journal_is_behind_is_kept_whole() {
+    let origin = Slow::start(Song::new(4 * CHUNK_BYTES + 99));
+    let state = Arc::clone(&origin.state);
+    story(&origin, move |world| end_behind(world, Arc::clone(&state)));
+    assert_eq!(origin.asked(), [0], "all of it stayed");
+}
+
+async fn end_behind(world: World, state: Arc<State>) {
+    let volumes = world.files.store().volumes().clone();
+    state.held.store(true, Ordering::SeqCst);
+    let mut reader = world.open().await.unwrap();
+    volumes.remember(VolumeIndex(0), vec![vec![7; SNAPSHOT_BYTES]; 70]);
+    state.held.store(false, Ordering::SeqCst);
+    for is_again in [false, true] {
+        let (end, failure) = follow(&mut reader, 0, 1).await;
+        assert!(failure.is_none() && end == 4 * CHUNK_BYTES + 99, "{failure:?} at {end}");
+        drop(reader);
+        let began = now();
+        while !is_again && !world.files.store().is_empty() {
+            assert!(began.elapsed() < PATIENCE, "it does not come to rest");
+            sleep(Duration::from_millis(300)).await;
+            volumes.tick(now(), Duration::from_secs(5)).await;
+        }
+        reader = world.open().await.unwrap();
+    }
 }
 
 #[test]

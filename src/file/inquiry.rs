@@ -345,7 +345,7 @@ pub(super) fn begin_fill(
 
 /// What is said of a resource reaches the disk only while somebody holds it.
 fn keep_until_settled(lease: Lease) {
-    let settling = async move { lease.resource.settled().await };
+    let settling = async move { lease.settled().await };
     runtime::spawn(Queue::Background, "settle", settling).detach();
 }
 

@@ -4,15 +4,23 @@ use std::{
     cell::{Cell, RefCell},
     ops::Deref,
     rc::{Rc, Weak},
+    time::Duration,
 };
 
 use super::Held;
 use crate::{
     assets::{Head, Key, Pace},
     bufpool::Exhausted,
-    runtime::event::Event,
+    runtime::{self, event::Event},
     storage::{Error, Generation, Said, StreamingResource},
 };
+
+/// How often what a volume puts off is tried again: a journal is turned over, and a volume made durable,
+/// in a fraction of these five seconds.
+const LEFT_INTERVAL: Duration = Duration::from_millis(200);
+const LEFT_TRIES: u32 = 25;
+/// How full the memory may be meanwhile; as for what is read ahead.
+const LEFT_UP_TO: f64 = 0.8;
 
 /// One generation of one resource, while somebody holds it.
 pub struct Asset {
@@ -58,6 +66,37 @@ impl Asset {
     /// The right to fill it, where nobody has it.
     pub fn permit(self: &Rc<Self>) -> Option<FillPermit> {
         (!self.filling.replace(true)).then(|| FillPermit(Rc::clone(self)))
+    }
+
+    /// Sends what is left of a run of writes to the disk, and waits until it is there or
+    /// [will not be](Self::settled).
+    ///
+    /// # Cancellation
+    /// What is on its way comes there.
+    pub async fn flush(&self) {
+        self.resource.end_chunks();
+        self.settled().await;
+    }
+
+    /// Waits until what was written and said of it is on disk, or is not taken. What its volume puts off,
+    /// as its journal is behind, is tried again for a while: it goes with its last holder, and was fetched
+    /// for nothing then. Who lacks the memory that it lies in comes first.
+    ///
+    /// # Cancellation
+    /// What is on its way comes there.
+    pub async fn settled(&self) {
+        let resource = &self.resource;
+        resource.settled().await;
+        let pool = self.held.upgrade().map(|held| held.volumes.pool().clone());
+        let Some(pool) = pool else { return };
+        for _ in 0..LEFT_TRIES {
+            let is_left = resource.store_left();
+            resource.settled().await;
+            if !is_left || pool.stats().fullness() > LEFT_UP_TO {
+                return;
+            }
+            runtime::sleep(LEFT_INTERVAL).await;
+        }
     }
 
     /// Whether somebody fills it now.

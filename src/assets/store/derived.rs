@@ -65,7 +65,7 @@ impl AssetStore {
             resource.write_at(0, value).await?;
             resource.commit()?;
             // Only what is on disk outlives the lease.
-            resource.flush().await;
+            lease.flush().await;
             Ok::<_, storage::Error>(())
         };
         if let Err(error) = written.await {
@@ -126,7 +126,7 @@ impl AssetStore {
         head.fields.insert(ABOUT, about);
         self.refresh(asset, head);
         let resource = &asset.resource;
-        resource.flush().await;
+        asset.flush().await;
         let end = resource.present_from(0).unwrap_or(0);
         let is_on_disk = resource.is_cached() && resource.stored_bytes_of(&(0..end)) == end;
         // Last, since what is committed is what others get.

@@ -1,5 +1,6 @@
 //! Stories of the store: leases, permits, evictions, what rests and what is remembered.
 
+mod later;
 mod scans;
 
 use futures_lite::future::block_on;

@@ -123,6 +123,17 @@ impl StreamingResource {
         self.fills.until(|| (), || (self.state.borrow().writes_in_flight == 0).then_some(())).await
     }
 
+    /// Begins once more to write what its volume did not take at the time, as its journal is behind, or
+    /// memory was short; whether some of that is left all the same. Nobody is told when it may be taken:
+    /// it is to be tried again after a while.
+    pub fn store_left(self: &Rc<Self>) -> bool {
+        if self.home.as_ref().is_none_or(Home::is_dropped) {
+            return false;
+        }
+        self.store_kept();
+        self.state.borrow().has_left()
+    }
+
     /// The fill ended well: the length is true, and a reader at it gets [`Wait::Eof`](super::Wait::Eof). Where no
     /// length was said it is the end of the bytes that came.
     ///

@@ -71,6 +71,12 @@ impl State {
         self.keeping == Keeping::Chunks
     }
 
+    /// Whether there is something in memory alone that the disk may still take.
+    pub(super) fn has_left(&self) -> bool {
+        let has_head = self.head.is_some() && self.keeping != Keeping::Nothing;
+        has_head || self.is_cached() && !self.kept.is_empty()
+    }
+
     /// How a wait for `range` ends now; `None` while it does not.
     pub(super) fn look(&self, range: &Range<u64>) -> Option<Result<Wait, Failure>> {
         let end = self.length.map_or(range.end, |length| range.end.min(length));

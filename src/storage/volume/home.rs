@@ -129,6 +129,11 @@ impl Home {
         self.volume.drop_object(self.slot);
     }
 
+    /// Whether nobody finds it any more.
+    pub(in crate::storage) fn is_dropped(&self) -> bool {
+        self.volume.catalog.borrow().is_dropped(self.slot)
+    }
+
     pub(in crate::storage) fn stored_bytes(&self) -> u64 {
         self.volume.catalog.borrow().stored_bytes(self.slot)
     }
