@@ -186,8 +186,8 @@ pub struct PrefetchArgs {
     /// Only the bytes from A up to B, without the one at B, of a single source; up to 8 times.
     #[arg(long = "range", value_name = "A-B", value_parser = parse_range, conflicts_with = "decode")]
     pub ranges: Vec<Range<u64>>,
-    /// As a check, decodes each once when it is there, and says what does not decode; nothing decoded is
-    /// kept.
+    /// As a check, decodes each once when it is there, and says what does not decode. Nothing decoded is
+    /// kept, but how long it is.
     #[arg(long)]
     pub decode: bool,
     /// 0 to 9, of which 9 goes first [default: 5].

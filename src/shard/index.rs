@@ -52,13 +52,22 @@ impl Shard {
         if !self.renditions.learn_index(&place.name, index) || !place.is_shared {
             return;
         }
-        let (shard, place, bytes) = (Rc::clone(self), place.clone(), index.to_bytes());
-        let kept = async move {
-            let store = shard.files.store();
-            let version = &place.name.version;
-            store.keep_derived(&place.key, version, &place.index_name(), &bytes).await;
-        };
+        let (shard, place, index) = (Rc::clone(self), place.clone(), Rc::clone(index));
+        let kept = async move { shard.keep_index(&place, &index).await };
         runtime::spawn(Queue::Background, "keep index", kept).detach();
+    }
+
+    /// The same where nobody has asked what the source is: it is kept when this returns.
+    pub(super) async fn learn_index_ahead(&self, place: &Place, index: &Rc<Index>) {
+        self.renditions.learn_index(&place.name, index);
+        if place.is_shared {
+            self.keep_index(place, index).await;
+        }
+    }
+
+    async fn keep_index(&self, place: &Place, index: &Index) {
+        let (store, bytes) = (self.files.store(), index.to_bytes());
+        store.keep_derived(&place.key, &place.name.version, &place.index_name(), &bytes).await;
     }
 
     /// Passes the packets of a source whose container does not say how long it is, if it is here or

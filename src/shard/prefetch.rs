@@ -15,13 +15,14 @@ use super::{
     Ahead, Answer, Check, Prefetched, Progress, Refusal, Shard, Unkept,
     outlet::{Gone, Outlet},
     serve::SLICE,
+    understand::place,
 };
 use crate::{
     assets::Lease,
     bufpool::Class,
     decode::{self, Dither, Encoding, Info, Quality, Spec},
     file::{self, Opened},
-    pcm::{self, Maker, Work},
+    pcm::{self, Maker, SourceName, Work},
     runtime,
     storage::{StreamingResource, Wait},
     stream::Patience,
@@ -62,7 +63,7 @@ async fn carry_out(shard: &Shard, ahead: &Ahead, out: &Outlet) -> Result<Prefetc
         None => Progress { bytes_total: Some(0), ..Progress::default() },
     };
     let check = match decode {
-        true => Some(check(shard, &opened).await?),
+        true => Some(check(shard, source, &opened).await?),
         false => None,
     };
     Ok(Prefetched { progress, check })
@@ -223,10 +224,13 @@ fn is_stored(resource: &StreamingResource, ranges: &[Range<u64>]) -> bool {
 }
 
 /// Decodes all of a source once, and says what that gave. No turn is waited for: one that is given
-/// to the background would keep those who are in a hurry waiting.
-async fn check(shard: &Shard, opened: &Opened) -> Result<Check, Refusal> {
-    let reader = shard.reader(&opened.source);
-    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, decode::Ask::default())?;
+/// to the background would keep those who are in a hurry waiting. Where its packets lie, and with that
+/// how long it is, is kept for the first who plays it.
+async fn check(shard: &Shard, source: &SourceName, opened: &Opened) -> Result<Check, Refusal> {
+    let place = place(shard, source, opened, None)?;
+    let (reader, index) = (shard.reader(&opened.source), shard.kept_index(&place).await);
+    let ask = decode::Ask { index, ..decode::Ask::default() };
+    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, ask)?;
     let mut patience = Patience::default();
     let (mut _tables, mut promised) = (None, None);
     loop {
@@ -249,6 +253,9 @@ async fn check(shard: &Shard, opened: &Opened) -> Result<Check, Refusal> {
             Work::Slice | Work::Piece(_) => runtime::yield_now().await,
             Work::End => break,
         }
+    }
+    if let Some(index) = maker.index() {
+        shard.learn_index_ahead(&place, &index).await;
     }
     // What a container pads its last packet with is no audio.
     let there = maker.frames_there().unwrap_or_else(|| maker.position());

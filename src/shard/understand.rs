@@ -30,12 +30,7 @@ pub(super) async fn understand(
     track: Option<u32>,
 ) -> Result<Understood, Refusal> {
     let opened = shard.files.open(&source.name, &source.path).await?;
-    let is_shared = opened.lease().is_none_or(|lease| lease.is_shared());
-    let key = match opened.lease() {
-        Some(lease) => lease.key.clone(),
-        None => shard.files.key(&source.name, &source.path)?,
-    };
-    let place = Place { key, name: KnownName { version: version(&opened), track }, is_shared };
+    let place = place(shard, source, &opened, track)?;
     let mine = loop {
         match shard.renditions.knowledge(&place.name) {
             Knowledge::Known(known) => {
@@ -61,6 +56,21 @@ pub(super) async fn understand(
     let known = shard.learnt(&place, known, scanned);
     let decode = maker.take_cost();
     Ok(Understood { known, opened, place, fresh: Some(Fresh { maker, memory }), decode })
+}
+
+/// Where a track of a source that is open belongs.
+pub(super) fn place(
+    shard: &Shard,
+    source: &SourceName,
+    opened: &Opened,
+    track: Option<u32>,
+) -> Result<Place, Refusal> {
+    let is_shared = opened.lease().is_none_or(|lease| lease.is_shared());
+    let key = match opened.lease() {
+        Some(lease) => lease.key.clone(),
+        None => shard.files.key(&source.name, &source.path)?,
+    };
+    Ok(Place { key, name: KnownName { version: version(opened), track }, is_shared })
 }
 
 /// The version of a source. What is for one client alone is a version of its own, though its origin may

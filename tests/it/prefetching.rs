@@ -345,6 +345,35 @@ fn what_does_not_stay_is_not_said_to_be_there() {
     assert_eq!(node.wait_for_end(&node.prefetch(part), "done")["bytes_done"], 100_000);
 }
 
+/// No container says it of these, and there is no time to find it out while a listener waits.
+#[test]
+fn what_was_checked_has_its_length_when_it_is_played_first() {
+    let (names, dir) = (["strings.aac", "strings-bare.mp3"], scratch());
+    let files = demo::FILES.iter().filter(|file| names.contains(&file.name));
+    let origin = files.fold(origin(), |origin, file| origin.file(file.name, file.bytes)).start();
+    let start = || node().origin(&origin).cache(dir.path()).set("LIMITS__SCAN_WAIT", "0s").start();
+    let is_sized = |node: &Node, name: &str| {
+        let target = format!("/v1/pcm?src=origin:{name}&format=s16le&d=1");
+        node.head(&target).ok().field("content-length").is_some()
+    };
+    let check = |node: &Node, decode: bool| {
+        for name in names {
+            let spec = format!(r#"{{"src": "origin:{name}", "decode": {decode}}}"#);
+            node.wait_for_end(&node.prefetch(&spec), "done");
+        }
+    };
+    let first = start();
+    check(&first, false);
+    // Of this one somebody has asked before what it is.
+    assert!(!is_sized(&first, names[0]));
+    check(&first, true);
+    names.iter().for_each(|name| assert!(is_sized(&first, name), "{name}"));
+    first.signal("-TERM");
+    assert!(first.ended(Duration::from_secs(10)).0.success());
+    let second = start();
+    names.iter().for_each(|name| assert!(is_sized(&second, name), "{name} after a restart"));
+}
+
 #[test]
 fn a_check_decodes_what_was_fetched_and_says_what_it_found() {
     let file = demo::FILES.iter().find(|file| file.name.ends_with("strings.flac")).unwrap();
