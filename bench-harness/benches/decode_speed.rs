@@ -6,6 +6,9 @@
 //! user time that the shell says of either; and the decoding thread alone, without start and output,
 //! beside what ffmpeg's `-benchmark` counts, which begins once its input is open. `strict` sets our
 //! whole process against that count.
+//!
+//! Then decoding alone, of the thread and by libavcodec: what `-benchmark` counts of a decode to nowhere, in
+//! the samples that it decodes to, interleaved.
 #![allow(clippy::print_stdout)]
 
 use std::{fs, path::Path};
@@ -13,12 +16,19 @@ use std::{fs, path::Path};
 use kithara::decode::{DecoderOptions, Stacks};
 use kithara_bench::{
     CODINGS, Scratch, Table, binary, median, music,
-    play::{play, resident},
+    play::{decode, play, resident},
     thread_cpu, user_time,
 };
 
-/// The ratios that have to be reached, in the order of the codings; of Vorbis none is asked.
-const NEEDED: [&str; 4] = ["1.05", "1.05", "1.20", "-"];
+/// The ratios that have to be reached, in the order of the codings, with the resampler and of decoding
+/// alone; and what libavcodec decodes to.
+const NEEDED: [(&str, &str, &str); 5] = [
+    ("1.25", "1.05", "pcm_f32le"),
+    ("1.15", "0.85", "pcm_f32le"),
+    ("1.25", "1.15", "pcm_s16le"),
+    ("-", "0.93", "pcm_f32le"),
+    ("-", "1.15", "pcm_s16le"),
+];
 
 fn main() {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse::<usize>().ok());
@@ -29,13 +39,14 @@ fn main() {
     println!("{seconds} s of stereo at 44.1 kHz, medians of {repeats}, CPU seconds");
     let heads =
         ["file", "process", "ffmpeg", "ratio", "thread", "its work", "ratio", "strict", "needed"];
-    let table = Table::new(12, heads);
-    for ((file, (name, _)), needed) in files.iter().zip(CODINGS).zip(NEEDED) {
+    let table = Table::new(16, heads);
+    for ((file, (name, _)), (needed, ..)) in files.iter().zip(CODINGS).zip(NEEDED) {
         let [mut thread, mut process, mut work, mut ffmpeg] = [const { Vec::new() }; 4];
         for _ in 0..repeats {
             thread.push(thread_seconds(file, seconds));
             process.push(process_seconds(&program, file));
-            let (in_work, in_all) = ffmpeg_seconds(file);
+            let to_48 = "-af aresample=48000:resampler=soxr -f s16le";
+            let (in_work, in_all) = ffmpeg_seconds(file, to_48);
             work.push(in_work);
             ffmpeg.push(in_all);
         }
@@ -54,6 +65,19 @@ fn main() {
             needed.to_owned(),
         ]);
     }
+    println!("\ndecoding alone, milliseconds of CPU for a second of audio");
+    let table = Table::new(16, ["file", "thread", "libavcodec", "ratio", "needed"]);
+    for ((file, (name, _)), (_, needed, samples)) in files.iter().zip(CODINGS).zip(NEEDED) {
+        let [mut ours, mut theirs] = [const { Vec::new() }; 2];
+        for _ in 0..repeats {
+            ours.push(decode_seconds(file, seconds));
+            theirs.push(ffmpeg_seconds(file, &format!("-c:a {samples} -f null")).0);
+        }
+        let [ours, theirs] = [ours, theirs].map(median);
+        let number = |spent: f64| format!("{:.3}", spent * 1e3 / seconds as f64);
+        let ratio = format!("{:.2}", theirs / ours);
+        table.row([name.to_owned(), number(ours), number(theirs), ratio, needed.to_owned()]);
+    }
 }
 
 /// User time of a whole process of ours.
@@ -63,10 +87,11 @@ fn process_seconds(program: &Path, file: &Path) -> f64 {
 }
 
 /// User time of ffmpeg with one thread: as it says itself, of its work, and of the whole process.
-fn ffmpeg_seconds(file: &Path) -> (f64, f64) {
-    let command = "ffmpeg -hide_banner -benchmark -threads 1 -i \"$0\" -threads 1 \
-                   -af aresample=48000:resampler=soxr -f s16le -y /dev/null";
-    let (whole, log) = user_time(command, [file]);
+fn ffmpeg_seconds(file: &Path, output: &str) -> (f64, f64) {
+    let command = format!(
+        "ffmpeg -hide_banner -benchmark -threads 1 -i \"$0\" -threads 1 {output} -y /dev/null"
+    );
+    let (whole, log) = user_time(&command, [file]);
     let after = log.split("utime=").nth(1).expect("a benchmark line");
     let work = after.split('s').next().and_then(|text| text.parse().ok());
     (work.expect("seconds"), whole)
@@ -81,5 +106,16 @@ fn thread_seconds(file: &Path, seconds: usize) -> f64 {
     let spent = thread_cpu() - before;
     let frames = written / 4;
     assert!(frames.abs_diff(seconds * 48000) < 48000, "{frames} frames of {seconds} s");
+    spent.as_secs_f64()
+}
+
+/// CPU time of this thread for decoding alone.
+fn decode_seconds(file: &Path, seconds: usize) -> f64 {
+    let resident = resident(&fs::read(file).expect("the file was just made"));
+    let stacks = Stacks::new(DecoderOptions::default());
+    let before = thread_cpu();
+    let frames = decode(&stacks, resident);
+    let spent = thread_cpu() - before;
+    assert!(frames.abs_diff(seconds * 44100) < 44100, "{frames} frames of {seconds} s");
     spent.as_secs_f64()
 }

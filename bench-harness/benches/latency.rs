@@ -17,8 +17,7 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
-use kithara_bench::{CODINGS, Keep, Node, Scratch, Stream, median, music};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use kithara_bench::{CODINGS, Keep, Node, Scratch, Stream, leave_first_cpu, median, music};
 
 /// Bytes of one second of the PCM that all clients ask for: 48 kHz, stereo, 16 bit.
 const SECOND_BYTES: u64 = 48_000 * 4;
@@ -40,16 +39,6 @@ fn main() {
     let round = Duration::from_secs(seconds);
     small_requests(&node, rounds, round);
     players(&node, 2 * round);
-}
-
-/// The node's one shard is pinned to the first CPU: everybody else goes.
-fn leave_first_cpu() {
-    let Ok(mut cpus) = sched_getaffinity(None) else { return };
-    let first = (0..CpuSet::MAX_CPU).find(|cpu| cpus.is_set(*cpu));
-    if let Some(first) = first.filter(|_| cpus.count() > 1) {
-        cpus.unset(first);
-        let _ = sched_setaffinity(None, &cpus);
-    }
 }
 
 /// Rounds of nothing but bulk decoding, in turn with rounds where somebody asks for `/livez`.
@@ -81,7 +70,7 @@ fn small_requests(node: &Node, rounds: u64, round: Duration) {
 }
 
 fn codecs() -> String {
-    CODINGS.map(|(name, _)| name.trim_start_matches("music.")).join(", ")
+    CODINGS.map(|(name, _)| name).join(", ")
 }
 
 fn path(index: usize) -> String {

@@ -10,6 +10,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 /// A connection that asks for the same small thing again and again.
 pub struct Keep {
+    node: SocketAddr,
     stream: TcpStream,
     request: Vec<u8>,
 }
@@ -22,7 +23,7 @@ impl Keep {
     pub fn new(node: SocketAddr, path: &str) -> Self {
         let stream = TcpStream::connect(node).expect("the node listens");
         stream.set_nodelay(true).expect("a socket");
-        Self { stream, request: request(node, path, "keep-alive") }
+        Self { node, stream, request: request(node, path, "keep-alive") }
     }
 
     /// How long the node took to answer 200.
@@ -42,10 +43,62 @@ impl Keep {
         assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
         before.elapsed()
     }
+
+    /// Asks for `path` instead, and reads all of an answer with a length.
+    ///
+    /// # Panics
+    /// When the node answers something else than 200 with a length.
+    pub fn fetch(&mut self, path: &str) -> Answer {
+        self.request = request(self.node, path, "keep-alive");
+        let before = Instant::now();
+        self.stream.write_all(&self.request).expect("the node reads");
+        let (mut read, mut count) = (vec![0; 64 << 10], 0);
+        let front = loop {
+            let got = self.stream.read(&mut read[count..]).expect("the node answers");
+            assert!(got > 0, "the connection ended: {}", String::from_utf8_lossy(&read[..count]));
+            count += got;
+            let end = read[..count].windows(4).position(|window| window == b"\r\n\r\n");
+            if let Some(end) = end.filter(|end| end + 4 < count) {
+                break end + 4;
+            }
+        };
+        let first = before.elapsed();
+        let head = String::from_utf8_lossy(&read[..front]).to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 20"), "{head}");
+        let length = field(&head, "content-length: ").and_then(|length| length.parse().ok());
+        let bytes: u64 = length.expect("an answer with a length");
+        let mut left = bytes - (count - front) as u64;
+        while left > 0 {
+            let most = read.len().min(left as usize);
+            let got = self.stream.read(&mut read[..most]).expect("the body is sound");
+            assert!(got > 0, "the body ends short");
+            left -= got as u64;
+        }
+        let decode_ms = field(&head, "server-timing: ")
+            .and_then(|timing| timing.split("decode;dur=").nth(1)?.split([',', ';']).next())
+            .and_then(|ms| ms.trim().parse::<f64>().ok());
+        Answer { first, decode: Duration::from_secs_f64(decode_ms.unwrap_or(0.0) / 1e3), bytes }
+    }
+}
+
+/// How an answer came.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    /// Until the first byte of its body was here.
+    pub first: Duration,
+    /// What its decoding took the node until then, as its `Server-Timing` says.
+    pub decode: Duration,
+    /// Bytes of the body.
+    pub bytes: u64,
 }
 
 fn request(node: SocketAddr, path: &str, connection: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: {node}\r\nConnection: {connection}\r\n\r\n").into_bytes()
+}
+
+/// What a field says, of a head in small letters.
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| line.strip_prefix(name))
 }
 
 /// Whether a response with a length has come to its end.
@@ -54,8 +107,8 @@ fn is_whole(answer: &[u8]) -> bool {
         return false;
     };
     let text = String::from_utf8_lossy(&answer[..head]).to_ascii_lowercase();
-    let length = text.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
-    let length: usize = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+    let length: usize =
+        field(&text, "content-length: ").and_then(|length| length.parse().ok()).unwrap_or(0);
     answer.len() >= head + 4 + length
 }
 

@@ -16,8 +16,8 @@ pub mod replay;
 pub mod signal;
 mod table;
 
-pub use client::{Keep, Stream};
-pub use node::{Node, Usage, binary};
+pub use client::{Answer, Keep, Stream};
+pub use node::{Node, Usage, binary, cpu_of, leave_first_cpu};
 pub use table::Table;
 
 /// The middle one of `values`.
@@ -85,11 +85,12 @@ impl Drop for Scratch {
 }
 
 /// What music is coded in, and how ffmpeg is told.
-pub const CODINGS: [(&str, &[&str]); 4] = [
+pub const CODINGS: [(&str, &[&str]); 5] = [
     ("music.mp3", &["-c:a", "libmp3lame", "-b:a", "192k"]),
     ("music.m4a", &["-c:a", "aac", "-b:a", "192k"]),
     ("music.flac", &["-c:a", "flac"]),
     ("music.ogg", &["-c:a", "libvorbis", "-q:a", "6"]),
+    ("music-alac.m4a", &["-c:a", "alac"]),
 ];
 
 /// Stereo at 44.1 kHz of that length, in every one of [`CODINGS`]; the files by that order.

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 /// The binary that was built beside this program, built again if its sources changed.
 ///
 /// # Panics
@@ -81,6 +83,17 @@ impl Node {
         Self::spawn(shards, &[&sizes[..], &[cache.as_os_str()]].concat(), cache)
     }
 
+    /// A node of one shard that has the origin at `base` as `music:`.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn before(base: &str, scratch: &Path) -> Self {
+        let (cache, origin) = (scratch.join("cache"), format!("music={base}"));
+        let sizes = ["--cache-size", "1GiB", "--memory", "512MiB", "--cache"].map(OsStr::new);
+        let rest = [cache.as_os_str(), OsStr::new("--origin"), OsStr::new(&origin)];
+        Self::spawn(1, &[&sizes[..], &rest].concat(), scratch)
+    }
+
     fn spawn(shards: usize, arguments: &[&OsStr], scratch: &Path) -> Self {
         let mut child = Command::new(binary())
             .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards"])
@@ -106,23 +119,40 @@ impl Node {
     pub fn usage(&self) -> Usage {
         let dir = PathBuf::from(format!("/proc/{}", self.child.id()));
         let read = |path: PathBuf| fs::read_to_string(path).expect("the node runs");
-        let stat = read(dir.join("stat"));
-        let after_name = stat.rsplit(')').next().expect("a line");
-        let ticks = |index| after_name.split(' ').nth(index).and_then(|t| t.parse::<u64>().ok());
-        let ticks = ticks(12).zip(ticks(13)).map_or(0, |(user, system)| user + system);
         let tasks: Vec<_> = fs::read_dir(dir.join("task"))
             .expect("the node runs")
             .filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok())
             .collect();
         Usage {
-            cpu: Duration::from_millis(
-                ticks * 1000 / rustix::param::clock_ticks_per_second().max(1),
-            ),
+            cpu: cpu_of(self.child.id()),
             private_bytes: field(&read(dir.join("smaps_rollup")), "Anonymous:") << 10,
             peak_bytes: field(&read(dir.join("status")), "VmHWM:") << 10,
             sleeps: tasks.iter().map(|status| field(status, "voluntary_ctxt_switches:")).sum(),
             threads: tasks.len(),
         }
+    }
+}
+
+/// CPU time of a process, all its threads and those that ended.
+///
+/// # Panics
+/// When it is gone.
+pub fn cpu_of(process: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    let after_name = stat.rsplit(')').next().expect("a line");
+    let ticks = |index| after_name.split(' ').nth(index).and_then(|t| t.parse::<u64>().ok());
+    let ticks = ticks(12).zip(ticks(13)).map_or(0, |(user, system)| user + system);
+    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1))
+}
+
+/// Leaves the first CPU to a node, whose one shard is pinned to it: this thread, and those that it starts,
+/// go to the others.
+pub fn leave_first_cpu() {
+    let Ok(mut cpus) = sched_getaffinity(None) else { return };
+    let first = (0..CpuSet::MAX_CPU).find(|cpu| cpus.is_set(*cpu));
+    if let Some(first) = first.filter(|_| cpus.count() > 1) {
+        cpus.unset(first);
+        let _ = sched_setaffinity(None, &cpus);
     }
 }
 

@@ -84,6 +84,23 @@ pub fn play(stacks: &Stacks, resident: Resident) -> usize {
     }
 }
 
+/// Decodes all of a source and does nothing with it; how many frames it has.
+///
+/// # Panics
+/// When it is not sound, or not resident to its end.
+pub fn decode(stacks: &Stacks, resident: Resident) -> usize {
+    let mut decoder = Decoder::new(stacks, resident, Ask::default()).expect("a stack");
+    let mut frames = 0;
+    loop {
+        match decoder.step(Instant::now() + SLICE).expect("sound") {
+            Step::Opened | Step::Slice => {}
+            Step::Frames => frames += decoder.frames().len(),
+            Step::End => return frames,
+            Step::Need { position, .. } => panic!("all is resident, {position} is not"),
+        }
+    }
+}
+
 fn drain(pipeline: &mut Pipeline, block: &mut [u8]) -> usize {
     std::iter::from_fn(|| Some(pipeline.pull(block)).filter(|count| *count > 0)).sum()
 }
