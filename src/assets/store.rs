@@ -359,6 +359,7 @@ impl AssetStore {
             deserted: Event::new(),
             pace: Pace::default(),
             in_order: Cell::new(false),
+            begins: Cell::new(0),
             head: RefCell::default(),
             said: Cell::default(),
             leases: Cell::new(0),

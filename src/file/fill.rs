@@ -14,8 +14,8 @@ use futures_lite::future;
 
 use super::{
     Error,
-    plan::{JOIN_TIME, Running, Way, goes_on_alone, is_paced, lost, plan, within},
-    stay::{is_of_another_version, learn_length},
+    plan::{JOIN_TIME, Running, Way, goes_on_alone, is_paced, lost, plan, plan_in_order, within},
+    stay::{is_of_another_version, is_proven, learn_length},
 };
 use crate::{
     assets::{Asset, AssetStore, FillPermit, News},
@@ -41,6 +41,11 @@ struct Fill {
     /// Told when a fetch has ended.
     progress: Event,
     fetched_bytes: Cell<u64>,
+    /// Answers that it is made of.
+    answers: Cell<u64>,
+    /// Where the last answer ended, of those that nothing proves to be of one version; behind everything
+    /// once one was given up.
+    reached: Cell<Option<u64>>,
 }
 
 /// One running request.
@@ -84,6 +89,11 @@ impl Course {
     /// From here on it is judged.
     fn begins(&self) {
         self.measured.set(Some((runtime::now(), self.position())));
+    }
+
+    /// What it has of its last chunk goes to the disk: no other fetch may come to end that chunk.
+    fn save(&self, asset: &Asset) {
+        asset.resource.save(self.position().saturating_sub(1));
     }
 
     fn move_to(&self, position: u64) {
@@ -138,8 +148,16 @@ pub(super) async fn fill(
     store.tell(&asset.key.url, News::FillBegun);
     let progress = Event::new();
     let (its_asset, its_store) = (Rc::clone(&asset), Rc::clone(&store));
-    let fill =
-        Fill { asset: its_asset, store: its_store, from, progress, fetched_bytes: Cell::new(0) };
+    let (fetched_bytes, answers, reached) = Default::default();
+    let fill = Fill {
+        asset: its_asset,
+        store: its_store,
+        from,
+        progress,
+        fetched_bytes,
+        answers,
+        reached,
+    };
     let followed = follow_demands(Rc::new(fill), first).await;
     store.tell(
         &asset.key.url,
@@ -169,7 +187,7 @@ async fn follow_demands(fill: Rc<Fill>, first: Option<Response>) -> Result<u64, 
         // Not before its fetches have ended: the last one has yet to say that this is the end.
         if fetches.is_empty() && fill.asset().resource.is_complete() {
             // Also where the fetch that completed it was cancelled before it could say so.
-            let _ = fill.asset().resource.commit();
+            let _ = fill.complete();
             fill.leave();
             return Ok(fill.fetched_bytes.get());
         }
@@ -217,7 +235,13 @@ impl Fill {
         let ended = |fetch: &mut Fetch| fetch.course.outcome.get().is_some();
         let ended: Vec<_> = fetches.extract_if(.., ended).collect();
         for fetch in ended {
-            let Some(Err(failure)) = fetch.course.outcome.get() else { continue };
+            let Some(Err(failure)) = fetch.course.outcome.get() else {
+                self.reached.set(Some(fetch.course.position()));
+                continue;
+            };
+            // Nothing would prove that the rest belongs to what has come.
+            self.reached.set((self.answers.get() > 0).then_some(u64::MAX));
+            fetch.course.save(self.asset());
             if ends_generation(failure) {
                 return Err(failure.clone());
             }
@@ -230,7 +254,7 @@ impl Fill {
     fn lose(&self, failed: Running, others: &[Fetch], failure: &Failure) {
         // Who comes later asks the origin again: for the rest, if what is here can be proved to
         // belong to it and the origin has not said no; else for all of it.
-        if !may_pass(failure) || self.known().validator.is_none() {
+        if !may_pass(failure) || !is_proven(self.asset()) {
             self.store.forget(self.asset());
         }
         let others: Vec<_> = others.iter().map(|fetch| fetch.course.running()).collect();
@@ -248,16 +272,42 @@ impl Fill {
             return;
         }
         let ways: Vec<_> = demands.iter().filter_map(|demand| self.way(demand)).collect();
-        let running: Vec<_> = fetches.iter().map(|fetch| fetch.course.running()).collect();
-        let plan = plan(&ways, &running);
-        for index in plan.cancel.into_iter().rev() {
-            fetches.swap_remove(index);
+        match is_proven(self.asset()) {
+            true => self.steer_ways(&ways, fetches),
+            false => self.steer_in_order(&ways, fetches),
         }
-        fetches.extend(plan.start.into_iter().map(|gap| self.start(gap)));
         for Fetch { course, .. } in fetches {
             course.set_paced(is_paced(&ways, course.running()));
         }
         self.asset().pace.look_again();
+    }
+
+    fn steer_ways(self: &Rc<Self>, ways: &[Way], fetches: &mut Vec<Fetch>) {
+        let running: Vec<_> = fetches.iter().map(|fetch| fetch.course.running()).collect();
+        let plan = plan(ways, &running);
+        for index in plan.cancel.into_iter().rev() {
+            fetches.swap_remove(index).course.save(self.asset());
+        }
+        fetches.extend(plan.start.into_iter().map(|gap| self.start(gap)));
+    }
+
+    fn steer_in_order(self: &Rc<Self>, ways: &[Way], fetches: &mut Vec<Fetch>) {
+        let running = fetches.first().map(|fetch| fetch.course.position());
+        let plan = plan_in_order(ways, running.or(self.reached.get()), running.is_some());
+        if plan.cancel {
+            fetches.clear();
+            self.reached.set(Some(u64::MAX));
+        }
+        if let Some(gap) = plan.start {
+            let fetch = self.start(gap);
+            if self.reached.get().is_none() {
+                self.asset().begins.set(fetch.course.position());
+            }
+            fetches.push(fetch);
+        }
+        for range in plan.lost {
+            self.asset().resource.fail_range(range, Failure::new(net::Error::Changed));
+        }
     }
 
     /// Whether somebody waits for what a fetch is still far from, so that its pace decides.
@@ -294,10 +344,7 @@ impl Fill {
     fn start(self: &Rc<Self>, gap: u64) -> Fetch {
         // Whole chunks are asked for, but never bytes again that are already here.
         let chunk = gap - gap % CHUNK_BYTES;
-        let from = match self.asset().resource.present_from(chunk) {
-            Some(_) => gap,
-            None => chunk,
-        };
+        let from = self.asset().resource.present_from(chunk).map_or(chunk, |end| end.min(gap));
         self.begin(Running::at(from), None)
     }
 
@@ -332,12 +379,14 @@ impl Fill {
             Some(begun) => begun,
             None => self.request(course.position()).await?,
         };
-        let is_whole = head.range.is_none();
-        self.asset().in_order.set(is_whole);
-        if is_whole {
-            // An origin that knows no ranges sends all, over what is here already.
+        // An origin that knows no ranges sends all, over what is here already; of one that knows no version
+        // no other answer is taken while there is this one.
+        let in_order = head.range.is_none() || !is_proven(self.asset());
+        self.asset().in_order.set(in_order);
+        if in_order {
             course.running.set(Running::whole(download.position()));
         }
+        self.answers.set(self.answers.get() + 1);
         course.begins();
         self.learn(&head)?;
         let resource = &self.asset().resource;
@@ -363,7 +412,7 @@ impl Fill {
                 self.progress.notify_all();
                 runtime::yield_now().await;
             }
-            if !is_whole && resource.present_from(course.position()).is_some() {
+            if !in_order && resource.present_from(course.position()).is_some() {
                 return self.end();
             }
         }
@@ -420,10 +469,18 @@ impl Fill {
     fn end(&self) -> Result<(), Failure> {
         let resource = &self.asset().resource;
         if resource.is_complete() {
-            resource.commit().map_err(Failure::new)?;
+            self.complete()?;
         }
         resource.end_chunks();
         Ok(())
+    }
+
+    /// All is there. Who reads it gets it, but nobody after them where it could be of two versions.
+    fn complete(&self) -> Result<(), Failure> {
+        if self.answers.get() > 1 && !is_proven(self.asset()) {
+            self.store.forget(self.asset());
+        }
+        self.asset().resource.commit().map_err(Failure::new)
     }
 
     async fn request(&self, from: u64) -> Result<(net::Head, Download), Failure> {
@@ -485,7 +542,7 @@ impl Fill {
     fn leave(&self) {
         let resource = &self.asset().resource;
         let is_part = !resource.is_cached() && resource.stored_bytes() > 0;
-        if (is_part || !resource.is_complete()) && self.known().validator.is_none() {
+        if (is_part || !resource.is_complete()) && !is_proven(self.asset()) {
             self.store.forget(self.asset());
         }
     }

@@ -277,6 +277,13 @@ impl World {
         self.open_song("song").await
     }
 
+    /// To pass it on from a position on.
+    async fn open_at(&self, position: u64) -> Result<Reader, Error> {
+        let fields = http::HeaderMap::new();
+        let opened = self.files.open_original("origin", "song", &fields, position).await?;
+        Ok(Reader::new(opened.source, self.pool.clone(), MIB))
+    }
+
     pub(super) async fn open_song(&self, name: &str) -> Result<Reader, Error> {
         let opened = timeout(PATIENCE, self.files.open("origin", name)).await;
         let source = opened.expect("opening hangs")?.source;
@@ -513,18 +520,122 @@ fn short_parts_of_an_origin_that_proves_no_version_make_a_whole() {
     let modified = "Last-Modified: Sun, 06 Nov 1994 12:00:00 GMT\r\n";
     let weak = "ETag: W/\"1\"\r\n";
     for (fields, says_length) in [("", true), ("", false), (modified, true), (weak, false)] {
-        let fields = fields.to_owned();
+        let (is_dated, fields) = (fields == modified, fields.to_owned());
         let song = Song { fields, says_length, part_bytes: 150_000, ..Song::new(1_000_000) };
         let origin = Slow::start(song);
         let end = story(&origin, |world| async move {
             let mut reader = world.open().await.unwrap();
             let (end, failure) = follow(&mut reader, 0, 1).await;
             assert!(failure.is_none(), "{failure:?}");
+            drop(reader);
+            world.open().await.unwrap();
             end
         });
         assert_eq!(end, 1_000_000, "a false end");
-        assert!(origin.asked().len() >= 7, "{:?}", origin.asked());
+        let asked = origin.asked();
+        assert_eq!(asked[..7], [0, 150_000, 300_000, 450_000, 600_000, 750_000, 900_000]);
+        let begun = asked.iter().filter(|start| **start == 0).count();
+        // What was modified so long ago has a date that tells versions apart.
+        assert_eq!(begun, if is_dated { 1 } else { 2 }, "could be of two versions: {asked:?}");
     }
+}
+
+#[test]
+fn of_a_song_that_nothing_proves_the_same_no_two_answers_are_joined() {
+    for fields in ["", "ETag: W/\"same\"\r\n"] {
+        let fields = fields.to_owned();
+        let song = Song { fields, pace_bytes: 16 * KIB, ..Song::new(6 * MIB) };
+        let origin = Slow::start(song);
+        let state = Arc::clone(&origin.state);
+        story(&origin, move |world| {
+            let state = Arc::clone(&state);
+            async move {
+                let mut first = world.open().await.unwrap();
+                read(&mut first, 0..100, 1).await.unwrap();
+                state.change(|song| song.version = 2);
+                let mut far = world.open().await.unwrap();
+                // Checks that it is of the first version.
+                let jump = read(&mut far, 4 * MIB..4 * MIB + 100, 1);
+                let (jumped, (end, failure)) =
+                    futures_lite::future::zip(jump, follow(&mut first, 0, 1)).await;
+                assert!(jumped.is_ok() && failure.is_none() && end == 6 * MIB, "{failure:?}");
+                drop((first, far));
+                // One answer, whole, is kept.
+                let mut later = world.open().await.unwrap();
+                read(&mut later, 0..100, 1).await.unwrap();
+            }
+        });
+        assert_eq!(origin.asked(), [0]);
+    }
+}
+
+#[test]
+fn what_lies_before_an_answer_that_proves_no_version_is_of_another_generation() {
+    let song = Song { fields: String::new(), pace_bytes: 16 * KIB, ..Song::new(6 * MIB) };
+    let origin = Slow::start(song);
+    let state = Arc::clone(&origin.state);
+    story(&origin, move |world| {
+        let state = Arc::clone(&state);
+        async move {
+            let mut far = world.open_at(4 * MIB).await.unwrap();
+            read(&mut far, 4 * MIB..4 * MIB + 100, 1).await.unwrap();
+            state.change(|song| song.version = 2);
+            let mut first = world.open().await.unwrap();
+            let (end, failure) = follow(&mut first, 0, 2).await;
+            assert!(failure.is_none() && end == 6 * MIB, "{failure:?}");
+            let (end, failure) = follow(&mut far, 4 * MIB, 1).await;
+            assert!(failure.is_none() && end == 6 * MIB, "{failure:?}");
+        }
+    });
+    assert_eq!(origin.asked(), [4 * MIB, 0]);
+}
+
+#[test]
+fn the_rest_of_a_chunk_is_fetched_from_where_it_ends() {
+    let origin = Slow::start(Song { part_bytes: 1000, ..Song::new(8 * MIB) });
+    story(&origin, |world| async move {
+        let opened = world.files.open("origin", "song").await.unwrap();
+        let resource = Rc::clone(&opened.lease().unwrap().resource);
+        for from in [5 * MIB, 5 * MIB + 5000] {
+            let _demand = resource.demand(from..from + 100, 0);
+            while resource.present_from(from).is_none() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+    });
+    let asked = origin.asked();
+    let from_1000: Vec<_> = (0..6).map(|part| 5 * MIB + part * 1000).collect();
+    assert_eq!(asked[1..7], from_1000, "{asked:?}");
+}
+
+#[test]
+fn what_came_of_a_chunk_before_its_fetch_was_given_up_is_on_disk() {
+    let origin = Slow::start(Song::new(64 * MIB));
+    let state = Arc::clone(&origin.state);
+    story(&origin, move |world| {
+        let state = Arc::clone(&state);
+        async move {
+            let mut stays = world.open().await.unwrap();
+            read(&mut stays, 0..100, 1).await.unwrap();
+            // Not as slow as what is written for that.
+            state.change(|song| song.pace_bytes = KIB);
+            for jump in 1..20 {
+                let mut reader = world.open().await.unwrap();
+                let from = jump * 3 * MIB + 40 * KIB;
+                read(&mut reader, from..from + 100, 1).await.unwrap();
+            }
+            let opened = world.files.open("origin", "song").await.unwrap();
+            let resource = Rc::clone(&opened.lease().unwrap().resource);
+            let unsaved = || resource.present_bytes() - resource.stored_bytes_of(&(0..64 * MIB));
+            // The song's own fetch may have part of a chunk, and the last of the jumps.
+            let began = now();
+            while unsaved() > 2 * CHUNK_BYTES {
+                assert!(began.elapsed() < PATIENCE, "{} bytes are not written", unsaved());
+                sleep(Duration::from_millis(2)).await;
+            }
+            drop(stays);
+        }
+    });
 }
 
 #[test]

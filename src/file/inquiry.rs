@@ -255,6 +255,7 @@ impl Inquiry {
             // A new resource has no length yet.
             tracing::error!(%error, "a length was not taken");
         }
+        lease.begins.set(response.body.position());
         match self.store.permit(lease) {
             Some(permit) => begin_fill(permit, &self.store, self.from.clone(), Some(response)),
             None => {

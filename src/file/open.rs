@@ -192,7 +192,7 @@ impl Files {
         let asker = Asker::original(fields, origin.forward_credentials);
         let mut key = Key::of_url(&url, &origin.key_ignore);
         for _ in 0..OTHERS {
-            match self.stored(&key, &asker).await? {
+            match self.stored(&key, &asker, None).await? {
                 Stored::Elsewhere(other) => key = other,
                 Stored::Good(lease, judgement, how) => return Ok(opened(lease, judgement, how)),
                 Stored::Bad(old) => {
@@ -234,7 +234,7 @@ impl Files {
         let mut key = Key::of_url(&url, &origin.key_ignore);
         let mut absent = How::Absent;
         for _ in 0..OTHERS {
-            let old = match self.stored(&key, &asker).await? {
+            let old = match self.stored(&key, &asker, Some(asker.position)).await? {
                 Stored::Elsewhere(other) => {
                     (key, absent) = (other, How::Unselected);
                     continue;
@@ -294,12 +294,18 @@ impl Files {
         Err(Failure::new(net::Error::Malformed("its answers vary without end")).into())
     }
 
-    /// What is stored under `key`, and what may be done with it for this asker.
-    async fn stored(&self, key: &Key, asker: &Asker) -> Result<Stored, Error> {
+    /// What is stored under `key`, and what may be done with it for this asker, who wants it from
+    /// `position` on, or no byte.
+    async fn stored(
+        &self,
+        key: &Key,
+        asker: &Asker,
+        position: Option<u64>,
+    ) -> Result<Stored, Error> {
         let lease = self.store.find(key).await.map_err(Failure::new)?;
         let stored = match lease {
             None => Stored::Bad(None),
-            Some(lease) if !stay::may_be_completed(&lease) => {
+            Some(lease) if !stay::may_be_completed(&lease, position) => {
                 self.store.forget(&lease);
                 Stored::Bad(None)
             }

@@ -5,6 +5,9 @@
 //! Fetches run forward from a chunk boundary until they meet bytes that are present. A reader who
 //! wants bytes a little ahead of a running fetch waits for it; one who wants bytes far ahead, or
 //! behind, gets a fetch of its own. A fetch that no reader's path leads to is cancelled.
+//!
+//! Of a resource without a strong validator there is one fetch, and everybody waits for it: bytes of two
+//! answers could be of two versions.
 
 use std::{iter, ops::Range, time::Duration};
 
@@ -131,6 +134,31 @@ pub(super) fn plan(ways: &[Way], fetches: &[Running]) -> Plan {
     Plan { cancel, start }
 }
 
+/// What is to be changed about the one fetch of a resource whose answers nothing proves to be of one version.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct InOrder {
+    /// It is to be cancelled.
+    pub cancel: bool,
+    /// Where one is to begin.
+    pub start: Option<u64>,
+    /// Missing bytes that would have to come of another answer, up to where this one is.
+    pub lost: Vec<Range<u64>>,
+}
+
+/// Decides the same where nothing proves that two answers are of one version: there is one fetch, and
+/// everybody waits for it. `reached` is where the last one is, or where its answer ended.
+pub(super) fn plan_in_order(ways: &[Way], reached: Option<u64>, is_running: bool) -> InOrder {
+    let ahead = |way: &&Way| reached.is_none_or(|reached| way.gap >= reached);
+    let wanted = ways.iter().filter(ahead).filter(|way| way.is_wanted);
+    let first = wanted.map(|way| way.gap).min();
+    let behind = ways.iter().filter(|way| !ahead(way) && way.is_wanted);
+    InOrder {
+        cancel: is_running && !ways.is_empty() && !ways.iter().any(|way| ahead(&way)),
+        start: first.filter(|_| !is_running).map(|first| reached.unwrap_or(first)),
+        lost: behind.map(|way| way.gap..reached.unwrap_or(way.gap)).collect(),
+    }
+}
+
 /// Whether only prefetches are led to by `fetch`.
 pub(super) fn is_paced(ways: &[Way], fetch: Running) -> bool {
     let mut led = ways.iter().filter(|way| fetch.leads_to(way.gap)).peekable();
@@ -239,6 +267,26 @@ mod tests {
         let whole = Running::whole(MIB);
         assert_eq!(plan(&wanted(&[MIB, 90 * MIB]), &[whole]), Plan::default());
         assert_eq!(plan(&wanted(&[0]), &[whole]), Plan { cancel: vec![0], start: vec![0] });
+    }
+
+    #[test]
+    fn where_nothing_proves_a_version_all_wait_for_the_one_fetch() {
+        let far = wanted(&[MIB, 90 * MIB]);
+        assert_eq!(plan_in_order(&far, Some(MIB), true), InOrder::default());
+        let begin = |start| InOrder { start: Some(start), ..InOrder::default() };
+        assert_eq!(plan_in_order(&far, None, false), begin(MIB));
+        assert_eq!(plan_in_order(&far[1..], Some(MIB), false), begin(MIB), "where it ended");
+        let behind = plan_in_order(&wanted(&[5]), Some(MIB), true);
+        assert_eq!(
+            (behind.cancel, behind.start, behind.lost.first()),
+            (true, None, Some(&(5..MIB)))
+        );
+        let both = plan_in_order(&wanted(&[5, MIB]), Some(MIB), true);
+        assert_eq!((both.cancel, both.start, both.lost.len()), (false, None, 1));
+        let fed = [Way { gap: 7 * MIB, is_wanted: false, is_paced: false }];
+        assert_eq!(plan_in_order(&fed, Some(MIB), true), InOrder::default());
+        assert_eq!(plan_in_order(&fed, Some(MIB), false), InOrder::default());
+        assert_eq!(plan_in_order(&[], Some(MIB), true), InOrder::default(), "see `is_wanted`");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::plan::JOIN_BYTES;
 use crate::{
     assets::Asset,
     net::{self, Validator},
@@ -41,13 +42,22 @@ pub fn is_proven(asset: &Asset) -> bool {
     Validator::of(&asset.head().fields).is_some()
 }
 
-/// Whether what is here of a resource may be given to who wants more of it. What a crash left of a fill, or
-/// a repair of a whole one, can be of another version than what would come now (RULES 7); what a fill
-/// that runs has fetched cannot.
-pub(super) fn may_be_completed(asset: &Asset) -> bool {
+/// Whether what is here of a resource may be given to who wants it from `position` on, or no byte. What would come now can
+/// be of another version than what a crash left of a fill, or a repair of a whole one (RULES 7); what a fill
+/// that runs has fetched, and goes on to, cannot.
+pub(super) fn may_be_completed(asset: &Asset, position: Option<u64>) -> bool {
     let resource = &asset.resource;
-    let is_part = resource.present_bytes() > 0 && !resource.is_complete();
-    !is_part || asset.is_filling() || is_proven(asset)
+    if is_proven(asset) || resource.is_complete() {
+        return true;
+    }
+    if !asset.is_filling() {
+        return resource.present_bytes() == 0;
+    }
+    let Some(position) = position else { return true };
+    let begins = asset.begins.get();
+    let reached = resource.next_gap(begins..u64::MAX).map_or(u64::MAX, |gap| gap.start);
+    // Who wants what is far ahead is sooner served by a request of its own.
+    (begins..=reached.saturating_add(JOIN_BYTES)).contains(&position)
 }
 
 /// Whether the cache keeps all of `range`, as far as can be told now.

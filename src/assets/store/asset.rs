@@ -34,8 +34,10 @@ pub struct Asset {
     pub deserted: Event,
     /// What prefetches allow its fetches.
     pub pace: Pace,
-    /// Its origin knows no ranges: no byte comes sooner than those before it.
+    /// Its origin knows no ranges, or no version: no byte comes sooner than those before it.
     pub in_order: Cell<bool>,
+    /// Where the answer begins that its fill began with.
+    pub begins: Cell<u64>,
     /// `None` for one that was at rest, until it was read from disk.
     pub(super) head: RefCell<Option<Rc<Head>>>,
     pub(super) said: Cell<Said>,
