@@ -212,9 +212,14 @@ impl Maker {
     }
 
     fn go_on(&mut self, until: Instant) -> Result<Work, Error> {
+        let mut has_frames = false;
         loop {
             if let Some(work) = self.put_out()? {
                 return Ok(work);
+            }
+            // The decoder looks at the time when it reads, and what it has read is many packets.
+            if has_frames && runtime::now() >= until {
+                return Ok(Work::Slice);
             }
             match self.decoder.step(until)? {
                 Step::Need { position, length } => {
@@ -224,7 +229,10 @@ impl Maker {
                 Step::Opened if self.output.is_none() => return Ok(Work::Opened),
                 Step::Opened => {}
                 Step::Slice => return Ok(Work::Slice),
-                Step::Frames => assert!(self.output.is_some(), "frames come after the start"),
+                Step::Frames => {
+                    assert!(self.output.is_some(), "frames come after the start");
+                    has_frames = true;
+                }
                 Step::End => match &mut self.output {
                     Some(output) => output.pipeline.finish(),
                     None => return Ok(Work::End),

@@ -183,6 +183,45 @@ fn a_credit_returns_when_its_block_is_gone_and_not_when_it_is_taken() {
 }
 
 #[test]
+fn a_turn_whose_time_is_up_ends_with_the_next_packet() {
+    two_shards(
+        &library(demo("strings.mp3")),
+        |shard| {
+            Box::pin(async move {
+                let source = owned_by(ShardId(0));
+                let opened = shard.files.open(&source.name, &source.path).await.unwrap();
+                let reader = || shard.reader(&opened.source);
+                let maker = |reader| {
+                    audio::Maker::new(reader, &shard.stacks, &shard.pool, decode::Ask::default())
+                };
+                let mut first = maker(reader()).unwrap();
+                shard.work_first(&mut first).await.unwrap();
+                let info = first.info().unwrap().clone();
+                let (rate_hz, channels) = (info.rate_hz, info.channels.count);
+                let (encoding, dither, quality) =
+                    (decode::Encoding::S16le, Dither::None, Default::default());
+                let spec = decode::Spec { rate_hz, channels, encoding, dither, quality };
+                let mut maker = maker(reader()).unwrap();
+                maker.start(&info, spec, 0, None).unwrap();
+                let mut turns = 0;
+                while !maker.is_done() {
+                    let before = maker.position();
+                    match maker.work(runtime::now()).unwrap() {
+                        audio::Work::Starved => maker.fetch().await.unwrap(),
+                        audio::Work::End => break,
+                        _ => turns += 1,
+                    }
+                    // Two packets of MP3: one may have been left of the turn before.
+                    assert!(maker.position() - before <= 2 * 1152, "{before}");
+                }
+                assert!(turns > 50, "{turns}");
+            })
+        },
+        attends,
+    );
+}
+
+#[test]
 fn a_session_lasts_until_its_last_block_is_gone() {
     two_shards(
         &library(&[7; 100]),
