@@ -14,7 +14,8 @@
 //! etag: "5f1c"
 //! ```
 //!
-//! `redirected` behind the times says that it came from where the origin pointed to.
+//! Behind the times, `redirected` says that it came from where the origin pointed to, and `unproven` that
+//! nothing proves its version.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -35,14 +36,17 @@ pub struct Head {
     pub answered: u64,
     /// It came from where the origin pointed to.
     pub redirected: bool,
+    /// No strong validator came with its bytes. A later answer gives them none: that a file was not written
+    /// for a while does not tell which of two writes within one second they are of.
+    pub unproven: bool,
     /// The fields of the request that `Vary` names.
     pub selecting: HeaderMap,
 }
 
 impl Default for Head {
     fn default() -> Self {
-        let (fields, asked, answered, redirected, selecting) = Default::default();
-        Self { status: 200, fields, asked, answered, redirected, selecting }
+        let (fields, asked, answered, redirected, unproven, selecting) = Default::default();
+        Self { status: 200, fields, asked, answered, redirected, unproven, selecting }
     }
 }
 
@@ -77,7 +81,9 @@ impl Head {
     pub fn encode(&self, url: &str) -> Vec<u8> {
         let Self { status, asked, answered, .. } = self;
         let redirected = if self.redirected { REDIRECTED } else { "" };
-        let mut bytes = format!("{url}\n{status} {asked} {answered}{redirected}\n").into_bytes();
+        let unproven = if self.unproven { UNPROVEN } else { "" };
+        let start = format!("{url}\n{status} {asked} {answered}{redirected}{unproven}\n");
+        let mut bytes = start.into_bytes();
         let mut line = |mark: &[u8], name: &HeaderName, value: &HeaderValue| {
             bytes.extend([mark, name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
         };
@@ -108,10 +114,8 @@ impl Head {
 
     fn decode_start(line: &[u8]) -> Option<Self> {
         let line = std::str::from_utf8(line).ok()?;
-        let (line, redirected) = match line.strip_suffix(REDIRECTED) {
-            Some(line) => (line, true),
-            None => (line, false),
-        };
+        let (line, unproven) = without(line, UNPROVEN);
+        let (line, redirected) = without(line, REDIRECTED);
         let mut numbers = line.split(' ').map(str::parse::<u64>);
         let mut next = || numbers.next()?.ok();
         let (status, asked, answered) = (next()?, next()?, next()?);
@@ -121,13 +125,21 @@ impl Head {
             asked,
             answered,
             redirected,
+            unproven,
             ..Self::default()
         })
     }
 }
 
+/// A line without its last word, and whether it had it.
+fn without<'a>(line: &'a str, word: &str) -> (&'a str, bool) {
+    line.strip_suffix(word).map_or((line, false), |line| (line, true))
+}
+
 /// What follows the times of an answer from elsewhere.
 const REDIRECTED: &str = " redirected";
+/// And behind that.
+const UNPROVEN: &str = " unproven";
 
 #[cfg(test)]
 mod tests {
@@ -150,7 +162,10 @@ mod tests {
         assert_eq!(Head::decode(&bytes, "http://a/b"), Some(head()));
         assert_eq!(Head::decode(&Head::default().encode("x"), "x"), Some(Head::default()));
         let moved = Head { status: 404, redirected: true, ..head() };
-        assert_eq!(Head::decode(&moved.encode("x"), "x"), Some(moved));
+        assert_eq!(Head::decode(&moved.encode("x"), "x"), Some(moved.clone()));
+        for head in [Head { unproven: true, ..moved }, Head { unproven: true, ..head() }] {
+            assert_eq!(Head::decode(&head.encode("x"), "x"), Some(head));
+        }
     }
 
     #[test]

@@ -15,12 +15,12 @@ use futures_lite::future;
 use super::{
     Error,
     plan::{JOIN_TIME, Running, Way, goes_on_alone, is_paced, lost, plan, plan_in_order, within},
-    stay::{is_of_another_version, is_proven, learn_length},
+    stay::{is_of_another_version, is_proven, learn_length, validator_of},
 };
 use crate::{
     assets::{Asset, AssetStore, FillPermit, News},
     bufpool::Exhausted,
-    net::{self, Download, Known, Provenance, Response, Signs, Validator},
+    net::{self, Download, Known, Provenance, Response, Signs},
     runtime::{self, Alarm, Panicked, Queue, Task, event::Event},
     storage::{self, CHUNK_BYTES, Demand, Failure},
     stream::Patience,
@@ -508,7 +508,7 @@ impl Fill {
     fn known(&self) -> Known {
         let length = self.asset().resource.length();
         let head = self.asset().head();
-        let (validator, signs) = (Validator::of(&head.fields), Signs::of(&head.fields));
+        let (validator, signs) = (validator_of(&head), Signs::of(&head.fields));
         Known { length, validator, signs }
     }
 

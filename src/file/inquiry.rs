@@ -17,7 +17,12 @@ use http::{
 };
 
 use super::{
-    Error, asker::Asker, fill::fill, pause::Pauses, plan::first_request, stay::learn_length,
+    Error,
+    asker::Asker,
+    fill::fill,
+    pause::Pauses,
+    plan::first_request,
+    stay::{learn_length, validator_of},
 };
 use crate::{
     assets::{
@@ -242,6 +247,7 @@ impl Inquiry {
             asked,
             answered,
             redirected: head.url != self.from.url,
+            unproven: Validator::of(&fields).is_none(),
             selecting: freshness::selecting(&fields, &self.asker.fields),
             fields,
         }
@@ -359,7 +365,7 @@ fn ends(status: u16) -> bool {
 /// notice of the question, by its strong validator.
 fn still_is(response: &Response, old: &Lease) -> bool {
     let (head, known) = (&response.head, old.head());
-    let validator = Validator::of(&known.fields);
+    let validator = validator_of(&known);
     let other_length =
         matches!((head.length, old.resource.length()), (Some(new), Some(old)) if new != old);
     let is_same = matches!(head.status, 200 | 206)

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::plan::JOIN_BYTES;
 use crate::{
-    assets::Asset,
+    assets::{Asset, Head},
     net::{self, Validator},
     storage::{self, Failure},
 };
@@ -39,7 +39,12 @@ pub(super) fn learn_length(asset: &Asset, length: u64) -> Result<(), storage::Er
 /// Whether the bytes of a resource that were fetched stay when the rest is not: only what proves its
 /// version is kept in part (RULES 7).
 pub fn is_proven(asset: &Asset) -> bool {
-    Validator::of(&asset.head().fields).is_some()
+    validator_of(&asset.head()).is_some()
+}
+
+/// What proves that other bytes are of the same version as those that `head` describes.
+pub(super) fn validator_of(head: &Head) -> Option<Validator> {
+    if head.unproven { None } else { Validator::of(&head.fields) }
 }
 
 /// Whether what is here of a resource may be given to who wants it from `position` on, or no byte. What would come now can

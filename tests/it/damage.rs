@@ -107,6 +107,35 @@ fn a_thousand_flipped_bits_and_swapped_chunks_are_found_and_none_is_served() {
     assert_eq!(second.counter("/disk/corrupt_chunks"), 1_000, "it was not healed");
 }
 
+/// That it was not written since says nothing of which of two writes within that second is here.
+#[test]
+fn a_song_that_was_written_twice_in_a_second_is_not_joined_of_both() {
+    const NOON: &str = "Sun, 06 Nov 1994 12:00:00 GMT";
+    const LATER: &str = "Sun, 06 Nov 1994 13:00:00 GMT";
+    let (old, new, dir) = (song(1, 8), song(2, 8), scratch());
+    let origin = origin().file("song", &old).without_validator().start();
+    let says = |date| {
+        let life = ("Cache-Control", "max-age=1000000000");
+        origin.says("song", &[("Last-Modified", NOON), ("Date", date), life]);
+    };
+    says(NOON);
+    let first = node().origin(&origin).cache(dir.path()).start();
+    assert!(first.get("/o/origin/song").ok().body == old);
+    origin.replace("song", &new);
+    says(LATER);
+    let asked = first.get_with("/o/origin/song", "Cache-Control: no-cache\r\n").ok();
+    assert!(asked.field("cache-status").unwrap().contains("fwd-status=304"));
+    first.signal("-TERM");
+    first.ended(Duration::from_secs(30));
+    for (file, chunks) in chunks_on_disk(dir.path()) {
+        chunks.iter().skip(4).for_each(|at| flip(&file, at + 5_000));
+    }
+    let second = node().origin(&origin).cache(dir.path()).start();
+    let body = second.get("/o/origin/song").body;
+    assert!(old.starts_with(&body), "a body of two versions");
+    assert!(second.get("/o/origin/song").ok().body == new);
+}
+
 /// A small file system of its own, in a file.
 struct Loop {
     dir: tempfile::TempDir,

@@ -46,6 +46,12 @@ struct File {
     echoes: Option<&'static str>,
 }
 
+impl File {
+    fn modified(&self) -> Option<&str> {
+        self.fields.lines().find_map(|line| line.strip_prefix("Last-Modified: "))
+    }
+}
+
 pub struct Builder {
     files: HashMap<String, File>,
     last: String,
@@ -274,6 +280,12 @@ impl Origin {
         file.etag = file.etag.take().map(|_| format!("\"{name}-2\""));
     }
 
+    /// From now on each answer has these fields too, and not those that the file began with.
+    pub fn says(&self, name: &str, fields: &[(&str, &str)]) {
+        let lines = fields.iter().map(|(field, value)| format!("{field}: {value}\r\n"));
+        self.shared.files.lock().unwrap().get_mut(name).unwrap().fields = lines.collect();
+    }
+
     /// From now on each answer has this status and no body; `None` as before.
     pub fn answers(&self, name: &str, status: Option<u16>) {
         self.shared.files.lock().unwrap().get_mut(name).unwrap().status = status;
@@ -347,6 +359,12 @@ impl Shared {
             let fields = format!("{fields}Content-Length: {}\r\n", body.len());
             return reply(stream, 200, &fields) && stream.write_all(body.as_bytes()).is_ok();
         }
+        let since = request.fields.iter().find(|(name, _)| name == "if-modified-since");
+        if file.etag.is_none()
+            && since.is_some_and(|(_, date)| file.modified() == Some(date.as_str()))
+        {
+            return reply(stream, 304, fields);
+        }
         let tags = request.fields.iter().filter(|(name, _)| name == "if-none-match");
         if tags.map(|(_, tag)| tag).any(|tag| Some(tag) == file.etag.as_ref()) {
             let etag = file.etag.as_deref().unwrap_or_default();
@@ -357,7 +375,8 @@ impl Shared {
 
     fn serve(&self, name: &str, file: &File, request: &Request, stream: &mut TcpStream) -> bool {
         let total = file.bytes.len() as u64;
-        let stale = request.if_range.is_some() && request.if_range != file.etag;
+        let validator = file.etag.as_deref().or_else(|| file.modified());
+        let stale = request.if_range.is_some() && request.if_range.as_deref() != validator;
         let range = request.range.clone().filter(|_| file.ranges && !stale);
         if range.as_ref().is_some_and(|range| range.start >= total) {
             let etag = file.etag.as_ref().map(|etag| format!("ETag: {etag}\r\n"));
