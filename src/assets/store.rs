@@ -15,7 +15,7 @@ mod tests;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     rc::{Rc, Weak},
     time::{Duration, Instant, SystemTime},
 };
@@ -99,6 +99,9 @@ struct Held {
     assets: RefCell<HashMap<u128, Weak<Asset>>>,
     asked: RefCell<question::Asked>,
     policies: RefCell<BTreeMap<VolumeIndex, Policy>>,
+    /// Volumes in which no one that the policy set aside may go: all were asked, and who may go since was
+    /// let go. Thousands may be pinned, and a full volume looks for a victim with each chunk.
+    stuck: RefCell<BTreeSet<VolumeIndex>>,
     /// What of the shard's memory the policies take, and what of that is counted in its budget: whole
     /// [`COUNTED_BYTES`].
     policy_bytes: Cell<usize>,
@@ -177,7 +180,7 @@ impl AssetStore {
         let bytes = policies.values().map(Policy::memory_bytes).sum();
         let counted = RefCell::new(volumes.pool().charge(0).ok());
         let policies = RefCell::new(policies);
-        let (assets, asked, policy_bytes, observer) = Default::default();
+        let (assets, asked, stuck, policy_bytes, observer) = Default::default();
         let storage::Stats { unplaced, unplaced_for_memory, .. } = volumes.stats();
         let stats = Stats {
             evicted: unplaced,
@@ -185,8 +188,17 @@ impl AssetStore {
             ..Stats::default()
         };
         let stats = Cell::new(stats);
-        let held =
-            Held { volumes, assets, asked, policies, policy_bytes, counted, stats, observer };
+        let held = Held {
+            volumes,
+            assets,
+            asked,
+            policies,
+            stuck,
+            policy_bytes,
+            counted,
+            stats,
+            observer,
+        };
         let held = Rc::new(held);
         held.count_policies(bytes);
         let evictor = Rc::downgrade(&held);

@@ -174,7 +174,8 @@ impl Tier {
     fn pop(&self, may_go: impl Fn(&Spare) -> bool) -> Option<Warm> {
         let mut state = self.state.borrow_mut();
         let State { policy, chunks, .. } = &mut *state;
-        let victim = policy.victim_of_full(|name| may_go(&chunks[&name].bytes))?;
+        policy.set_full();
+        let victim = policy.victim(|name| may_go(&chunks[&name].bytes))?;
         let warm = chunks.remove(&victim).expect("the policy knows what is here");
         drop(state);
         self.count_out(&warm);

@@ -151,7 +151,10 @@ impl Drop for Asset {
             let bytes = self.resource.stored_bytes();
             held.policy(self.key.id, |policy| match bytes {
                 0 => policy.remove(self.key.id),
-                bytes => policy.resize(self.key.id, bytes),
+                bytes => {
+                    policy.resize(self.key.id, bytes);
+                    policy.let_go(self.key.id);
+                }
             });
         }
     }

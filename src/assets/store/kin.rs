@@ -83,6 +83,7 @@ impl AssetStore {
         let (kin, volumes) = (kin(id), self.volumes());
         let pins = volumes.pins(volumes.of(id), *kin.start(), PINS).into_iter();
         pins.take_while(|id| kin.contains(id)).for_each(|id| volumes.pin(id, false));
+        self.held.stuck.borrow_mut().remove(&volumes.of(id));
     }
 }
 

@@ -16,8 +16,17 @@ impl Held {
     /// Evicts whose turn it is in a volume; false where none may go.
     pub(super) fn evict_one(&self, volume: VolumeIndex) -> bool {
         let may_go = |id: ObjectId| self.present(id.0).is_none() && !self.is_pinned(id);
-        let victim = self.policy_of(volume, |policy| policy.victim_of_full(may_go)).flatten();
-        let Some(victim) = victim else { return false };
+        let victim = self.policy_of(volume, |policy| {
+            policy.set_full();
+            match self.stuck.borrow().contains(&volume) {
+                true => policy.victim_of_queues(may_go),
+                false => policy.victim(may_go),
+            }
+        });
+        let Some(victim) = victim.flatten() else {
+            self.stuck.borrow_mut().insert(volume);
+            return false;
+        };
         tracing::debug!(object = %victim, "evicted");
         self.volumes.forget(victim);
         self.update(|stats| stats.evicted += 1);

@@ -3,7 +3,7 @@
 mod later;
 mod scans;
 
-use futures_lite::future::block_on;
+use futures_lite::future::{self, block_on};
 use http::HeaderValue;
 
 use super::{room::REMEMBER_INTERVAL, *};
@@ -158,6 +158,32 @@ fn fills_that_counted_on_the_same_room_are_all_kept() {
     }
     let evicted = store.stats().evicted;
     assert!((2..=3).contains(&evicted), "{evicted} went for what three of their size need");
+}
+
+/// Each chunk that finds no room asks for one who may go.
+#[test]
+fn where_nobody_may_go_only_who_becomes_free_is_looked_at() {
+    let store = store();
+    let volume = VolumeIndex(0);
+    (0..5).for_each(|number| fill(&open(&store, &key(number)).0, 6));
+    let pin = |number, pinned| {
+        let _ = block_on(future::poll_once(store.pin(key(number).id, pinned)));
+    };
+    (0..5).for_each(|number| pin(number, true));
+    let evict = || store.held.evict_one(volume);
+    assert!(!evict() && !evict());
+    store.volumes().pin(key(0).id, false);
+    assert!(!evict(), "it was asked again, though the store was told nothing");
+    store.volumes().pin(key(0).id, true);
+    let is_here = |number: u32| store.volumes().resident(key(number).id).is_some();
+    let (read, permit) = open(&store, &key(9));
+    fill(&read, 1);
+    assert!(!evict(), "it is read");
+    drop((read, permit));
+    assert!(evict() && !is_here(9), "it rests");
+    pin(3, false);
+    assert!(evict() && !is_here(3), "it is pinned no more");
+    assert!(!evict() && [0, 1, 2, 4].into_iter().all(is_here));
 }
 
 #[test]

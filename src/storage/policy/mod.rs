@@ -45,8 +45,9 @@
 //!
 //! An object that is leased, pinned or filling when its turn comes is set aside: held, out of its
 //! queue, so that no later search meets it again. Each search asks a few of the held first, and who
-//! has become free returns to its place as the oldest. Held bytes are not for this policy to give,
-//! so the small queue's tenth is a tenth of the rest.
+//! has become free returns to its place as the oldest. Only where nothing in the queues may go all that
+//! is held is asked; a store that [says](Policy::let_go) who becomes free need not have that done twice.
+//! Held bytes are not for this policy to give, so the small queue's tenth is a tenth of the rest.
 
 mod ghosts;
 mod nodes;
@@ -179,15 +180,17 @@ impl<N: Name> Policy<N> {
     /// go, all that is held is asked.
     pub fn victim(&mut self, mut may_go: impl FnMut(N) -> bool) -> Option<N> {
         self.release(ASKED_AGAIN, &mut may_go);
-        let mut asked_all = false;
-        loop {
-            let Some((slot, place)) = self.next() else {
-                if std::mem::replace(&mut asked_all, true) {
-                    return None;
-                }
-                self.release(usize::MAX, &mut may_go);
-                continue;
-            };
+        if let Some(found) = self.victim_of_queues(&mut may_go) {
+            return Some(found);
+        }
+        self.release(usize::MAX, &mut may_go);
+        self.victim_of_queues(may_go)
+    }
+
+    /// The same where no one that is held may go, and is not to be asked: there was no victim, and all who
+    /// could go since were [let go](Self::let_go).
+    pub fn victim_of_queues(&mut self, mut may_go: impl FnMut(N) -> bool) -> Option<N> {
+        while let Some((slot, place)) = self.next() {
             let object = self.nodes.name(slot);
             if self.stays(slot, place) {
                 continue;
@@ -198,14 +201,23 @@ impl<N: Name> Policy<N> {
             }
             self.nodes.make_newest(slot, place.held());
         }
+        None
     }
 
-    /// The same of a store that holds as much as it can now, however much it may: its disk, its journal
-    /// or the memory has room for no more. The queues have their shares of that, which grows again when
-    /// more comes before the next one has to leave.
-    pub fn victim_of_full(&mut self, may_go: impl FnMut(N) -> bool) -> Option<N> {
-        self.set_capacity(self.bytes());
-        self.victim(may_go)
+    /// An object may go again: if it was set aside, it returns to its place.
+    pub fn let_go(&mut self, object: N) {
+        let Some(slot) = self.nodes.find(object) else { return };
+        match self.nodes.place(slot) {
+            Place::SmallHeld => self.nodes.make_oldest(slot, Place::Small),
+            Place::MainHeld => self.nodes.make_oldest(slot, Place::Main),
+            Place::Small | Place::Main => {}
+        }
+    }
+
+    /// The store holds as much as it can now, however much it may: its disk, its journal or the memory has
+    /// room for no more. The queues have their shares of that until more is there when this is said again.
+    pub fn set_full(&mut self) {
+        self.capacity_bytes = self.bytes();
     }
 
     /// The store holds so many bytes from now on.

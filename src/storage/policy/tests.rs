@@ -81,6 +81,15 @@ impl Model {
         }
     }
 
+    fn let_go(&mut self, id: u128) {
+        for (held, queue) in
+            [(&mut self.small_held, &mut self.small), (&mut self.main_held, &mut self.main)]
+        {
+            let at = held.iter().position(|known| known.0 == id);
+            at.into_iter().for_each(|at| queue.insert(0, held.remove(at)));
+        }
+    }
+
     fn victim(&mut self, may_go: impl Fn(u128) -> bool) -> Option<u128> {
         self.release(ASKED_AGAIN, &may_go);
         match self.search(&may_go) {
@@ -172,7 +181,7 @@ impl Both {
         let Self { policy, model, leased } = self;
         let id = u128::from(random.below(60));
         let bytes = [random.below(20), random.below(200)][random.below(2) as usize];
-        match random.below(12) {
+        match random.below(14) {
             0..=3 => {
                 policy.insert(ObjectId(id), bytes);
                 model.insert(id, bytes);
@@ -191,6 +200,16 @@ impl Both {
             }
             9 if !leased.remove(&id) => {
                 leased.insert(id);
+            }
+            12 => {
+                leased.remove(&id);
+                policy.let_go(ObjectId(id));
+                model.let_go(id);
+            }
+            13 => {
+                let victim = policy.victim_of_queues(|object| !leased.contains(&object.0));
+                let expected = model.search(&|id| !leased.contains(&id));
+                assert_eq!(victim.map(|object| object.0), expected);
             }
             _ => {
                 let victim = policy.victim(|object| !leased.contains(&object.0));
@@ -285,6 +304,23 @@ fn many_held_objects_cost_a_search_no_more_than_a_few_questions() {
             assert!(victim.is_some_and(|object| object.0 >= 1000));
         }
         assert!(asked <= 1000 + 500 * (2 * ASKED_AGAIN + 1), "{kind:?}: {asked} questions");
+    }
+}
+
+#[test]
+fn where_who_may_go_is_let_go_nobody_is_asked_again() {
+    for kind in [Kind::S3Fifo, Kind::Lru] {
+        let mut policy = filled(kind, 1000);
+        assert_eq!(policy.victim(|_| false), None);
+        let refuse = |object| panic!("{object} was asked already");
+        assert_eq!(policy.victim_of_queues(refuse), None);
+        policy.let_go(ObjectId(777));
+        policy.insert(ObjectId(1000), 10);
+        let mut victims = std::iter::from_fn(|| {
+            policy.victim_of_queues(|object| [777, 1000].contains(&object.0))
+        });
+        assert_eq!([victims.next(), victims.next()], [777, 1000].map(|id| Some(ObjectId(id))));
+        assert_eq!(victims.next(), None, "{kind:?}");
     }
 }
 

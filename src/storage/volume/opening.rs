@@ -173,7 +173,8 @@ impl Volume {
         drop(catalog);
         while !self.has_place() {
             let may_go = |object| !self.catalog.borrow().has_pin(kin(object));
-            let Some(object) = policy.victim_of_full(may_go) else { return };
+            policy.set_full();
+            let Some(object) = policy.victim(may_go) else { return };
             let lacks_memory = u64::from(self.lacks_memory());
             self.forget(object);
             counters.count(|stats| {
