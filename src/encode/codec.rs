@@ -98,6 +98,11 @@ impl Codec {
         }
     }
 
+    /// The level where none is asked for.
+    fn default_level(self) -> Option<u8> {
+        self.levels().map(|_| flac::DEFAULT_LEVEL)
+    }
+
     /// Bit rates that can be asked for, in bits per second; `None` where there are none.
     pub fn bit_rates(self) -> Option<RangeInclusive<u32>> {
         match self {
@@ -138,7 +143,9 @@ impl Coding {
     /// # Errors
     /// What this build cannot do, and what the codec does not take.
     pub fn new(codec: Codec, level: Option<u8>, bit_rate: Option<u32>) -> Result<Self, Error> {
-        let coding = Self { codec, level, bit_rate };
+        // Who names what goes without saying wants the same bytes as who does not.
+        let named = level.filter(|level| codec.default_level() != Some(*level));
+        let coding = Self { codec, level: named, bit_rate };
         let is_within = |range: Option<RangeInclusive<u32>>, value: Option<u32>| {
             value.is_none_or(|value| range.is_some_and(|range| range.contains(&value)))
         };
@@ -170,6 +177,7 @@ mod tests {
     #[test]
     fn what_a_codec_does_not_take_is_refused() {
         assert_eq!(Coding::new(Codec::Flac, None, None), Ok(Coding::plain(Codec::Flac)));
+        assert_eq!(Coding::new(Codec::Flac, Some(5), None), Ok(Coding::plain(Codec::Flac)));
         assert_eq!(Coding::new(Codec::Flac, None, Some(128_000)), Err(Error::BitRate(Codec::Flac)));
         assert_eq!(Coding::new(Codec::Flac, Some(200), None), Err(Error::Level(Codec::Flac)));
         assert_eq!(Coding::new(Codec::Mp3, None, None), Err(Error::NotBuilt(Codec::Mp3)));
