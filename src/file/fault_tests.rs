@@ -8,7 +8,10 @@ use std::{
 
 use futures_lite::future;
 
-use super::fill_tests::{KIB, Slow, Song, World, follow, story};
+use super::{
+    fill_tests::{KIB, Slow, Song, World, follow, story},
+    is_of_another_version,
+};
 use crate::{
     bufpool::{self, BufPool},
     runtime::{self, now},
@@ -45,11 +48,25 @@ const FAULTS: [Fault; 4] = [
 
 #[test]
 fn whichever_operation_of_the_disk_fails_no_reader_notices() {
-    let origin = Slow::start(Song::new(LENGTH));
+    every_operation_fails(Song::new(LENGTH), play);
+}
+
+/// What is lost of it is not replaced by what may be of another version. That ends what a reader has begun,
+/// and nothing else: who has had nothing opens it again and gets all of it, and so does who comes back.
+#[test]
+fn whichever_operation_fails_under_songs_that_nothing_proves_who_comes_gets_them() {
+    every_operation_fails(Song::new(LENGTH).without_validator(), play_again);
+}
+
+fn every_operation_fails<P>(song: Song, play: P)
+where
+    P: AsyncFn(&World, &str, u64) + Copy + Send + 'static,
+{
+    let origin = Slow::start(song);
     let address = origin.address;
     story(&origin, move |_| async move {
         let whole = Device::default();
-        history(&whole, address).await;
+        history(&whole, address, play).await;
         let mut told = 0;
         for (number, sim) in whole.all().into_iter().enumerate() {
             assert!(sim.operations() > 4, "device {number} has nothing to do in this history");
@@ -63,7 +80,7 @@ fn whichever_operation_of_the_disk_fails_no_reader_notices() {
                         Fault::Short => sim.cut_short(operation),
                         Fault::Dead => sim.die(operation),
                     }
-                    let off = history(&device, address).await;
+                    let off = history(&device, address, play).await;
                     assert!(off == 0 || fault == Fault::Dead, "it stays off");
                     told += 1;
                 }
@@ -134,7 +151,11 @@ async fn long_history(device: &Device, address: SocketAddr) {
 
 /// Songs are played, evicted, played again; the node ends without a word and starts once more. How
 /// many volumes are off at the end.
-async fn history(device: &Device, address: SocketAddr) -> u64 {
+async fn history(
+    device: &Device,
+    address: SocketAddr,
+    play: impl AsyncFn(&World, &str, u64),
+) -> u64 {
     let mut at = now();
     let mut off = 0;
     for _ in 0..2 {
@@ -167,6 +188,25 @@ async fn play(world: &World, song: &str, from: u64) {
     let mut reader = world.open_song(song).await.expect("the origin is up");
     let (end, failure) = follow(&mut reader, from, 1).await;
     assert!(failure.is_none() && end == LENGTH, "{song} ends at {end}: {failure:?}");
+}
+
+/// As a client is served: as long as it has had nothing, what was opened is opened again, once.
+async fn play_again(world: &World, song: &str, from: u64) {
+    let (mut tries, mut came_back) = (0, false);
+    loop {
+        tries += 1;
+        let mut reader = world.open_song(song).await.expect("the origin is up");
+        let (end, failure) = follow(&mut reader, from, 1).await;
+        let Some(failure) = failure else {
+            return assert!(end == LENGTH, "{song} ends at {end}");
+        };
+        assert!(is_of_another_version(&failure), "{song} ends at {end}: {failure:?}");
+        if end > from {
+            assert!(!came_back, "who comes back to {song} gets no further than {end}");
+            (tries, came_back) = (0, true);
+        }
+        assert!(tries < 2, "who has had nothing of {song} fails");
+    }
 }
 
 async fn tick(volumes: &Volumes, at: &mut Instant, later: Duration) {

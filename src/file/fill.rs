@@ -305,6 +305,10 @@ impl Fill {
             }
             fetches.push(fetch);
         }
+        if !plan.lost.is_empty() {
+            // Who comes for these gets another generation, and does not fail as well while this one is filled.
+            self.store.forget(self.asset());
+        }
         for range in plan.lost {
             self.asset().resource.fail_range(range, Failure::new(net::Error::Changed));
         }
