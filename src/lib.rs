@@ -61,7 +61,8 @@
 //! * No thread waits: decoders are coroutines that suspend when their bytes are not there.
 //! * No allocation hides behind an exhausted budget: the caller waits, sheds or refuses.
 //! * No byte from disk is used before its checksum, seeded with its identity, was verified.
-//! * No bytes of two generations of a resource meet in one response.
+//! * No bytes of two generations of a resource meet in one response. Where an origin proves no version, one
+//!   answer of it is a generation; what had to be joined of several (`file/fill`) is never kept.
 //! * No error looks like an end: what cannot be completed ends short, and the client sees it.
 //! * No queue, table or buffer is without a bound, and the bound has a name.
 //! * No promise is guessed: a length goes out only where it is known for sure.

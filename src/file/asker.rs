@@ -29,6 +29,8 @@ pub(super) struct Asker {
     pub wishes: Directives,
     /// The first byte that it wants.
     pub position: u64,
+    /// Gets an answer of its own, which nobody else does.
+    pub apart: bool,
 }
 
 /// How a stored answer goes with who asks.
@@ -70,7 +72,7 @@ impl Asker {
         let wishes = Directives::of(&fields);
         // Said in so many words, so that who says nothing and who takes anything get the same.
         fields.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
-        Self { use_, fields: Rc::new(fields), wishes, position: 0 }
+        Self { use_, fields: Rc::new(fields), wishes, position: 0, apart: false }
     }
 
     /// Whether an answer that `head` describes is one to this request.

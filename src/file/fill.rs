@@ -43,9 +43,10 @@ struct Fill {
     fetched_bytes: Cell<u64>,
     /// Answers that it is made of.
     answers: Cell<u64>,
-    /// Where the last answer ended, of those that nothing proves to be of one version; behind everything
-    /// once one was given up.
+    /// Where the last one ended, if it ended well; behind everything if it failed.
     reached: Cell<Option<u64>>,
+    /// One answer did not do, though nothing proves that another is of the same version.
+    is_joined: Cell<bool>,
 }
 
 /// One running request.
@@ -148,7 +149,7 @@ pub(super) async fn fill(
     store.tell(&asset.key.url, News::FillBegun);
     let progress = Event::new();
     let (its_asset, its_store) = (Rc::clone(&asset), Rc::clone(&store));
-    let (fetched_bytes, answers, reached) = Default::default();
+    let (fetched_bytes, answers, reached, is_joined) = Default::default();
     let fill = Fill {
         asset: its_asset,
         store: its_store,
@@ -157,6 +158,7 @@ pub(super) async fn fill(
         fetched_bytes,
         answers,
         reached,
+        is_joined,
     };
     let followed = follow_demands(Rc::new(fill), first).await;
     store.tell(
@@ -217,6 +219,7 @@ impl Fill {
         self.asset().is_leased()
             || (fetches.iter().any(|fetch| !fetch.course.is_paced.get())
                 && self.asset().is_shared()
+                && self.may_be_kept()
                 && goes_on_alone(
                     resource.present_bytes(),
                     resource.length().filter(|_| resource.is_cached()),
@@ -272,9 +275,8 @@ impl Fill {
             return;
         }
         let ways: Vec<_> = demands.iter().filter_map(|demand| self.way(demand)).collect();
-        match is_proven(self.asset()) {
-            true => self.steer_ways(&ways, fetches),
-            false => self.steer_in_order(&ways, fetches),
+        if !self.steer_in_order(&ways, fetches) {
+            self.steer_ways(&ways, fetches);
         }
         for Fetch { course, .. } in fetches {
             course.set_paced(is_paced(&ways, course.running()));
@@ -291,27 +293,33 @@ impl Fill {
         fetches.extend(plan.start.into_iter().map(|gap| self.start(gap)));
     }
 
-    fn steer_in_order(self: &Rc<Self>, ways: &[Way], fetches: &mut Vec<Fetch>) {
-        let running = fetches.first().map(|fetch| fetch.course.position());
-        let plan = plan_in_order(ways, running.or(self.reached.get()), running.is_some());
-        if plan.cancel {
-            fetches.clear();
-            self.reached.set(Some(u64::MAX));
+    /// Has everybody wait for one answer where nothing proves that another is of the same version, if that
+    /// serves them. Else it returns `false`: the disk has lost some, or takes none, and its readers are better
+    /// served by what has the same length, tag and date than by nothing. But nobody comes to it any more.
+    fn steer_in_order(self: &Rc<Self>, ways: &[Way], fetches: &mut Vec<Fetch>) -> bool {
+        let asset = self.asset();
+        if is_proven(asset) || self.is_joined.get() {
+            return false;
         }
-        if let Some(gap) = plan.start {
+        let running = fetches.first().map(|fetch| fetch.course.position());
+        let reached = running.or(self.reached.get());
+        let plan = plan_in_order(ways, reached, running.is_some());
+        let Some(start) = plan.filter(|_| asset.resource.is_cached()) else {
+            self.is_joined.set(true);
+            // What is in memory alone is kept by nobody, and shared as long as it lives.
+            if asset.resource.is_cached() {
+                self.store.forget(asset);
+            }
+            return false;
+        };
+        if let Some(gap) = start {
             let fetch = self.start(gap);
-            if self.reached.get().is_none() {
-                self.asset().begins.set(fetch.course.position());
+            if reached.is_none() {
+                asset.begins.set(fetch.course.position());
             }
             fetches.push(fetch);
         }
-        if !plan.lost.is_empty() {
-            // Who comes for these gets another generation, and does not fail as well while this one is filled.
-            self.store.forget(self.asset());
-        }
-        for range in plan.lost {
-            self.asset().resource.fail_range(range, Failure::new(net::Error::Changed));
-        }
+        true
     }
 
     /// Whether somebody waits for what a fetch is still far from, so that its pace decides.
@@ -385,7 +393,8 @@ impl Fill {
         };
         // An origin that knows no ranges sends all, over what is here already; of one that knows no version
         // no other answer is taken while there is this one.
-        let in_order = head.range.is_none() || !is_proven(self.asset());
+        let in_order = head.range.is_none()
+            || !(is_proven(self.asset()) || self.is_joined.get() || self.is_in_memory());
         self.asset().in_order.set(in_order);
         if in_order {
             course.running.set(Running::whole(download.position()));
@@ -485,6 +494,15 @@ impl Fill {
             self.store.forget(self.asset());
         }
         self.asset().resource.commit().map_err(Failure::new)
+    }
+
+    /// Whether what it fetches may stay when its readers have gone.
+    fn may_be_kept(&self) -> bool {
+        is_proven(self.asset()) || (self.asset().begins.get() == 0 && !self.is_joined.get())
+    }
+
+    fn is_in_memory(&self) -> bool {
+        !self.asset().resource.is_cached()
     }
 
     async fn request(&self, from: u64) -> Result<(net::Head, Download), Failure> {

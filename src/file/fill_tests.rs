@@ -61,6 +61,8 @@ fn content(range: Range<u64>, version: u64) -> Vec<u8> {
 pub(super) struct Song {
     length: u64,
     version: u64,
+    /// Each answer is of a version of its own.
+    ages: bool,
     /// Fields that speak for the version.
     fields: String,
     ranges: bool,
@@ -79,6 +81,7 @@ impl Song {
         Self {
             length,
             version: 1,
+            ages: false,
             fields: "ETag: \"v1\"\r\n".to_owned(),
             ranges: true,
             says_length: true,
@@ -166,6 +169,7 @@ impl State {
         let mut reader = BufReader::new(socket.try_clone().unwrap());
         while let Some(range) = read_range(&mut reader) {
             let song = self.song.lock().unwrap().clone();
+            self.change(|song| song.version += u64::from(song.ages));
             self.asked.lock().unwrap().push(range.start);
             if !self.answer(&song, range, &mut socket) {
                 return;
@@ -593,6 +597,67 @@ fn what_lies_before_an_answer_that_proves_no_version_is_of_another_generation() 
         }
     });
     assert_eq!(origin.asked(), [4 * MIB, 0]);
+}
+
+#[test]
+fn who_wants_what_is_far_ahead_of_an_answer_that_proves_no_version_leaves_it_to_the_others() {
+    let song = Song { fields: String::new(), pace_bytes: 16 * KIB, ..Song::new(6 * MIB) };
+    let origin = Slow::start(song);
+    let state = Arc::clone(&origin.state);
+    story(&origin, move |world| {
+        let state = Arc::clone(&state);
+        async move {
+            let mut first = world.open().await.unwrap();
+            read(&mut first, 0..100, 1).await.unwrap();
+            state.change(|song| song.version = 2);
+            let mut far = world.open_at(4 * MIB).await.unwrap();
+            read(&mut far, 4 * MIB..4 * MIB + 100, 2).await.unwrap();
+            let (end, failure) = follow(&mut first, 0, 1).await;
+            assert!(failure.is_none() && end == 6 * MIB, "{failure:?}");
+            drop((first, far));
+            let mut later = world.open().await.unwrap();
+            read(&mut later, 0..100, 1).await.unwrap();
+        }
+    });
+    assert_eq!(origin.asked(), [0, 4 * MIB], "the first answer is kept");
+}
+
+#[test]
+fn who_joins_a_question_about_another_place_is_not_given_its_answer() {
+    let song = Song { fields: String::new(), ages: true, ..Song::new(6 * MIB) };
+    let origin = Slow::start(song);
+    story(&origin, |world| async move {
+        let opening = futures_lite::future::zip(world.open_at(4 * MIB), world.open());
+        let (far, near) = opening.await;
+        let (mut far, mut near) = (far.unwrap(), near.unwrap());
+        let (end, failure) = follow(&mut near, 0, 2).await;
+        assert!(failure.is_none() && end == 6 * MIB, "{failure:?}");
+        let (end, failure) = follow(&mut far, 4 * MIB, 1).await;
+        assert!(failure.is_none() && end == 6 * MIB, "{failure:?}");
+    });
+    assert_eq!(origin.asked(), [4 * MIB, 0]);
+}
+
+/// What no disk takes has a mebibyte of memory, and a reader that is slower than its origin gets it all.
+#[test]
+fn a_slow_reader_of_what_is_in_memory_alone_gets_all_though_nothing_proves_its_version() {
+    let origin = Slow::start(Song { fields: String::new(), ..Song::new(4 * MIB) });
+    let (address, state) = (origin.address, Arc::clone(&origin.state));
+    story(&origin, move |_| {
+        let state = Arc::clone(&state);
+        async move {
+            let pool = BufPool::new(bufpool::Options { budget_bytes: 64 << 20 });
+            let world = World::over(address, Volumes::off(4, 1, pool.clone()), pool);
+            let mut reader = world.open().await.unwrap();
+            read(&mut reader, 0..9, 1).await.unwrap();
+            settle(&state, |bodies| bodies == 0).await;
+            let mut other = world.open().await.unwrap();
+            for reader in [&mut reader, &mut other] {
+                let (end, failure) = follow(reader, 0, 1).await;
+                assert!(failure.is_none() && end == 4 * MIB, "{failure:?} at {end}");
+            }
+        }
+    });
 }
 
 #[test]

@@ -208,13 +208,14 @@ impl Inquiry {
         let head = self.head_of(&response.head, asked);
         let (fields, use_, ttl) = (&self.asker.fields, self.asker.use_, self.store.media_ttl());
         let share = match freshness::share(&head, fields, use_, ttl) {
+            _ if self.asker.apart => Share::Alone,
             // What is here may do again when the origin has recovered.
             Share::Stored if head.status >= 500 && self.old.is_some() => Share::Waiting,
             // It is what the operator wants no more. Something newer may be here.
             Share::Stored if self.question.is_overtaken() => Share::Waiting,
             share => share,
         };
-        if share == Share::Stored || ends(head.status) {
+        if share == Share::Stored || (ends(head.status) && !self.asker.apart) {
             self.old.iter().for_each(|old| self.store.forget(old));
         }
         let lease = match share {

@@ -18,7 +18,8 @@ use super::{
     Error, Found, How,
     asker::{Asker, Fit},
     inquiry::{Inquiries, Inquiry, Outcome, SharedPauses, begin_fill, unix_seconds},
-    refill, stay,
+    refill,
+    stay::{self, Stand},
 };
 use crate::{
     assets::{
@@ -195,6 +196,8 @@ impl Files {
             match self.stored(&key, &asker, None).await? {
                 Stored::Elsewhere(other) => key = other,
                 Stored::Good(lease, judgement, how) => return Ok(opened(lease, judgement, how)),
+                // Nobody is apart who wants no byte.
+                Stored::Apart => break,
                 Stored::Bad(old) => {
                     let inquiry = self.inquiry(&key, &origin, &url, &asker, old.clone());
                     let Some((lease, outcome)) = inquiry.ask_head().await? else { break };
@@ -228,7 +231,7 @@ impl Files {
         &self,
         origin: Rc<Origin>,
         url: Url,
-        asker: Asker,
+        mut asker: Asker,
     ) -> Result<Opened, Error> {
         let began = runtime::now();
         let mut key = Key::of_url(&url, &origin.key_ignore);
@@ -247,6 +250,10 @@ impl Files {
                     return Ok(opened(lease, judgement, how));
                 }
                 Stored::Bad(old) => old,
+                Stored::Apart => {
+                    asker.apart = true;
+                    None
+                }
             };
             if old.is_some() {
                 absent = How::Replaced;
@@ -269,6 +276,20 @@ impl Files {
                 Outcome::Failed(_) => continue,
                 Outcome::Validated(lease) => (lease, How::Validated),
                 Outcome::Kept(lease, status) => (lease, How::Kept { status }),
+                // It is as another one asked.
+                Outcome::Begun(lease) if collapsed => {
+                    match stay::stand(&lease, Some(asker.position)) {
+                        Stand::Good => (lease, absent),
+                        Stand::Apart => {
+                            asker.apart = true;
+                            continue;
+                        }
+                        Stand::Gone => {
+                            self.store.forget(&lease);
+                            continue;
+                        }
+                    }
+                }
                 Outcome::Begun(lease) => (lease, absent),
                 Outcome::Alone => match alone {
                     Some(lease) => (lease, absent),
@@ -303,12 +324,14 @@ impl Files {
         position: Option<u64>,
     ) -> Result<Stored, Error> {
         let lease = self.store.find(key).await.map_err(Failure::new)?;
+        let stand = lease.as_ref().map_or(Stand::Good, |lease| stay::stand(lease, position));
         let stored = match lease {
             None => Stored::Bad(None),
-            Some(lease) if !stay::may_be_completed(&lease, position) => {
+            Some(lease) if stand == Stand::Gone => {
                 self.store.forget(&lease);
                 Stored::Bad(None)
             }
+            Some(_) if stand == Stand::Apart => Stored::Apart,
             Some(lease) => match asker.fit(&lease.head(), key, lease.generation.0) {
                 Fit::Elsewhere(key) => Stored::Elsewhere(key),
                 fit => self.weigh(lease, asker, &fit)?,
@@ -319,7 +342,7 @@ impl Files {
             self.store.count(lease);
         }
         match stored {
-            Stored::Bad(_) if asker.wishes.only_if_cached => Err(Error::NotCached),
+            Stored::Bad(_) | Stored::Apart if asker.wishes.only_if_cached => Err(Error::NotCached),
             stored => Ok(stored),
         }
     }
@@ -367,12 +390,13 @@ impl Files {
         old: Option<Lease>,
     ) -> (Rc<Inquiry>, bool) {
         // A client that wants nothing of its request stored leaves nothing to share.
+        let is_alone = asker.wishes.no_store || asker.apart;
         let running = self.running(key, old.as_ref());
-        if let Some(running) = running.filter(|_| !asker.wishes.no_store) {
+        if let Some(running) = running.filter(|_| !is_alone) {
             return (running, false);
         }
         let inquiry = self.inquiry(key, origin, url, asker, old);
-        match asker.wishes.no_store {
+        match is_alone {
             true => inquiry.put_alone(),
             false => inquiry.put(&self.inquiries),
         }
@@ -430,6 +454,8 @@ enum Stored {
     Good(Lease, Judgement, How),
     /// Nothing, or what has to be asked for.
     Bad(Option<Lease>),
+    /// Something that others are better served by.
+    Apart,
     /// Another object is.
     Elsewhere(Key),
 }

@@ -6,8 +6,8 @@
 //! wants bytes a little ahead of a running fetch waits for it; one who wants bytes far ahead, or
 //! behind, gets a fetch of its own. A fetch that no reader's path leads to is cancelled.
 //!
-//! Of a resource without a strong validator there is one fetch, and everybody waits for it: bytes of two
-//! answers could be of two versions.
+//! Of a resource without a strong validator there is one fetch, and everybody waits for it, as long as that
+//! serves them: bytes of two answers could be of two versions.
 
 use std::{iter, ops::Range, time::Duration};
 
@@ -134,29 +134,18 @@ pub(super) fn plan(ways: &[Way], fetches: &[Running]) -> Plan {
     Plan { cancel, start }
 }
 
-/// What is to be changed about the one fetch of a resource whose answers nothing proves to be of one version.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct InOrder {
-    /// It is to be cancelled.
-    pub cancel: bool,
-    /// Where one is to begin.
-    pub start: Option<u64>,
-    /// Missing bytes that would have to come of another answer, up to where this one is.
-    pub lost: Vec<Range<u64>>,
-}
-
 /// Decides the same where nothing proves that two answers are of one version: there is one fetch, and
-/// everybody waits for it. `reached` is where the last one is, or where its answer ended.
-pub(super) fn plan_in_order(ways: &[Way], reached: Option<u64>, is_running: bool) -> InOrder {
-    let ahead = |way: &&Way| reached.is_none_or(|reached| way.gap >= reached);
-    let wanted = ways.iter().filter(ahead).filter(|way| way.is_wanted);
-    let first = wanted.map(|way| way.gap).min();
-    let behind = ways.iter().filter(|way| !ahead(way) && way.is_wanted);
-    InOrder {
-        cancel: is_running && !ways.is_empty() && !ways.iter().any(|way| ahead(&way)),
-        start: first.filter(|_| !is_running).map(|first| reached.unwrap_or(first)),
-        lost: behind.map(|way| way.gap..reached.unwrap_or(way.gap)).collect(),
-    }
+/// everybody waits for it. Where it has to begin, if it has to; `None` where somebody wants what lies before
+/// `reached`, where it is or where its answer ended: that would have to come of another one.
+pub(super) fn plan_in_order(
+    ways: &[Way],
+    reached: Option<u64>,
+    is_running: bool,
+) -> Option<Option<u64>> {
+    let mut wanted = ways.iter().filter(|way| way.is_wanted).map(|way| way.gap);
+    let Some(first) = wanted.clone().min() else { return Some(None) };
+    let is_ahead = reached.is_none_or(|reached| wanted.all(|gap| gap >= reached));
+    is_ahead.then(|| (!is_running).then(|| reached.unwrap_or(first)))
 }
 
 /// Whether only prefetches are led to by `fetch`.
@@ -272,21 +261,14 @@ mod tests {
     #[test]
     fn where_nothing_proves_a_version_all_wait_for_the_one_fetch() {
         let far = wanted(&[MIB, 90 * MIB]);
-        assert_eq!(plan_in_order(&far, Some(MIB), true), InOrder::default());
-        let begin = |start| InOrder { start: Some(start), ..InOrder::default() };
-        assert_eq!(plan_in_order(&far, None, false), begin(MIB));
-        assert_eq!(plan_in_order(&far[1..], Some(MIB), false), begin(MIB), "where it ended");
-        let behind = plan_in_order(&wanted(&[5]), Some(MIB), true);
-        assert_eq!(
-            (behind.cancel, behind.start, behind.lost.first()),
-            (true, None, Some(&(5..MIB)))
-        );
-        let both = plan_in_order(&wanted(&[5, MIB]), Some(MIB), true);
-        assert_eq!((both.cancel, both.start, both.lost.len()), (false, None, 1));
-        let fed = [Way { gap: 7 * MIB, is_wanted: false, is_paced: false }];
-        assert_eq!(plan_in_order(&fed, Some(MIB), true), InOrder::default());
-        assert_eq!(plan_in_order(&fed, Some(MIB), false), InOrder::default());
-        assert_eq!(plan_in_order(&[], Some(MIB), true), InOrder::default(), "see `is_wanted`");
+        assert_eq!(plan_in_order(&far, Some(MIB), true), Some(None));
+        assert_eq!(plan_in_order(&far, None, false), Some(Some(MIB)));
+        assert_eq!(plan_in_order(&far[1..], Some(MIB), false), Some(Some(MIB)), "where it ended");
+        assert_eq!(plan_in_order(&wanted(&[5, MIB]), Some(MIB), true), None);
+        assert_eq!(plan_in_order(&wanted(&[5]), Some(MIB), false), None);
+        let fed = [Way { gap: 5, is_wanted: false, is_paced: false }];
+        assert_eq!(plan_in_order(&fed, Some(MIB), true), Some(None));
+        assert_eq!(plan_in_order(&fed, Some(MIB), false), Some(None));
     }
 
     #[test]

@@ -47,22 +47,38 @@ pub(super) fn validator_of(head: &Head) -> Option<Validator> {
     if head.unproven { None } else { Validator::of(&head.fields) }
 }
 
-/// Whether what is here of a resource may be given to who wants it from `position` on, or no byte. What would come now can
-/// be of another version than what a crash left of a fill, or a repair of a whole one (RULES 7); what a fill
-/// that runs has fetched, and goes on to, cannot.
-pub(super) fn may_be_completed(asset: &Asset, position: Option<u64>) -> bool {
+/// How it stands with a resource for one who wants it from a position on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stand {
+    /// What is here may be given to it, and what is missing comes.
+    Good,
+    /// It is sooner served by an answer of its own, and the others by this.
+    Apart,
+    /// Nobody can be served by it any more.
+    Gone,
+}
+
+/// Whether what is here of a resource may be given to who wants it from `position` on, or no byte. What would
+/// come now can be of another version than what a crash left of a fill, or a repair of a whole one (RULES 7); what
+/// a fill that runs has fetched, and goes on to, cannot.
+pub(super) fn stand(asset: &Asset, position: Option<u64>) -> Stand {
     let resource = &asset.resource;
     if is_proven(asset) || resource.is_complete() {
-        return true;
+        return Stand::Good;
     }
     if !asset.is_filling() {
-        return resource.present_bytes() == 0;
+        return if resource.present_bytes() == 0 { Stand::Good } else { Stand::Gone };
     }
-    let Some(position) = position else { return true };
+    let Some(position) = position.filter(|_| resource.is_cached()) else { return Stand::Good };
     let begins = asset.begins.get();
     let reached = resource.next_gap(begins..u64::MAX).map_or(u64::MAX, |gap| gap.start);
-    // Who wants what is far ahead is sooner served by a request of its own.
-    (begins..=reached.saturating_add(JOIN_BYTES)).contains(&position)
+    if position < begins {
+        Stand::Gone
+    } else if position > reached.saturating_add(JOIN_BYTES) {
+        Stand::Apart
+    } else {
+        Stand::Good
+    }
 }
 
 /// Whether the cache keeps all of `range`, as far as can be told now.

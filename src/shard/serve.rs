@@ -29,9 +29,7 @@ use crate::{
     stream::{Reader, Source},
 };
 
-/// Time after which the others have their turn. A decoder looks at it when it reads, so what one turn makes
-/// is more: of MP3 and AAC nine to ten blocks of the resampler from 44.1 to 48 kHz, of FLAC four; the end of
-/// a piece ends it too.
+/// Time after which the others have their turn: it ends with the packet in which that is up, or with a piece.
 ///
 /// It is the same for who begins and for who is ahead: nothing was measured that a number of blocks by lead
 /// would gain. Of the speed of one stream alone 200 that go round keep, with turns of 1, 2, 4 and 8 blocks,

@@ -254,9 +254,11 @@ impl Timeline {
 
     /// The decoders without listeners: who wants a frame has, or begins, another.
     fn alone(&self) -> Vec<usize> {
+        // Who has been told of its frame and not yet come for it pauses.
         let wants = self.wants.borrow();
-        let busy: Vec<_> =
-            wants.iter().filter_map(|(_, wanted)| self.serves(wanted.frame)).collect();
+        let wants = wants.iter().map(|(_, wanted)| wanted.frame);
+        let wants: Vec<_> = wants.filter(|frame| self.find(*frame).is_none()).collect();
+        let busy: Vec<_> = wants.iter().filter_map(|frame| self.serves(*frame)).collect();
         let makings = self.makings.borrow();
         let idle = makings.iter().filter(|(making, _)| !busy.contains(making));
         let idle = idle.map(|(making, under)| (making, under.made_at));

@@ -125,6 +125,8 @@ fn who_jumps_leaves_a_decoder_alone_and_who_pauses_does_not() {
     drop(next);
     let back = jumps.want(21 * WINDOW, 0, false);
     assert_eq!(alone(), [makings[2].key], "one goes on, for one is waited");
+    makings[1].put(window(&pool, 21 * WINDOW));
+    assert_eq!(alone(), [makings[2].key], "it has been told, and comes back");
     drop((pauses, back));
-    assert_eq!(alone(), [makings[2].key, makings[1].key]);
+    assert_eq!(alone(), [makings[0].key, makings[2].key]);
 }
