@@ -19,10 +19,10 @@ use super::{Error, he_aac, opus};
 /// Packets of AAC from one point of the grid to the next.
 ///
 /// A new decoder costs as much as ten packets (152 us, of which most goes into the tables of a window;
-/// a packet of stereo at 98 kbit/s 14.5): the grid takes 2.9 % of a decode. Who jumps into the middle
-/// pays for it with 3 ms in the mean. With 128 packets that would be 1 ms, and 9 %; with 640 a jump
-/// took up to 7 ms (`cargo bench --bench listening -- jumps`, 5 asked).
-const AAC_PACKETS: u64 = 384;
+/// a packet of stereo at 98 kbit/s 14.5): the grid takes 3.5 % of a decode. Who jumps into the middle
+/// pays for it with 2.5 ms in the mean. With 128 packets that would be 1 ms, and 9 %; with 640 a jump
+/// took up to 7 ms, with 384 up to 5.3 (`cargo bench --bench listening -- jumps`, 5 asked).
+const AAC_PACKETS: u64 = 320;
 /// Frames of a packet of AAC.
 const AAC_FRAMES: u64 = 1024;
 /// Blocks that a frame of ADTS has at most: each is as long as a packet.
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn points_follow_each_other_and_the_first_packet_is_none() {
         let points: Vec<u64> = (0..1900).filter(|packet| aac().is_at(*packet)).collect();
-        assert_eq!(points, [384, 768, 1152, 1536]);
+        assert_eq!(points, [320, 640, 960, 1280, 1600]);
         let entries: Vec<_> = (0..1900).filter_map(|packet| aac().entered_at(packet)).collect();
         assert_eq!(entries, points);
     }

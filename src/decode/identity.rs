@@ -36,7 +36,7 @@ const CRATES: &[(&str, &str)] = &[
 const FEATURES: &[(&str, &str)] = &[("nanomp3", "wide"), ("symphonia", "opt-simd")];
 
 /// Raised where samples come out otherwise though no crate has moved: 3, since decoders of AAC start
-/// anew on a grid of 384 packets.
+/// anew on a grid of 320 packets.
 const REVISION: u32 = 3;
 
 /// All of it as one text, the same for as long as the process lives.

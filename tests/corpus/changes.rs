@@ -20,7 +20,7 @@ pub(crate) fn peak(plane: &[f32]) -> f32 {
 }
 
 /// Packets of AAC after which its decoders start anew.
-const GRID_PACKETS: usize = 384;
+const GRID_PACKETS: usize = 320;
 
 /// An ADTS stream with its two channels made into one: each frame's header says mono and its body is
 /// that of a mono frame which holds silence.

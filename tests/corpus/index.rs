@@ -243,7 +243,7 @@ fn an_index_of_other_bytes_is_not_followed_blindly() {
 #[test]
 fn noise_is_that_of_ffmpeg_up_to_the_grid_and_as_loud_behind_it() {
     /// Frames before the first point of the grid.
-    const GRID_FRAMES: usize = 384 * 1024;
+    const GRID_FRAMES: usize = 320 * 1024;
     if !has_ffmpeg() {
         return;
     }
