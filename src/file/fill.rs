@@ -1,8 +1,7 @@
 //! The fill of one resource: fetches what its readers demand until it is complete or deserted.
 
 use std::{
-    cell::{Cell, OnceCell},
-    ops::Range,
+    cell::Cell,
     pin::pin,
     rc::Rc,
     thread,
@@ -14,6 +13,7 @@ use futures_lite::future;
 
 use super::{
     Error,
+    course::{Course, partial_since},
     plan::{JOIN_TIME, Running, Way, goes_on_alone, is_paced, lost, plan, plan_in_order, within},
     stay::{is_of_another_version, is_proven, learn_length, validator_of},
 };
@@ -54,52 +54,6 @@ struct Fetch {
     course: Rc<Course>,
     /// Dropping it cancels the request.
     _task: Task<()>,
-}
-
-/// How far a request has come. What it says after its cancellation reaches nobody, since the fill
-/// has let go of it: no error of an abandoned position is delivered.
-struct Course {
-    running: Cell<Running>,
-    /// Nobody but prefetches wants its bytes.
-    is_paced: Cell<bool>,
-    /// When its head came, and where the first byte belongs.
-    measured: Cell<Option<(Instant, u64)>>,
-    outcome: OnceCell<Result<(), Failure>>,
-}
-
-impl Course {
-    fn position(&self) -> u64 {
-        self.running.get().position
-    }
-
-    /// What it will bring, judged by what it has brought.
-    fn running(&self) -> Running {
-        let running = self.running.get();
-        // What is held back on purpose says nothing of the origin.
-        let begun = self.measured.get().filter(|_| !self.is_paced.get());
-        let Some((since, from)) = begun else { return running };
-        running.judged(running.position - from, runtime::now() - since)
-    }
-
-    fn set_paced(&self, is_paced: bool) {
-        if self.is_paced.replace(is_paced) && !is_paced && self.measured.get().is_some() {
-            self.begins();
-        }
-    }
-
-    /// From here on it is judged.
-    fn begins(&self) {
-        self.measured.set(Some((runtime::now(), self.position())));
-    }
-
-    /// What it has of its last chunk goes to the disk: no other fetch may come to end that chunk.
-    fn save(&self, asset: &Asset) {
-        asset.resource.save(self.position().saturating_sub(1));
-    }
-
-    fn move_to(&self, position: u64) {
-        self.running.set(Running { position, ..self.running.get() });
-    }
 }
 
 /// Says that a fetch has ended, in whichever way.
@@ -370,8 +324,7 @@ impl Fill {
     }
 
     fn begin(self: &Rc<Self>, running: Running, begun: Option<(net::Head, Download)>) -> Fetch {
-        let (is_paced, measured, outcome) = Default::default();
-        let course = Rc::new(Course { running: Cell::new(running), is_paced, measured, outcome });
+        let course = Rc::new(Course::new(running));
         let ending = Ending { fill: Rc::clone(self), course: Rc::clone(&course) };
         let task = runtime::spawn(Queue::Io, "fetch", async move {
             let outcome = ending.fill.fetch(&ending.course, begun).await;
@@ -573,14 +526,6 @@ impl Fill {
         self.store.forget(self.asset());
         self.asset().resource.fail(failure.clone());
     }
-}
-
-/// Since when the last chunk of a fetch has been partial, after `written` came `now`; `None` where it
-/// is full.
-fn partial_since(before: Option<Instant>, written: Range<u64>, now: Instant) -> Option<Instant> {
-    let is_same_chunk = written.start / CHUNK_BYTES == written.end / CHUNK_BYTES;
-    let since = before.filter(|_| is_same_chunk).unwrap_or(now);
-    (!written.end.is_multiple_of(CHUNK_BYTES)).then_some(since)
 }
 
 /// Whether the bytes that are here are not to be trusted, or not to be completed, any more.

@@ -21,6 +21,7 @@
 
 mod asker;
 pub mod conditional;
+mod course;
 mod error;
 #[cfg(test)]
 mod fault_tests;
