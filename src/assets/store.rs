@@ -372,6 +372,7 @@ impl AssetStore {
             pace: Pace::default(),
             in_order: Cell::new(false),
             begins: Cell::new(0),
+            is_without_parts: Cell::new(false),
             head: RefCell::default(),
             said: Cell::default(),
             leases: Cell::new(0),

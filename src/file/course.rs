@@ -21,14 +21,16 @@ pub(super) struct Course {
     pub(super) is_paced: Cell<bool>,
     /// When its head came, and where the first byte belongs.
     measured: Cell<Option<(Instant, u64)>>,
+    /// Its answer is a part, so that another could begin where it breaks off.
+    pub(super) is_part: Cell<bool>,
     pub(super) outcome: OnceCell<Result<(), Failure>>,
 }
 
 impl Course {
     /// One that has just been asked for.
     pub(super) fn new(running: Running) -> Self {
-        let (is_paced, measured, outcome) = Default::default();
-        Self { running: Cell::new(running), is_paced, measured, outcome }
+        let (is_paced, measured, is_part, outcome) = Default::default();
+        Self { running: Cell::new(running), is_paced, measured, is_part, outcome }
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -42,6 +44,14 @@ impl Course {
         let begun = self.measured.get().filter(|_| !self.is_paced.get());
         let Some((since, from)) = begun else { return running };
         running.judged(running.position - from, runtime::now() - since)
+    }
+
+    /// What does not come where it has failed, as [`lost`](super::plan::lost) takes it.
+    pub(super) fn failed(&self) -> Running {
+        match self.is_part.get() {
+            true => Running::at(self.position()),
+            false => self.running(),
+        }
     }
 
     pub(super) fn set_paced(&self, is_paced: bool) {

@@ -143,7 +143,7 @@ async fn follow_demands(fill: Rc<Fill>, first: Option<Response>) -> Result<u64, 
         // Not before its fetches have ended: the last one has yet to say that this is the end.
         if fetches.is_empty() && fill.asset().resource.is_complete() {
             // Also where the fetch that completed it was cancelled before it could say so.
-            let _ = fill.complete();
+            let _ = fill.asset().resource.commit();
             fill.leave();
             return Ok(fill.fetched_bytes.get());
         }
@@ -202,7 +202,7 @@ impl Fill {
             if ends_generation(failure) {
                 return Err(failure.clone());
             }
-            self.lose(fetch.course.running(), fetches, failure);
+            self.lose(fetch.course.failed(), fetches, failure);
         }
         Ok(())
     }
@@ -349,10 +349,14 @@ impl Fill {
         let in_order = head.range.is_none()
             || !(is_proven(self.asset()) || self.is_joined.get() || self.is_in_memory());
         self.asset().in_order.set(in_order);
+        course.is_part.set(head.range.is_some());
         if in_order {
             course.running.set(Running::whole(download.position()));
         }
-        self.answers.set(self.answers.get() + 1);
+        // One that says that there is no more adds nothing.
+        if head.status != 416 {
+            self.join_answer();
+        }
         course.begins();
         self.learn(&head)?;
         let resource = &self.asset().resource;
@@ -435,23 +439,24 @@ impl Fill {
     fn end(&self) -> Result<(), Failure> {
         let resource = &self.asset().resource;
         if resource.is_complete() {
-            self.complete()?;
+            resource.commit().map_err(Failure::new)?;
         }
         resource.end_chunks();
         Ok(())
     }
 
-    /// All is there. Who reads it gets it, but nobody after them where it could be of two versions.
-    fn complete(&self) -> Result<(), Failure> {
+    /// Another answer: where it could be of another version, who reads it gets it, and nobody after them.
+    fn join_answer(&self) {
+        self.answers.set(self.answers.get() + 1);
         if self.answers.get() > 1 && !is_proven(self.asset()) {
             self.store.forget(self.asset());
         }
-        self.asset().resource.commit().map_err(Failure::new)
     }
 
     /// Whether what it fetches may stay when its readers have gone.
     fn may_be_kept(&self) -> bool {
-        is_proven(self.asset()) || (self.asset().begins.get() == 0 && !self.is_joined.get())
+        let is_one = self.answers.get() <= 1 && !self.is_joined.get();
+        is_proven(self.asset()) || (self.asset().begins.get() == 0 && is_one)
     }
 
     fn is_in_memory(&self) -> bool {

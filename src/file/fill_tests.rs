@@ -550,6 +550,57 @@ fn short_parts_of_an_origin_that_proves_no_version_make_a_whole() {
 }
 
 #[test]
+fn who_comes_while_short_parts_are_joined_gets_none_that_others_have_joined() {
+    let fields = String::new();
+    let song = Song { fields, ages: true, part_bytes: 150_000, ..Song::new(MIB) };
+    let origin = Slow::start(song);
+    story(&origin, |world| async move {
+        let mut first = world.open().await.unwrap();
+        read(&mut first, 0..100, 1).await.unwrap();
+        // Of the second answer.
+        timeout(PATIENCE, first.fetch(200_000..200_100)).await.unwrap().unwrap();
+        let mut later = world.open().await.unwrap();
+        timeout(PATIENCE, later.fetch(0..100)).await.unwrap().unwrap();
+    });
+    let asked = origin.asked();
+    assert_eq!(asked.iter().filter(|start| **start == 0).count(), 2, "{asked:?}");
+}
+
+#[test]
+fn who_waits_far_ahead_of_an_answer_that_is_cut_is_not_cut_with_it() {
+    let song = Song { fields: String::new(), broken: 2 * MIB..3 * MIB, ..Song::new(8 * MIB) };
+    let origin = Slow::start(song);
+    let state = Arc::clone(&origin.state);
+    story(&origin, move |world| {
+        let state = Arc::clone(&state);
+        async move {
+            let mut reader = world.open().await.unwrap();
+            state.held.store(true, Ordering::SeqCst);
+            let far = read(&mut reader, 6 * MIB..6 * MIB + 100, 1);
+            let free = async {
+                sleep(Duration::from_millis(50)).await;
+                state.held.store(false, Ordering::SeqCst);
+            };
+            assert!(futures_lite::future::zip(far, free).await.0.is_ok());
+        }
+    });
+}
+
+#[test]
+fn an_origin_without_parts_is_asked_once_though_it_proves_no_version() {
+    let song =
+        Song { fields: String::new(), ranges: false, pace_bytes: 16 * KIB, ..Song::new(6 * MIB) };
+    let origin = Slow::start(song);
+    story(&origin, |world| async move {
+        let mut first = world.open().await.unwrap();
+        read(&mut first, 0..100, 1).await.unwrap();
+        let mut far = world.open_at(4 * MIB).await.unwrap();
+        read(&mut far, 4 * MIB..4 * MIB + 100, 1).await.unwrap();
+    });
+    assert_eq!(origin.asked(), [0]);
+}
+
+#[test]
 fn of_a_song_that_nothing_proves_the_same_no_two_answers_are_joined() {
     for fields in ["", "ETag: W/\"same\"\r\n"] {
         let fields = fields.to_owned();

@@ -263,6 +263,7 @@ impl Inquiry {
             tracing::error!(%error, "a length was not taken");
         }
         lease.begins.set(response.body.position());
+        lease.is_without_parts.set(response.head.range.is_none());
         match self.store.permit(lease) {
             Some(permit) => begin_fill(permit, &self.store, self.from.clone(), Some(response)),
             None => {

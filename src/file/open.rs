@@ -236,10 +236,10 @@ impl Files {
         let began = runtime::now();
         let mut key = Key::of_url(&url, &origin.key_ignore);
         let mut absent = How::Absent;
-        for _ in 0..OTHERS {
+        for round in 0..OTHERS {
             let old = match self.stored(&key, &asker, Some(asker.position)).await? {
                 Stored::Elsewhere(other) => {
-                    (key, absent) = (other, How::Unselected);
+                    (key, absent, asker.apart) = (other, How::Unselected, false);
                     continue;
                 }
                 Stored::Good(lease, judgement, how) => {
@@ -258,15 +258,14 @@ impl Files {
             if old.is_some() {
                 absent = How::Replaced;
             }
-            let (inquiry, is_mine) = self.join(&key, &origin, &url, &asker, old);
+            let (inquiry, mut is_mine) = self.join(&key, &origin, &url, &asker, old);
             let mut outcome = inquiry.outcome().await;
             let mut alone = is_mine.then(|| inquiry.take_alone()).flatten();
-            let collapsed = !is_mine;
             if matches!(outcome, Outcome::Alone) && alone.is_none() {
                 let own = self.inquiry(&key, &origin, &url, &asker, None);
                 own.put_alone();
                 outcome = own.outcome().await;
-                alone = own.take_alone();
+                (alone, is_mine) = (own.take_alone(), true);
             }
             let (lease, how) = match outcome {
                 Outcome::Failed(failure) if is_mine || inquiry.use_() == asker.use_ => {
@@ -277,7 +276,7 @@ impl Files {
                 Outcome::Validated(lease) => (lease, How::Validated),
                 Outcome::Kept(lease, status) => (lease, How::Kept { status }),
                 // It is as another one asked.
-                Outcome::Begun(lease) if collapsed => {
+                Outcome::Begun(lease) if !is_mine => {
                     match stay::stand(&lease, Some(asker.position)) {
                         Stand::Good => (lease, absent),
                         Stand::Apart => {
@@ -286,6 +285,8 @@ impl Files {
                         }
                         Stand::Gone => {
                             self.store.forget(&lease);
+                            // Not for ever one who comes after others that ask for other places.
+                            asker.apart = round > 0;
                             continue;
                         }
                     }
@@ -299,7 +300,7 @@ impl Files {
             match asker.fit(&lease.head(), &key, lease.generation.0) {
                 Fit::Fits => {}
                 Fit::Elsewhere(other) => {
-                    (key, absent) = (other, How::Unselected);
+                    (key, absent, asker.apart) = (other, How::Unselected, false);
                     continue;
                 }
                 misfit => return Err(misfit_error(&misfit)),
@@ -307,7 +308,7 @@ impl Files {
             self.fill(&lease, &origin, &url, &asker);
             let judgement = self.judge(&lease, &asker);
             let mut opened = opened(lease, judgement, how);
-            opened.found.collapsed = collapsed;
+            opened.found.collapsed = !is_mine;
             opened.found.origin = Some(began.elapsed());
             return Ok(opened);
         }
@@ -324,17 +325,18 @@ impl Files {
         position: Option<u64>,
     ) -> Result<Stored, Error> {
         let lease = self.store.find(key).await.map_err(Failure::new)?;
-        let stand = lease.as_ref().map_or(Stand::Good, |lease| stay::stand(lease, position));
         let stored = match lease {
             None => Stored::Bad(None),
-            Some(lease) if stand == Stand::Gone => {
-                self.store.forget(&lease);
-                Stored::Bad(None)
-            }
-            Some(_) if stand == Stand::Apart => Stored::Apart,
             Some(lease) => match asker.fit(&lease.head(), key, lease.generation.0) {
                 Fit::Elsewhere(key) => Stored::Elsewhere(key),
-                fit => self.weigh(lease, asker, &fit)?,
+                fit => match stay::stand(&lease, position) {
+                    Stand::Good => self.weigh(lease, asker, &fit)?,
+                    Stand::Apart => Stored::Apart,
+                    Stand::Gone => {
+                        self.store.forget(&lease);
+                        Stored::Bad(None)
+                    }
+                },
             },
         };
         // One that is stale too: mostly its origin says that it is still good.
@@ -414,7 +416,9 @@ impl Files {
         let is_asked = self.running(key, Some(old)).is_some();
         let is_paused = self.pauses.borrow().trouble(key.id, runtime::now()).is_some();
         if !is_asked && !is_paused && !asker.wishes.no_store {
-            self.inquiry(key, origin, url, asker, Some(old.clone())).put(&self.inquiries);
+            // For all of it, whoever comes.
+            let asker = Asker { position: 0, apart: false, ..asker.clone() };
+            self.inquiry(key, origin, url, &asker, Some(old.clone())).put(&self.inquiries);
         }
     }
 

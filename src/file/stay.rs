@@ -74,7 +74,7 @@ pub(super) fn stand(asset: &Asset, position: Option<u64>) -> Stand {
     let reached = resource.next_gap(begins..u64::MAX).map_or(u64::MAX, |gap| gap.start);
     if position < begins {
         Stand::Gone
-    } else if position > reached.saturating_add(JOIN_BYTES) {
+    } else if position > reached.saturating_add(JOIN_BYTES) && !asset.is_without_parts.get() {
         Stand::Apart
     } else {
         Stand::Good

@@ -38,6 +38,8 @@ pub struct Asset {
     pub in_order: Cell<bool>,
     /// Where the answer begins that its fill began with.
     pub begins: Cell<u64>,
+    /// That answer was to a question for a part, and is all: a part cannot be had.
+    pub is_without_parts: Cell<bool>,
     /// `None` for one that was at rest, until it was read from disk.
     pub(super) head: RefCell<Option<Rc<Head>>>,
     pub(super) said: Cell<Said>,
