@@ -13,7 +13,10 @@
 
 use std::{fs, path::Path};
 
-use kithara::decode::{DecoderOptions, Stacks};
+use kithara::{
+    decode::{DecoderOptions, Stacks},
+    stream::Resident,
+};
 use kithara_bench::{
     CODINGS, Scratch, Table, binary, median, music,
     play::{decode, play, resident},
@@ -99,23 +102,21 @@ fn ffmpeg_seconds(file: &Path, output: &str) -> (f64, f64) {
 
 /// CPU time of this thread for the same work, from bytes in pool blocks to bytes of a response.
 fn thread_seconds(file: &Path, seconds: usize) -> f64 {
-    let resident = resident(&fs::read(file).expect("the file was just made"));
-    let stacks = Stacks::new(DecoderOptions::default());
-    let before = thread_cpu();
-    let written = play(&stacks, resident);
-    let spent = thread_cpu() - before;
-    let frames = written / 4;
-    assert!(frames.abs_diff(seconds * 48000) < 48000, "{frames} frames of {seconds} s");
-    spent.as_secs_f64()
+    on_thread(file, seconds * 48_000, |stacks, resident| play(stacks, resident) / 4)
 }
 
 /// CPU time of this thread for decoding alone.
 fn decode_seconds(file: &Path, seconds: usize) -> f64 {
+    on_thread(file, seconds * 44_100, decode)
+}
+
+/// CPU time of this thread for `work`, which says how many frames it made: as many as wanted, but for a second.
+fn on_thread(file: &Path, wanted: usize, work: fn(&Stacks, Resident) -> usize) -> f64 {
     let resident = resident(&fs::read(file).expect("the file was just made"));
     let stacks = Stacks::new(DecoderOptions::default());
     let before = thread_cpu();
-    let frames = decode(&stacks, resident);
+    let frames = work(&stacks, resident);
     let spent = thread_cpu() - before;
-    assert!(frames.abs_diff(seconds * 44100) < 44100, "{frames} frames of {seconds} s");
+    assert!(frames.abs_diff(wanted) < 44_100, "{frames} frames of {wanted}");
     spent.as_secs_f64()
 }

@@ -346,8 +346,8 @@ impl Fill {
         };
         // An origin that knows no ranges sends all, over what is here already; of one that knows no version
         // no other answer is taken while there is this one.
-        let in_order = head.range.is_none()
-            || !(is_proven(self.asset()) || self.is_joined.get() || self.is_in_memory());
+        let is_one = !is_proven(self.asset()) && !self.is_joined.get();
+        let in_order = head.range.is_none() || (is_one && self.asset().resource.is_cached());
         self.asset().in_order.set(in_order);
         course.is_part.set(head.range.is_some());
         if in_order {
@@ -457,10 +457,6 @@ impl Fill {
     fn may_be_kept(&self) -> bool {
         let is_one = self.answers.get() <= 1 && !self.is_joined.get();
         is_proven(self.asset()) || (self.asset().begins.get() == 0 && is_one)
-    }
-
-    fn is_in_memory(&self) -> bool {
-        !self.asset().resource.is_cached()
     }
 
     async fn request(&self, from: u64) -> Result<(net::Head, Download), Failure> {

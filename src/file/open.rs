@@ -275,21 +275,13 @@ impl Files {
                 Outcome::Failed(_) => continue,
                 Outcome::Validated(lease) => (lease, How::Validated),
                 Outcome::Kept(lease, status) => (lease, How::Kept { status }),
-                // It is as another one asked.
-                Outcome::Begun(lease) if !is_mine => {
-                    match stay::stand(&lease, Some(asker.position)) {
-                        Stand::Good => (lease, absent),
-                        Stand::Apart => {
-                            asker.apart = true;
-                            continue;
-                        }
-                        Stand::Gone => {
-                            self.store.forget(&lease);
-                            // Not for ever one who comes after others that ask for other places.
-                            asker.apart = round > 0;
-                            continue;
-                        }
-                    }
+                // As another one asked; what is stored now says what to do about it, and who comes after several
+                // that ask for other places does not go round with them.
+                Outcome::Begun(lease)
+                    if !is_mine && stay::stand(&lease, Some(asker.position)) != Stand::Good =>
+                {
+                    asker.apart = round > 0;
+                    continue;
                 }
                 Outcome::Begun(lease) => (lease, absent),
                 Outcome::Alone => match alone {

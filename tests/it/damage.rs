@@ -13,6 +13,7 @@ use crate::{
     client,
     node::{Builder, Node, kithara_cache, node, scratch},
     origin::{Origin, origin},
+    wav,
 };
 
 const CHUNK: usize = 64 << 10;
@@ -368,16 +369,7 @@ fn on_a_disk_that_turns_read_only_or_loses_its_end_nobody_fails() {
 
 /// Half a second of stereo, told from others by its number.
 fn wav(number: u8) -> Vec<u8> {
-    const DATA_BYTES: u32 = 22_050 * 4;
-    let mut wav = b"RIFF".to_vec();
-    wav.extend((DATA_BYTES + 36).to_le_bytes());
-    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x02\0");
-    wav.extend(44_100_u32.to_le_bytes());
-    wav.extend((44_100_u32 * 4).to_le_bytes());
-    wav.extend(b"\x04\0\x10\0data");
-    wav.extend(DATA_BYTES.to_le_bytes());
-    wav.extend((0..DATA_BYTES).map(|at| (at / 7 * 11 + at) as u8 ^ number));
-    wav
+    wav::stereo(44_100, (0..22_050 * 4_u32).map(|at| (at / 7 * 11 + at) as u8 ^ number))
 }
 
 /// Each block on disk of anything but a response head has a flipped bit.

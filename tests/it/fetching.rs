@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use kithara::demo;
 
-use crate::{client, node::node, origin::origin};
+use crate::{client, node::node, origin::origin, wav};
 
 /// Something longer than a few chunks that is no audio.
 fn bytes(count: usize) -> Vec<u8> {
@@ -76,16 +76,8 @@ fn what_was_fetched_is_not_fetched_again() {
 
 /// Stereo in which nothing repeats.
 fn wav(seconds: u32, version: u8) -> Vec<u8> {
-    let data_bytes = seconds * 44_100 * 4;
-    let mut wav = b"RIFF".to_vec();
-    wav.extend((data_bytes + 36).to_le_bytes());
-    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x02\0");
-    wav.extend(44_100_u32.to_le_bytes());
-    wav.extend((44_100_u32 * 4).to_le_bytes());
-    wav.extend(b"\x04\0\x10\0data");
-    wav.extend(data_bytes.to_le_bytes());
-    wav.extend(bytes(data_bytes as usize).into_iter().map(|byte| byte ^ version));
-    wav
+    let noise = bytes(seconds as usize * 44_100 * 4);
+    wav::stereo(44_100, noise.into_iter().map(|byte| byte ^ version))
 }
 
 /// What is here is fresh, and only who wants the rest learns that there is another one.
@@ -346,17 +338,7 @@ fn a_client_that_goes_away_stops_the_fetch() {
 
 /// 32 MiB of silence, as a WAV file.
 fn long_wav() -> Vec<u8> {
-    let length = 32_u32 << 20;
-    let mut wav = Vec::with_capacity(44 + length as usize);
-    wav.extend_from_slice(b"RIFF");
-    wav.extend_from_slice(&(length + 36).to_le_bytes());
-    wav.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x02\0");
-    wav.extend_from_slice(&48_000_u32.to_le_bytes());
-    wav.extend_from_slice(&192_000_u32.to_le_bytes());
-    wav.extend_from_slice(b"\x04\0\x10\0data");
-    wav.extend_from_slice(&length.to_le_bytes());
-    wav.resize(44 + length as usize, 0);
-    wav
+    wav::stereo(48_000, vec![0; 32 << 20])
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::{
     client::{self, Response},
     node::{Node, kithara, node, scratch},
     origin::{Origin, origin},
+    wav,
 };
 
 /// Of each kind: MP3, AAC with and without a container, FLAC, PCM.
@@ -34,20 +35,12 @@ fn serving() -> Origin {
 
 /// So many seconds of stereo in which nothing repeats.
 fn noise(seconds: u32) -> Vec<u8> {
-    let data_bytes = seconds * 44_100 * 4;
-    let mut wav = b"RIFF".to_vec();
-    wav.extend((data_bytes + 36).to_le_bytes());
-    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x02\0");
-    wav.extend(44_100_u32.to_le_bytes());
-    wav.extend((44_100_u32 * 4).to_le_bytes());
-    wav.extend(b"\x04\0\x10\0data");
-    wav.extend(data_bytes.to_le_bytes());
     let mut state = 7_u64;
-    wav.extend((0..data_bytes).map(|_| {
+    let noise = (0..seconds * 44_100 * 4).map(|_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (state >> 56) as u8
-    }));
-    wav
+    });
+    wav::stereo(44_100, noise)
 }
 
 /// The samples in a FLAC stream, by our own decoder.

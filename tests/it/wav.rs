@@ -1,5 +1,20 @@
 //! Just enough of WAVE to compare samples.
 
+/// A WAVE file of stereo in 16 bits.
+pub fn stereo(rate: u32, data: impl IntoIterator<Item = u8>) -> Vec<u8> {
+    let data: Vec<u8> = data.into_iter().collect();
+    let length = data.len() as u32;
+    let mut wav = b"RIFF".to_vec();
+    wav.extend((length + 36).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x02\0");
+    wav.extend(rate.to_le_bytes());
+    wav.extend((rate * 4).to_le_bytes());
+    wav.extend(b"\x04\0\x10\0data");
+    wav.extend(length.to_le_bytes());
+    wav.extend(data);
+    wav
+}
+
 /// A WAVE file as a client got it.
 pub struct Wav {
     pub rate: u32,
