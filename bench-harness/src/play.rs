@@ -58,30 +58,62 @@ pub fn feed(pipeline: &mut Pipeline, decoder: &Decoder, block: &mut [u8]) -> usi
     }
 }
 
+/// A source that is being decoded.
+pub struct Playing {
+    decoder: Decoder,
+    /// Once it is known what the source is.
+    pipeline: Option<Pipeline>,
+    block: Vec<u8>,
+    written: usize,
+}
+
+impl Playing {
+    /// One that has not begun.
+    ///
+    /// # Panics
+    /// When there is no stack for it.
+    pub fn new(stacks: &Stacks, resident: Resident) -> Self {
+        let decoder = Decoder::new(stacks, resident, Ask::default()).expect("a stack");
+        Self { decoder, pipeline: None, block: vec![0; 64 << 10], written: 0 }
+    }
+
+    /// Goes on for a slice at most. False: that was the end.
+    ///
+    /// # Panics
+    /// When the source is not sound, or not resident to its end.
+    pub fn goes_on(&mut self) -> bool {
+        match self.decoder.step(Instant::now() + SLICE).expect("sound") {
+            Step::Opened => self.pipeline = Some(pipeline(&self.decoder)),
+            Step::Frames => {
+                let pipeline = self.pipeline.as_mut().expect("opened before");
+                self.written += feed(pipeline, &self.decoder, &mut self.block);
+            }
+            Step::Slice => {}
+            Step::End => {
+                let pipeline = self.pipeline.as_mut().expect("opened before");
+                pipeline.finish();
+                self.written += drain(pipeline, &mut self.block);
+                return false;
+            }
+            Step::Need { position, .. } => panic!("all is resident, {position} is not"),
+        }
+        true
+    }
+
+    /// Packets that were decoded so far.
+    pub fn packets(&self) -> u64 {
+        self.decoder.decoded_packets()
+    }
+}
+
 /// Decodes all of a source, and says how many bytes it became.
 ///
 /// # Panics
 /// When it is not sound, or not resident to its end.
 pub fn play(stacks: &Stacks, resident: Resident) -> usize {
-    let mut decoder = Decoder::new(stacks, resident, Ask::default()).expect("a stack");
-    let mut made = None;
-    let (mut block, mut written) = (vec![0; 64 << 10], 0);
-    loop {
-        match decoder.step(Instant::now() + SLICE).expect("sound") {
-            Step::Opened => made = Some(pipeline(&decoder)),
-            Step::Frames => {
-                let pipeline = made.as_mut().expect("opened before");
-                written += feed(pipeline, &decoder, &mut block);
-            }
-            Step::Slice => {}
-            Step::End => {
-                let pipeline = made.as_mut().expect("opened before");
-                pipeline.finish();
-                return written + drain(pipeline, &mut block);
-            }
-            Step::Need { position, .. } => panic!("all is resident, {position} is not"),
-        }
-    }
+    let mut playing = Playing::new(stacks, resident);
+    while playing.goes_on() {}
+    playing.written
 }
 
 /// Decodes all of a source and does nothing with it; how many frames it has.

@@ -19,4 +19,4 @@ mod pool;
 
 pub use block::{Block, BlockMut, Memory, Spare};
 pub use line::Turn;
-pub use pool::{BufPool, Charge, Class, Exhausted, Options, Stats};
+pub use pool::{BufPool, Charge, Class, Exhausted, Idle, Options, Stats};

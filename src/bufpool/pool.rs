@@ -216,6 +216,12 @@ pub struct Charge {
 }
 
 impl Charge {
+    /// What it stands for is kept from now on only as long as nobody else needs its memory.
+    pub fn into_idle(self) -> Idle {
+        self.home.idle(self.bytes);
+        Idle(self)
+    }
+
     /// There are `bytes` now, and nobody can be asked: an index that grew by an entry. What goes over
     /// the budget by this is refused to others.
     pub fn set(&mut self, bytes: usize) {
@@ -233,6 +239,16 @@ impl Drop for Charge {
         let mut state = self.home.lock();
         state.stats.used_bytes -= self.bytes;
         self.home.returned(state);
+    }
+}
+
+/// A charge for what nobody uses just now. Whoever holds it gives it up when the pool
+/// [asks](BufPool::on_shortage).
+pub struct Idle(Charge);
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.0.home.no_longer_idle(self.0.bytes);
     }
 }
 

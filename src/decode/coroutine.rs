@@ -18,7 +18,8 @@ use corosensei::{
 };
 use rustix::mm::{Advice, madvise};
 
-use super::Error;
+use super::{Error, spares::Spares};
+use crate::bufpool::BufPool;
 
 /// What a shard gives to its decoders.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +39,8 @@ impl Default for Options {
     }
 }
 
-/// The stacks of one shard. A clone is another handle to the same pool.
+/// The stacks of one shard, and what else its decoders leave for those that come after them. A clone is
+/// another handle to the same pool.
 #[derive(Clone)]
 pub struct Stacks {
     inner: Rc<Inner>,
@@ -47,12 +49,23 @@ pub struct Stacks {
 struct Inner {
     options: Options,
     free: RefCell<Vec<DefaultStack>>,
+    spares: Spares,
 }
 
 impl Stacks {
     /// An empty pool: stacks are mapped when they are first asked for.
     pub fn new(options: Options) -> Self {
-        Self { inner: Rc::new(Inner { options, free: RefCell::default() }) }
+        let (free, spares) = (RefCell::default(), Spares::default());
+        Self { inner: Rc::new(Inner { options, free, spares }) }
+    }
+
+    /// Keeps decoders that are costly to make, in what `pool` has to spare. Without this none is kept.
+    pub fn keep_spares(&self, pool: &BufPool) {
+        self.inner.spares.keep_in(pool);
+    }
+
+    pub(super) fn spares(&self) -> &Spares {
+        &self.inner.spares
     }
 
     pub(super) fn options(&self) -> Options {

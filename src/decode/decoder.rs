@@ -97,10 +97,10 @@ impl Decoder {
         }
         let wanted = Wanted { track: ask.track, from_frame: ask.from_frame, mode: ask.mode };
         let (inner_desk, inner_resident) = (Rc::clone(&desk), resident.clone());
-        let table_bytes = stacks.options().sample_table_bytes;
+        let (table_bytes, spares) = (stacks.options().sample_table_bytes, stacks.spares().clone());
         let coroutine = Coroutine::new(stacks, move |leave, below| {
             let (desk, resident) = (inner_desk, inner_resident);
-            let inside = Inside { leave, below, desk, resident, table_bytes };
+            let inside = Inside { leave, below, desk, resident, table_bytes, spares };
             track::run(Rc::new(inside), wanted)
         })?;
         Ok(Self {

@@ -9,12 +9,11 @@
 //! for the overlap of the transform, and for what is predicted to come near to what was meant.
 
 use symphonia::core::{
-    codecs::audio::AudioDecoder,
     packet::PacketRef,
     units::{Duration, Timestamp},
 };
 
-use super::{Error, he_aac, opus};
+use super::{Error, he_aac, opus, spares::Lent};
 
 /// Packets of AAC from one point of the grid to the next.
 ///
@@ -143,20 +142,20 @@ impl Restarts {
         }
     }
 
-    /// Makes of a decoder a new one that has heard the lead of the grid's point. Before each packet of
+    /// Makes of a decoder one that has heard nothing but the lead of the grid's point. Before each packet of
     /// that others may come in by `pause`.
     pub(super) fn restart(
         &mut self,
-        decoder: &mut Box<dyn AudioDecoder>,
-        make: impl Fn() -> Result<Box<dyn AudioDecoder>, Error>,
+        decoder: &mut Lent,
+        renew: impl Fn(&mut Lent) -> Result<(), Error>,
         pause: impl Fn(),
     ) -> Result<(), Error> {
-        *decoder = make()?;
+        renew(decoder)?;
         for data in &self.lead {
             pause();
             let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, data);
             if decoder.decode_ref(&packet).is_err() {
-                *decoder = make()?;
+                renew(decoder)?;
             }
         }
         self.forget();

@@ -60,6 +60,7 @@ mod shape;
 mod skip;
 mod sniff;
 mod source;
+mod spares;
 mod tables;
 mod tags;
 mod track;
@@ -82,3 +83,4 @@ pub use resample::{
     Blocks, MAX_BLOCK_FRAMES, Quality, RATES_HZ, RatesRefused, Resampler, frames_out,
 };
 pub use sniff::{Container, sniff};
+pub use spares::VORBIS_BYTES;

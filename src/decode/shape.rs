@@ -17,6 +17,7 @@ use super::{
     mp3::Mp3,
     opus::Opus,
     planes,
+    spares::{Lent, Spares},
 };
 
 /// What the first decoded packet settles.
@@ -79,7 +80,25 @@ fn channels_of(layout: &Layout) -> Result<Channels, Error> {
     Ok(Channels { count: count as u16, mask })
 }
 
+/// A decoder that has heard nothing.
 pub(super) fn make_decoder(
+    params: &AudioCodecParameters,
+    codec: &'static str,
+    spares: &Spares,
+) -> Result<Lent, Error> {
+    spares.take(params, || new_decoder(params, codec))
+}
+
+/// Makes of a decoder one that has heard nothing, for a stream of these parameters.
+pub(super) fn renew_decoder(
+    decoder: &mut Lent,
+    params: &AudioCodecParameters,
+    codec: &'static str,
+) -> Result<(), Error> {
+    decoder.renew(params, || new_decoder(params, codec))
+}
+
+fn new_decoder(
     params: &AudioCodecParameters,
     codec: &'static str,
 ) -> Result<Box<dyn AudioDecoder>, Error> {

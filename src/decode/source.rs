@@ -18,6 +18,7 @@ use super::{
     Frames, Info,
     coroutine::{Below, Leave},
     index::Recording,
+    spares::Spares,
 };
 use crate::stream::Resident;
 
@@ -62,6 +63,7 @@ pub(super) struct Inside<'y> {
     pub(super) resident: Resident,
     /// What tables of the container may take of memory.
     pub(super) table_bytes: u64,
+    pub(super) spares: Spares,
 }
 
 impl Inside<'_> {

@@ -22,9 +22,6 @@ use crate::{
 /// connection. What a node held more for each client that had stopped reading, less its three blocks, was
 /// 274 KiB for MP3, 396 for AAC and 406 for FLAC (`in node` of `cargo bench --bench allocation`).
 pub const STREAM_BYTES: usize = 416 << 10;
-/// What one of Vorbis has more, its codebooks: 1315 KiB, measured likewise.
-const VORBIS_BYTES: usize = 1344 << 10;
-
 /// What each decoder of Opus takes, of a pair of channels: 243 KiB. What is held for any codec includes
 /// half of one.
 const OPUS_PAIR_BYTES: usize = 256 << 10;
@@ -36,7 +33,7 @@ const HE_AAC_BYTES: usize = 448 << 10;
 /// What the codec of a source takes beyond [`STREAM_BYTES`].
 pub fn codec_bytes(info: &Info) -> usize {
     match info.codec {
-        "vorbis" => VORBIS_BYTES,
+        "vorbis" => decode::VORBIS_BYTES,
         "he-aac" | "he-aac-v2" => HE_AAC_BYTES,
         "opus" => {
             // Centre and LFE are no pair.

@@ -235,6 +235,7 @@ impl Shard {
         let mailbox = Rc::new(mailbox);
         let feed = Feed::new(Rc::clone(&mailbox), usize::from(route.shards));
         let observer = feed.clone();
+        stacks.keep_spares(&pool);
         files.store().observe(move |url, news| observer.tell(|| notice::of_asset(url, news)));
         Rc::new(Shard {
             id: mailbox.shard(),

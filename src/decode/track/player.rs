@@ -1,6 +1,6 @@
 //! Packets to frames: which are decoded, which are passed, and where on the timeline they lie.
 
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder};
+use symphonia::core::codecs::audio::AudioCodecParameters;
 
 use super::{Known, Wanted, announce, late::Back};
 use crate::decode::{
@@ -12,9 +12,10 @@ use crate::decode::{
     headers::Header,
     opening::{self, Opened, Timeline},
     planes,
-    shape::{Shape, make_decoder, shape_of},
+    shape::{Shape, make_decoder, renew_decoder, shape_of},
     skip::{Preroll, Skip},
     source::{Inside, Pause},
+    spares::Lent,
     tray::{Span, frames_end, offer, put, put_silence},
     xing::Claim,
 };
@@ -28,7 +29,7 @@ pub(super) struct Player<'a, 'y> {
     /// What is known before the first packet decodes.
     pub(super) known: Known,
     pub(super) params: AudioCodecParameters,
-    pub(super) decoder: Box<dyn AudioDecoder>,
+    pub(super) decoder: Lent,
     pub(super) restarts: Option<Restarts>,
     /// What a new decoder needs before a packet; `None` if that is all.
     pub(super) preroll: Option<Preroll>,
@@ -105,7 +106,7 @@ impl<'a, 'y> Player<'a, 'y> {
             inside,
             known: Known::of(opened),
             params: opened.params.clone(),
-            decoder: make_decoder(&opened.params, opened.codec)?,
+            decoder: make_decoder(&opened.params, opened.codec, &inside.spares)?,
             restarts: grid.map(Restarts::new),
             preroll,
             stated: None,
@@ -194,8 +195,8 @@ impl<'a, 'y> Player<'a, 'y> {
             skip.keep(packet.data, nominal, header);
         }
         if let Some(restarts) = self.restarts.as_mut().filter(|on| on.grid().is_at(number)) {
-            let make = || make_decoder(&self.params, self.known.codec);
-            restarts.restart(&mut self.decoder, make, || offer(self.inside))?;
+            let renew = |decoder: &mut _| renew_decoder(decoder, &self.params, self.known.codec);
+            restarts.restart(&mut self.decoder, renew, || offer(self.inside))?;
             self.inside.below.release();
         }
         if let Err(fault) = self.follow(header) {
@@ -208,7 +209,7 @@ impl<'a, 'y> Player<'a, 'y> {
             restarts.keep(number, packet.data);
             let fault = decoded.as_ref().err().map(ToString::to_string);
             if restarts.has_decoded(fault.is_none()) {
-                self.decoder = make_decoder(&self.params, self.known.codec)?;
+                renew_decoder(&mut self.decoder, &self.params, self.known.codec)?;
                 self.miss(nominal, &fault.unwrap_or_default());
                 return Ok(());
             }
@@ -321,7 +322,7 @@ impl<'a, 'y> Player<'a, 'y> {
 
     /// A decoder that knows nothing of what came before.
     pub(super) fn renew(&mut self) -> Result<(), Error> {
-        self.decoder = make_decoder(&self.params, self.known.codec)?;
+        renew_decoder(&mut self.decoder, &self.params, self.known.codec)?;
         if let Some(restarts) = &mut self.restarts {
             restarts.forget();
         }
