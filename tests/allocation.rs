@@ -1,7 +1,8 @@
-//! What a body costs in allocations for each chunk that is served and each piece that is fetched.
+//! What a body costs in allocations for each chunk that is served and each piece that is fetched, and
+//! PCM for each packet that is decoded.
 //!
 //! The node runs in this process, over a counting allocator; the origin and the client run on
-//! threads whose allocations are not counted. A binary of its own, for the allocator sees all of it.
+//! threads whose allocations are counted apart. A binary of its own, for the allocator sees all of it.
 #![allow(clippy::disallowed_methods, reason = "nothing but the node itself is a shard")]
 
 use std::{
@@ -15,15 +16,24 @@ use std::{
 };
 
 use clap::Parser;
-use kithara::cli;
+use kithara::{
+    bufpool::{self, BufPool, Class},
+    cli,
+    decode::{
+        Ask, Decoder, DecoderOptions, Dither, Encoding, Pipeline, Quality, Spec, Stacks, Step,
+    },
+    demo,
+    stream::Resident,
+};
 
-/// Counts allocations of all threads but those of the test's own.
+/// Counts allocations of all threads but those of the tests' own, and of these each by itself.
 struct Counting;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static IS_OURS: Cell<bool> = const { Cell::new(false) };
+    static HERE: Cell<u64> = const { Cell::new(0) };
 }
 
 impl Counting {
@@ -31,6 +41,8 @@ impl Counting {
         // A thread that is ending is none of ours: they wait to the end of the process.
         if IS_OURS.try_with(|is_ours| !is_ours.get()).unwrap_or(true) {
             COUNT.fetch_add(1, Ordering::Relaxed);
+        } else {
+            HERE.set(HERE.get() + 1);
         }
     }
 }
@@ -173,7 +185,7 @@ fn warmed_up() -> SocketAddr {
     node
 }
 
-/// One test, for the counter is the process's.
+/// The counter of the node's threads is the process's: no other test has a node.
 #[test]
 fn a_body_costs_little_for_each_chunk_served_and_each_piece_fetched() {
     /// 9 were counted: for the read, its slot in the ring, and handing the block to hyper.
@@ -197,4 +209,79 @@ fn a_body_costs_little_for_each_chunk_served_and_each_piece_fetched() {
     let fetched = [CHUNK_BYTES / 2, 1 << 10].map(|piece_bytes| cost(&path(bytes, piece_bytes)));
     let more = bytes / (1 << 10) - 64;
     assert!(fetched[1] < fetched[0] + more * PER_PIECE, "in 64 and 2048 pieces: {fetched:?}");
+}
+
+/// A source that is all in memory.
+fn resident(bytes: &[u8]) -> Resident {
+    let pool = BufPool::new(bufpool::Options { budget_bytes: 64 << 20 });
+    let resident = Resident::new(Some(bytes.len() as u64));
+    for (index, part) in bytes.chunks(Class::Large.bytes()).enumerate() {
+        let mut block = pool.take(Class::Large).unwrap();
+        block[..part.len()].copy_from_slice(part);
+        resident.insert((index * Class::Large.bytes()) as u64, block.freeze(part.len()));
+    }
+    resident
+}
+
+/// Packets between the first quarter and the end of a source, and what this thread allocates to make them 48 kHz.
+fn steady(bytes: &[u8], frames: u64) -> (u64, u64) {
+    let stacks = Stacks::new(DecoderOptions::default());
+    let until = Instant::now() + PATIENCE;
+    let mut decoder = Decoder::new(&stacks, resident(bytes), Ask::default()).unwrap();
+    while decoder.step(until).unwrap() != Step::Opened {}
+    let info = decoder.info().unwrap();
+    let rate_hz = 48_000;
+    let spec = Spec {
+        rate_hz,
+        channels: info.channels.count,
+        encoding: Encoding::S16le,
+        dither: Dither::None,
+        quality: Quality::Good,
+    };
+    let mut pipeline = Pipeline::new(info, spec, 0, None).unwrap();
+    let mut block = vec![0; 64 << 10];
+    let mut go_on_to = |frame: u64| {
+        let began = (decoder.decoded_packets(), HERE.get());
+        while decoder.position() < frame {
+            if decoder.step(until).unwrap() == Step::Frames {
+                while !pipeline.push(decoder.position(), decoder.frames()) {
+                    while pipeline.pull(&mut block) > 0 {}
+                }
+                while pipeline.pull(&mut block) > 0 {}
+            }
+        }
+        (decoder.decoded_packets() - began.0, HERE.get() - began.1)
+    };
+    go_on_to(frames / 4);
+    // Of what the end itself takes nothing is counted.
+    go_on_to(frames - frames / 16)
+}
+
+#[test]
+fn a_packet_is_decoded_without_an_allocation() {
+    /// What a decoder takes of AAC, which starts anew every 320 packets, and the like of others.
+    const FEW: u64 = 8;
+    IS_OURS.set(true);
+    let of_demo = demo::FILES.iter().map(|file| (file.name, file.bytes, file.frames));
+    let opus: (_, &[u8], _) = ("opus.ogg", include_bytes!("material/opus.ogg"), 48_000);
+    for (name, bytes, frames) in of_demo.chain([opus]) {
+        let (packets, allocations) = steady(bytes, frames);
+        // The reader of AIFF is symphonia's, and lends no packet.
+        let theirs = if name.ends_with("aiff") { packets } else { 0 };
+        let is_few = allocations <= theirs + packets.div_ceil(FEW);
+        assert!(is_few, "{name}: {allocations} for {packets} packets");
+    }
+}
+
+#[test]
+fn a_packet_of_he_aac_costs_what_its_decoder_takes() {
+    /// 28 were counted.
+    const PER_PACKET: u64 = 32;
+    IS_OURS.set(true);
+    for bytes in
+        [&include_bytes!("material/he-aac.mp4")[..], &include_bytes!("material/he-aac-v2.mp4")[..]]
+    {
+        let (packets, allocations) = steady(bytes, 44_100);
+        assert!(allocations <= packets * PER_PACKET, "{allocations} for {packets} packets");
+    }
 }
