@@ -1,4 +1,4 @@
-//! HE-AAC packets to samples, by syom, behind symphonia's own trait.
+//! HE-AAC packets to samples, by syom.
 //!
 //! Source: ISO/IEC 14496-3, 4.6.18 for spectral band replication, which doubles the rate of a core of
 //! Low Complexity, and 8.6.4 for parametric stereo, which makes two channels of one. What the bands
@@ -6,20 +6,17 @@
 //! packet decodes: one of the first packets stands for it where a decoder begins in the middle.
 
 use symphonia::core::{
-    audio::{
-        AsGenericAudioBufferRef, AudioBuffer, AudioMut, AudioSpec, Channels, GenericAudioBufferRef,
-        Position,
-    },
+    audio::{AudioBuffer, AudioMut, AudioSpec, Channels, Position},
     codecs::{
         CodecInfo,
-        audio::{AudioCodecParameters, AudioDecoder, FinalizeResult, well_known::CODEC_ID_AAC},
+        audio::{AudioCodecParameters, well_known::CODEC_ID_AAC},
     },
     errors::{Error as Fault, Result},
-    packet::PacketRef,
 };
 use syom::{DecodeOptions, Decoder};
 
 use super::{
+    adapter::{Adapter, PacketDecoder},
     headers::{ADTS_RATES_HZ, Header},
     sbr,
 };
@@ -30,12 +27,6 @@ pub(super) const PACKET_FRAMES: u64 = 2048;
 /// makes it, nobody knows how many elements it holds, nor how long they would take: these may hold 423,
 /// which take 20 ms.
 const PACKET_BYTES: usize = 2 * 6144 / 8;
-
-const INFO: CodecInfo = CodecInfo {
-    short_name: "he-aac",
-    long_name: "High Efficiency Advanced Audio Coding",
-    profiles: &[],
-};
 
 /// Its names: with parametric stereo it is the second version.
 const NAMES: [&str; 2] = ["he-aac", "he-aac-v2"];
@@ -200,48 +191,28 @@ impl Setup {
     }
 }
 
-/// Decodes HE-AAC. One that stumbles over a packet knows nothing of what came before the next.
+/// Decodes HE-AAC.
 pub(super) struct HeAac {
     setup: Setup,
-    params: AudioCodecParameters,
     decoder: Decoder,
     /// It has decoded nothing yet, not even the silence.
     is_new: bool,
-    planar: AudioBuffer<f32>,
 }
 
 impl HeAac {
     /// A decoder that has heard nothing. `None`: the parameters are not those of a [`Setup`].
-    pub(super) fn new(params: &AudioCodecParameters) -> Option<Self> {
+    pub(super) fn new(params: &AudioCodecParameters) -> Option<Adapter<Self>> {
         let setup = Setup::of(params)?;
         let spec = AudioSpec::new(setup.rate_hz(), setup.layout());
-        Some(Self {
-            decoder: setup.decoder(),
-            setup,
-            params: params.clone(),
-            is_new: true,
-            planar: AudioBuffer::new(spec, PACKET_FRAMES as usize),
-        })
+        let he_aac = Self { decoder: setup.decoder(), setup, is_new: true };
+        Some(Adapter::new(he_aac, params, AudioBuffer::new(spec, PACKET_FRAMES as usize)))
     }
 
-    fn decode_packet(&mut self, packet: &[u8]) -> Result<()> {
-        let mut heard = self.hear(packet);
-        if heard.is_err() && self.is_new && !self.setup.silence.is_empty() {
-            // It may lack the header alone.
-            self.reset();
-            let silence = std::mem::take(&mut self.setup.silence);
-            heard = self.hear(&silence).and_then(|()| self.hear(packet));
-            self.setup.silence = silence;
-        }
-        self.is_new = false;
-        heard
-    }
-
-    fn hear(&mut self, packet: &[u8]) -> Result<()> {
+    fn hear(&mut self, packet: &[u8], planar: &mut AudioBuffer<f32>) -> Result<()> {
         if packet.len() > PACKET_BYTES {
             return Err(Fault::DecodeError("a packet that is too long"));
         }
-        let (planar, rate_hz) = (&mut self.planar, self.setup.rate_hz());
+        let rate_hz = self.setup.rate_hz();
         let mut is_whole = false;
         let decoded = self.decoder.decode_au(packet, |frame| {
             is_whole = frame.samples as u64 == PACKET_FRAMES
@@ -260,6 +231,33 @@ impl HeAac {
     }
 }
 
+impl PacketDecoder for HeAac {
+    const INFO: CodecInfo = CodecInfo {
+        short_name: "he-aac",
+        long_name: "High Efficiency Advanced Audio Coding",
+        profiles: &[],
+    };
+    const FORGETS_AT_FAULTS: bool = true;
+
+    fn decode(&mut self, packet: &[u8], planar: &mut AudioBuffer<f32>) -> Result<()> {
+        let mut heard = self.hear(packet, planar);
+        if heard.is_err() && self.is_new && !self.setup.silence.is_empty() {
+            // It may lack the header alone.
+            self.reset();
+            let silence = std::mem::take(&mut self.setup.silence);
+            heard = self.hear(&silence, planar).and_then(|()| self.hear(packet, planar));
+            self.setup.silence = silence;
+        }
+        self.is_new = false;
+        heard
+    }
+
+    fn reset(&mut self) {
+        self.decoder = self.setup.decoder();
+        self.is_new = true;
+    }
+}
+
 /// Puts one channel or two where those of a track are. Where the core has one and no parametric stereo,
 /// both that come are the same.
 fn spread(planes: &[&[f32]], planar: &mut AudioBuffer<f32>) {
@@ -270,39 +268,5 @@ fn spread(planes: &[&[f32]], planar: &mut AudioBuffer<f32>) {
     while let Some(plane) = planar.plane_mut(index) {
         plane.copy_from_slice(from.next().expect("there is a plane"));
         index += 1;
-    }
-}
-
-impl AudioDecoder for HeAac {
-    fn reset(&mut self) {
-        self.decoder = self.setup.decoder();
-        self.is_new = true;
-    }
-
-    fn codec_info(&self) -> &CodecInfo {
-        &INFO
-    }
-
-    fn codec_params(&self) -> &AudioCodecParameters {
-        &self.params
-    }
-
-    fn decode_ref(&mut self, packet: &PacketRef<'_>) -> Result<GenericAudioBufferRef<'_>> {
-        match self.decode_packet(packet.data) {
-            Ok(()) => Ok(self.planar.as_generic_audio_buffer_ref()),
-            Err(fault) => {
-                self.planar.clear();
-                self.reset();
-                Err(fault)
-            }
-        }
-    }
-
-    fn finalize(&mut self) -> FinalizeResult {
-        FinalizeResult::default()
-    }
-
-    fn last_decoded(&self) -> GenericAudioBufferRef<'_> {
-        self.planar.as_generic_audio_buffer_ref()
     }
 }

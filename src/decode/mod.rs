@@ -30,6 +30,7 @@
 //! good: symphonia's reader refuses files that every player plays (odd lists, sizes of a pipe, RF64),
 //! and finding frames in it is arithmetic.
 
+mod adapter;
 mod coroutine;
 mod decoder;
 mod demux;

@@ -3,25 +3,18 @@
 
 use nanomp3::{DecodeError, MAX_SAMPLES_PER_FRAME};
 use symphonia::core::{
-    audio::{
-        AsGenericAudioBufferRef, Audio, AudioBuffer, AudioMut, AudioSpec, Channels,
-        GenericAudioBufferRef, Position,
-    },
-    codecs::{
-        CodecInfo,
-        audio::{AudioCodecParameters, AudioDecoder, FinalizeResult},
-    },
+    audio::{Audio, AudioBuffer, AudioMut, AudioSpec, Channels, Position},
+    codecs::{CodecInfo, audio::AudioCodecParameters},
     errors::{Error as Fault, Result},
-    packet::PacketRef,
 };
 
-use super::headers::Header;
+use super::{
+    adapter::{Adapter, PacketDecoder},
+    headers::Header,
+};
 
 /// Samples of one channel in the longest frame.
 const FRAME_SAMPLES: usize = MAX_SAMPLES_PER_FRAME / 2;
-
-const INFO: CodecInfo =
-    CodecInfo { short_name: "mp3", long_name: "MPEG Audio Layer 3", profiles: &[] };
 
 /// Decodes MP3, one frame per packet.
 ///
@@ -29,24 +22,25 @@ const INFO: CodecInfo =
 /// stream that was cut out of another begins so. What it holds itself is kept for the next frame.
 pub(super) struct Mp3 {
     decoder: Box<nanomp3::Decoder>,
-    params: AudioCodecParameters,
     interleaved: Box<[f32; MAX_SAMPLES_PER_FRAME]>,
-    planar: AudioBuffer<f32>,
 }
 
 impl Mp3 {
     /// A decoder that has heard nothing.
-    pub(super) fn new(params: &AudioCodecParameters) -> Self {
-        Self {
-            decoder: Box::default(),
-            params: params.clone(),
-            interleaved: Box::new([0.0; MAX_SAMPLES_PER_FRAME]),
-            planar: stated(params)
-                .map_or_else(AudioBuffer::default, |spec| AudioBuffer::new(spec, FRAME_SAMPLES)),
-        }
+    pub(super) fn new(params: &AudioCodecParameters) -> Adapter<Self> {
+        let interleaved = Box::new([0.0; MAX_SAMPLES_PER_FRAME]);
+        let planar = stated(params)
+            .map_or_else(AudioBuffer::default, |spec| AudioBuffer::new(spec, FRAME_SAMPLES));
+        Adapter::new(Self { decoder: Box::default(), interleaved }, params, planar)
     }
+}
 
-    fn decode_frame(&mut self, packet: &[u8]) -> Result<()> {
+impl PacketDecoder for Mp3 {
+    const INFO: CodecInfo =
+        CodecInfo { short_name: "mp3", long_name: "MPEG Audio Layer 3", profiles: &[] };
+    const FORGETS_AT_FAULTS: bool = false;
+
+    fn decode(&mut self, packet: &[u8], planar: &mut AudioBuffer<f32>) -> Result<()> {
         // It looks for frames in whatever it gets; a packet is one, and what follows it is not.
         let header = Header::parse(packet).ok_or(Fault::DecodeError("no frame header"))?;
         let frame = packet.get(..header.bytes).ok_or(Fault::DecodeError("the frame is cut off"))?;
@@ -60,19 +54,18 @@ impl Mp3 {
             Err(_) => return Err(Fault::DecodeError("a damaged frame")),
         };
         let spec = AudioSpec::new(info.sample_rate, layout(info.channels));
-        if self.planar.is_unused() || *self.planar.spec() != spec {
-            self.planar = AudioBuffer::new(spec, FRAME_SAMPLES);
+        if planar.is_unused() || *planar.spec() != spec {
+            *planar = AudioBuffer::new(spec, FRAME_SAMPLES);
         }
-        self.planar.clear();
-        self.planar.render_uninit(Some(info.samples_produced));
+        planar.clear();
+        planar.render_uninit(Some(info.samples_produced));
         match info.channels {
             nanomp3::Channels::Mono => {
-                let plane = self.planar.plane_mut(0).expect("mono has one plane");
+                let plane = planar.plane_mut(0).expect("mono has one plane");
                 plane.copy_from_slice(&self.interleaved[..plane.len()]);
             }
             nanomp3::Channels::Stereo => {
-                let (left, right) =
-                    self.planar.plane_pair_mut(0, 1).expect("stereo has two planes");
+                let (left, right) = planar.plane_pair_mut(0, 1).expect("stereo has two planes");
                 let pairs = self.interleaved.as_chunks::<2>().0;
                 for ((left, right), pair) in left.iter_mut().zip(right).zip(pairs) {
                     [*left, *right] = *pair;
@@ -80,6 +73,10 @@ impl Mp3 {
             }
         }
         Ok(())
+    }
+
+    fn reset(&mut self) {
+        *self.decoder = nanomp3::Decoder::new();
     }
 }
 
@@ -99,45 +96,18 @@ fn layout(channels: nanomp3::Channels) -> Channels {
     })
 }
 
-impl AudioDecoder for Mp3 {
-    fn reset(&mut self) {
-        *self.decoder = nanomp3::Decoder::new();
-    }
-
-    fn codec_info(&self) -> &CodecInfo {
-        &INFO
-    }
-
-    fn codec_params(&self) -> &AudioCodecParameters {
-        &self.params
-    }
-
-    fn decode_ref(&mut self, packet: &PacketRef<'_>) -> Result<GenericAudioBufferRef<'_>> {
-        match self.decode_frame(packet.data) {
-            Ok(()) => Ok(self.planar.as_generic_audio_buffer_ref()),
-            Err(fault) => {
-                self.planar.clear();
-                Err(fault)
-            }
-        }
-    }
-
-    fn finalize(&mut self) -> FinalizeResult {
-        FinalizeResult::default()
-    }
-
-    fn last_decoded(&self) -> GenericAudioBufferRef<'_> {
-        self.planar.as_generic_audio_buffer_ref()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use symphonia::core::units::{Duration, Timestamp};
+    use symphonia::core::{
+        audio::GenericAudioBufferRef,
+        codecs::audio::AudioDecoder,
+        packet::PacketRef,
+        units::{Duration, Timestamp},
+    };
 
     use super::*;
 
-    fn decode<'a>(mp3: &'a mut Mp3, frame: &[u8]) -> Result<GenericAudioBufferRef<'a>> {
+    fn decode<'a>(mp3: &'a mut Adapter<Mp3>, frame: &[u8]) -> Result<GenericAudioBufferRef<'a>> {
         mp3.decode_ref(&PacketRef::new(0, Timestamp::ZERO, Duration::new(1152), frame))
     }
 

@@ -5,19 +5,16 @@
 
 use opus_pure::{ChannelLayout, MAX_PACKET_SAMPLES, OpusMSDecoder, packet};
 use symphonia::core::{
-    audio::{
-        AsGenericAudioBufferRef, AudioBuffer, AudioMut, AudioSpec, Channels, GenericAudioBufferRef,
-        Position,
-    },
-    codecs::{
-        CodecInfo,
-        audio::{AudioCodecParameters, AudioDecoder, FinalizeResult},
-    },
+    audio::{AudioBuffer, AudioMut, AudioSpec, Channels, Position},
+    codecs::{CodecInfo, audio::AudioCodecParameters},
     errors::{Error as Fault, Result},
-    packet::PacketRef,
 };
 
-use super::{Error, mix::default_mask};
+use super::{
+    Error,
+    adapter::{Adapter, PacketDecoder},
+    mix::default_mask,
+};
 
 /// The rate of everything that Opus decodes to.
 const RATE_HZ: u32 = 48_000;
@@ -25,8 +22,6 @@ const RATE_HZ: u32 = 48_000;
 pub(super) const PACKET_FRAMES: u64 = MAX_PACKET_SAMPLES as u64;
 /// Frames of one channel that there is room for before a packet has come: 20 ms, as most are.
 const USUAL_FRAMES: usize = 960;
-
-const INFO: CodecInfo = CodecInfo { short_name: "opus", long_name: "Opus", profiles: &[] };
 
 /// Frames that a packet decodes to, by its first bytes; 0 if it is none.
 pub(super) fn frames(packet: &[u8]) -> u64 {
@@ -109,13 +104,11 @@ impl Head {
     }
 }
 
-/// Decodes Opus. One that stumbles over a packet knows nothing of what came before the next.
+/// Decodes Opus.
 pub(super) struct Opus {
     head: Head,
-    params: AudioCodecParameters,
     decoder: OpusMSDecoder,
     interleaved: Vec<f32>,
-    planar: AudioBuffer<f32>,
 }
 
 impl Opus {
@@ -123,18 +116,35 @@ impl Opus {
     ///
     /// # Errors
     /// As [`Head::parse`].
-    pub(super) fn new(params: &AudioCodecParameters) -> std::result::Result<Self, Error> {
+    pub(super) fn new(params: &AudioCodecParameters) -> std::result::Result<Adapter<Self>, Error> {
         let head = Head::of(params)?;
-        Ok(Self {
-            head,
-            params: params.clone(),
-            decoder: head.decoder(),
-            interleaved: Vec::new(),
-            planar: AudioBuffer::new(head.spec(), USUAL_FRAMES),
-        })
+        let opus = Self { head, decoder: head.decoder(), interleaved: Vec::new() };
+        Ok(Adapter::new(opus, params, AudioBuffer::new(head.spec(), USUAL_FRAMES)))
     }
 
-    fn decode_packet(&mut self, packet: &[u8]) -> Result<()> {
+    /// Puts what was decoded into planes, in the order of WAVE.
+    fn spread(&self, frames: usize, planar: &mut AudioBuffer<f32>) {
+        if planar.capacity() < frames {
+            *planar = AudioBuffer::new(self.head.spec(), frames);
+        }
+        planar.clear();
+        planar.render_uninit(Some(frames));
+        let channels = self.head.channels;
+        for (index, from) in ORDERS[channels - 1].iter().enumerate() {
+            let plane = planar.plane_mut(index).expect("as many planes as channels");
+            let samples = self.interleaved[*from..].iter().step_by(channels);
+            for (sample, heard) in plane.iter_mut().zip(samples) {
+                *sample = *heard;
+            }
+        }
+    }
+}
+
+impl PacketDecoder for Opus {
+    const INFO: CodecInfo = CodecInfo { short_name: "opus", long_name: "Opus", profiles: &[] };
+    const FORGETS_AT_FAULTS: bool = true;
+
+    fn decode(&mut self, packet: &[u8], planar: &mut AudioBuffer<f32>) -> Result<()> {
         // Of no bytes at all it would make up what might have been there.
         let frames = frames(packet) as usize;
         if frames == 0 {
@@ -144,68 +154,26 @@ impl Opus {
         self.interleaved.clear();
         self.interleaved.resize(frames * self.head.channels, 0.0);
         match self.decoder.decode(packet, frames, &mut self.interleaved) {
-            Ok(count) if count == frames => self.spread(frames),
+            Ok(count) if count == frames => self.spread(frames, planar),
             Ok(_) => return Err(Fault::DecodeError("a packet of another length than it says")),
             Err(_) => return Err(Fault::DecodeError("a damaged packet")),
         }
         Ok(())
     }
 
-    /// Puts what was decoded into planes, in the order of WAVE.
-    fn spread(&mut self, frames: usize) {
-        if self.planar.capacity() < frames {
-            self.planar = AudioBuffer::new(self.head.spec(), frames);
-        }
-        self.planar.clear();
-        self.planar.render_uninit(Some(frames));
-        let channels = self.head.channels;
-        for (index, from) in ORDERS[channels - 1].iter().enumerate() {
-            let plane = self.planar.plane_mut(index).expect("as many planes as channels");
-            let samples = self.interleaved[*from..].iter().step_by(channels);
-            for (sample, heard) in plane.iter_mut().zip(samples) {
-                *sample = *heard;
-            }
-        }
-    }
-}
-
-impl AudioDecoder for Opus {
     fn reset(&mut self) {
         self.decoder = self.head.decoder();
-    }
-
-    fn codec_info(&self) -> &CodecInfo {
-        &INFO
-    }
-
-    fn codec_params(&self) -> &AudioCodecParameters {
-        &self.params
-    }
-
-    fn decode_ref(&mut self, packet: &PacketRef<'_>) -> Result<GenericAudioBufferRef<'_>> {
-        match self.decode_packet(packet.data) {
-            Ok(()) => Ok(self.planar.as_generic_audio_buffer_ref()),
-            Err(fault) => {
-                self.planar.clear();
-                self.reset();
-                Err(fault)
-            }
-        }
-    }
-
-    fn finalize(&mut self) -> FinalizeResult {
-        FinalizeResult::default()
-    }
-
-    fn last_decoded(&self) -> GenericAudioBufferRef<'_> {
-        self.planar.as_generic_audio_buffer_ref()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use symphonia::core::audio::Audio;
-    use symphonia::core::units::{Duration, Timestamp};
+    use symphonia::core::{
+        audio::{Audio, GenericAudioBufferRef},
+        codecs::audio::AudioDecoder,
+        packet::PacketRef,
+        units::{Duration, Timestamp},
+    };
 
     use super::*;
 
@@ -217,13 +185,13 @@ mod tests {
         [&b"OpusHead"[..], &fixed, mapping].concat()
     }
 
-    fn opus(head: &[u8]) -> Opus {
+    fn opus(head: &[u8]) -> Adapter<Opus> {
         let mut params = AudioCodecParameters::new();
         params.with_extra_data(head.into());
         Opus::new(&params).expect("a header")
     }
 
-    fn decode(opus: &mut Opus, packet: &[u8]) -> Option<Vec<Vec<f32>>> {
+    fn decode(opus: &mut Adapter<Opus>, packet: &[u8]) -> Option<Vec<Vec<f32>>> {
         let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, packet);
         let GenericAudioBufferRef::F32(heard) = opus.decode_ref(&packet).ok()? else {
             panic!("floats");
