@@ -23,11 +23,8 @@ use crate::{
     net::{self, Download, Known, Provenance, Response, Signs},
     runtime::{self, Alarm, Panicked, Queue, Task, event::Event},
     storage::{self, CHUNK_BYTES, Demand, Failure},
-    stream::Patience,
+    stream,
 };
-
-/// What a write takes at most: a chunk, and the part of it that is on disk, read as a reader does.
-const WRITE_BYTES: usize = 3 * CHUNK_BYTES as usize;
 
 /// A chunk that is still partial so long after its first byte is written as it is (RULES 7): what
 /// comes slowly outlives a crash like what comes fast.
@@ -467,17 +464,13 @@ impl Fill {
         })
     }
 
-    /// Writes, and waits for memory where there is none: others give back what they hold soon, or
-    /// the stream has to be shed.
     async fn write(&self, position: u64, bytes: &[u8]) -> Result<(), Failure> {
-        let (pool, mut patience) = (self.store.volumes().pool(), Patience::default());
-        loop {
-            match self.asset().resource.write_at(position, bytes).await {
-                Err(storage::Error::Exhausted(_)) if patience.wait(pool, WRITE_BYTES).await => {}
-                Err(storage::Error::Exhausted(exhausted)) => return Err(Failure::new(exhausted)),
-                outcome => return outcome.map_err(Failure::new),
-            }
-        }
+        let pool = self.store.volumes().pool();
+        let written = stream::write(&self.asset().resource, pool, position, bytes).await;
+        written.map_err(|error| match error {
+            storage::Error::Exhausted(exhausted) => Failure::new(exhausted),
+            error => Failure::new(error),
+        })
     }
 
     /// What later ranges must agree with, so that bytes of two versions never mix.

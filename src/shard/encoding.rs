@@ -31,7 +31,7 @@ use crate::{
     pcm::{self, Rendition},
     runtime::{self, Queue, Task},
     storage::{self, CHUNK_BYTES, Failure, ObjectId, StreamingResource},
-    stream::Patience,
+    stream,
 };
 
 /// How far ahead of who reads it the encoder works, in bytes: four chunks, as any stream begins.
@@ -39,9 +39,6 @@ pub(super) const AHEAD_BYTES: u64 = 4 * CHUNK_BYTES;
 
 /// The first bytes that are written together: they are what a listener waits for.
 const FIRST_BYTES: usize = Class::Medium.bytes();
-
-/// What a write takes at most: a chunk, and the part of it that is on disk, read as a reader does.
-const WRITE_BYTES: usize = 3 * CHUNK_BYTES as usize;
 
 /// The encoders of a shard that are under way, by what they fill.
 #[derive(Default)]
@@ -254,26 +251,22 @@ impl Fill {
         if at % CHUNK_BYTES + bytes.len() as u64 > CHUNK_BYTES || at.is_multiple_of(CHUNK_BYTES) {
             self.shard.files.store().make_room_ahead(&self.permit);
         }
-        let (pool, mut patience) = (&self.shard.pool, Patience::default());
-        loop {
-            let changed = resource.demands_changed();
-            self.fail_lost();
-            let written = async { Some(resource.write_at(at, bytes).await) };
-            let looks_again = async {
-                changed.await;
-                None
-            };
-            match future::or(written, looks_again).await {
-                None => {}
-                Some(Ok(())) => break,
-                Some(Err(storage::Error::Exhausted(_)))
-                    if patience.wait(pool, WRITE_BYTES).await => {}
-                Some(Err(storage::Error::Exhausted(exhausted))) => return Err(exhausted.into()),
-                Some(Err(error)) => return Err(pcm::Error::from(Failure::new(error)).into()),
-            }
-        }
+        let written = stream::write(resource, &self.shard.pool, at, bytes);
+        future::or(self.fail_all_lost(), written).await.map_err(|error| match error {
+            storage::Error::Exhausted(exhausted) => exhausted.into(),
+            error => Refusal::from(pcm::Error::from(Failure::new(error))),
+        })?;
         self.course.written_bytes.set(at + bytes.len() as u64);
         Ok(())
+    }
+
+    /// [Fails what is lost](Self::fail_lost) for whoever comes, as long as it is polled.
+    async fn fail_all_lost<T>(&self) -> T {
+        loop {
+            let changed = self.resource().demands_changed();
+            self.fail_lost();
+            changed.await;
+        }
     }
 
     /// Tells who waits for bytes that were dropped, where no disk took them: they are not made again.

@@ -10,7 +10,9 @@ mod ahead;
 mod patience;
 mod reader;
 mod resident;
+mod write;
 
 pub use patience::Patience;
 pub use reader::{Reader, Source};
 pub use resident::Resident;
+pub use write::write;
