@@ -107,12 +107,9 @@ pub struct ServeArgs {
 #[derive(Debug, Args)]
 #[command(after_help = PCM_EXAMPLES)]
 pub struct PcmArgs {
-    /// NAME:path, an http(s) URL, or a local file.
-    #[arg(value_name = "SRC")]
-    pub source: String,
-    /// Where to write; `-` is stdout.
-    #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
+    /// What it writes.
+    #[command(flatten)]
+    pub written: WrittenArgs,
     /// wav, wav24, wav32f, s16le, s24le, s32le, f32le, s16be or flac; by the ending of FILE if not
     /// given, else wav.
     #[arg(long, value_name = "F")]
@@ -129,13 +126,10 @@ pub struct PcmArgs {
 #[derive(Debug, Args)]
 #[command(after_help = TRANSCODE_EXAMPLES)]
 pub struct TranscodeArgs {
-    /// NAME:path, an http(s) URL, or a local file.
-    #[arg(value_name = "SRC")]
-    pub source: String,
-    /// Where to write; `-` is stdout, for which `--format` is needed.
-    #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
-    /// flac, opus, mp3 or aac; by the ending of FILE if not given.
+    /// What it writes.
+    #[command(flatten)]
+    pub written: WrittenArgs,
+    /// flac, opus, mp3 or aac; by the ending of FILE if not given, of which stdout has none.
     #[arg(long, value_name = "F")]
     pub format: Option<String>,
     /// Bits per second, such as 128000 or 128k, where the format has any.
@@ -150,6 +144,17 @@ pub struct TranscodeArgs {
     /// What it shares with other commands.
     #[command(flatten)]
     pub sources: SourceArgs,
+}
+
+/// Flags of everything that writes a source to a file.
+#[derive(Debug, Clone, Args)]
+pub struct WrittenArgs {
+    /// NAME:path, an http(s) URL, or a local file.
+    #[arg(value_name = "SRC")]
+    pub source: String,
+    /// Where to write; `-` is stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
 }
 
 /// Flags of what is decoded: which part of it, and as what.

@@ -32,7 +32,7 @@ use clap::Parser;
 
 pub use args::{
     Cli, Command, ConfigArgs, DoctorArgs, LogFormat, NodeArgs, PcmArgs, PlayedArgs, PrefetchArgs,
-    ProbeArgs, ServeArgs, SourceArgs, TranscodeArgs,
+    ProbeArgs, ServeArgs, SourceArgs, TranscodeArgs, WrittenArgs,
 };
 pub use checks::{Check, Verdict};
 pub use doctor::{examine, preflight};

@@ -9,22 +9,37 @@ use std::{
 };
 
 use super::{
-    ExitCode, Failure, PlayedArgs,
+    ExitCode, Failure, PlayedArgs, WrittenArgs,
     offline::{Found, failure},
 };
 use crate::{
     bufpool::Block,
+    config::Merged,
     decode::{Dither, Quality},
     pcm::{Ask, Format, RATES_HZ, Rendition, SourceName},
     runtime,
     shard::{Answer, Job, PcmWanted, Shard},
 };
 
-/// What is asked for of a source, as the flags have it that all such commands share.
+/// Writes a source to a file in a format, as the flags have it that all such commands share.
 ///
 /// # Errors
-/// A rate that cannot be made.
-pub(super) fn ask(source: SourceName, format: Format, args: &PlayedArgs) -> Result<Ask, Failure> {
+/// What cannot be found, read, decoded or written.
+pub(super) fn write(
+    args: &WrittenArgs,
+    format: Format,
+    played: &PlayedArgs,
+    merged: &Merged,
+) -> Result<ExitCode, Failure> {
+    let found = Found::new(&args.source, merged)?;
+    let ask = ask(found.source.clone(), format, played)?;
+    let (to, shown) = (args.output.clone(), found.shown.clone());
+    let own = found.file.as_deref().and_then(|path| Some(Identity::of(&fs::metadata(path).ok()?)));
+    found.run(move |shard, _| async move { play(shard, ask, &shown, &to, own).await })?;
+    Ok(ExitCode::Ok)
+}
+
+fn ask(source: SourceName, format: Format, args: &PlayedArgs) -> Result<Ask, Failure> {
     if let Some(rate) = args.rate.filter(|rate| !RATES_HZ.contains(rate)) {
         let rates = RATES_HZ.map(|rate| rate.to_string()).join(", ");
         return Err(Failure::new(ExitCode::Usage, format!("{rate} Hz cannot be made"))
@@ -41,17 +56,6 @@ pub(super) fn ask(source: SourceName, format: Format, args: &PlayedArgs) -> Resu
         duration: args.duration,
         track: None,
     })
-}
-
-/// Writes to a file what is asked for of the source that was found.
-///
-/// # Errors
-/// What cannot be read, decoded or written.
-pub(super) fn write(found: Found, ask: Ask, to: &Path) -> Result<ExitCode, Failure> {
-    let (to, shown) = (to.to_owned(), found.shown.clone());
-    let own = found.file.as_deref().and_then(|path| Some(Identity::of(&fs::metadata(path).ok()?)));
-    found.run(move |shard, _| async move { play(shard, ask, &shown, &to, own).await })?;
-    Ok(ExitCode::Ok)
 }
 
 /// What came of a source that breaks off stays, as ffmpeg leaves it: its header promises the whole, or

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::{ExitCode, Failure, PcmArgs, offline::Found, output, start_log};
-use crate::pcm::{Ask, Format, SourceName};
+use super::{ExitCode, Failure, PcmArgs, output, start_log};
+use crate::pcm::Format;
 
 /// Decodes as `args` say.
 ///
@@ -12,14 +12,8 @@ use crate::pcm::{Ask, Format, SourceName};
 pub(super) fn run(args: &PcmArgs) -> Result<ExitCode, Failure> {
     let merged = args.sources.load()?;
     start_log(&merged.config.log)?;
-    let found = Found::new(&args.source, &merged)?;
-    let ask = ask(args, found.source.clone())?;
-    output::write(found, ask, &args.output)
-}
-
-fn ask(args: &PcmArgs, source: SourceName) -> Result<Ask, Failure> {
-    let format = format(args.format.as_deref(), &args.output)?;
-    output::ask(source, format, &args.played)
+    let format = format(args.format.as_deref(), &args.written.output)?;
+    output::write(&args.written, format, &args.played, &merged)
 }
 
 /// The format by its name or, without one, by the ending of the file. An ending that says another

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{ExitCode, Failure, TranscodeArgs, offline::Found, output, start_log};
+use super::{ExitCode, Failure, TranscodeArgs, output, start_log};
 use crate::{
     encode::{Codec, Coding},
     pcm::Format,
@@ -15,12 +15,10 @@ use crate::{
 pub(super) fn run(args: &TranscodeArgs) -> Result<ExitCode, Failure> {
     let merged = args.sources.load()?;
     start_log(&merged.config.log)?;
-    let codec = codec(args.format.as_deref(), &args.output)?;
+    let codec = codec(args.format.as_deref(), &args.written.output)?;
     let coding = Coding::new(codec, args.level, args.bitrate);
     let coding = coding.map_err(|error| usage(error.to_string()).hint(built()))?;
-    let found = Found::new(&args.source, &merged)?;
-    let ask = output::ask(found.source.clone(), Format::Encoded(coding), &args.played)?;
-    output::write(found, ask, &args.output)
+    output::write(&args.written, Format::Encoded(coding), &args.played, &merged)
 }
 
 /// The codec by its name or, without one, by the ending of the file.
