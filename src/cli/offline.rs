@@ -178,9 +178,7 @@ pub(super) fn failure(refusal: &Refusal, shown: &str) -> Failure {
         }
         Refusal::File(file::Error::NotPermitted | file::Error::Unreadable(_)) => ExitCode::Io,
         // By HTTP these are 400: the arguments do not fit the source.
-        Refusal::Pcm(pcm::Error::Timeline(_) | pcm::Error::Spec(_) | pcm::Error::Encode(_)) => {
-            ExitCode::Usage
-        }
+        Refusal::Pcm(pcm::Error::Timeline(_) | pcm::Error::Spec(_)) => ExitCode::Usage,
         _ => ExitCode::Runtime,
     };
     let failure = Failure::new(code, refusal.to_string()).at(shown);

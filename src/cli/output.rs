@@ -40,6 +40,10 @@ pub(super) fn write(
 }
 
 fn ask(source: SourceName, format: Format, args: &PlayedArgs) -> Result<Ask, Failure> {
+    if let Some(coding) = format.coding() {
+        let checked = coding.codec.check_rate(args.rate);
+        checked.map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))?;
+    }
     if let Some(rate) = args.rate.filter(|rate| !RATES_HZ.contains(rate)) {
         let rates = RATES_HZ.map(|rate| rate.to_string()).join(", ");
         return Err(Failure::new(ExitCode::Usage, format!("{rate} Hz cannot be made"))

@@ -90,6 +90,30 @@ impl Codec {
         }
     }
 
+    /// Rates that can be asked for, in Hz; `None` where all can.
+    pub fn rates_hz(self) -> Option<&'static [u32]> {
+        match self {
+            Self::Flac => None,
+            Self::Opus => Some(&[48_000]),
+            Self::Mp3 => {
+                Some(&[8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000])
+            }
+            Self::Aac => Some(&[
+                8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000,
+                88_200, 96_000,
+            ]),
+        }
+    }
+
+    /// Whether frames of any source could be encoded at a rate that is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Rate`] if not.
+    pub fn check_rate(self, rate_hz: Option<u32>) -> Result<(), Error> {
+        let is_one = |rates: &[u32]| rate_hz.is_none_or(|rate_hz| rates.contains(&rate_hz));
+        if self.rates_hz().is_none_or(is_one) { Ok(()) } else { Err(Error::Rate(self)) }
+    }
+
     /// Levels of compression that can be asked for, the fastest first; `None` where there are none.
     pub fn levels(self) -> Option<RangeInclusive<u8>> {
         match self {
@@ -181,6 +205,17 @@ mod tests {
         assert_eq!(Coding::new(Codec::Flac, None, Some(128_000)), Err(Error::BitRate(Codec::Flac)));
         assert_eq!(Coding::new(Codec::Flac, Some(200), None), Err(Error::Level(Codec::Flac)));
         assert_eq!(Coding::new(Codec::Mp3, None, None), Err(Error::NotBuilt(Codec::Mp3)));
+    }
+
+    #[test]
+    fn a_rate_that_a_codec_never_has_is_refused_with_those_it_has() {
+        for codec in Codec::ALL {
+            assert_eq!(codec.check_rate(None), Ok(()));
+            assert_eq!(codec.check_rate(Some(48_000)), Ok(()));
+        }
+        assert_eq!(Codec::Flac.check_rate(Some(192_000)), Ok(()));
+        let refused = Codec::Opus.check_rate(Some(44_100)).unwrap_err();
+        assert_eq!(refused.to_string(), "`rate` of opus is 48000");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct Output {
     pub serial: u32,
 }
 
-/// Why there is no such encoder. All of these are the request's fault.
+/// Why there is no such encoder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// This build has no encoder for it.
@@ -40,6 +40,9 @@ pub enum Error {
     /// No such bit rate of it.
     #[error("{}", takes(.0, "bitrate", .0.bit_rates()))]
     BitRate(Codec),
+    /// It never has this rate.
+    #[error("`rate` of {} is {}", .0.name(), list(.0.rates_hz().unwrap_or_default()))]
+    Rate(Codec),
     /// FLAC cannot hold it.
     #[error(transparent)]
     Flac(#[from] flac::Error),
@@ -55,6 +58,10 @@ fn takes<T: Display>(codec: &Codec, what: &str, range: Option<RangeInclusive<T>>
         }
         None => format!("{} has no `{what}`", codec.name()),
     }
+}
+
+fn list(rates_hz: &[u32]) -> String {
+    rates_hz.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A running encoder.

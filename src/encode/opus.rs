@@ -41,7 +41,7 @@ const ORDERS: [&[usize]; MAX_CHANNELS as usize] = [
 const STREAM_BYTES: usize = 144 << 10;
 const FURTHER_STREAM_BYTES: usize = 208 << 10;
 
-/// Why a stream cannot be Opus: the request's fault.
+/// Why a stream cannot be Opus.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Opus runs at 48 kHz and has 1 to 8 channels.

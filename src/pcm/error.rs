@@ -23,9 +23,12 @@ pub enum Error {
     /// The source cannot become what was asked for.
     #[error(transparent)]
     Spec(#[from] SpecError),
-    /// It cannot be encoded as was asked for.
+    /// The format cannot hold the source, whatever is asked for beside.
     #[error(transparent)]
     Encode(#[from] encode::Error),
+    /// The source cannot be brought to the rate of the format.
+    #[error("the format has a rate of its own: {0}")]
+    Unencodable(SpecError),
     /// No memory for another stream.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),

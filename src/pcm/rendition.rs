@@ -31,7 +31,8 @@ impl Rendition {
     /// Decides the answer to `ask` for a source that is `info`.
     ///
     /// # Errors
-    /// [`Error::Timeline`] when `t` lies behind the last frame.
+    /// [`Error::Timeline`] when `t` lies behind the last frame; [`Error::Spec`] when the source cannot
+    /// become what is asked for, [`Error::Unencodable`] when that is no choice of who asks.
     pub fn new(info: Info, ask: &Ask) -> Result<Self, Error> {
         let own_hz = match ask.format {
             Format::Encoded(coding) => coding.codec.rate_hz(info.rate_hz),
@@ -45,6 +46,10 @@ impl Rendition {
             dither: ask.dither,
             quality: ask.quality,
         };
+        spec.check(&info).map_err(|error| match ask.format {
+            Format::Encoded(_) if rate_hz == own_hz => Error::Unencodable(error),
+            _ => Error::Spec(error),
+        })?;
         let total = info.frames.map(|frames| frames_out(frames, info.rate_hz, rate_hz));
         let slice = Slice::new(ask.start, ask.duration, rate_hz, total)?;
         Ok(Self { info, spec, format: ask.format, slice })

@@ -76,19 +76,19 @@ fn of_pcm(error: &pcm::Error, source: &SourceName) -> Problem {
         pcm::Error::Timeline(error) => Problem::new(Kind::Parameter, format!("`t` {error}")),
         pcm::Error::Spec(error) => Problem::new(Kind::Parameter, error.to_string())
             .hint("choose another `rate` or `channels`"),
-        pcm::Error::Encode(error) => of_encode(error),
+        // Its parameters were found good before: it is the source that the format cannot hold.
+        pcm::Error::Encode(_) | pcm::Error::Unencodable(_) => {
+            Problem::unencodable(source, &error.to_string())
+        }
         pcm::Error::Exhausted(_) => Problem::busy("another stream", BUSY_SECONDS),
     }
 }
 
-/// Why something cannot be encoded as it was asked for.
-pub(super) fn of_encode(error: &encode::Error) -> Problem {
+/// Why nothing could be encoded as it is asked for, whatever the source is.
+pub(super) fn of_coding(error: &encode::Error) -> Problem {
     match error {
         encode::Error::NotBuilt(codec) => Problem::not_built(*codec),
-        encode::Error::Level(_) | encode::Error::BitRate(_) => {
-            Problem::new(Kind::Parameter, error.to_string())
-        }
-        other => Problem::new(Kind::Parameter, other.to_string()).hint("choose another `format`"),
+        other => Problem::new(Kind::Parameter, other.to_string()),
     }
 }
 

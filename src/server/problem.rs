@@ -278,6 +278,13 @@ impl Problem {
             .hint(format!("the original bytes are at {}", source.object_path()))
     }
 
+    /// The format that is asked for cannot hold `source`: `why`.
+    pub fn unencodable(source: &SourceName, why: &str) -> Self {
+        let hint =
+            format!("choose another `format`; the original bytes are at {}", source.object_path());
+        Self::new(Kind::Unsupported, format!("{source}: {why}")).hint(hint)
+    }
+
     /// A format that is known, and that this build has no encoder for.
     pub fn not_built(codec: Codec) -> Self {
         let built = Codec::ALL.into_iter().filter(|codec| codec.is_built());

@@ -304,6 +304,40 @@ fn a_format_without_an_encoder_is_said_to_be_one() {
     assert_eq!(origin.asked("strings.mp3").len(), 0);
 }
 
+/// What a client may change is a parameter that is not valid; what nobody can ask for otherwise is a
+/// source that the format cannot hold.
+#[test]
+fn what_a_format_never_takes_is_400_and_what_it_cannot_hold_415() {
+    let origin = origin()
+        .file("odd.wav", &wav::stereo(44_101, vec![0; 40_000]))
+        .file("fast.wav", &wav::stereo(700_000, vec![0; 400_000]))
+        .start();
+    let node = node().origin(&origin).start();
+    for (source, query, status, names) in [
+        ("nowhere", "flac&level=200", 400, "`level` of flac is 0 to 8"),
+        ("nowhere", "opus&level=5", 400, "opus has no `level`"),
+        ("nowhere", "opus&bitrate=600k", 400, "`bitrate` of opus is 6000 to 510000"),
+        ("nowhere", "opus&rate=44100", 400, "`rate` of opus is 48000"),
+        ("odd.wav", "flac&rate=48000", 400, "44101 Hz cannot become 48000 Hz"),
+        ("odd.wav", "opus", 415, "44101 Hz cannot become 48000 Hz"),
+        ("odd.wav", "opus&rate=48000", 415, "44101 Hz cannot become 48000 Hz"),
+        ("fast.wav", "flac", 415, "FLAC of 2 channels at 700000 Hz"),
+    ] {
+        let target = format!("/v1/transcode?src=origin:{source}&format={query}");
+        let answer = node.get(&target);
+        let problem: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status, problem["status"].as_u64()), (status, Some(status.into())));
+        assert!(problem["detail"].as_str().unwrap().contains(names), "{target}: {problem}");
+        let says_another = problem["hint"].as_str().is_some_and(|hint| hint.contains("`format`"));
+        assert_eq!(says_another, status == 415, "{target}: {problem}");
+        assert_eq!(node.head(&target).status, status, "{target}");
+    }
+    assert_eq!(origin.asked("nowhere").len(), 0, "no source could mend the parameter");
+    made_now(node.get("/v1/transcode?src=origin:odd.wav&format=flac"));
+    assert_eq!(node.get("/v1/pcm?src=origin:fast.wav&format=flac").status, 415);
+    assert_eq!(node.get("/v1/pcm?src=origin:fast.wav").status, 200);
+}
+
 #[test]
 fn the_command_writes_what_the_node_sends() {
     let (origin, dir) = (serving(), scratch());

@@ -45,9 +45,31 @@ impl Spec {
     pub fn frame_bytes(&self) -> usize {
         usize::from(self.channels) * self.encoding.bytes()
     }
+
+    /// Whether a source can become it.
+    ///
+    /// # Errors
+    /// See [`SpecError`].
+    pub fn check(&self, source: &Info) -> Result<(), SpecError> {
+        self.blocks(source).map(drop)
+    }
+
+    /// The resampler's blocks, where one is needed.
+    fn blocks(&self, source: &Info) -> Result<Option<Blocks>, SpecError> {
+        for count in [source.channels.count, self.channels] {
+            if !(1..=MAX_CHANNELS as u16).contains(&count) {
+                return Err(SpecError::Channels(count));
+            }
+        }
+        match (source.rate_hz, self.rate_hz) {
+            (0, _) | (_, 0) => Err(SpecError::NoRate),
+            (own, wanted) if own == wanted => Ok(None),
+            (own, wanted) => Ok(Some(Blocks::of(own, wanted, self.quality)?)),
+        }
+    }
 }
 
-/// Why a source cannot become what was asked for. All of these are the request's fault.
+/// Why a source cannot become what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// The ratio of the rates needs blocks that are too long.
@@ -103,19 +125,8 @@ impl Pipeline {
     /// # Errors
     /// See [`SpecError`].
     pub fn new(source: &Info, spec: Spec, from: u64, to: Option<u64>) -> Result<Self, SpecError> {
-        for count in [source.channels.count, spec.channels] {
-            if !(1..=MAX_CHANNELS as u16).contains(&count) {
-                return Err(SpecError::Channels(count));
-            }
-        }
-        if source.rate_hz == 0 || spec.rate_hz == 0 {
-            return Err(SpecError::NoRate);
-        }
+        let blocks = spec.blocks(source)?;
         let mixer = Mixer::new(source.channels, spec.channels);
-        let blocks = match source.rate_hz == spec.rate_hz {
-            true => None,
-            false => Some(Blocks::of(source.rate_hz, spec.rate_hz, spec.quality)?),
-        };
         let (accepted, needed) = match blocks {
             None => (from, to.unwrap_or(u64::MAX)),
             Some(blocks) => input_span(blocks, from, to),

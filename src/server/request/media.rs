@@ -12,7 +12,7 @@ use crate::{
     pcm::{Ask, BadSource, Format, MOST_POINTS, RATES_HZ, SourceName, timeline::Seconds},
     server::{
         accept,
-        explain::of_encode,
+        explain::of_coding,
         problem::{Kind, Problem},
     },
     shard::WaveformWanted,
@@ -69,7 +69,7 @@ fn coding(query: &Query) -> Result<Coding, Problem> {
     let codec = codec.ok_or_else(|| Problem::missing_parameter("format", CODECS))?;
     let level = query.read("level", "a number", number)?;
     let bit_rate = query.read("bitrate", BIT_RATES, parse_bit_rate)?;
-    Coding::new(codec, level, bit_rate).map_err(|error| of_encode(&error))
+    Coding::new(codec, level, bit_rate).map_err(|error| of_coding(&error))
 }
 
 /// What `/v1/pcm` and `/v1/transcode` have in common.
@@ -80,10 +80,15 @@ fn ask(
 ) -> Result<Ask, Problem> {
     // Checked here and otherwise without effect.
     query.read("variant", VARIANTS, parse_variant)?;
+    let format = format(query)?;
+    let rate_hz = query.read("rate", RATES, parse_rate)?;
+    if let Some(coding) = format.coding() {
+        coding.codec.check_rate(rate_hz).map_err(|error| of_coding(&error))?;
+    }
     Ok(Ask {
         source: source(query, is_library)?,
-        format: format(query)?,
-        rate_hz: query.read("rate", RATES, parse_rate)?,
+        format,
+        rate_hz,
         dither: Dither::None,
         channels: query.read("channels", "a number from 1 to 8", parse_channels)?,
         start: query.read("t", TIMES, parse_seconds)?,
@@ -258,6 +263,10 @@ mod tests {
             ("src=demo:a&format=wav", 400, "`format`"),
             ("src=demo:a&format=flac&bitrate=128k", 400, "flac has no `bitrate`"),
             ("src=demo:a&format=flac&bitrate=fast", 400, "`bitrate`"),
+            ("src=demo:a&format=flac&level=200", 400, "`level` of flac is 0 to 8"),
+            ("src=demo:a&format=opus&level=5", 400, "opus has no `level`"),
+            ("src=demo:a&format=opus&bitrate=600k", 400, "`bitrate` of opus is 6000 to 510000"),
+            ("src=demo:a&format=opus&rate=44100", 400, "`rate` of opus is 48000"),
             ("src=demo:a&format=flac&dither=tpdf", 400, "dither"),
             ("src=demo:a&format=mp3", 415, "no encoder for mp3"),
             ("src=demo:a&format=aac&bitrate=1", 415, "no encoder for aac"),
