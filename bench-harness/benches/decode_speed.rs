@@ -1,4 +1,5 @@
-//! Decode, resample 44.1 to 48 kHz and quantise to 16 bits on one core, beside ffmpeg with soxr.
+//! Decode, resample 44.1 to 48 kHz and quantise to 16 bits on one core, beside ffmpeg with soxr. Opus is at
+//! 48 kHz and resampled by neither.
 //!
 //! `cargo bench --bench decode_speed [-- SECONDS REPEATS]`. Music of that length is synthesised and
 //! encoded by ffmpeg. All take turns, so that a busy machine hurts all; the ratios are those of the
@@ -18,32 +19,39 @@ use kithara::{
     stream::Resident,
 };
 use kithara_bench::{
-    CODINGS, Scratch, Table, binary, median, music,
-    play::{decode, play, resident},
+    CODINGS, Coding, OPUS, Scratch, Table, binary, coded, median, music,
+    play::{SPEC, decode, play, resident},
     thread_cpu, user_time,
 };
 
 /// The ratios that have to be reached, in the order of the codings, with the resampler and of decoding
 /// alone; and what libavcodec decodes to.
-const NEEDED: [(&str, &str, &str); 5] = [
+const NEEDED: [(&str, &str, &str); 6] = [
     ("1.25", "1.05", "pcm_f32le"),
     ("1.15", "0.85", "pcm_f32le"),
     ("1.25", "1.15", "pcm_s16le"),
     ("-", "0.93", "pcm_f32le"),
     ("-", "1.15", "pcm_s16le"),
+    ("-", "-", "pcm_f32le"),
 ];
+
+/// All that is measured.
+fn codings() -> impl Iterator<Item = Coding> {
+    CODINGS.into_iter().chain([OPUS])
+}
 
 fn main() {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse::<usize>().ok());
     let (seconds, repeats) = (numbers.next().unwrap_or(300), numbers.next().unwrap_or(7));
     let scratch = Scratch::new("decode-speed");
-    let files = music(scratch.path(), seconds);
+    let mut files = music(scratch.path(), seconds);
+    files.push(coded(scratch.path(), OPUS));
     let program = binary();
     println!("{seconds} s of stereo at 44.1 kHz, medians of {repeats}, CPU seconds");
     let heads =
         ["file", "process", "ffmpeg", "ratio", "thread", "its work", "ratio", "strict", "needed"];
     let table = Table::new(16, heads);
-    for ((file, (name, _)), (needed, ..)) in files.iter().zip(CODINGS).zip(NEEDED) {
+    for ((file, (name, _)), (needed, ..)) in files.iter().zip(codings()).zip(NEEDED) {
         let [mut thread, mut process, mut work, mut ffmpeg] = [const { Vec::new() }; 4];
         for _ in 0..repeats {
             thread.push(thread_seconds(file, seconds));
@@ -70,7 +78,7 @@ fn main() {
     }
     println!("\ndecoding alone, milliseconds of CPU for a second of audio");
     let table = Table::new(16, ["file", "thread", "libavcodec", "ratio", "needed"]);
-    for ((file, (name, _)), (_, needed, samples)) in files.iter().zip(CODINGS).zip(NEEDED) {
+    for ((file, (name, _)), (_, needed, samples)) in files.iter().zip(codings()).zip(NEEDED) {
         let [mut ours, mut theirs] = [const { Vec::new() }; 2];
         for _ in 0..repeats {
             ours.push(decode_seconds(file, seconds));
@@ -102,21 +110,24 @@ fn ffmpeg_seconds(file: &Path, output: &str) -> (f64, f64) {
 
 /// CPU time of this thread for the same work, from bytes in pool blocks to bytes of a response.
 fn thread_seconds(file: &Path, seconds: usize) -> f64 {
-    on_thread(file, seconds * 48_000, |stacks, resident| play(stacks, resident) / 4)
+    on_thread(file, seconds, |stacks, resident| {
+        let frames = play(stacks, resident) / SPEC.frame_bytes();
+        frames as f64 / f64::from(SPEC.rate_hz)
+    })
 }
 
 /// CPU time of this thread for decoding alone.
 fn decode_seconds(file: &Path, seconds: usize) -> f64 {
-    on_thread(file, seconds * 44_100, decode)
+    on_thread(file, seconds, decode)
 }
 
-/// CPU time of this thread for `work`, which says how many frames it made: as many as wanted, but for a second.
-fn on_thread(file: &Path, wanted: usize, work: fn(&Stacks, Resident) -> usize) -> f64 {
+/// CPU time of this thread for `work`, which says how many seconds it made: as many as wanted, but for one.
+fn on_thread(file: &Path, wanted: usize, work: fn(&Stacks, Resident) -> f64) -> f64 {
     let resident = resident(&fs::read(file).expect("the file was just made"));
     let stacks = Stacks::new(DecoderOptions::default());
     let before = thread_cpu();
-    let frames = work(&stacks, resident);
+    let seconds = work(&stacks, resident);
     let spent = thread_cpu() - before;
-    assert!(frames.abs_diff(wanted) < 44_100, "{frames} frames of {wanted}");
+    assert!((seconds - wanted as f64).abs() < 1.0, "{seconds} s of {wanted}");
     spent.as_secs_f64()
 }

@@ -84,8 +84,11 @@ impl Drop for Scratch {
     }
 }
 
-/// What music is coded in, and how ffmpeg is told.
-pub const CODINGS: [(&str, &[&str]); 5] = [
+/// What music is coded in: the name of the file, and how ffmpeg is told.
+pub type Coding = (&'static str, &'static [&'static str]);
+
+/// What people have most.
+pub const CODINGS: [Coding; 5] = [
     ("music.mp3", &["-c:a", "libmp3lame", "-b:a", "192k"]),
     ("music.m4a", &["-c:a", "aac", "-b:a", "192k"]),
     ("music.flac", &["-c:a", "flac"]),
@@ -93,21 +96,32 @@ pub const CODINGS: [(&str, &[&str]); 5] = [
     ("music-alac.m4a", &["-c:a", "alac"]),
 ];
 
+/// What only the measurements of codecs have beside.
+pub const OPUS: Coding = ("music.opus", &["-c:a", "libopus", "-b:a", "128k"]);
+
 /// Stereo at 44.1 kHz of that length, in every one of [`CODINGS`]; the files by that order.
 ///
 /// # Panics
 /// When ffmpeg is not there or fails.
 pub fn music(dir: &Path, seconds: usize) -> Vec<PathBuf> {
-    let music = dir.join("music.wav");
-    synthesise(&music, seconds);
-    let encoded = CODINGS.map(|(name, arguments)| {
-        let into = dir.join(name);
-        let mut command = Command::new("ffmpeg");
-        run(command.args(["-v", "error", "-y", "-i"]).arg(&music).args(arguments).arg(&into));
-        into
-    });
-    encoded.into()
+    synthesise(&dir.join(MUSIC), seconds);
+    CODINGS.map(|coding| coded(dir, coding)).into()
 }
+
+/// The [`music`] of a directory in one more coding.
+///
+/// # Panics
+/// When ffmpeg is not there or fails.
+pub fn coded(dir: &Path, (name, arguments): Coding) -> PathBuf {
+    let into = dir.join(name);
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-y", "-i"]).arg(dir.join(MUSIC));
+    run(command.args(arguments).arg(&into));
+    into
+}
+
+/// The music before it is coded.
+const MUSIC: &str = "music.wav";
 
 /// Chords with harmonics, a pulsing bass and some pink noise: enough for every coding tool to work.
 fn synthesise(into: &Path, seconds: usize) {

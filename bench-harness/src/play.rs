@@ -106,7 +106,7 @@ impl Playing {
     }
 }
 
-/// Decodes all of a source, and says how many bytes it became.
+/// Decodes all of a source to [`SPEC`], and says how many bytes it became.
 ///
 /// # Panics
 /// When it is not sound, or not resident to its end.
@@ -116,18 +116,21 @@ pub fn play(stacks: &Stacks, resident: Resident) -> usize {
     playing.written
 }
 
-/// Decodes all of a source and does nothing with it; how many frames it has.
+/// Decodes all of a source and does nothing with it; how many seconds it has.
 ///
 /// # Panics
 /// When it is not sound, or not resident to its end.
-pub fn decode(stacks: &Stacks, resident: Resident) -> usize {
+pub fn decode(stacks: &Stacks, resident: Resident) -> f64 {
     let mut decoder = Decoder::new(stacks, resident, Ask::default()).expect("a stack");
     let mut frames = 0;
     loop {
         match decoder.step(Instant::now() + SLICE).expect("sound") {
             Step::Opened | Step::Slice => {}
             Step::Frames => frames += decoder.frames().len(),
-            Step::End => return frames,
+            Step::End => {
+                let info = decoder.info().expect("opened before");
+                return frames as f64 / f64::from(info.rate_hz);
+            }
             Step::Need { position, .. } => panic!("all is resident, {position} is not"),
         }
     }
