@@ -94,6 +94,38 @@ fn total(flac: &[u8]) -> u64 {
     u64::from_be_bytes(flac[18..26].try_into().unwrap()) & ((1 << 36) - 1)
 }
 
+/// What a table of seek points says of each: the first sample, where its frame begins behind the metadata,
+/// and the samples of that frame; and where the metadata ends (RFC 9639 section 8).
+fn seek_points(flac: &[u8]) -> (Vec<(u64, u64, u64)>, usize) {
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let (mut points, mut at) = (Vec::new(), 4);
+    loop {
+        let (kind, length) = (flac[at], number(&flac[at + 1..at + 4]) as usize);
+        let (body, end) = (&flac[at + 4..at + 4 + length], at + 4 + length);
+        if kind & 0x7F == 3 {
+            let point =
+                |point: &[u8]| (number(&point[..8]), number(&point[8..16]), number(&point[16..18]));
+            points = body.chunks_exact(18).map(point).collect();
+        }
+        if kind & 0x80 != 0 {
+            points.retain(|(sample, ..)| *sample != u64::MAX);
+            return (points, end);
+        }
+        at = end;
+    }
+}
+
+/// The number in a frame of fixed blocks that begins with these bytes (RFC 9639 section 9.1).
+#[track_caller]
+fn frame_number(frame: &[u8]) -> u64 {
+    assert_eq!(frame[..2], [0xFF, 0xF8], "no frame begins here");
+    let (first, more) = match frame[4].leading_ones() {
+        0 => (u64::from(frame[4]), 0),
+        ones => (u64::from(frame[4]) & (0x7F >> ones), ones as usize - 1),
+    };
+    frame[5..5 + more].iter().fold(first, |number, byte| number << 6 | u64::from(byte & 0x3F))
+}
+
 /// Begins to read an answer, and has so many bytes of it.
 fn begins(node: &Node, target: &str, bytes: usize) -> TcpStream {
     let mut stream = client::connect(node.listen);
@@ -177,6 +209,33 @@ fn what_is_kept_is_an_object_like_any_other() {
     // `/v1/pcm` has the same by another name.
     let pcm = node.get("/v1/pcm?src=origin:strings.mp3&format=flac");
     assert!(kept(pcm).body == whole.body);
+}
+
+#[test]
+fn each_point_of_a_kept_table_is_where_the_frame_begins_that_it_names() {
+    const BLOCK_FRAMES: u64 = 4096;
+    let origin = origin().file("noise.wav", &noise(21));
+    let songs = demo::FILES.iter().filter(|file| SOURCES.contains(&file.name));
+    let origin = songs.fold(origin, |origin, file| origin.file(file.name, file.bytes)).start();
+    let node = node().origin(&origin).start();
+    let mut made = 0;
+    for query in ["strings.mp3&channels=1", "strings.m4a&t=13", "noise.wav"] {
+        let target = format!("/v1/transcode?src=origin:{query}&format=flac");
+        made_now(node.get(&target));
+        made += 1;
+        node.wait_for("/transcodes/kept", made);
+        let flac = kept(node.get(&target)).body;
+        let ((points, begin), total) = (seek_points(&flac), total(&flac));
+        let rate_hz = u64::from_be_bytes(flac[18..26].try_into().unwrap()) >> 44;
+        assert!(points.len() as u64 >= total / (3 * rate_hz), "{query}: {points:?}");
+        assert_eq!((points[0].0, points[0].1), (0, 0), "{query}");
+        assert!(points.is_sorted_by_key(|point| (point.0, point.1)));
+        for (sample, offset, samples) in points {
+            let number = frame_number(&flac[begin + offset as usize..]);
+            assert_eq!(number * BLOCK_FRAMES, sample, "{query}");
+            assert_eq!(samples, BLOCK_FRAMES.min(total - sample), "{query}");
+        }
+    }
 }
 
 #[test]
