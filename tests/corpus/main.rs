@@ -19,6 +19,7 @@ mod opening;
 mod opus;
 mod opus_out;
 mod surround;
+mod transcoded;
 
 use std::{
     collections::BTreeMap,
