@@ -50,9 +50,14 @@ impl Rendition {
             Format::Encoded(_) if rate_hz == own_hz => Error::Unencodable(error),
             _ => Error::Spec(error),
         })?;
-        let total = info.frames.map(|frames| frames_out(frames, info.rate_hz, rate_hz));
+        let total = total(&info, rate_hz);
         let slice = Slice::new(ask.start, ask.duration, rate_hz, total)?;
         Ok(Self { info, spec, format: ask.format, slice })
+    }
+
+    /// Frames of the whole that it is a slice of, counted at its rate, where they are known for sure.
+    pub fn total(&self) -> Option<u64> {
+        total(&self.info, self.spec.rate_hz)
     }
 
     /// Frames of the answer, where they are known for sure.
@@ -142,6 +147,10 @@ impl Rendition {
         let Spec { rate_hz, channels, .. } = self.spec;
         Some(wav::Format { rate_hz, channels, mask, samples })
     }
+}
+
+fn total(info: &Info, rate_hz: u32) -> Option<u64> {
+    info.frames.map(|frames| frames_out(frames, info.rate_hz, rate_hz))
 }
 
 /// How samples lie in memory; of what is encoded, those that it is made from.

@@ -51,12 +51,13 @@ impl Listen {
     /// Listens to the frames of an answer, of a source of which it is known what it is.
     pub(super) fn new(shard: &Rc<Shard>, understood: Understood, rendition: Rendition) -> Self {
         let Understood { known, opened, place, fresh, .. } = understood;
-        let listening = shard.renditions.listen(TimelineKey {
+        let key = TimelineKey {
             version: place.name.version.clone(),
             track: place.name.track.unwrap_or(0),
             frames: rendition.info.frames,
             spec: rendition.spec,
-        });
+        };
+        let listening = shard.renditions.listen(key, rendition.total());
         let shard = Rc::clone(shard);
         Self { shard, listening, opened, place, known, rendition, fresh, share: None }
     }

@@ -191,7 +191,9 @@ fn what_only_the_end_tells_is_known_from_then_on() {
         let target = format!("/v1/pcm?src=demo:{name}");
         let first = node.get(&target).ok();
         assert_eq!(first.field("content-length"), None, "{name}");
+        let made = node.counter("/frames");
         let second = node.get(&target).ok();
+        assert_eq!(node.counter("/frames"), made, "{name}: no frame of it is made again");
         assert_eq!(second.field("content-length"), Some(&second.body.len().to_string()[..]));
         assert!(second.body[44..] == first.body[44..], "{name}");
         assert_ne!(second.field("etag"), first.field("etag"));

@@ -103,11 +103,15 @@ impl Renditions {
         Self { table }
     }
 
-    /// Listens to a timeline, whether others do or not.
-    pub fn listen(&self, key: TimelineKey) -> Listening {
+    /// Listens to a timeline, whether others do or not. It has `total` frames, where that is known.
+    pub fn listen(&self, key: TimelineKey, total: Option<u64>) -> Listening {
         self.sweep();
         let table = &self.table;
         let mut timelines = table.timelines.borrow_mut();
+        if total.is_some() && !timelines.contains_key(&key) {
+            let open = played_to_its_end(&mut timelines, &key, total);
+            timelines.extend(open.map(|timeline| (key.clone(), timeline)));
+        }
         let timeline = timelines.entry(key).or_insert_with_key(|key| {
             table.last.set(table.last.get() + 1);
             Rc::new(Timeline::new(TimelineId(table.last.get()), Grid::of(&key.spec), table))
@@ -158,6 +162,18 @@ impl Renditions {
         timelines.retain(|_, timeline| timeline.is_live() || store.has(timeline.id));
         self.table.swept.set(timelines.len());
     }
+}
+
+/// Takes out what was played to its end before anybody knew how long it is. Where it turned out to have as
+/// many frames as are promised now, it is the same frame by frame.
+fn played_to_its_end(
+    timelines: &mut HashMap<TimelineKey, Rc<Timeline>>,
+    key: &TimelineKey,
+    total: Option<u64>,
+) -> Option<Rc<Timeline>> {
+    let open = TimelineKey { frames: None, ..key.clone() };
+    timelines.get(&open).filter(|timeline| timeline.end.get() == total)?;
+    timelines.remove(&open)
 }
 
 /// A timeline and its table know each other.

@@ -21,10 +21,15 @@ fn renditions() -> (BufPool, Renditions) {
 }
 
 fn listen(renditions: &Renditions, version: &str) -> Listening {
+    listen_to(renditions, version, None)
+}
+
+/// Listens to a timeline of so many frames.
+fn listen_to(renditions: &Renditions, version: &str, frames: Option<u64>) -> Listening {
     let (dither, quality) = (Dither::None, Quality::Good);
     let spec = Spec { rate_hz: 48_000, channels: 2, encoding: Encoding::S16le, dither, quality };
-    let (version, track, frames) = (version.to_owned(), 0, None);
-    renditions.listen(TimelineKey { version, track, frames, spec })
+    let (version, track) = (version.to_owned(), 0);
+    renditions.listen(TimelineKey { version, track, frames, spec }, frames)
 }
 
 fn window(pool: &BufPool, first: u64) -> Piece {
@@ -129,4 +134,28 @@ fn who_jumps_leaves_a_decoder_alone_and_who_pauses_does_not() {
     assert_eq!(alone(), [makings[2].key], "it has been told, and comes back");
     drop((pauses, back));
     assert_eq!(alone(), [makings[0].key, makings[2].key]);
+}
+
+#[test]
+fn what_was_made_before_the_length_was_known_serves_who_knows_it() {
+    let (pool, renditions) = renditions();
+    let made_to = |version: &str, end: Option<u64>| {
+        let making = listen(&renditions, version).begin(0);
+        making.put(window(&pool, 0));
+        if let Some(end) = end {
+            making.end(end);
+        }
+    };
+    let is_here = |version: &str, frames: Option<u64>| {
+        let listener = listen_to(&renditions, version, frames);
+        let want = listener.want(10, 0, true);
+        matches!(want.look(), Look::Piece(_))
+    };
+    made_to("as long", Some(WINDOW));
+    assert!(is_here("as long", Some(WINDOW)) && is_here("as long", Some(WINDOW)));
+    made_to("longer than it was", Some(WINDOW));
+    assert!(!is_here("longer than it was", Some(WINDOW + 1)));
+    assert!(is_here("longer than it was", None), "it stays with those who do not know");
+    made_to("not at its end", None);
+    assert!(!is_here("not at its end", Some(WINDOW)));
 }
