@@ -37,7 +37,8 @@ const SEAMS: &[(&str, &[&str])] = &[
     ("opus_pure", &["decode/opus.rs", "encode/opus.rs"]),
     ("realfft", &["decode/resample.rs"]),
     ("rubato", &["decode/resample.rs"]),
-    ("syom", &["decode/he_aac.rs"]),
+    ("rusty_mp3", &["encode/mp3/"]),
+    ("syom", &["decode/he_aac.rs", "encode/aac.rs"]),
 ];
 
 /// Crates that have locks for threads, with those that may use them all the same. What these do with

@@ -49,6 +49,7 @@ Examples:
 const TRANSCODE_EXAMPLES: &str = "\
 Examples:
   kithara transcode song.mp3 -o song.flac
+  kithara transcode song.flac -o song.opus --bitrate 96k
   kithara transcode music:album/song.m4a -o - --format flac --rate 48000 | flac -t -";
 
 const PREFETCH_EXAMPLES: &str = "\
@@ -129,7 +130,9 @@ pub struct TranscodeArgs {
     /// What it writes.
     #[command(flatten)]
     pub written: WrittenArgs,
-    /// flac, opus, mp3 or aac; by the ending of FILE if not given, of which stdout has none.
+    /// flac, opus, mp3 or aac; by the ending of FILE if not given, of which stdout has none. mp3 and aac
+    /// are in builds with the features of these names. Players drop what mp3 has more than its source;
+    /// aac is 1024 frames late.
     #[arg(long, value_name = "F")]
     pub format: Option<String>,
     /// Bits per second, such as 128000 or 128k, where the format has any.

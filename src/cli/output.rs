@@ -41,7 +41,7 @@ pub(super) fn write(
 
 fn ask(source: SourceName, format: Format, args: &PlayedArgs) -> Result<Ask, Failure> {
     if let Some(coding) = format.coding() {
-        let checked = coding.codec.check_rate(args.rate);
+        let checked = coding.codec.check(args.rate, args.channels);
         checked.map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))?;
     }
     if let Some(rate) = args.rate.filter(|rate| !RATES_HZ.contains(rate)) {

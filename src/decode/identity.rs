@@ -14,6 +14,7 @@ const CRATES: &[(&str, &str)] = &[
     ("realfft", "3.5.1"),
     ("rubato", "5.0.1"),
     ("rustfft", "6.4.1"),
+    ("rusty_mp3", "1.0.5"),
     ("symphonia", "0.6.1"),
     ("symphonia-bundle-flac", "0.6.1"),
     ("symphonia-codec-aac", "0.6.1"),

@@ -67,7 +67,8 @@ impl Codec {
     pub fn is_built(self) -> bool {
         match self {
             Self::Flac | Self::Opus => true,
-            Self::Mp3 | Self::Aac => false,
+            Self::Mp3 => cfg!(feature = "mp3"),
+            Self::Aac => cfg!(feature = "aac"),
         }
     }
 
@@ -81,19 +82,18 @@ impl Codec {
         }
     }
 
-    /// The rate that audio of `source_hz` is encoded at where none is asked for.
+    /// The rate that audio of `source_hz` is encoded at where none is asked for: the nearest one that the
+    /// format has.
     pub fn rate_hz(self, source_hz: u32) -> u32 {
-        match self {
-            // Its own clock, whatever was given to the encoder (RFC 7845 section 4).
-            Self::Opus => 48_000,
-            Self::Flac | Self::Mp3 | Self::Aac => source_hz,
-        }
+        let rates = self.rates_hz().unwrap_or_default().iter().copied();
+        rates.min_by_key(|rate_hz| rate_hz.abs_diff(source_hz)).unwrap_or(source_hz)
     }
 
     /// Rates that can be asked for, in Hz; `None` where all can.
     pub fn rates_hz(self) -> Option<&'static [u32]> {
         match self {
             Self::Flac => None,
+            // Its own clock, whatever was given to the encoder (RFC 7845 section 4).
             Self::Opus => Some(&[48_000]),
             Self::Mp3 => {
                 Some(&[8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000])
@@ -105,13 +105,34 @@ impl Codec {
         }
     }
 
-    /// Whether frames of any source could be encoded at a rate that is asked for.
+    /// The channels that audio of so many is encoded with where none are asked for: as many of them as
+    /// the format has.
+    pub fn channels(self, source: u16) -> u16 {
+        source.min(self.max_channels())
+    }
+
+    /// Most channels of a stream.
+    pub fn max_channels(self) -> u16 {
+        match self {
+            Self::Flac | Self::Opus => 8,
+            Self::Mp3 | Self::Aac => 2,
+        }
+    }
+
+    /// Whether frames of any source could be encoded with the rate and the channels that are asked for.
     ///
     /// # Errors
-    /// [`Error::Rate`] if not.
-    pub fn check_rate(self, rate_hz: Option<u32>) -> Result<(), Error> {
+    /// [`Error::Rate`] or [`Error::Channels`] if not.
+    pub fn check(self, rate_hz: Option<u32>, channels: Option<u16>) -> Result<(), Error> {
         let is_one = |rates: &[u32]| rate_hz.is_none_or(|rate_hz| rates.contains(&rate_hz));
-        if self.rates_hz().is_none_or(is_one) { Ok(()) } else { Err(Error::Rate(self)) }
+        let counts = 1..=self.max_channels();
+        match () {
+            () if !self.rates_hz().is_none_or(is_one) => Err(Error::Rate(self)),
+            () if !channels.is_none_or(|count| counts.contains(&count)) => {
+                Err(Error::Channels(self))
+            }
+            () => Ok(()),
+        }
     }
 
     /// Levels of compression that can be asked for, the fastest first; `None` where there are none.
@@ -204,17 +225,37 @@ mod tests {
         assert_eq!(Coding::new(Codec::Flac, Some(5), None), Ok(Coding::plain(Codec::Flac)));
         assert_eq!(Coding::new(Codec::Flac, None, Some(128_000)), Err(Error::BitRate(Codec::Flac)));
         assert_eq!(Coding::new(Codec::Flac, Some(200), None), Err(Error::Level(Codec::Flac)));
-        assert_eq!(Coding::new(Codec::Mp3, None, None), Err(Error::NotBuilt(Codec::Mp3)));
+        for codec in Codec::ALL {
+            let coding = Coding::new(codec, None, None);
+            assert_eq!(coding.is_ok(), codec.is_built(), "{coding:?}");
+        }
     }
 
     #[test]
-    fn a_rate_that_a_codec_never_has_is_refused_with_those_it_has() {
-        for codec in Codec::ALL {
-            assert_eq!(codec.check_rate(None), Ok(()));
-            assert_eq!(codec.check_rate(Some(48_000)), Ok(()));
+    fn what_a_codec_does_not_have_becomes_the_nearest_that_it_has() {
+        for (codec, source, own) in [
+            (Codec::Flac, (700_001, 6), (700_001, 6)),
+            (Codec::Opus, (44_100, 6), (48_000, 6)),
+            (Codec::Mp3, (44_100, 1), (44_100, 1)),
+            (Codec::Mp3, (96_000, 6), (48_000, 2)),
+            (Codec::Mp3, (6000, 2), (8000, 2)),
+            (Codec::Aac, (96_000, 6), (96_000, 2)),
+            (Codec::Aac, (192_000, 2), (96_000, 2)),
+        ] {
+            assert_eq!((codec.rate_hz(source.0), codec.channels(source.1)), own, "{codec:?}");
         }
-        assert_eq!(Codec::Flac.check_rate(Some(192_000)), Ok(()));
-        let refused = Codec::Opus.check_rate(Some(44_100)).unwrap_err();
+    }
+
+    #[test]
+    fn what_a_codec_never_has_is_refused_with_what_it_has() {
+        for codec in Codec::ALL {
+            assert_eq!(codec.check(None, None), Ok(()));
+            assert_eq!(codec.check(Some(48_000), Some(2)), Ok(()));
+        }
+        assert_eq!(Codec::Flac.check(Some(192_000), Some(8)), Ok(()));
+        let refused = Codec::Mp3.check(Some(44_100), Some(3)).unwrap_err();
+        assert_eq!(refused.to_string(), "`channels` of mp3 is 1 to 2");
+        let refused = Codec::Opus.check(Some(44_100), None).unwrap_err();
         assert_eq!(refused.to_string(), "`rate` of opus is 48000");
     }
 

@@ -5,6 +5,10 @@
 
 use std::{fmt::Display, ops::RangeInclusive};
 
+#[cfg(feature = "aac")]
+use super::aac;
+#[cfg(feature = "mp3")]
+use super::mp3;
 use super::{Codec, flac, opus, wav::Samples};
 
 /// What is encoded, and into what.
@@ -32,7 +36,7 @@ pub struct Output {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// This build has no encoder for it.
-    #[error("this build has no encoder for {}", .0.name())]
+    #[error("this build has no encoder for {name}; one with `--features {name}` has", name = .0.name())]
     NotBuilt(Codec),
     /// No such level of it.
     #[error("{}", takes(.0, "level", .0.levels()))]
@@ -43,6 +47,9 @@ pub enum Error {
     /// It never has this rate.
     #[error("`rate` of {} is {}", .0.name(), list(.0.rates_hz().unwrap_or_default()))]
     Rate(Codec),
+    /// It never has as many channels.
+    #[error("{}", takes(.0, "channels", Some(1..=.0.max_channels())))]
+    Channels(Codec),
     /// FLAC cannot hold it.
     #[error(transparent)]
     Flac(#[from] flac::Error),
@@ -71,6 +78,12 @@ pub enum Encoder {
     Flac(Box<Flac>),
     /// Of Opus.
     Opus(Box<opus::Encoder>),
+    /// Of MP3.
+    #[cfg(feature = "mp3")]
+    Mp3(Box<mp3::Encoder>),
+    /// Of AAC.
+    #[cfg(feature = "aac")]
+    Aac(Box<aac::Encoder>),
 }
 
 /// FLAC, of which the final front has a checksum and a table of where to seek.
@@ -79,7 +92,11 @@ pub struct Flac {
     encoder: flac::Encoder,
     front: Vec<u8>,
     room: Vec<u8>,
+    further_bytes: usize,
 }
+
+/// Bytes for each channel of FLAC, which holds 257 KiB of two, and 347 of eight.
+const FLAC_CHANNEL_BYTES: usize = 16 << 10;
 
 impl Encoder {
     /// An encoder that has had nothing yet.
@@ -94,7 +111,12 @@ impl Encoder {
                 let encoder = opus::Encoder::new(rate_hz, channels, bit_rate, serial)?;
                 Ok(Self::Opus(Box::new(encoder)))
             }
-            Codec::Mp3 | Codec::Aac => Err(Error::NotBuilt(output.codec)),
+            #[cfg(feature = "mp3")]
+            Codec::Mp3 => Ok(Self::Mp3(Box::new(mp3::Encoder::new(output)?))),
+            #[cfg(feature = "aac")]
+            Codec::Aac => Ok(Self::Aac(Box::new(aac::Encoder::new(output)?))),
+            #[cfg(not(all(feature = "aac", feature = "mp3")))]
+            other => Err(Error::NotBuilt(other)),
         }
     }
 
@@ -103,14 +125,22 @@ impl Encoder {
         match self {
             Self::Flac(_) => flac::BLOCK_FRAMES,
             Self::Opus(_) => opus::BLOCK_FRAMES,
+            #[cfg(feature = "mp3")]
+            Self::Mp3(encoder) => encoder.block_frames(),
+            #[cfg(feature = "aac")]
+            Self::Aac(_) => aac::BLOCK_FRAMES,
         }
     }
 
-    /// Bytes that it holds at most beyond what one of FLAC holds.
+    /// Bytes that it holds at most beyond 256 KiB.
     pub fn further_bytes(&self) -> usize {
         match self {
-            Self::Flac(_) => 0,
+            Self::Flac(flac) => flac.further_bytes,
             Self::Opus(encoder) => encoder.further_bytes(),
+            #[cfg(feature = "mp3")]
+            Self::Mp3(_) => 0,
+            #[cfg(feature = "aac")]
+            Self::Aac(_) => 0,
         }
     }
 
@@ -120,6 +150,10 @@ impl Encoder {
         match self {
             Self::Flac(flac) => flac.front.clone(),
             Self::Opus(_) => Vec::new(),
+            #[cfg(feature = "mp3")]
+            Self::Mp3(encoder) => encoder.front(),
+            #[cfg(feature = "aac")]
+            Self::Aac(_) => Vec::new(),
         }
     }
 
@@ -129,6 +163,10 @@ impl Encoder {
         match self {
             Self::Flac(flac) => flac.room.clone(),
             Self::Opus(_) => Vec::new(),
+            #[cfg(feature = "mp3")]
+            Self::Mp3(encoder) => encoder.front(),
+            #[cfg(feature = "aac")]
+            Self::Aac(_) => Vec::new(),
         }
     }
 
@@ -137,6 +175,10 @@ impl Encoder {
         match self {
             Self::Flac(flac) => flac.encoder.head(),
             Self::Opus(_) => Vec::new(),
+            #[cfg(feature = "mp3")]
+            Self::Mp3(encoder) => encoder.final_front(),
+            #[cfg(feature = "aac")]
+            Self::Aac(_) => Vec::new(),
         }
     }
 
@@ -145,6 +187,10 @@ impl Encoder {
         match self {
             Self::Flac(flac) => flac.encoder.push(pcm),
             Self::Opus(encoder) => encoder.push(pcm),
+            #[cfg(feature = "mp3")]
+            Self::Mp3(encoder) => encoder.push(pcm),
+            #[cfg(feature = "aac")]
+            Self::Aac(encoder) => encoder.push(pcm),
         }
     }
 
@@ -153,6 +199,10 @@ impl Encoder {
         match self {
             Self::Flac(flac) => flac.encoder.finish(),
             Self::Opus(encoder) => encoder.finish(),
+            #[cfg(feature = "mp3")]
+            Self::Mp3(encoder) => encoder.finish(),
+            #[cfg(feature = "aac")]
+            Self::Aac(encoder) => encoder.finish(),
         }
     }
 
@@ -161,6 +211,10 @@ impl Encoder {
         match self {
             Self::Flac(flac) => flac.encoder.pull(into),
             Self::Opus(encoder) => encoder.pull(into),
+            #[cfg(feature = "mp3")]
+            Self::Mp3(encoder) => encoder.pull(into),
+            #[cfg(feature = "aac")]
+            Self::Aac(encoder) => encoder.pull(into),
         }
     }
 }
@@ -183,6 +237,7 @@ impl Flac {
             }
         }
         let front = flac::head(format, flac::Layout::default(), frames, None);
-        Ok(Self { encoder, front, room })
+        let further_bytes = usize::from(channels) * FLAC_CHANNEL_BYTES;
+        Ok(Self { encoder, front, room, further_bytes })
     }
 }

@@ -2,14 +2,20 @@
 //!
 //! - `codec`: which formats there are, what they are called and what they take;
 //! - `encoder`: one encoder of whichever of them; a further one is a variant there;
-//! - [`flac`], [`opus`]: those of them that are built;
+//! - [`flac`], [`opus`], and with the features of these names `mp3`, `aac`: those of them that are built;
+//! - `incoming`, `outgoing`: what waits in front of an encoder, and behind it;
 //! - `ogg`: the pages that Opus lies in;
 //! - [`wav`]: the header of what is not encoded.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "aac")]
+pub mod aac;
 mod codec;
 mod encoder;
 pub mod flac;
+mod incoming;
+#[cfg(feature = "mp3")]
+pub mod mp3;
 mod ogg;
 pub mod opus;
 mod outgoing;

@@ -7,7 +7,7 @@
 
 use opus_pure::{Application, MAX_PACKET_BYTES, OpusMSEncoder};
 
-use super::{ogg::Pages, outgoing::Outgoing};
+use super::{incoming::Incoming, ogg::Pages, outgoing::Outgoing};
 
 /// The rate that Opus has, whatever was recorded.
 pub const RATE_HZ: u32 = 48_000;
@@ -19,8 +19,6 @@ const MAX_CHANNELS: u16 = 8;
 const PAGE_PACKETS: usize = 50;
 /// Bits per second of each channel, where nobody asks for others.
 const CHANNEL_BIT_RATE: u32 = 64_000;
-/// Bytes of a sample that is pushed.
-const SAMPLE_BYTES: usize = 4;
 /// The loudest that a sample may be: what is beyond is damage, and decoders clip at half of it.
 const LIMIT: f32 = 2.0;
 
@@ -36,7 +34,7 @@ const ORDERS: [&[usize]; MAX_CHANNELS as usize] = [
     &[0, 2, 1, 6, 7, 4, 5, 3],
 ];
 
-/// Bytes that a stream of two channels takes at most beyond the 256 KiB of FLAC, and each further
+/// Bytes that a stream of two channels takes at most beyond 256 KiB, and each further
 /// stream: 379 KiB in all at 510 kbit/s, and 198 (1172 of the five streams of eight channels).
 const STREAM_BYTES: usize = 144 << 10;
 const FURTHER_STREAM_BYTES: usize = 208 << 10;
@@ -58,18 +56,14 @@ pub enum Error {
 pub struct Encoder {
     encoder: OpusMSEncoder,
     channels: usize,
-    /// Bytes of a frame that is not whole yet, or of one sample.
-    pending: Vec<u8>,
-    /// The packet that is being filled, interleaved in the order of Vorbis; how many samples of it.
-    block: Vec<f32>,
-    filled: usize,
+    /// The packet that is being filled, in the order of Vorbis.
+    incoming: Incoming,
     packet: Vec<u8>,
     pages: Pages,
     in_page: usize,
     /// Frames that a decoder gives before the first that was pushed.
     preskip: u16,
-    /// Frames that were pushed, and those that a decoder gives of all packets.
-    pushed: u64,
+    /// Frames that a decoder gives of all packets.
     granule: u64,
     is_finished: bool,
     encoded: Outgoing,
@@ -80,7 +74,7 @@ impl std::fmt::Debug for Encoder {
         formatter
             .debug_struct("opus::Encoder")
             .field("channels", &self.channels)
-            .field("pushed", &self.pushed)
+            .field("incoming", &self.incoming.frames())
             .field("granule", &self.granule)
             .finish_non_exhaustive()
     }
@@ -111,14 +105,11 @@ impl Encoder {
         let packet_bytes = encoder.nb_streams() * MAX_PACKET_BYTES;
         let mut made = Self {
             channels: count,
-            pending: Vec::with_capacity(count * SAMPLE_BYTES),
-            block: vec![0.0; BLOCK_FRAMES * count],
-            filled: 0,
+            incoming: Incoming::new(ORDERS[count - 1], BLOCK_FRAMES, LIMIT),
             packet: vec![0; packet_bytes],
             pages: Pages::new(serial, STREAM_PACKET_BYTES * encoder.nb_streams()),
             in_page: 0,
             preskip,
-            pushed: 0,
             granule: 0,
             is_finished: false,
             encoded: Outgoing::default(),
@@ -128,7 +119,7 @@ impl Encoder {
         Ok(made)
     }
 
-    /// Bytes that it holds at most beyond what an encoder of FLAC holds.
+    /// Bytes that it holds at most beyond 256 KiB.
     pub fn further_bytes(&self) -> usize {
         STREAM_BYTES + (self.encoder.nb_streams() - 1) * FURTHER_STREAM_BYTES
     }
@@ -161,42 +152,16 @@ impl Encoder {
     /// encoded at once.
     pub fn push(&mut self, mut pcm: &[u8]) {
         assert!(!self.is_finished, "no more frames come");
-        let frame_bytes = self.channels * SAMPLE_BYTES;
-        if !self.pending.is_empty() {
-            let count = pcm.len().min(frame_bytes - self.pending.len());
-            let (head, rest) = pcm.split_at(count);
-            self.pending.extend_from_slice(head);
-            pcm = rest;
-            if self.pending.len() < frame_bytes {
-                return;
-            }
-            let frame = std::mem::take(&mut self.pending);
-            self.push_frame(&frame);
-            self.pending = frame;
-            self.pending.clear();
-        }
-        let frames = pcm.chunks_exact(frame_bytes);
-        self.pending.extend_from_slice(frames.remainder());
-        frames.for_each(|frame| self.push_frame(frame));
-    }
-
-    fn push_frame(&mut self, frame: &[u8]) {
-        let into = &mut self.block[self.filled..self.filled + self.channels];
-        let (samples, _) = frame.as_chunks::<SAMPLE_BYTES>();
-        for (sample, from) in into.iter_mut().zip(ORDERS[self.channels - 1]) {
-            *sample = limited(f32::from_le_bytes(samples[*from]));
-        }
-        self.filled += self.channels;
-        self.pushed += 1;
-        if self.filled == self.block.len() {
+        while let Some(rest) = self.incoming.fill(pcm) {
             self.encode_block();
+            pcm = rest;
         }
     }
 
     /// Encodes the packet that is full, and writes the page that has no room for it.
     fn encode_block(&mut self) {
-        self.filled = 0;
-        let length = self.encoder.encode(&self.block, BLOCK_FRAMES, &mut self.packet);
+        let block = self.incoming.block();
+        let length = self.encoder.encode(block, BLOCK_FRAMES, &mut self.packet);
         let length =
             length.expect("a whole block of plain samples encodes, and there is room for it");
         if self.in_page == PAGE_PACKETS || !self.pages.has_room(length) {
@@ -216,7 +181,7 @@ impl Encoder {
 
     /// Frames that a decoder gives up to the last that was pushed.
     fn end(&self) -> u64 {
-        self.pushed + u64::from(self.preskip)
+        self.incoming.frames() + u64::from(self.preskip)
     }
 
     /// Encodes what is left: no more frames come. A frame that was not pushed whole is dropped.
@@ -226,7 +191,7 @@ impl Encoder {
         }
         // Silence until the last frame has come through the encoder.
         while self.granule < self.end() {
-            self.block[self.filled..].fill(0.0);
+            self.incoming.fill_with_silence();
             self.encode_block();
         }
         self.write_page(true);
@@ -240,8 +205,3 @@ impl Encoder {
 
 /// Bytes that a packet of one stream has at most: how it was made, a frame, and a length before it.
 const STREAM_PACKET_BYTES: usize = 1 + 1275 + 2;
-
-/// `sample` as loud as it may be; what is no number is silence.
-fn limited(sample: f32) -> f32 {
-    if sample.is_nan() { 0.0 } else { sample.clamp(-LIMIT, LIMIT) }
-}

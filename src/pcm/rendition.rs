@@ -9,7 +9,7 @@ use super::{
 use crate::{
     decode::{Encoding, Info, Sample, Spec, default_mask, frames_out},
     encode::{
-        Output,
+        Coding, Output,
         wav::{self, Samples},
     },
 };
@@ -34,14 +34,16 @@ impl Rendition {
     /// [`Error::Timeline`] when `t` lies behind the last frame; [`Error::Spec`] when the source cannot
     /// become what is asked for, [`Error::Unencodable`] when that is no choice of who asks.
     pub fn new(info: Info, ask: &Ask) -> Result<Self, Error> {
-        let own_hz = match ask.format {
-            Format::Encoded(coding) => coding.codec.rate_hz(info.rate_hz),
-            _ => info.rate_hz,
+        let (own_hz, own_channels) = match ask.format {
+            Format::Encoded(Coding { codec, .. }) => {
+                (codec.rate_hz(info.rate_hz), codec.channels(info.channels.count))
+            }
+            _ => (info.rate_hz, info.channels.count),
         };
         let rate_hz = ask.rate_hz.unwrap_or(own_hz);
         let spec = Spec {
             rate_hz,
-            channels: ask.channels.unwrap_or(info.channels.count),
+            channels: ask.channels.unwrap_or(own_channels),
             encoding: encoding(ask.format, info.sample),
             dither: ask.dither,
             quality: ask.quality,

@@ -8,7 +8,11 @@
 use serde_json::{Map, Value};
 
 use super::guard::Refusal;
-use crate::{encode::Codec, pcm::SourceName, shard::Unheard};
+use crate::{
+    encode::{self, Codec},
+    pcm::SourceName,
+    shard::Unheard,
+};
 
 /// What went wrong, as far as clients act differently on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -289,7 +293,7 @@ impl Problem {
     pub fn not_built(codec: Codec) -> Self {
         let built = Codec::ALL.into_iter().filter(|codec| codec.is_built());
         let built: Vec<_> = built.map(|codec| format!("`format={}`", codec.name())).collect();
-        let detail = format!("this build has no encoder for {}", codec.name());
+        let detail = encode::Error::NotBuilt(codec).to_string();
         Self::new(Kind::Unsupported, detail).hint(format!("there is {}", built.join(" or ")))
     }
 

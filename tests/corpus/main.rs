@@ -6,13 +6,18 @@
 //! [`REFUSED`] with the reason; or it is listed in [`DIFFERS`] with the reason, our frames, and where the
 //! samples agree all the same.
 
+#[cfg(feature = "aac")]
+mod aac_out;
 mod changes;
 mod damage;
+mod encoded;
 mod flac;
 mod flac_out;
 mod he_aac;
 mod hear;
 mod index;
+#[cfg(feature = "mp3")]
+mod mp3_out;
 mod mp4;
 mod ogg;
 mod opening;

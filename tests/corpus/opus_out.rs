@@ -1,98 +1,27 @@
 //! Opus that we encode: as long as its source, in its order, as near to it as libopus comes, and without
 //! a complaint from the format's own tool.
 
-use std::{fs, path::Path, process::Command};
+use std::{path::Path, process::Command};
 
 use kithara::encode::{Codec, Encoder, Output};
 
 use crate::{
-    WHOLE, ffmpeg, has_ffmpeg,
-    hear::{Heard, Random, hear},
+    encoded::{
+        self, decoded_by_ffmpeg, distance, encode, encoded_by_ffmpeg, heard, odd_source, source,
+        whole,
+    },
+    has_ffmpeg,
+    hear::Random,
     ogg::pages,
     say_skipped,
 };
 
 fn output(channels: u16, bit_rate: Option<u32>) -> Output {
-    Output {
-        codec: Codec::Opus,
-        rate_hz: 48_000,
-        channels,
-        samples: Codec::Opus.samples(None),
-        frames: None,
-        level: None,
-        bit_rate,
-        serial: 7,
-    }
-}
-
-/// Noise that changes, and tones over it, of the same loudness in each channel; the tones are its own.
-fn source(frames: usize, channels: usize) -> Vec<f32> {
-    let mut random = Random(9);
-    let mut low = vec![0.0f32; channels];
-    let mut samples = Vec::with_capacity(frames * channels);
-    for frame in 0..frames {
-        for (channel, low) in low.iter_mut().enumerate() {
-            let t = frame as f32 / 48_000.0;
-            let noise = random.below(2001) as f32 / 1000.0 - 1.0;
-            *low += 0.1 * (noise - *low);
-            let tone = |hz: f32| (t * hz * std::f32::consts::TAU).sin();
-            let pitch = 220.0 * (1 + channel) as f32;
-            samples.push(
-                0.2 * tone(pitch) + 0.1 * tone(pitch * 7.3) + 0.3 * *low * (0.6 + 0.4 * tone(3.0)),
-            );
-        }
-    }
-    samples
-}
-
-/// What the encoder makes of samples that are pushed in pieces of these bytes.
-fn encode(output: &Output, samples: &[f32], mut piece: impl FnMut() -> usize) -> Vec<u8> {
-    let pcm: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    let mut encoder = Encoder::new(output).expect("it can be encoded");
-    let mut encoded = Vec::new();
-    let mut pull = |encoder: &mut Encoder, into: usize| {
-        let mut room = vec![0; into];
-        loop {
-            match encoder.pull(&mut room) {
-                0 => break,
-                count => encoded.extend(&room[..count]),
-            }
-        }
-    };
-    let mut rest = &pcm[..];
-    while !rest.is_empty() {
-        let (now, later) = rest.split_at(piece().clamp(1, rest.len()));
-        encoder.push(now);
-        pull(&mut encoder, 1 + now.len() % 4001);
-        rest = later;
-    }
-    encoder.finish();
-    pull(&mut encoder, 8192);
-    encoded
-}
-
-fn whole(output: &Output, samples: &[f32]) -> Vec<u8> {
-    encode(output, samples, || 1 << 16)
-}
-
-fn heard(bytes: &[u8]) -> Heard {
-    let heard = hear(bytes, WHOLE, 0);
-    assert_eq!((&heard.error, heard.undecoded), (&None, 0));
-    heard
+    encoded::output(Codec::Opus, 48_000, channels, bit_rate)
 }
 
 fn stored(bytes: &[u8]) -> tempfile::NamedTempFile {
-    let file = tempfile::Builder::new().suffix(".opus").tempfile().unwrap();
-    fs::write(file.path(), bytes).unwrap();
-    file
-}
-
-/// How many decibels the difference is below the source.
-fn distance(source: &[f32], decoded: &[f32]) -> f32 {
-    let energy =
-        |samples: &mut dyn Iterator<Item = f32>| samples.map(|s| f64::from(s * s)).sum::<f64>();
-    let noise = energy(&mut source.iter().zip(decoded).map(|(source, decoded)| source - decoded));
-    (10.0 * (energy(&mut source.iter().copied()) / noise).log10()) as f32
+    encoded::stored(Codec::Opus, bytes)
 }
 
 #[test]
@@ -104,7 +33,7 @@ fn what_comes_out_is_as_long_as_what_went_in() {
             let ours = heard(&bytes);
             assert_eq!((ours.frames(), ours.total()), (frames, Some(frames as u64)), "{channels}");
             if has_ffmpeg() && frames > 0 {
-                let theirs = ffmpeg(stored(&bytes).path()).expect("libopus decodes it");
+                let theirs = decoded_by_ffmpeg(stored(&bytes).path());
                 assert_eq!(theirs.len() / usize::from(channels), frames, "{channels}");
             }
         }
@@ -119,8 +48,12 @@ fn it_is_as_near_to_its_source_as_libopus_comes() {
     for (channels, rate) in [(2, 128_000), (2, 64_000), (1, 64_000), (2, 256_000)] {
         let samples = source(6 * 48_000, channels.into());
         let file = stored(&whole(&output(channels, Some(rate)), &samples));
-        let ours = ffmpeg(file.path()).expect("libopus decodes it");
-        let theirs = encoded_by_libopus(&samples, channels, rate);
+        let ours = decoded_by_ffmpeg(file.path());
+        let theirs = encoded_by_ffmpeg(
+            &output(channels, Some(rate)),
+            &samples,
+            &["-c:a", "libopus", "-vbr", "constrained"],
+        );
         let (our, their) = (distance(&samples, &ours), distance(&samples, &theirs));
         let bytes = file.as_file().metadata().unwrap().len();
         println!("{channels} at {rate}: {our:.1} dB in {bytes} bytes, libopus {their:.1} dB");
@@ -128,22 +61,6 @@ fn it_is_as_near_to_its_source_as_libopus_comes() {
         let bits = bytes as f32 * 8.0 / 6.0;
         assert!((0.8..1.25).contains(&(bits / rate as f32)), "{bits} bits a second for {rate}");
     }
-}
-
-fn encoded_by_libopus(samples: &[f32], channels: u16, rate: u32) -> Vec<f32> {
-    let from = tempfile::NamedTempFile::new().unwrap();
-    let pcm: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    fs::write(from.path(), pcm).unwrap();
-    let to = stored(&[]);
-    let status = Command::new("ffmpeg")
-        .args(["-v", "error", "-y", "-f", "f32le", "-ar", "48000", "-ac", &channels.to_string()])
-        .arg("-i")
-        .arg(from.path())
-        .args(["-c:a", "libopus", "-vbr", "constrained", "-b:a", &rate.to_string()])
-        .arg(to.path())
-        .status();
-    assert!(status.expect("ffmpeg runs").success());
-    ffmpeg(to.path()).expect("libopus decodes it")
 }
 
 #[test]
@@ -160,7 +77,7 @@ fn every_channel_is_in_its_place() {
         let sources = planes(&samples);
         let mut decoded = vec![ours.planes];
         if has_ffmpeg() {
-            decoded.push(planes(&ffmpeg(stored(&bytes).path()).expect("libopus decodes it")));
+            decoded.push(planes(&decoded_by_ffmpeg(stored(&bytes).path())));
         }
         for decoded in decoded {
             for (channel, (decoded, source)) in decoded.iter().zip(&sources).enumerate() {
@@ -220,17 +137,9 @@ fn the_tool_of_the_format_has_no_complaint() {
 
 #[test]
 fn samples_of_any_kind_are_encoded() {
-    let mut samples = source(9600, 2);
-    for (index, odd) in [f32::NAN, f32::INFINITY, -1e30, 1e-40, 1e6, -0.0]
-        .into_iter()
-        .cycle()
-        .enumerate()
-        .take(4000)
-    {
-        samples[index * 4] = odd;
-    }
+    let samples = odd_source(20_000, 2);
     let ours = heard(&whole(&output(2, None), &samples));
-    assert_eq!(ours.frames(), 9600);
+    assert_eq!(ours.frames(), 20_000);
     let rate = Encoder::new(&Output { rate_hz: 44_100, ..output(2, None) }).unwrap_err();
     assert_eq!(rate.to_string(), "Opus of 2 channels at 44100 Hz; 1 to 8 at 48000 Hz are possible");
     assert!(Encoder::new(&output(9, None)).is_err());

@@ -187,7 +187,8 @@ fn transcode(bytes: &[u8], ask: &Ask) -> Result<Option<Transcode>, Error> {
 /// One try; whether a stream came of it.
 fn comes_to_a_stream(seed: u64, sources: &[Vec<u8>]) -> bool {
     let random = &mut Random(seed);
-    let codec = [Codec::Flac, Codec::Opus][(seed % 2) as usize];
+    let codecs: Vec<Codec> = Codec::ALL.into_iter().filter(|codec| codec.is_built()).collect();
+    let codec = codecs[seed as usize % codecs.len()];
     let bytes = mutated(random, sources);
     let ask = Ask {
         source: SourceName { name: "made".into(), path: "up".into(), is_file: true },
@@ -212,7 +213,12 @@ fn comes_to_a_stream(seed: u64, sources: &[Vec<u8>]) -> bool {
     }
     let heard = hear(&made.bytes, WHOLE, 0);
     assert_eq!((&heard.error, heard.undecoded), (&None, 0), "what we encode decodes");
-    assert_eq!(heard.frames() as u64, made.frames, "what was encoded is heard");
+    let frames = match codec {
+        // It says neither where its audio begins nor where it ends.
+        Codec::Aac => 1024 + made.frames.max(1).next_multiple_of(1024),
+        _ => made.frames,
+    };
+    assert_eq!(heard.frames() as u64, frames, "what was encoded is heard");
     true
 }
 

@@ -19,6 +19,8 @@ mod fetching;
 mod formats;
 mod listening;
 mod long;
+#[cfg(any(feature = "aac", feature = "mp3"))]
+mod lossy;
 mod media;
 mod objects;
 mod offline;

@@ -82,15 +82,16 @@ fn ask(
     query.read("variant", VARIANTS, parse_variant)?;
     let format = format(query)?;
     let rate_hz = query.read("rate", RATES, parse_rate)?;
+    let channels = query.read("channels", "a number from 1 to 8", parse_channels)?;
     if let Some(coding) = format.coding() {
-        coding.codec.check_rate(rate_hz).map_err(|error| of_coding(&error))?;
+        coding.codec.check(rate_hz, channels).map_err(|error| of_coding(&error))?;
     }
     Ok(Ask {
         source: source(query, is_library)?,
         format,
         rate_hz,
         dither: Dither::None,
-        channels: query.read("channels", "a number from 1 to 8", parse_channels)?,
+        channels,
         start: query.read("t", TIMES, parse_seconds)?,
         duration: query.read("d", DURATIONS, parse_duration)?,
         track: query.read("track", TRACKS, number)?,
@@ -268,14 +269,17 @@ mod tests {
             ("src=demo:a&format=opus&bitrate=600k", 400, "`bitrate` of opus is 6000 to 510000"),
             ("src=demo:a&format=opus&rate=44100", 400, "`rate` of opus is 48000"),
             ("src=demo:a&format=flac&dither=tpdf", 400, "dither"),
-            ("src=demo:a&format=mp3", 415, "no encoder for mp3"),
-            ("src=demo:a&format=aac&bitrate=1", 415, "no encoder for aac"),
         ] {
             let problem = refused(query);
             assert_eq!(problem.status(), status, "{query}");
             assert!(problem.detail.contains(names), "{query}: {}", problem.detail);
         }
-        assert!(refused("src=demo:a&format=mp3").hint.unwrap().contains("`format=flac`"));
+        for codec in Codec::ALL.into_iter().filter(|codec| !codec.is_built()) {
+            let problem = refused(&format!("src=demo:a&format={}&bitrate=1", codec.name()));
+            assert_eq!(problem.status(), 415, "{codec:?}");
+            assert!(problem.detail.contains(&format!("`--features {}`", codec.name())));
+            assert!(problem.hint.unwrap().contains("`format=flac`"));
+        }
     }
 
     #[test]
