@@ -19,7 +19,7 @@ use kithara::{
 use crate::hear::{Random, WHOLE, hear, small, strings};
 
 /// How many are tried where nobody says so.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 250;
 
 /// Seconds of each that are encoded.
 const SECONDS: &str = "0.25";
@@ -144,7 +144,7 @@ impl Making {
     }
 }
 
-fn transcode(bytes: &[u8], ask: &Ask) -> Result<Option<Transcode>, Error> {
+fn transcode(bytes: &[u8], ask: &Ask) -> Result<Transcode, Error> {
     let pool = BufPool::new(Options { budget_bytes: 64 << 20 });
     let resident = Resident::new(Some(bytes.len() as u64));
     let stacks = Stacks::new(DecoderOptions::default());
@@ -167,21 +167,20 @@ fn transcode(bytes: &[u8], ask: &Ask) -> Result<Option<Transcode>, Error> {
                     making.encode();
                 }
                 making.encode();
-                if making.is_enough() {
-                    break;
-                }
             }
             Step::Slice => {}
             Step::End => {
-                if let Some(making) = &mut making {
-                    making.pipeline.finish();
-                    making.encode();
-                }
-                break;
+                let mut making = making.expect("opened before");
+                making.pipeline.finish();
+                making.encode();
+                return Ok(making.finish());
             }
         }
+        if let Some(making) = making.take_if(|making| making.is_enough()) {
+            return Ok(making.finish());
+        }
     }
-    Ok(making.map(Making::finish))
+    panic!("the decoder does not come to an end");
 }
 
 /// One try; whether a stream came of it.
@@ -202,7 +201,7 @@ fn comes_to_a_stream(seed: u64, sources: &[Vec<u8>]) -> bool {
         track: None,
     };
     let made = match transcode(&bytes, &ask) {
-        Ok(made) => made.expect("the decoder came to an end"),
+        Ok(made) => made,
         Err(error) => {
             assert!(!matches!(error, Error::Decode(decode::Error::Panicked)), "a decoder panicked");
             return false;
