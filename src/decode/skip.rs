@@ -131,6 +131,13 @@ impl Skip {
         self.is_untouched
     }
 
+    /// Passes a packet so far before the wanted frame that no pre-roll holds it, nor one before it.
+    pub(super) fn pass_far(&mut self) {
+        self.is_untouched = false;
+        self.kept.clear();
+        self.main_bytes = 0;
+    }
+
     /// Passes a packet undecoded.
     pub(super) fn pass(&mut self, data: &[u8], frames: u64, header: Option<&Header>) {
         self.is_untouched = false;

@@ -20,7 +20,7 @@ use super::{
     index::Recording,
     spares::Spares,
 };
-use crate::stream::Resident;
+use crate::{bufpool::Block, stream::Resident};
 
 /// Why the inside left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +92,24 @@ impl Inside<'_> {
                 return count;
             }
             self.pause(Pause::Need { position, length: into.len() });
+        }
+    }
+
+    /// Up to `most` bytes from `position` on as they lie in memory, if more than `have` lie together there
+    /// now. Where none is had yet, it waits for the first, unless the source ends there.
+    fn lend(&self, position: u64, most: usize, have: usize) -> Option<Block> {
+        if self.time_is_up() {
+            self.pause(Pause::Slice);
+        }
+        loop {
+            let block = self.resident.lend(position, most).filter(|block| block.len() > have);
+            if let Some(block) = &block {
+                self.desk.read_to.set(position + block.len() as u64);
+            }
+            if block.is_some() || have > 0 || self.resident.at_end(position) {
+                return block;
+            }
+            self.pause(Pause::Need { position, length: most });
         }
     }
 
@@ -189,11 +207,14 @@ impl MediaSource for Source<'_> {
     }
 }
 
-/// A few KiB of the source that lie ahead of a reader of ours, refilled as it goes on.
+/// Bytes of the source that lie ahead of a reader of ours: as they lie in a block, or joined out of two
+/// where what is wanted crosses from one to the next.
 pub(super) struct Window<'y> {
     inside: Rc<Inside<'y>>,
-    bytes: Vec<u8>,
-    /// Where the unread part of `bytes` starts.
+    /// What lies ahead; `None`: it is joined.
+    lent: Option<Block>,
+    joined: Vec<u8>,
+    /// Where the unread part of them starts.
     from: usize,
     /// Position in the object of the first unread byte.
     position: u64,
@@ -201,12 +222,13 @@ pub(super) struct Window<'y> {
     end: u64,
 }
 
-/// How much a window reads at once: several packets, and little enough to be cheap to keep.
-const REFILL_BYTES: usize = 8 << 10;
+/// How much of a block a window looks at together: several packets, and little enough that others are
+/// let in often.
+const LENT_BYTES: usize = 8 << 10;
 
 impl<'y> Window<'y> {
     pub(super) fn new(inside: Rc<Inside<'y>>, position: u64, end: u64) -> Self {
-        Self { inside, bytes: Vec::new(), from: 0, position, end }
+        Self { inside, lent: None, joined: Vec::new(), from: 0, position, end }
     }
 
     /// Where it stands in the object.
@@ -216,8 +238,8 @@ impl<'y> Window<'y> {
 
     /// At least `count` bytes from the current position on; fewer only at the end of the source.
     pub(super) fn ahead(&mut self, count: usize) -> &[u8] {
-        while self.bytes.len() - self.from < count && self.refill(count) {}
-        &self.bytes[self.from..]
+        while self.unread().len() < count && self.refill(count) {}
+        self.unread()
     }
 
     /// Where the audio ends at the latest, by what is known.
@@ -243,37 +265,116 @@ impl<'y> Window<'y> {
     /// Goes to any position.
     pub(super) fn go_to(&mut self, position: u64) {
         let ahead = position.checked_sub(self.position);
-        match ahead.filter(|ahead| *ahead <= (self.bytes.len() - self.from) as u64) {
+        match ahead.filter(|ahead| *ahead <= self.unread().len() as u64) {
             Some(ahead) => self.skip(ahead),
             None => {
-                self.bytes.clear();
-                (self.from, self.position) = (0, position);
+                self.let_go();
+                self.position = position;
             }
         }
     }
 
     /// Goes `count` bytes on.
     pub(super) fn skip(&mut self, count: u64) {
-        let inside = count.min((self.bytes.len() - self.from) as u64);
-        self.from += inside as usize;
         self.position = self.position.saturating_add(count);
-        if inside < count {
-            self.bytes.clear();
-            self.from = 0;
+        match usize::try_from(count).ok().filter(|count| *count < self.unread().len()) {
+            Some(count) => self.from += count,
+            None => self.let_go(),
         }
     }
 
-    /// Reads more behind what is there. `false` at the end.
+    fn unread(&self) -> &[u8] {
+        &self.lent.as_deref().unwrap_or(&self.joined)[self.from..]
+    }
+
+    fn let_go(&mut self) {
+        (self.lent, self.from) = (None, 0);
+        self.joined.clear();
+    }
+
+    /// Has more than before from its position on. `false` at the end.
     fn refill(&mut self, count: usize) -> bool {
-        self.bytes.drain(..self.from);
+        let have = self.unread().len();
+        let room = self.end.saturating_sub(self.position);
+        let most = room.min(count.max(LENT_BYTES) as u64) as usize;
+        if most <= have {
+            return false;
+        }
+        match self.inside.lend(self.position, most, have) {
+            Some(block) => {
+                self.let_go();
+                self.lent = Some(block);
+                true
+            }
+            None => self.join(count.min(most)),
+        }
+    }
+
+    /// Adds to what is left of one block the first bytes of the next, up to `count` in all.
+    fn join(&mut self, count: usize) -> bool {
+        match self.lent.take() {
+            Some(block) => {
+                self.joined.clear();
+                self.joined.extend_from_slice(&block[self.from..]);
+            }
+            None => drop(self.joined.drain(..self.from)),
+        }
         self.from = 0;
-        let have = self.bytes.len();
-        let at = self.position.saturating_add(have as u64);
-        let want = count.max(REFILL_BYTES) - have;
-        let room = self.end.saturating_sub(at).min(want as u64) as usize;
-        self.bytes.resize(have + room, 0);
-        let got = self.inside.read(at, &mut self.bytes[have..]);
-        self.bytes.truncate(have + got);
+        let have = self.joined.len();
+        self.joined.resize(count, 0);
+        let got =
+            self.inside.read(self.position.saturating_add(have as u64), &mut self.joined[have..]);
+        self.joined.truncate(have + got);
         got > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        bufpool::{self, BufPool, Class},
+        decode::{Ask, Decoder, DecoderOptions, Stacks, Step},
+        demo,
+    };
+
+    /// The bits on the left of the first frames of `bytes`, of which a block of `block_bytes` at a time is
+    /// here.
+    fn heard(bytes: &[u8], block_bytes: usize) -> Vec<u32> {
+        let pool = BufPool::new(bufpool::Options { budget_bytes: 1 << 20 });
+        let resident = Resident::new(Some(bytes.len() as u64));
+        let stacks = Stacks::new(DecoderOptions::default());
+        let mut decoder = Decoder::new(&stacks, resident.clone(), Ask::default()).unwrap();
+        let mut heard = Vec::new();
+        while heard.len() < 50_000 {
+            match decoder.step(Instant::now() + Duration::from_secs(10)).unwrap() {
+                Step::Need { position, .. } => {
+                    let start = position as usize / block_bytes * block_bytes;
+                    let part = &bytes[start..bytes.len().min(start + block_bytes)];
+                    let mut block = pool.take(Class::holding(part.len())).unwrap();
+                    block[..part.len()].copy_from_slice(part);
+                    resident.clear();
+                    resident.insert(start as u64, block.freeze(part.len()));
+                }
+                Step::Frames => {
+                    heard.extend(decoder.frames().planes[0].iter().map(|sample| sample.to_bits()));
+                }
+                Step::End => break,
+                _ => {}
+            }
+        }
+        heard
+    }
+
+    #[test]
+    fn packets_are_the_same_in_one_block_and_across_many() {
+        for file in demo::FILES {
+            let whole = heard(file.bytes, 64 << 10);
+            for block_bytes in [997, 4096] {
+                assert!(heard(file.bytes, block_bytes) == whole, "{} {block_bytes}", file.name);
+            }
+        }
     }
 }

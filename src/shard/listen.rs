@@ -26,6 +26,10 @@ use crate::{
 /// it needs again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Decoders that are kept for who may come back to where they stand, while others are begun. Who comes
+/// back to none waits a millisecond longer; and of what was costly to make the others have use.
+const KEPT_ALONE: usize = 8;
+
 /// A decoder that has understood its source and made nothing yet, and the memory promised for it.
 pub(super) struct Fresh {
     pub(super) maker: Maker,
@@ -111,6 +115,7 @@ impl Listen {
     /// Begins a decoder before `frame`.
     async fn begin(&mut self, frame: u64, is_first: bool) -> Result<(), Refusal> {
         let (memory, share) = self.room(is_first).await?;
+        self.shard.end_left_alone(KEPT_ALONE).await;
         let (maker, memory) = self.maker(frame, is_first, memory).await?;
         // Another may have begun while this one waited for room.
         if self.listening.has_maker(frame) {
@@ -180,7 +185,7 @@ impl Listen {
                 Ok(room) => return Ok(room),
                 Err(lacking) => lacking,
             };
-            if shard.end_left_alone().await {
+            if shard.end_left_alone(0).await {
                 continue;
             }
             let left = until.saturating_duration_since(runtime::now());
@@ -216,7 +221,7 @@ impl Shard {
         loop {
             match self.promises.give(bytes) {
                 Ok(promise) => return Ok(promise),
-                Err(_) if self.end_left_alone().await => {}
+                Err(_) if self.end_left_alone(0).await => {}
                 Err(exhausted) => {
                     self.refused(Reason::Memory);
                     return Err(exhausted.into());
@@ -225,9 +230,10 @@ impl Shard {
         }
     }
 
-    /// Gives up the decoders that nobody listens to any more, and says whether there were any.
-    async fn end_left_alone(&self) -> bool {
-        let alone = self.renditions.left_alone();
+    /// Gives up the decoders that nobody listens to any more, but for so many, and says whether there were
+    /// any.
+    async fn end_left_alone(&self, but_for: usize) -> bool {
+        let alone = self.renditions.left_alone(but_for);
         let any = !alone.is_empty();
         for task in alone {
             task.cancel().await;

@@ -86,6 +86,14 @@ impl Resident {
         done
     }
 
+    /// Up to `most` bytes from `position` on as they lie in one block; `None` where none is here.
+    pub fn lend(&self, position: u64, most: usize) -> Option<Block> {
+        let inner = self.inner.borrow();
+        let (start, block) = inner.block_at(position)?;
+        let from = (position - start) as usize;
+        Some(block.slice(from..block.len().min(from.saturating_add(most))))
+    }
+
     /// Whether the source is known to end at or before `position`.
     pub fn at_end(&self, position: u64) -> bool {
         self.inner.borrow().length.is_some_and(|length| position >= length)
@@ -113,11 +121,16 @@ impl Resident {
 }
 
 impl Inner {
-    fn bytes_at(&self, position: u64) -> Option<&[u8]> {
+    /// The block that holds the byte at `position`, and where it starts.
+    fn block_at(&self, position: u64) -> Option<&(u64, Block)> {
         let after = self.blocks.partition_point(|(start, _)| *start <= position);
-        let (start, block) = &self.blocks[after.checked_sub(1)?];
-        let bytes = block.get((position - start) as usize..)?;
-        (!bytes.is_empty()).then_some(bytes)
+        let found = &self.blocks[after.checked_sub(1)?];
+        (position - found.0 < found.1.len() as u64).then_some(found)
+    }
+
+    fn bytes_at(&self, position: u64) -> Option<&[u8]> {
+        let (start, block) = self.block_at(position)?;
+        Some(&block[(position - start) as usize..])
     }
 }
 
@@ -145,6 +158,20 @@ mod tests {
         assert_eq!(resident.read(8, &mut into), 0);
         assert_eq!(resident.resident_to(0), 8);
         assert_eq!(resident.resident_to(9), 9);
+    }
+
+    #[test]
+    fn bytes_are_lent_as_they_lie_up_to_the_end_of_their_block() {
+        let resident = Resident::new(None);
+        resident.insert(0, block(b"abcd"));
+        resident.insert(4, block(b"efgh"));
+        let lent = |position, most| resident.lend(position, most).map(|block| block.to_vec());
+        assert_eq!(lent(1, 2).as_deref(), Some(&b"bc"[..]));
+        assert_eq!(lent(1, 9).as_deref(), Some(&b"bcd"[..]));
+        assert_eq!((lent(4, 0).as_deref(), lent(8, 1)), (Some(&b""[..]), None));
+        let kept = resident.lend(4, 4).unwrap();
+        resident.clear();
+        assert_eq!(&kept[..], b"efgh");
     }
 
     #[test]

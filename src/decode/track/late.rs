@@ -16,6 +16,10 @@ use crate::decode::{
     tray::offer,
 };
 
+/// Packets that are passed before others may come in: to pass one takes less than to look at the clock
+/// and let them.
+const OFFER_PACKETS: u64 = 16;
+
 /// A place to go back to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Back {
@@ -110,12 +114,20 @@ impl Player<'_, '_> {
 
     /// Passes a packet of `nominal` frames.
     pub(super) fn pass(&mut self, piece: &Piece<'_>, nominal: u64) {
+        let header = piece.header.as_ref();
         if let Some(skip) = &mut self.skip {
-            skip.pass(piece.packet.data, nominal, piece.header.as_ref());
+            let lead = skip.preroll().most_frames(header);
+            match self.clock.saturating_add(lead) < self.span.from {
+                // What comes behind it holds the pre-roll.
+                true => skip.pass_far(),
+                false => skip.pass(piece.packet.data, nominal, header),
+            }
         }
         self.packet += 1;
         self.clock += self.span.untrimmed(nominal as usize, piece.trimmed) as i64;
-        offer(self.inside);
+        if self.packet.is_multiple_of(OFFER_PACKETS) {
+            offer(self.inside);
+        }
     }
 
     /// Decodes what a new decoder needs before the first wanted packet, to nothing.

@@ -77,6 +77,8 @@ struct Table {
     store: RefCell<Store>,
     understood: Rc<RefCell<Understood>>,
     last: Cell<u64>,
+    /// Pieces that were made, and decoders that were begun.
+    made: Cell<u64>,
     /// Timelines that the last sweep left.
     swept: Cell<usize>,
 }
@@ -90,6 +92,7 @@ impl Renditions {
             store: RefCell::new(Store::new(limit_bytes)),
             understood: Rc::default(),
             last: Cell::new(0),
+            made: Cell::new(0),
             swept: Cell::new(0),
         });
         let of_pool = Rc::downgrade(&table);
@@ -135,10 +138,11 @@ impl Renditions {
         self.table.understood.borrow_mut().learn_index(name, index)
     }
 
-    /// The tasks of the decoders that nobody listens to any more, or fewer than there are: to be cancelled.
-    pub fn left_alone(&self) -> Vec<Task<()>> {
-        let timelines: Vec<_> = self.table.timelines.borrow().values().cloned().collect();
-        timelines.iter().flat_map(|timeline| timeline.left_alone()).collect()
+    /// The tasks of the decoders that nobody listens to any more, or fewer than there are, but for as many
+    /// of those that made something last: to be cancelled.
+    pub fn left_alone(&self, but_for: usize) -> Vec<Task<()>> {
+        let alone = self.table.alone(but_for).into_iter();
+        alone.filter_map(|(timeline, making)| timeline.task(making)).collect()
     }
 
     /// Counters of what is kept.
@@ -174,6 +178,27 @@ fn played_to_its_end(
     let open = TimelineKey { frames: None, ..key.clone() };
     timelines.get(&open).filter(|timeline| timeline.end.get() == total)?;
     timelines.remove(&open)
+}
+
+impl Table {
+    fn count_made(&self) -> u64 {
+        self.made.set(self.made.get() + 1);
+        self.made.get()
+    }
+
+    /// The decoders without listeners, but for as many of those that made something last.
+    fn alone(&self, but_for: usize) -> Vec<(Rc<Timeline>, usize)> {
+        let timelines: Vec<_> = self.timelines.borrow().values().cloned().collect();
+        let mut alone: Vec<_> = timelines
+            .into_iter()
+            .flat_map(|timeline| {
+                let alone = timeline.alone().into_iter();
+                alone.map(move |(making, made_at)| (made_at, (Rc::clone(&timeline), making)))
+            })
+            .collect();
+        alone.sort_by_key(|(made_at, _)| std::cmp::Reverse(*made_at));
+        alone.into_iter().skip(but_for).map(|(_, alone)| alone).collect()
+    }
 }
 
 /// A timeline and its table know each other.
@@ -214,7 +239,7 @@ struct Under {
     /// The next frame that it makes.
     next: u64,
     recent: VecDeque<Piece>,
-    /// When it made its last, as changes are counted.
+    /// How many pieces all had made when it made its last.
     made_at: u64,
     task: Option<Task<()>>,
 }
@@ -261,15 +286,14 @@ impl Timeline {
         who::serves(positions, frame, self.grid.window_frames())
     }
 
-    /// The tasks of decoders without listeners. Each, once it is cancelled, takes its own out.
-    fn left_alone(&self) -> Vec<Task<()>> {
-        let alone = self.alone();
-        let mut makings = self.makings.borrow_mut();
-        alone.into_iter().filter_map(|making| makings[making].task.take()).collect()
+    /// The task of a decoder. Once it is cancelled, it takes its own out.
+    fn task(&self, making: usize) -> Option<Task<()>> {
+        self.makings.borrow_mut()[making].task.take()
     }
 
-    /// The decoders without listeners: who wants a frame has, or begins, another.
-    fn alone(&self) -> Vec<usize> {
+    /// The decoders without listeners, each with the time of its last piece: who wants a frame has, or
+    /// begins, another.
+    fn alone(&self) -> Vec<(usize, u64)> {
         // Who has been told of its frame and not yet come for it pauses.
         let wants = self.wants.borrow();
         let wants = wants.iter().map(|(_, wanted)| wanted.frame);
@@ -315,7 +339,7 @@ impl Listening {
     /// Begins to make the window that holds `frame`, and what follows.
     pub fn begin(&self, frame: u64) -> Making {
         let next = self.timeline.grid.window_of(frame);
-        let made_at = self.timeline.changes.get();
+        let made_at = self.timeline.table.count_made();
         let under = Under { next, recent: VecDeque::new(), made_at, task: None };
         let key = self.timeline.makings.borrow_mut().insert(under);
         self.timeline.changes();
@@ -481,7 +505,7 @@ impl Making {
             let mut makings = timeline.makings.borrow_mut();
             let under = &mut makings[self.key];
             under.next = piece.range().end;
-            under.made_at = timeline.changes.get();
+            under.made_at = timeline.table.count_made();
             while under.recent.front().is_some_and(|old| old.first < behind) {
                 passed.extend(under.recent.pop_front());
             }

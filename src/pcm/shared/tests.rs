@@ -123,7 +123,7 @@ fn who_jumps_leaves_a_decoder_alone_and_who_pauses_does_not() {
     for jump in [1, 2, 0] {
         makings[jump as usize].put(window(&pool, jump * 20 * WINDOW));
     }
-    let alone = || jumps.timeline.alone();
+    let alone = || jumps.timeline.alone().into_iter().map(|(key, _)| key).collect::<Vec<_>>();
     assert_eq!(alone(), [makings[1].key], "both may come back to the last two");
     let next = jumps.want(100 * WINDOW, 0, true);
     assert_eq!(alone(), [makings[2].key, makings[1].key], "this one will not");
@@ -158,4 +158,25 @@ fn what_was_made_before_the_length_was_known_serves_who_knows_it() {
     assert!(is_here("longer than it was", None), "it stays with those who do not know");
     made_to("not at its end", None);
     assert!(!is_here("not at its end", Some(WINDOW)));
+}
+
+#[test]
+fn of_decoders_left_alone_those_are_kept_that_made_something_last_wherever_that_was() {
+    let (pool, renditions) = renditions();
+    let versions = ["u", "v", "w"];
+    let makings = versions.map(|version| listen(&renditions, version).begin(0));
+    for at in [2, 0, 1] {
+        makings[at].put(window(&pool, 0));
+    }
+    let alone = |but_for| {
+        let alone = renditions.table.alone(but_for).into_iter();
+        let named = alone.map(|(timeline, _)| {
+            makings.iter().position(|making| Rc::ptr_eq(&making.timeline, &timeline)).unwrap()
+        });
+        named.collect::<Vec<_>>()
+    };
+    assert_eq!((alone(0), alone(1), alone(3)), (vec![1, 0, 2], vec![0, 2], vec![]));
+    let back = listen(&renditions, "w");
+    assert_eq!(alone(1), [0], "somebody listens to that one");
+    drop(back);
 }

@@ -19,9 +19,9 @@ pub(super) fn serves(
 
 /// Those of the decoders that stand still, each with the time of its last piece, that nobody comes back
 /// to: so many listeners `pause`, and each was at one of those that made something last.
-pub(super) fn alone(mut idle: Vec<(usize, u64)>, pause: usize) -> Vec<usize> {
+pub(super) fn alone(mut idle: Vec<(usize, u64)>, pause: usize) -> Vec<(usize, u64)> {
     idle.sort_by_key(|(_, made_at)| std::cmp::Reverse(*made_at));
-    idle.into_iter().skip(pause).map(|(making, _)| making).collect()
+    idle.split_off(pause.min(idle.len()))
 }
 
 #[cfg(test)]
@@ -31,8 +31,8 @@ mod tests {
     #[test]
     fn as_many_as_pause_are_kept_and_those_that_made_something_last() {
         let idle = vec![(7, 30), (8, 50), (9, 40)];
-        assert_eq!(alone(idle.clone(), 0), [8, 9, 7]);
-        assert_eq!(alone(idle.clone(), 2), [7]);
+        assert_eq!(alone(idle.clone(), 0), [(8, 50), (9, 40), (7, 30)]);
+        assert_eq!(alone(idle.clone(), 2), [(7, 30)]);
         assert!(alone(idle, 3).is_empty());
     }
 
