@@ -15,6 +15,8 @@ pub(super) const PAGE_HEADER_BYTES: usize = 27 + 255;
 const STREAMS: usize = 64;
 /// Bytes of a first packet that are looked at: identification headers are shorter.
 const PACKET_BYTES: usize = 64;
+/// Where in a page its checksum stands.
+const CHECKSUM_AT: u64 = 22;
 /// Pages of headers at most, for a file that has nothing else: large pictures lie in them.
 const HEADER_PAGES: usize = 4096;
 /// The longest page, and the header of one more.
@@ -129,6 +131,29 @@ pub(super) fn last_page(read: &mut Read<'_>, length: u64) -> Option<Page> {
         let page = Page::parse(&tail[at..])?;
         tail.get(at..at + page.bytes() as usize).is_some_and(Page::is_sound).then_some(page)
     })
+}
+
+/// Where the first page of audio of each stream that starts with the file says a checksum that is not its
+/// own, and that which would be: for a reader that opens no stream whose first page of audio is damaged.
+pub(super) fn false_checksums(read: &mut Read<'_>) -> Vec<(u64, Vec<u8>)> {
+    let (mut at, mut streams, mut seen) = (0, 0, Vec::new());
+    let mut found = Vec::new();
+    for _ in 0..HEADER_PAGES {
+        let Some(page) = Page::read(read, at) else { break };
+        streams += usize::from(page.is_first);
+        if page.granule > 0 && !seen.contains(&page.serial) {
+            seen.push(page.serial);
+            let mut bytes = vec![0; page.bytes() as usize];
+            if read(at, &mut bytes) == bytes.len() && !Page::is_sound(&bytes) {
+                found.push((at + CHECKSUM_AT, checksum(&bytes).to_le_bytes().to_vec()));
+            }
+        }
+        if seen.len() >= streams.min(STREAMS) {
+            break;
+        }
+        at += page.bytes();
+    }
+    found
 }
 
 /// Whether the file of `length` bytes is whole and holds `packets` headers and no audio.

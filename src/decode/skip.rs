@@ -117,9 +117,9 @@ impl Skip {
         Self { is_scan: true, ..Self::new(preroll) }
     }
 
-    /// The same before anything was passed.
-    pub(super) fn anew(&self) -> Self {
-        Self { is_scan: self.is_scan, ..Self::new(self.preroll) }
+    /// The same before anything was passed, of a decoder that needs this much.
+    pub(super) fn anew(&self, preroll: Preroll) -> Self {
+        Self { is_scan: self.is_scan, ..Self::new(preroll) }
     }
 
     pub(super) fn preroll(&self) -> Preroll {
@@ -247,6 +247,9 @@ mod tests {
     fn a_scan_keeps_nothing() {
         let mut skip = Skip::scan(Preroll::Reservoir);
         (0..100).for_each(|_| skip.pass(&[0; 32], 1152, Some(&header(9))));
-        assert!(skip.anew().into_preroll().is_empty() && skip.into_preroll().is_empty());
+        assert!(
+            skip.anew(Preroll::Reservoir).into_preroll().is_empty()
+                && skip.into_preroll().is_empty()
+        );
     }
 }

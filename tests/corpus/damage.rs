@@ -91,6 +91,38 @@ fn a_page_that_was_cut_out_is_as_silent_as_one_that_was_overwritten() {
     assert!(heard.undecoded > 10);
 }
 
+/// The first page of an Ogg stream that has audio on it.
+fn first_of_audio(bytes: &[u8]) -> Range<usize> {
+    let granule = |page: &Range<usize>| bytes[page.start + 6..page.start + 14].to_vec();
+    let page = pages(bytes).into_iter().find(|page| granule(page).iter().any(|byte| *byte != 0));
+    page.expect("there is audio")
+}
+
+#[test]
+fn what_a_damaged_first_page_of_audio_held_is_silence_and_the_rest_is_heard() {
+    let ogg = [strings("strings.ogg"), in_ogg(&strings("strings.flac")), small("opus.ogg")];
+    for (bytes, is_exact) in ogg.into_iter().zip([true, true, false]) {
+        let (whole, page) = (hear(&bytes, WHOLE, 0), first_of_audio(&bytes));
+        let heard = hear_damaged(&bytes, (page.end - 20, 1), &whole);
+        let frames = whole.frames();
+        assert!(heard.undecoded > 0 && heard.planes[0][..100].iter().all(|sample| *sample == 0.0));
+        let (tail, of_whole) =
+            (&heard.planes[0][frames * 9 / 10..], &whole.planes[0][frames * 9 / 10..]);
+        assert!(!is_exact || tail == of_whole);
+        assert!(tail.iter().any(|sample| *sample != 0.0));
+    }
+}
+
+#[test]
+fn a_later_link_of_a_chain_is_heard_though_its_first_page_of_audio_is_damaged() {
+    let (link, other) = (strings("strings.ogg"), renumbered(&strings("strings.ogg"), 77));
+    let (whole, at) = (hear(&link, WHOLE, 0), link.len() + first_of_audio(&other).end - 20);
+    let heard = hear(&overwritten(&[link, other].concat(), at, 1), WHOLE, 0);
+    let frames = whole.frames();
+    assert_eq!((heard.error, heard.planes[0].len()), (None, 2 * frames));
+    assert!(heard.planes[0][frames + frames / 2..] == whole.planes[0][frames / 2..]);
+}
+
 #[test]
 fn damage_in_one_link_of_a_chain_leaves_the_others_where_they_lay() {
     let link = strings("strings.ogg");

@@ -41,11 +41,18 @@ fn made() -> Vec<(String, Vec<u8>)> {
     let mp3 = |rate: &'static str, bits: &'static str| {
         ["-c:a", "libmp3lame", "-ar", rate, "-b:a", bits, "-write_xing", "0"]
     };
-    let made: [(&[&str], &str); 12] = [
+    let pieces =
+        |micros: &'static str| ["-movflags", "+frag_keyframe+empty_moov", "-frag_duration", micros];
+    let made: [(&[&str], &str); 16] = [
         (&mp3("44100", "128k"), ".mp3"),
         (&mp3("48000", "32k"), ".mp3"),
         (&mp3("16000", "8k"), ".mp3"),
         (&["-c:a", "libmp3lame", "-q:a", "4", "-write_xing", "0"], ".mp3"),
+        (&[&["-c:a", "aac", "-b:a", "64k"], &pieces("1000000")[..]].concat(), ".mp4"),
+        // A fragment has more packets than points lie apart.
+        (&[&["-c:a", "aac", "-b:a", "64k"], &pieces("9000000")[..]].concat(), ".mp4"),
+        (&[&["-c:a", "flac", "-strict", "-2"], &pieces("2000000")[..]].concat(), ".mp4"),
+        (&[&["-c:a", "alac"], &pieces("12000000")[..]].concat(), ".mp4"),
         (&["-c:a", "aac", "-b:a", "48k", "-aac_pns", "1"], ".aac"),
         (&["-c:a", "aac", "-b:a", "128k", "-aac_pns", "0"], ".aac"),
         (&["-c:a", "libvorbis", "-q:a", "3"], ".ogg"),

@@ -163,6 +163,7 @@ impl Demux<'_> {
     pub(super) fn enter(&mut self, point: &Point) -> bool {
         match self {
             Self::Elementary(frames) => frames.enter(point),
+            Self::Mp4(track) => track.enter(point),
             Self::Ogg(pages) => pages.enter(point),
             _ => false,
         }

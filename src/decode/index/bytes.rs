@@ -83,6 +83,10 @@ fn put_point(point: &Point, before: &Point, into: &mut Vec<u8>) {
             put(sequence.into(), into);
             into.extend([block, passed]);
         }
+        State::Fragment { passed } => {
+            into.push(3);
+            put(passed.into(), into);
+        }
     }
 }
 
@@ -105,6 +109,7 @@ fn take_point(before: &Point, from: &mut &[u8]) -> Option<Point> {
             block: take_byte(from)?,
             passed: take_byte(from)?,
         },
+        3 => State::Fragment { passed: take(from)?.try_into().ok()? },
         _ => return None,
     };
     Some(Point { position, packet, frame, state })

@@ -75,6 +75,11 @@ pub(super) enum State {
         /// Packets of the page before the one that is meant, without one that it only ends.
         passed: u8,
     },
+    /// A fragment of MP4.
+    Fragment {
+        /// Packets of it before the one that is meant.
+        passed: u32,
+    },
 }
 
 impl Default for Index {
@@ -108,7 +113,8 @@ impl Index {
 
     /// Takes a point behind all others, if it is wanted.
     pub(super) fn push(&mut self, point: Point) {
-        let follows = |last: &Point| last.position < point.position && last.frame <= point.frame;
+        // Of a fragment there may be several.
+        let follows = |last: &Point| last.position <= point.position && last.frame <= point.frame;
         if !self.wants(point.packet.into()) || !self.points.last().is_none_or(follows) {
             return;
         }
@@ -129,9 +135,9 @@ impl Index {
         self.frames = Some(frames);
     }
 
-    /// The last point at or before a frame.
-    pub(super) fn before(&self, frame: i64) -> Option<&Point> {
+    /// The points at or before a frame, the last first.
+    pub(super) fn before(&self, frame: i64) -> impl Iterator<Item = &Point> {
         let behind = self.points.partition_point(|point| point.frame <= frame);
-        self.points[..behind].last()
+        self.points[..behind].iter().rev()
     }
 }

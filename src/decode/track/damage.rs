@@ -23,7 +23,7 @@ impl Player<'_, '_> {
         }
         self.prime_again();
         if let Some(skip) = &mut self.skip {
-            *skip = skip.anew();
+            *skip = skip.anew(skip.preroll());
             (self.back, self.next_back, self.is_behind_loss) = (None, None, true);
         }
         Ok(())

@@ -6,8 +6,10 @@ use super::{
 };
 use crate::decode::{
     Error,
+    grid::{Grid, Restarts},
     opening::Opened,
     shape::shape_of_params,
+    skip::Preroll,
     tray::{frames_end, put_silence},
 };
 
@@ -41,8 +43,13 @@ impl Player<'_, '_> {
         self.span.from = self.span.from.max(self.clock);
         self.span.to = frames_end(opened.link_frames.map(|frames| frames + self.clock as u64));
         self.clock -= opened.timeline.delay;
+        // Its packets may be of another length.
+        let grid = Grid::of(self.known.codec, opened.demux.first_frames());
+        let grid = grid.map(|grid| grid.counted_from(self.packet));
+        self.restarts = grid.map(Restarts::new);
+        self.preroll = Preroll::of(self.known.codec, grid);
         // What was passed belongs to another decoder.
-        self.skip = self.skip.take().map(|skip| skip.anew());
+        self.skip = self.skip.take().zip(self.preroll).map(|(skip, preroll)| skip.anew(preroll));
         (self.back, self.next_back, self.lead_to) = (None, None, 0);
         Ok(())
     }

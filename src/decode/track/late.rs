@@ -38,6 +38,7 @@ impl Player<'_, '_> {
         let is_found = self.mode == Mode::Play && self.find(demux, frame, preroll.entries());
         if is_found || self.enter_by_index(demux, frame) {
             (self.shape, self.priming) = (Some(shape), Priming::Done);
+            self.counts.are_right = true;
         }
         if is_found && matches!(preroll, Preroll::Grid(_)) {
             // This is where the decoder has to start.
@@ -59,9 +60,7 @@ impl Player<'_, '_> {
 
     /// Goes to the last point of the index that is not behind a frame.
     fn enter_by_index(&mut self, demux: &mut Demux<'_>, frame: i64) -> bool {
-        let recording = self.inside.desk.recording.borrow();
-        let point = recording.index().and_then(|index| index.before(frame)).copied();
-        drop(recording);
+        let point = self.point_before(frame);
         let Some(point) = point.filter(|point| demux.enter(point)) else { return false };
         (self.packet, self.clock) = (point.packet.into(), point.frame);
         // The whole lead that begins there lies before the wanted frame.
@@ -70,6 +69,17 @@ impl Player<'_, '_> {
             Back { point, late }
         });
         true
+    }
+
+    /// The last point of the index from which the pre-roll surely lies before the wanted frame: since it is
+    /// not behind `frame`, or since a whole lead follows that ends before another begins.
+    fn point_before(&self, frame: i64) -> Option<Point> {
+        let recording = self.inside.desk.recording.borrow();
+        let index = recording.index()?;
+        let far = index.before(frame).next();
+        let has_leads = matches!(self.preroll, Some(Preroll::Grid(_)));
+        let near = index.before(self.span.from).nth(1).filter(|_| has_leads);
+        far.into_iter().chain(near).max_by_key(|point| point.packet).copied()
     }
 
     /// Goes over what a scan need not look at, once one packet has decoded.

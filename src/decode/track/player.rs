@@ -62,6 +62,7 @@ pub(super) struct Player<'a, 'y> {
     /// Frames of the packet decoded last, where the container counts none (Matroska knows milliseconds,
     /// and of many packets no length): one that does not decode is taken to be as long.
     inexact: Option<u64>,
+    pub(super) counts: Counts,
     /// Packets before the wanted frame, while they are passed; `None` if all are decoded.
     pub(super) skip: Option<Skip>,
     /// Where the decoder of a packet with a grid has to start, if that is passed.
@@ -74,6 +75,28 @@ pub(super) struct Player<'a, 'y> {
     pub(super) lead_to: u64,
     /// What is decoded now only makes the decoder ready.
     pub(super) is_preroll: bool,
+}
+
+/// What a container says of the frames of its packets.
+pub(super) struct Counts {
+    /// They are meant to be those that packets decode to.
+    are_exact: bool,
+    /// A packet has decoded to as many, or the stream was entered by them.
+    pub(super) are_right: bool,
+}
+
+impl Counts {
+    /// How many of the frames that a packet decoded to are its own, and how many are missing. One that
+    /// tells its own length has that; and where the container was right before, it is so of damage that
+    /// decodes to anything. `None`: the container counts otherwise.
+    fn of(&mut self, count: usize, nominal: u64, header: Option<&Header>) -> Option<(usize, i64)> {
+        let missing = (nominal as i64).saturating_sub(count as i64);
+        if header.is_some() {
+            return Some((count, missing));
+        }
+        self.are_right |= self.are_exact && missing == 0;
+        self.are_right.then(|| (count.min(nominal as usize), missing))
+    }
 }
 
 /// What of Vorbis decodes to nothing: the first packet only fills the overlap of the next.
@@ -129,6 +152,7 @@ impl<'a, 'y> Player<'a, 'y> {
             first_fault: None,
             priming: Priming::of_link(opened.codec),
             inexact: (!opened.demux.counts_exactly()).then_some(0),
+            counts: Counts { are_exact: opened.demux.counts_exactly(), are_right: false },
             skip: preroll.filter(|_| from_frame > 0 && opened.demux.counts_exactly()).map(make),
             back: None,
             next_back: None,
@@ -258,12 +282,14 @@ impl<'a, 'y> Player<'a, 'y> {
         if self.inexact.is_some() && count > 0 {
             self.inexact = Some(count as u64);
         }
-        // A frame that tells its own length has it. Where a container counts otherwise than its
-        // packets, they have to be decoded to be counted.
-        let short = header.map_or(0, |_| (nominal as i64).saturating_sub(count as i64));
-        if header.is_none() && count as u64 != nominal {
-            self.skip = None;
-        }
+        let (count, short) = match self.counts.of(count, nominal, header) {
+            Some(counted) => counted,
+            // They have to be decoded to be counted.
+            None => {
+                self.skip = None;
+                (count, 0)
+            }
+        };
         let count = self.span.untrimmed(count, piece.trimmed);
         put(self.inside, shape, self.span, &mut self.clock, count, |part, tray| {
             planes::append(&decoded, part, shape.lossy, shape.wide, tray);

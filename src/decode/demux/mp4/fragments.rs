@@ -24,6 +24,8 @@ pub(super) struct Fragments<'y> {
     /// The part of it that speaks of one track.
     part: Option<Part>,
     run: Option<Run<'y>>,
+    /// Samples of the track in the fragment that were passed.
+    passed: u64,
     /// Number of the last fragment.
     sequence: Option<u32>,
     /// Something was passed since the last sample.
@@ -91,10 +93,25 @@ impl<'y> Fragments<'y> {
             fragment: Span::default(),
             part: None,
             run: None,
+            passed: 0,
             sequence: None,
             is_torn: false,
             place: None,
         }
+    }
+
+    /// The same from the fragment that starts at `position` on, behind so many of its samples. `None`: they
+    /// are not there.
+    pub(super) fn entered(&self, position: u64, passed: u64) -> Option<Self> {
+        let start = position.checked_sub(self.base)?;
+        let mut entered = Self::new(&self.inside, self.base, start, self.defaults);
+        if !entered.enter_fragment() || entered.fragment.start != position {
+            return None;
+        }
+        while entered.passed < passed {
+            entered.next()?;
+        }
+        Some(entered)
     }
 
     /// The next sample of the track, or what is missing before it. `None`: there is none.
@@ -130,7 +147,9 @@ impl<'y> Fragments<'y> {
             bytes: bytes as usize,
             ticks: u64::from(ticks).saturating_mul(count),
             count,
+            place: Some((self.fragment.start, self.passed)),
         };
+        self.passed += count;
         run.next += count;
         run.position = run.position.saturating_add(bytes.into());
         self.is_torn = false;
@@ -152,6 +171,7 @@ impl<'y> Fragments<'y> {
             }
         }
         run.next = run.count;
+        self.passed += count;
         self.place = self.place.map(|place| place.saturating_add(ticks));
         (count, ticks)
     }
@@ -171,7 +191,7 @@ impl<'y> Fragments<'y> {
         loop {
             match self.header(self.at, u64::MAX) {
                 Some((kind, span)) if &kind == b"moof" && self.stands_before(span.end) => {
-                    (self.fragment, self.at) = (span, span.end);
+                    (self.fragment, self.at, self.passed) = (span, span.end, 0);
                     return true;
                 }
                 Some((kind, span)) if BESIDE.contains(&&kind) && self.stands_before(span.end) => {

@@ -21,6 +21,7 @@ use self::{
 };
 use super::{Found, Lost, Next, PACKET_BYTES, Piece, TOGETHER_BYTES, frames_of};
 use crate::decode::{
+    index::{Point, State},
     mp4::{Defaults, Tables},
     source::{Inside, Window},
 };
@@ -63,6 +64,8 @@ struct Sample {
     bytes: usize,
     ticks: u64,
     count: u64,
+    /// Where its fragment starts, and how many samples of that are before it.
+    place: Option<(u64, u64)>,
 }
 
 /// Samples that are not there.
@@ -112,7 +115,22 @@ impl<'y> Track<'y> {
         self.window.go_to(sample.position);
         let data = &self.window.ahead(sample.bytes)[..sample.bytes];
         let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(nominal), data);
-        Next::Piece(Piece::new(packet, nominal))
+        let place = sample.place.and_then(|(position, passed)| {
+            Some((position, State::Fragment { passed: passed.try_into().ok()? }))
+        });
+        Next::Piece(Piece { place, ..Piece::new(packet, nominal) })
+    }
+
+    /// Goes to a sample of a fragment that was passed before. As [`Demux::enter`](super::Demux::enter).
+    pub(in crate::decode) fn enter(&mut self, point: &Point) -> bool {
+        let (State::Fragment { passed }, Some(fragments)) = (point.state, &self.fragments) else {
+            return false;
+        };
+        let Some(entered) = fragments.entered(point.position, passed.into()) else { return false };
+        self.fragments = Some(entered);
+        self.samples.go_to_end();
+        (self.ready, self.missing) = (None, Missing::default());
+        true
     }
 
     /// The next sample that is there.

@@ -95,6 +95,7 @@ impl<'y> Samples<'y> {
             bytes: bytes as usize * count as usize,
             ticks: u64::from(self.cursor.duration.2) * count,
             count,
+            place: None,
         };
         (self.cursor.left, self.cursor.next) = (self.cursor.left - count, self.cursor.next + count);
         self.cursor.duration.1 -= count as u32;
@@ -151,6 +152,11 @@ impl<'y> Samples<'y> {
     /// Goes back to where it stood.
     pub(super) fn go_back(&mut self, cursor: Cursor) {
         self.cursor = cursor;
+    }
+
+    /// Goes behind the last sample.
+    pub(super) fn go_to_end(&mut self) {
+        (self.cursor.left, self.cursor.next) = (0, self.sizes.count());
     }
 
     /// Goes to a sample by its number, and says it.
