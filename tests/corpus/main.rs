@@ -23,6 +23,7 @@ mod ogg;
 mod opening;
 mod opus;
 mod opus_out;
+mod playlists;
 mod surround;
 mod transcoded;
 
@@ -146,8 +147,13 @@ const REFUSED_AS: &[(&str, &str)] = &[
 ];
 
 fn material() -> Option<PathBuf> {
+    material_of("audio")
+}
+
+/// A folder of the material.
+fn material_of(kind: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/material");
-    let root = std::env::var_os("TEST_MATERIAL").map_or(beside, PathBuf::from).join("audio");
+    let root = std::env::var_os("TEST_MATERIAL").map_or(beside, PathBuf::from).join(kind);
     if root.is_dir() {
         return Some(root);
     }
