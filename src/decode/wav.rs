@@ -151,8 +151,8 @@ impl Walk<'_, '_> {
 
     /// Where the samples end by the header; `u64::MAX` if it was written before that was known, and
     /// goes behind the source.
-    fn stated_end(&self, start: u64, size: u32) -> u64 {
-        let was_piped = size == 0 && matches!(self.riff, 0 | UNKNOWN);
+    fn stated_end(&mut self, start: u64, size: u32) -> u64 {
+        let was_piped = size == 0 && (matches!(self.riff, 0 | UNKNOWN) || self.has_no_chunk(start));
         let end = match (size, self.long) {
             (UNKNOWN, Some(long)) => return start.saturating_add(long).min(u64::MAX - 1),
             (UNKNOWN, None) => u64::MAX,
@@ -161,6 +161,14 @@ impl Walk<'_, '_> {
         };
         let is_there = self.length.is_none_or(|length| end <= length);
         if size >= PIPED_BYTES && !is_there { u64::MAX } else { end }
+    }
+
+    /// Whether what lies there is no further chunk, and not the end.
+    fn has_no_chunk(&mut self, at: u64) -> bool {
+        let Some((kind, size)) = self.header(at) else { return false };
+        let is_name = kind.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+        let fits = self.length.is_none_or(|length| at + 8 + u64::from(size) <= length);
+        !(is_name && fits)
     }
 
     fn text(&mut self, kind: [u8; 4], start: u64, size: u32) {
@@ -356,7 +364,10 @@ mod tests {
         for piped in [UNKNOWN, 0x7FFF_F000, 0x8000_0000] {
             assert_eq!(whole(&with(piped)).frames(), Some(2), "10 bytes are two frames and a half");
         }
-        assert_eq!(whole(&with(0)).frames(), Some(0));
+        assert_eq!(whole(&with(0)).frames(), Some(2), "the size was never filled in");
+        let text = chunk(b"LIST", 4, b"INFO");
+        let empty = riff(100, &[format(1, 2, 16), chunk(b"data", 0, &[]), text]);
+        assert_eq!(whole(&empty).frames(), Some(0));
         let endless = parse(&with(UNKNOWN), None).unwrap().unwrap();
         assert_eq!((endless.frames(), endless.data), (None, 44..u64::MAX));
     }
