@@ -79,6 +79,9 @@ struct Table {
     last: Cell<u64>,
     /// Pieces that were made, and decoders that were begun.
     made: Cell<u64>,
+    /// Who listens to any timeline, and decoders of any.
+    listeners: Cell<usize>,
+    makings: Cell<usize>,
     /// Timelines that the last sweep left.
     swept: Cell<usize>,
 }
@@ -93,6 +96,8 @@ impl Renditions {
             understood: Rc::default(),
             last: Cell::new(0),
             made: Cell::new(0),
+            listeners: Cell::new(0),
+            makings: Cell::new(0),
             swept: Cell::new(0),
         });
         let of_pool = Rc::downgrade(&table);
@@ -120,6 +125,7 @@ impl Renditions {
             Rc::new(Timeline::new(TimelineId(table.last.get()), Grid::of(&key.spec), table))
         });
         timeline.listeners.set(timeline.listeners.get() + 1);
+        table.listeners.set(table.listeners.get() + 1);
         Listening { timeline: Rc::clone(timeline) }
     }
 
@@ -141,6 +147,12 @@ impl Renditions {
     /// The tasks of the decoders that nobody listens to any more, or fewer than there are, but for as many
     /// of those that made something last: to be cancelled.
     pub fn left_alone(&self, but_for: usize) -> Vec<Task<()>> {
+        // Of more decoders than listeners some are alone: they are looked for when they are too many, for
+        // there may be thousands that are not.
+        let surely = self.table.makings.get().saturating_sub(self.table.listeners.get());
+        if but_for > 0 && surely <= but_for {
+            return Vec::new();
+        }
         let alone = self.table.alone(but_for).into_iter();
         alone.filter_map(|(timeline, making)| timeline.task(making)).collect()
     }
@@ -152,8 +164,7 @@ impl Renditions {
 
     /// Decoders that are there now, also those that stand still.
     pub fn decoders(&self) -> usize {
-        let timelines = self.table.timelines.borrow();
-        timelines.values().map(|timeline| timeline.makings.borrow().len()).sum()
+        self.table.makings.get()
     }
 
     /// Forgets timelines of which nothing is left, each time there are twice as many as last time.
@@ -342,6 +353,8 @@ impl Listening {
         let made_at = self.timeline.table.count_made();
         let under = Under { next, recent: VecDeque::new(), made_at, task: None };
         let key = self.timeline.makings.borrow_mut().insert(under);
+        let of_all = &self.timeline.table.makings;
+        of_all.set(of_all.get() + 1);
         self.timeline.changes();
         let (from, timeline) = (next, Rc::clone(&self.timeline));
         Making { timeline, key, from, seen: Cell::new(None) }
@@ -350,6 +363,8 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
+        let of_all = &self.timeline.table.listeners;
+        of_all.set(of_all.get() - 1);
         self.timeline.listeners.set(self.timeline.listeners.get() - 1);
         self.timeline.changes();
         self.timeline.called.notify_all();
@@ -547,6 +562,8 @@ impl Drop for Making {
             // Another would panic as well, and one after that.
             self.tell(&decode::Error::Panicked.into());
         }
+        let of_all = &self.timeline.table.makings;
+        of_all.set(of_all.get() - 1);
         let under = self.timeline.makings.borrow_mut().remove(self.key);
         // The task that drops this is that one, and it has nothing left to do.
         under.task.into_iter().for_each(Task::detach);
