@@ -1,13 +1,19 @@
 //! Decoded audio by byte ranges: every part is that part of the whole, whoever made it and whenever.
 
-use std::{ops::Range, time::Duration};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    ops::Range,
+    time::Duration,
+};
 
 use kithara::demo;
 
 use crate::{
-    client::Response,
+    client::{Response, connect},
     node::{Node, node, scratch},
     origin::origin,
+    wav,
 };
 
 /// Rate and format of what is asked for: as it is, and through the resampler.
@@ -218,6 +224,49 @@ fn a_crowd_on_one_asset_costs_one_decode() {
     assert!(bodies.iter().all(|body| *body == bodies[0]));
     let made = node.counter("/frames");
     assert_eq!(made, (frames * 48_000).div_ceil(44_100));
+}
+
+/// One who takes of a body what it is told to.
+struct Taker(BufReader<TcpStream>);
+
+impl Taker {
+    fn of(node: &Node, target: &str) -> Self {
+        let mut stream = connect(node.listen);
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", node.listen).unwrap();
+        let mut body = BufReader::new(stream);
+        let mut line = String::from("head");
+        while !line.trim_end().is_empty() {
+            line.clear();
+            body.read_line(&mut line).unwrap();
+        }
+        Self(body)
+    }
+
+    fn takes(&mut self, expected: &[u8]) {
+        let mut part = vec![0; expected.len()];
+        self.0.read_exact(&mut part).unwrap();
+        assert!(part == expected, "other bytes");
+    }
+}
+
+#[test]
+fn who_follows_another_costs_no_decode_though_memory_does_not_hold_the_whole() {
+    const STEP: usize = 256 << 10;
+    let samples: Vec<u8> =
+        (0..48 * STEP as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let steps: Vec<_> = samples.chunks(STEP).collect();
+    let origin = origin().file("long.wav", &wav::stereo(48_000, samples.clone())).start();
+    let node = node().memory("24MiB").origin(&origin).start();
+    let target = "/v1/pcm?src=origin:long.wav&format=s16le";
+    let (mut first, lag) = (Taker::of(&node, target), 12);
+    steps[..lag].iter().for_each(|step| first.takes(step));
+    let mut second = Taker::of(&node, target);
+    for (step, ahead) in steps.iter().zip(&steps[lag..]) {
+        second.takes(step);
+        first.takes(ahead);
+    }
+    steps[steps.len() - lag..].iter().for_each(|step| second.takes(step));
+    assert_eq!(node.counter("/frames"), samples.len() as u64 / 4);
 }
 
 #[test]

@@ -8,10 +8,12 @@
 //!
 //! A listener wants one frame after another. What is here it gets at once. Else a decoder that is
 //! close before that frame goes on to it, for all who wait there; and where there is none, the listener
-//! begins one. A decoder that nobody wants anything of stands still, and is given up soon.
+//! begins one. A decoder that nobody wants anything of stands still, and is given up soon. The store
+//! knows where listeners are: what one is coming to outlives what all have passed.
 //!
 //! Nothing here decodes or waits for bytes: the layer above drives what is under way.
 
+mod following;
 mod known;
 mod store;
 #[cfg(test)]
@@ -26,6 +28,7 @@ use std::{
     time::Duration,
 };
 
+use following::{ListenerId, Place};
 use known::Understood;
 pub use known::{Attempt, Counting, Knowledge, Known, KnownName, Understanding};
 use slab::Slab;
@@ -76,6 +79,7 @@ struct Table {
     timelines: RefCell<HashMap<TimelineKey, Rc<Timeline>>>,
     store: RefCell<Store>,
     understood: Rc<RefCell<Understood>>,
+    /// What timelines and listeners were told apart by last.
     last: Cell<u64>,
     /// Pieces that were made, and decoders that were begun.
     made: Cell<u64>,
@@ -121,12 +125,12 @@ impl Renditions {
             timelines.extend(open.map(|timeline| (key.clone(), timeline)));
         }
         let timeline = timelines.entry(key).or_insert_with_key(|key| {
-            table.last.set(table.last.get() + 1);
-            Rc::new(Timeline::new(TimelineId(table.last.get()), Grid::of(&key.spec), table))
+            Rc::new(Timeline::new(TimelineId(table.another()), Grid::of(&key.spec), table))
         });
         timeline.listeners.set(timeline.listeners.get() + 1);
         table.listeners.set(table.listeners.get() + 1);
-        Listening { timeline: Rc::clone(timeline) }
+        let (id, place) = (ListenerId(table.another()), Cell::new(None));
+        Listening { timeline: Rc::clone(timeline), id, place }
     }
 
     /// What is known of a track of a version of a source, or whose turn it is to find it out.
@@ -192,6 +196,11 @@ fn played_to_its_end(
 }
 
 impl Table {
+    fn another(&self) -> u64 {
+        self.last.set(self.last.get() + 1);
+        self.last.get()
+    }
+
     fn count_made(&self) -> u64 {
         self.made.set(self.made.get() + 1);
         self.made.get()
@@ -320,6 +329,9 @@ impl Timeline {
 /// Somebody listens to a timeline.
 pub struct Listening {
     timeline: Rc<Timeline>,
+    id: ListenerId,
+    /// Where it is, once it wanted something.
+    place: Cell<Option<Place>>,
 }
 
 impl Listening {
@@ -341,10 +353,16 @@ impl Listening {
     /// Wants `frame`; who has so much lead, and whether it is what a session waits for to begin.
     pub fn want(&self, frame: u64, lead_us: i64, is_first: bool) -> Want {
         let wanted = Wanted { frame, lead_us, is_first, failed: None };
+        self.moves(frame);
         let key = self.timeline.wants.borrow_mut().insert(wanted);
         self.timeline.changes();
         self.timeline.called.notify_all();
         Want { timeline: Rc::clone(&self.timeline), key, frame, waits: Cell::new(false) }
+    }
+
+    fn moves(&self, frame: u64) {
+        let to = Place { timeline: self.timeline.id, frame, listener: self.id };
+        self.timeline.table.store.borrow_mut().moves(self.place.replace(Some(to)), to);
     }
 
     /// Begins to make the window that holds `frame`, and what follows.
@@ -365,6 +383,9 @@ impl Drop for Listening {
     fn drop(&mut self) {
         let of_all = &self.timeline.table.listeners;
         of_all.set(of_all.get() - 1);
+        if let Some(place) = self.place.get() {
+            self.timeline.table.store.borrow_mut().leaves(place);
+        }
         self.timeline.listeners.set(self.timeline.listeners.get() - 1);
         self.timeline.changes();
         self.timeline.called.notify_all();

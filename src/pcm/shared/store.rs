@@ -10,27 +10,56 @@
 //! What is worth least goes first. As the floor rises, what was dear long ago and is not wanted any
 //! more goes too; and what a listener passes through once is soon below what a crowd shares.
 //!
+//! What a listener is [coming to](Following) is worth more than all that, the nearer the more: a price
+//! says how often a piece was wanted, and most of those that all have passed were wanted more often
+//! than one that the first of them has just made.
+//!
 //! The pieces are [spare](Spare): the pool calls in those that nobody is sending just now.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
+    ops::Bound,
     time::Duration,
 };
 
-use super::TimelineId;
+use super::{
+    TimelineId,
+    following::{Following, Place},
+};
 use crate::{
     bufpool::{Block, Spare},
     pcm::Piece,
 };
 
 /// Which piece: its timeline, and its first frame there.
-type Name = (TimelineId, u64);
+pub(super) type Name = (TimelineId, u64);
 
 /// A place in the order of worth. Among equals the older one goes first.
-type Rank = (u64, u64);
+type Rank = (Worth, u64);
 
 /// Uses that count.
 const MOST_USES: u64 = 64;
+
+/// Of what the store holds, how much is put in before it is decided anew for whom pieces are kept: one in
+/// so many.
+const DECIDED_SHARE: u64 = 64;
+
+/// Pieces that turn out to lie before a listener and are spared, one after another, before one goes
+/// whichever it is.
+const MOST_SPARED: usize = 512;
+
+/// Pieces that are looked over at each put, one after another: whether the one who was coming left.
+const LOOKED_OVER: usize = 4;
+
+/// What a piece is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// What it would cost, by the floor of that time.
+    Price(u64),
+    /// Somebody is so many frames before it.
+    Awaited(Reverse<u64>),
+}
 
 /// Counters of a store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,6 +85,12 @@ pub(super) struct Store {
     counts: HashMap<TimelineId, usize>,
     floor: u64,
     arrivals: u64,
+    following: Following,
+    /// Bytes that were ever put in, and how many it were when it was last decided.
+    put_bytes: u64,
+    decided_at: u64,
+    /// The piece that was looked over last.
+    looked_over: Name,
     stats: StoreStats,
 }
 
@@ -84,6 +119,10 @@ impl Store {
             counts: HashMap::new(),
             floor: 0,
             arrivals: 0,
+            following: Following::default(),
+            put_bytes: 0,
+            decided_at: 0,
+            looked_over: (TimelineId(0), 0),
             stats: StoreStats::default(),
         }
     }
@@ -95,6 +134,16 @@ impl Store {
     /// Whether there is anything of a timeline.
     pub(super) fn has(&self, timeline: TimelineId) -> bool {
         self.counts.contains_key(&timeline)
+    }
+
+    /// A listener wants a frame, and was at another before.
+    pub(super) fn moves(&mut self, from: Option<Place>, to: Place) {
+        self.following.moves(from, to, self.put_bytes);
+    }
+
+    /// A listener is there no more.
+    pub(super) fn leaves(&mut self, from: Place) {
+        self.following.leaves(from);
     }
 
     /// The piece that holds `frame`.
@@ -121,6 +170,7 @@ impl Store {
         if self.is_covered(timeline, piece) || bytes > self.limit_bytes {
             return Vec::new();
         }
+        self.follow(bytes);
         let mut gone = self.remove_within(timeline, piece);
         while self.stats.bytes + bytes > self.limit_bytes
             && let Some(least) = self.pop(|_| true)
@@ -145,6 +195,32 @@ impl Store {
         gone
     }
 
+    /// So much more is put in: where listeners are may have changed what pieces are worth.
+    fn follow(&mut self, bytes: u64) {
+        self.put_bytes += bytes;
+        if self.put_bytes - self.decided_at >= self.limit_bytes / DECIDED_SHARE {
+            self.decided_at = self.put_bytes;
+            let pieces = &self.pieces;
+            let bytes = |place: &Place, next| bytes_before(pieces, place, next);
+            self.following.decide(self.put_bytes, self.limit_bytes, bytes);
+        }
+        for _ in 0..LOOKED_OVER {
+            self.look_over();
+        }
+    }
+
+    /// Looks at the next piece in turn whether somebody is still coming to it.
+    fn look_over(&mut self) {
+        let behind = (Bound::Excluded(self.looked_over), Bound::Unbounded);
+        let next = self.pieces.range(behind).next().or_else(|| self.pieces.first_key_value());
+        let Some((&name, kept)) = next else { return };
+        self.looked_over = name;
+        let was_awaited = matches!(kept.rank.0, Worth::Awaited(_));
+        if was_awaited && self.following.distance(name).is_none() {
+            self.rank(name);
+        }
+    }
+
     fn is_covered(&self, timeline: TimelineId, piece: &Piece) -> bool {
         let end = |name: Name| name.1 + self.pieces[&name].frames;
         self.holding(timeline, piece.first).is_some_and(|name| end(name) >= piece.range().end)
@@ -165,7 +241,7 @@ impl Store {
         self.stats.admitted += 1;
         *self.counts.entry(name.0).or_default() += 1;
         let cost_us = u64::try_from(piece.cost.as_micros()).unwrap_or(u64::MAX);
-        let (frames, uses, rank) = (piece.frames, 1, (0, 0));
+        let (frames, uses, rank) = (piece.frames, 1, (Worth::Price(0), 0));
         self.pieces.insert(name, Kept { frames, length, bytes, cost_us, uses, rank });
         self.rank(name);
     }
@@ -175,21 +251,33 @@ impl Store {
         let Some(kept) = self.pieces.get_mut(&name) else { return };
         self.order.remove(&kept.rank);
         self.arrivals += 1;
-        let worth = self.floor.saturating_add(kept.price().saturating_mul(kept.uses));
+        let price = || self.floor.saturating_add(kept.price().saturating_mul(kept.uses));
+        let distance = self.following.distance(name).map(Reverse);
+        let worth = distance.map_or_else(|| Worth::Price(price()), Worth::Awaited);
         kept.rank = (worth, self.arrivals);
         self.order.insert(kept.rank, name);
     }
 
     /// Takes out what is worth least of those that may go.
     fn pop(&mut self, may_go: impl Fn(&Spare) -> bool) -> Option<Spare> {
-        let pieces = &self.pieces;
-        let (rank, name) = self
-            .order
-            .iter()
-            .find(|(_, name)| may_go(&pieces[name].bytes))
-            .map(|(r, n)| (*r, *n))?;
-        self.floor = self.floor.max(rank.0);
+        for _ in 0..MOST_SPARED {
+            let (worth, name) = self.least(&may_go)?;
+            if matches!(worth, Worth::Awaited(_)) || self.following.distance(name).is_none() {
+                break;
+            }
+            // Somebody came behind it since.
+            self.rank(name);
+        }
+        let (worth, name) = self.least(&may_go)?;
+        if let Worth::Price(worth) = worth {
+            self.floor = self.floor.max(worth);
+        }
         self.remove(name)
+    }
+
+    fn least(&self, may_go: impl Fn(&Spare) -> bool) -> Option<(Worth, Name)> {
+        let least = self.order.iter().find(|(_, name)| may_go(&self.pieces[name].bytes));
+        least.map(|((worth, _), name)| (*worth, *name))
     }
 
     fn remove(&mut self, name: Name) -> Option<Spare> {
@@ -204,6 +292,15 @@ impl Store {
         }
         Some(kept.bytes)
     }
+}
+
+/// What the pieces take from a place to a frame, or to the last that is here, if all of them are.
+fn bytes_before(pieces: &BTreeMap<Name, Kept>, place: &Place, to: Option<u64>) -> u64 {
+    let from = Bound::Excluded((place.timeline, place.frame));
+    let mut ahead = pieces.range((from, Bound::Included((place.timeline, to.unwrap_or(u64::MAX)))));
+    let Some((name, first)) = ahead.next() else { return 0 };
+    let to = to.unwrap_or_else(|| ahead.next_back().unwrap_or((name, first)).0.1);
+    (to - place.frame).saturating_mul(first.bytes.loan_bytes() as u64) / first.frames.max(1)
 }
 
 #[cfg(test)]

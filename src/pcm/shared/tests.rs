@@ -180,3 +180,144 @@ fn of_decoders_left_alone_those_are_kept_that_made_something_last_wherever_that_
     assert_eq!(alone(1), [0], "somebody listens to that one");
     drop(back);
 }
+
+/// Windows that the store of these tests holds.
+const STORE: u64 = 32;
+
+/// Listeners, each at its own place, and the decoders that they need.
+struct Crowd {
+    pool: BufPool,
+    renditions: Renditions,
+    /// Those who are still there, and how many windows each has heard.
+    listeners: Vec<Option<(Listening, u64)>>,
+    makings: Vec<Making>,
+    /// Windows that were made.
+    made: u64,
+}
+
+impl Crowd {
+    fn new() -> Self {
+        let (pool, renditions) = renditions();
+        Self { pool, renditions, listeners: Vec::new(), makings: Vec::new(), made: 0 }
+    }
+
+    /// One more begins to listen, and hears so many windows alone.
+    fn joins(&mut self, version: &str, windows: u64) -> usize {
+        self.listeners.push(Some((listen(&self.renditions, version), 0)));
+        let listener = self.listeners.len() - 1;
+        self.hears(listener, windows);
+        listener
+    }
+
+    /// So many come, each so many windows after the one before.
+    fn come(&mut self, count: usize, version: &str, lag: u64) {
+        for _ in 0..count {
+            self.joins(version, 0);
+            self.all_hear(lag);
+        }
+    }
+
+    /// All who are there hear so many windows, side by side.
+    fn all_hear(&mut self, windows: u64) {
+        for _ in 0..windows {
+            (0..self.listeners.len()).for_each(|listener| self.hears(listener, 1));
+        }
+    }
+
+    /// One hears so many windows. What is not here it waits for until it is made.
+    fn hears(&mut self, listener: usize, windows: u64) {
+        let Some((listening, heard)) = &mut self.listeners[listener] else { return };
+        for number in *heard..*heard + windows {
+            let want = listening.want(number * WINDOW, 0, false);
+            while !matches!(want.look(), Look::Piece(_)) {
+                if matches!(want.look(), Look::Nobody) {
+                    self.makings.push(listening.begin(number * WINDOW));
+                }
+                let called = self.makings.iter().find(|making| wanted(making).is_some()).unwrap();
+                let next = called.timeline.makings.borrow()[called.key].next;
+                called.put(window(&self.pool, next));
+                self.made += 1;
+            }
+        }
+        *heard += windows;
+    }
+
+    fn leaves(&mut self, listener: usize) {
+        self.listeners[listener] = None;
+    }
+}
+
+#[test]
+fn who_follows_within_what_the_store_holds_needs_no_decoder() {
+    let mut crowd = Crowd::new();
+    crowd.come(2, "v", STORE * 3 / 4);
+    crowd.all_hear(10 * STORE);
+    assert_eq!((crowd.made, crowd.makings.len() as u64), (10 * STORE + STORE * 3 / 2, 1));
+}
+
+#[test]
+fn a_crowd_one_behind_another_needs_a_decoder_for_each_distance_that_does_not_fit() {
+    // Of 19 distances there fit 28, 14 and 7. While one goes, another gains what it leaves, or loses.
+    for (lag, decoders) in [(1, 1), (2, 20 - 14 + 2), (4, 20 - 7 + 4)] {
+        let mut crowd = Crowd::new();
+        crowd.come(20, "v", lag);
+        let (begun, windows) = (crowd.made, 6 * STORE);
+        crowd.all_hear(windows);
+        let made = crowd.made - begun;
+        assert!(made <= windows * decoders, "{lag}: {made} for {windows}");
+    }
+}
+
+#[test]
+fn who_is_too_far_behind_decodes_for_itself_and_takes_nothing_from_the_others() {
+    let mut crowd = Crowd::new();
+    crowd.joins("v", 4 * STORE);
+    crowd.come(2, "v", STORE / 2);
+    let begun = crowd.made;
+    crowd.all_hear(10 * STORE);
+    assert_eq!(crowd.made - begun, 2 * 10 * STORE, "one for the first, one for the two behind");
+}
+
+#[test]
+fn what_one_who_left_had_heard_is_kept_for_who_comes_to_it() {
+    let mut crowd = Crowd::new();
+    crowd.come(2, "v", STORE / 2);
+    crowd.all_hear(2 * STORE);
+    crowd.leaves(0);
+    let made = crowd.made;
+    crowd.joins("w", STORE);
+    crowd.hears(1, STORE / 2);
+    assert_eq!(crowd.made - made, STORE, "those of the other source alone");
+}
+
+#[test]
+fn for_who_pauses_nothing_is_kept() {
+    let mut crowd = Crowd::new();
+    let (leaves, _pauses) = (crowd.joins("v", STORE / 2), crowd.joins("v", 1));
+    crowd.leaves(leaves);
+    crowd.joins("w", 2 * STORE);
+    let (first, begun) = (crowd.joins("x", STORE * 3 / 4), crowd.made);
+    let second = crowd.joins("x", 0);
+    for _ in 0..4 * STORE {
+        crowd.hears(first, 1);
+        crowd.hears(second, 1);
+    }
+    assert_eq!(crowd.made - begun, 4 * STORE);
+}
+
+#[test]
+fn of_what_others_lack_memory_for_that_goes_first_to_which_nobody_comes() {
+    let mut crowd = Crowd::new();
+    crowd.come(2, "v", STORE * 3 / 8);
+    crowd.all_hear(2 * STORE);
+    let (made, mut lacked) = (crowd.made, Vec::new());
+    while crowd.renditions.stats().given_back < STORE / 2 {
+        lacked.push(crowd.pool.take(Class::Large).unwrap());
+    }
+    crowd.hears(1, STORE * 3 / 8);
+    assert_eq!(crowd.made, made);
+    crowd.makings.clear();
+    while crowd.renditions.stats().bytes > 0 {
+        lacked.push(crowd.pool.take(Class::Large).unwrap());
+    }
+}
