@@ -61,7 +61,7 @@ impl Header {
         let (version, layer) = ((b1 >> 3) & 3, 4 - ((b1 >> 1) & 3));
         let (rate_index, rate) = ((b2 >> 4) as usize, (b2 >> 2) & 3);
         if version == 1 || layer == 4 || rate == 3 || matches!(rate_index, 0 | 15) {
-            return None; // Reserved values, and the free format, which nobody writes.
+            return None; // Reserved values, and the free format, of which a header says no length.
         }
         let rate_hz = [44_100, 48_000, 32_000][rate as usize] >> [2, 0, 1, 0][version as usize];
         let is_mpeg1 = version == 3;
@@ -182,6 +182,28 @@ pub(super) fn runs(bytes: &[u8], first: &Header, ends: bool, at_start: bool) -> 
     true
 }
 
+/// In so many bytes lie three frames of the free format: each has at most 5,760 (640 kbit/s at 8 kHz).
+pub(super) const FREE_FORMAT_BYTES: usize = 12 << 10;
+
+/// Whether `bytes` begin with MPEG audio whose frames are of some length that no header tells: three in a
+/// row, all as long but for their padding.
+pub(super) fn is_free_format(bytes: &[u8]) -> bool {
+    let Some((kind, padding)) = free_header(bytes) else { return false };
+    let next = |at: usize| free_header(bytes.get(at..)?).filter(|(next, _)| *next == kind);
+    let last = bytes.len().min(FREE_FORMAT_BYTES) / 2;
+    // A frame has side information: headers do not stand next to each other.
+    (24..last).any(|at| next(at).is_some_and(|(_, more)| next(2 * at - padding + more).is_some()))
+}
+
+/// What all frames of a stream in the free format have in common, and the bytes of padding of this one.
+pub(super) fn free_header(bytes: &[u8]) -> Option<([u8; 2], usize)> {
+    let &[0xFF, b1, b2, _, ..] = bytes else { return None };
+    let (version, layer) = ((b1 >> 3) & 3, 4 - ((b1 >> 1) & 3));
+    let is_free = b1 >= 0xE0 && version != 1 && layer != 4 && b2 >> 4 == 0 && (b2 >> 2) & 3 != 3;
+    let slot_bytes = if layer == 1 { 4 } else { 1 };
+    is_free.then_some(([b1, b2 & 0xFC], usize::from((b2 >> 1) & 1) * slot_bytes))
+}
+
 /// Whether `bytes` begin one of the tags that follow audio, or are too few to be a frame.
 pub(super) fn is_trailer(bytes: &[u8]) -> bool {
     bytes.len() < 4
@@ -259,6 +281,24 @@ mod tests {
     fn a_lonely_frame_is_believed_at_the_start_of_a_source_that_ends_with_it() {
         assert!(find_frames(&stream(1), true).is_some());
         assert!(find_frames(&stream(1), false).is_none());
+    }
+
+    #[test]
+    fn the_free_format_is_known_by_three_frames_of_one_length() {
+        let frames = |lengths: &[(usize, u8)]| {
+            let mut bytes = Vec::new();
+            for (length, padding) in lengths {
+                let start = bytes.len();
+                bytes.extend([0xFF, 0xFB, padding << 1, 0x64]);
+                bytes.resize(start + length, 0);
+            }
+            bytes
+        };
+        let stream = frames(&[(1306, 1), (1305, 0), (1306, 1)]);
+        assert!(is_free_format(&stream) && is_free_format(&stream[..2615]));
+        assert!(!is_free_format(&stream[..2614]), "two can be chance");
+        assert!(!is_free_format(&frames(&[(1306, 1), (1306, 0), (1306, 1)])), "none is as long");
+        assert!(!is_free_format(&stream[1..]) && !is_free_format(&[0xFF; 5000]));
     }
 
     #[test]

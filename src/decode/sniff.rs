@@ -109,6 +109,8 @@ const OTHERS: &[(&[u8], &str)] = &[
     (b".ra\xFD", "realaudio"),
     (b".RMF", "realmedia"),
     (b"ADIF", "aac (ADIF)"),
+    (b"riff\x2E\x91\xCF\x11", "w64"),
+    (b"#EXTM3U", "hls (a playlist, not media)"),
 ];
 
 /// Whether `head` starts with a box that opens an ISO base media file or a segment of one.
@@ -136,7 +138,7 @@ pub(super) fn is_ac3(head: &[u8]) -> Option<&'static str> {
 /// Whether the bytes are text of the kind that stands where audio should: an error page, JSON.
 pub(super) fn is_markup(head: &[u8]) -> bool {
     let text = head.trim_ascii_start();
-    text.starts_with(b"<") || text.starts_with(b"{") || text.starts_with(b"#EXTM3U")
+    text.starts_with(b"<") || text.starts_with(b"{")
 }
 
 #[cfg(test)]
@@ -154,6 +156,8 @@ mod tests {
             (b"\x1A\x45\xDF\xA3....", Container::Matroska),
             (b"OggS\0\x02", Container::Ogg),
             (b"wvpk....", Container::Other("wavpack")),
+            (b"riff\x2E\x91\xCF\x11\xA5\xD6\x28\xDB", Container::Other("w64")),
+            (b"#EXTM3U\n#EXT-X-VERSION:3", Container::Other("hls (a playlist, not media)")),
         ];
         for (head, container) in cases {
             assert_eq!(sniff(head), Some(*container));

@@ -27,7 +27,7 @@ pub(super) use self::{
 use super::{
     Container, Error,
     demux::Demux,
-    headers::{Header, find_frames, tag_bytes},
+    headers::{FREE_FORMAT_BYTES, Header, find_frames, free_header, is_free_format, tag_bytes},
     sniff::{by_frame, by_magic, is_ac3, is_markup},
     source::Inside,
     tags,
@@ -105,6 +105,9 @@ fn find(inside: &Inside<'_>) -> Result<Found, Error> {
     if is_markup(&head) {
         return Err(Error::NotMedia);
     }
+    if free_header(&head).is_some() && is_free(inside, start) {
+        return Err(Error::unsupported("MPEG audio in the free format"));
+    }
     let (start, header) = find_stream(inside, start).ok_or(Error::NotMedia)?;
     Ok(Found { container: by_frame(&header), start, header: Some(header), tags })
 }
@@ -126,6 +129,13 @@ fn pass_tags(inside: &Inside<'_>) -> (u64, Vec<(String, String)>) {
         }
     }
     (start, tags)
+}
+
+/// Whether what starts like the free format goes on like it.
+fn is_free(inside: &Inside<'_>, start: u64) -> bool {
+    let mut frames = vec![0; FREE_FORMAT_BYTES];
+    let length = inside.read_full(start, &mut frames);
+    is_free_format(&frames[..length])
 }
 
 /// Looks for the first chain of frames, through junk.
