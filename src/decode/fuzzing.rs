@@ -9,7 +9,7 @@ use symphonia::core::{
 use super::{
     Index, flac,
     he_aac::{self, HeAac, Survey},
-    mp4, wav, xing,
+    mp4, ts, wav, xing,
 };
 use crate::storage::crc32c;
 
@@ -87,6 +87,32 @@ pub fn seek_index(bytes: &[u8]) -> bool {
     let body = &bytes[..bytes.len().saturating_sub(4)];
     let is_one = read(bytes).is_some();
     read(&[body, &crc32c(body).to_le_bytes()].concat()).is_some() || is_one
+}
+
+/// Reads the packets of a transport stream, its tables and the headers of what it carries; says how many
+/// maps of programs there are.
+pub fn ts(bytes: &[u8]) -> usize {
+    let Some(framing) = ts::Framing::of(bytes) else { return 0 };
+    let (mut tables, mut maps, mut at) = (ts::Tables::default(), 0, 0);
+    while bytes.len() - at >= framing.bytes() {
+        let rest = &bytes[at..];
+        let Some((packet, whole)) =
+            framing.packet(rest).and_then(|whole| Some((ts::Packet::parse(whole)?, whole)))
+        else {
+            let passed = framing.find(&rest[..rest.len().min(framing.find_bytes())]);
+            assert!(passed > 0);
+            at += passed;
+            continue;
+        };
+        let payload = &whole[packet.payload.clone()];
+        maps += tables.take(packet.pid, packet.is_start, payload).len();
+        assert!(tables.programs().len() <= 64);
+        if let ts::Head::Whole { header_bytes, pts, .. } = ts::parse_head(payload) {
+            assert!(header_bytes <= payload.len() && pts.is_none_or(|pts| pts < 1 << 33));
+        }
+        at = bytes.len().min(at + framing.stride);
+    }
+    maps
 }
 
 /// Reads the header of a WAVE file; says how many frames it has, where that is known.

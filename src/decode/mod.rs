@@ -7,10 +7,11 @@
 //!
 //! A frame lies where its packet says: by the numbers of FLAC frames, by the granule positions of Ogg
 //! pages, by the tables of MP4 and the arithmetic of PCM. MP3 and ADTS have nothing of the kind; what
-//! was passed there to find the next frame is as long as its bytes would last. What a stream is, its
-//! headers say before a packet is decoded; MP3 inside of another container takes one. Where it turns
-//! into something else, its first shape stays: other channels are mixed, another rate is silence in
-//! time.
+//! was passed there to find the next frame is as long as its bytes would last. In MPEG-TS frames follow
+//! each other too, and where packets are missing, times say how many frames are lost. What a stream is,
+//! its headers say before a packet is decoded; MP3 for which a container speaks takes one. Where it
+//! turns into something else, its first shape stays: other channels are mixed, another rate is silence
+//! in time.
 //!
 //! Any frame comes out the same wherever a decode began. One that begins in the middle passes what
 //! lies before, and decodes as much of it to nothing as makes its decoder that of a decode from the
@@ -23,12 +24,12 @@
 //!
 //! What a request wants of the frames, a [`Pipeline`] makes: mixed, resampled, quantised.
 //!
-//! [`sniff`] names the container by its bytes. MP3, ADTS, FLAC, MP4, WAVE and Ogg's pages are
+//! [`sniff`] names the container by its bytes. MP3, ADTS, MPEG-TS, FLAC, MP4, WAVE and Ogg's pages are
 //! demultiplexed here; AIFF, CAF, Matroska, ADPCM in WAVE, and the headers of Ogg, by symphonia's
-//! readers. What is ours lends packets out of a few KiB that lie ahead, keeps of tables a few KiB as
-//! well, and looks a late start up where headers or tables say where a frame lies. WAVE is ours for
-//! good: symphonia's reader refuses files that every player plays (odd lists, sizes of a pipe, RF64),
-//! and finding frames in it is arithmetic.
+//! readers. What is ours lends packets out of a few KiB that lie ahead (of MPEG-TS, which cuts them up,
+//! copies), keeps of tables a few KiB as well, and looks a late start up where headers or tables say
+//! where a frame lies. WAVE is ours for good: symphonia's reader refuses files that every player plays
+//! (odd lists, sizes of a pipe, RF64), and finding frames in it is arithmetic.
 
 mod adapter;
 mod coroutine;
@@ -66,6 +67,7 @@ mod tables;
 mod tags;
 mod track;
 mod tray;
+mod ts;
 mod vorbis;
 mod wav;
 mod xing;

@@ -2,7 +2,10 @@
 //!
 //! Pure: no I/O, no clock, no executor.
 
-use super::headers::{Header, Kind, find_frames};
+use super::{
+    headers::{Header, Kind, find_frames},
+    ts::Framing,
+};
 
 /// What the first bytes of an object, after its ID3v2 tags, say it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub enum Container {
     Aiff,
     /// Core Audio Format.
     Caf,
+    /// MPEG transport stream.
+    Ts,
     /// Known by its magic, and not decoded here: the name people use.
     Other(&'static str),
 }
@@ -42,6 +47,7 @@ impl Container {
             Self::Wav => "wav",
             Self::Aiff => "aiff",
             Self::Caf => "caf",
+            Self::Ts => "mpegts",
             Self::Other(name) => name,
         }
     }
@@ -49,7 +55,8 @@ impl Container {
 
 /// The container whose first bytes `head` are. ID3v2 tags before it have been passed.
 ///
-/// A few dozen bytes are enough for all but MP3 and ADTS, which need three frames in a row.
+/// A few dozen bytes are enough for all but MP3 and ADTS, which need three frames in a row, and MPEG-TS,
+/// which needs five packets of 188 bytes.
 pub fn sniff(head: &[u8]) -> Option<Container> {
     by_magic(head).or_else(|| {
         let header = Header::parse(head)?;
@@ -80,6 +87,7 @@ pub(super) fn by_magic(head: &[u8]) -> Option<Container> {
         b"OggS" => Some(Container::Ogg),
         b"\x1A\x45\xDF\xA3" => Some(Container::Matroska),
         _ if is_mp4(head) => Some(Container::Mp4),
+        _ if Framing::of(head).is_some() => Some(Container::Ts),
         _ => OTHERS.iter().find(|(m, _)| head.starts_with(m)).map(|o| Container::Other(o.1)),
     }
 }

@@ -500,6 +500,7 @@ fn media_type(path: &str) -> &'static str {
         "caf" => "audio/x-caf",
         "mka" => "audio/matroska",
         "webm" => "audio/webm",
+        "ts" | "m2ts" => "video/mp2t",
         _ => "application/octet-stream",
     }
 }

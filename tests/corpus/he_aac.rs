@@ -31,6 +31,12 @@ fn adts(packets: &[Vec<u8>], channels: u8) -> Vec<u8> {
     packets.iter().flat_map(frame).collect()
 }
 
+/// The small file whose core has so many channels, in ADTS.
+pub(crate) fn high_efficiency(core: u8) -> Vec<u8> {
+    let (file, ..) = FILES[usize::from(core == 1)];
+    adts(&repeated(file, 1), core)
+}
+
 /// The packets of a small file, so many times in a row.
 fn repeated(file: &str, times: usize) -> Vec<Vec<u8>> {
     let packets = fragment_packets(&small(file));

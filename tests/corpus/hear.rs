@@ -81,6 +81,11 @@ pub(crate) fn scan(bytes: &[u8], index: Option<Rc<Index>>) -> Heard {
     heard
 }
 
+/// What one of several tracks is.
+pub(crate) fn hear_track(bytes: &[u8], track: u32) -> Heard {
+    listen(bytes, WHOLE, Ask { track: Some(track), ..Ask::default() })
+}
+
 /// What comes with the help of an index.
 pub(crate) fn hear_by(
     bytes: &[u8],

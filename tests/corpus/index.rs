@@ -70,7 +70,7 @@ fn made() -> Vec<(String, Vec<u8>)> {
 }
 
 /// Why a start, by an index or without, is not a slice of the whole.
-fn check_start(
+pub(crate) fn check_start(
     whole: &Heard,
     bytes: &[u8],
     index: Option<&Rc<Index>>,

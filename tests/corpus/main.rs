@@ -26,6 +26,7 @@ mod opus_out;
 mod playlists;
 mod surround;
 mod transcoded;
+mod ts;
 
 use std::{
     collections::BTreeMap,

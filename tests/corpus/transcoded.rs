@@ -40,8 +40,14 @@ fn sources() -> Vec<Vec<u8>> {
         "strings.wav",
         "strings.aiff",
     ];
-    const SMALL: [&str; 5] =
-        ["he-aac.mp4", "he-aac-v2.mp4", "opus.ogg", "surround-24.flac", "mono-then-stereo.mp3"];
+    const SMALL: [&str; 6] = [
+        "he-aac.mp4",
+        "he-aac-v2.mp4",
+        "opus.ogg",
+        "surround-24.flac",
+        "mono-then-stereo.mp3",
+        "aac.ts",
+    ];
     STRINGS.map(strings).into_iter().chain(SMALL.map(small)).collect()
 }
 

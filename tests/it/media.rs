@@ -84,6 +84,20 @@ fn a_large_tag_before_the_audio_costs_no_frame() {
 }
 
 #[test]
+fn a_transport_stream_is_probed_played_and_encoded_anew() {
+    let (_origin, node) = serving(&material!("aac.ts"));
+    let probe = node.get("/v1/probe?src=origin:aac.ts").ok().text();
+    let probe: serde_json::Value = serde_json::from_str(&probe).unwrap();
+    assert_eq!((&probe["container"], &probe["codec"]), (&"mpegts".into(), &"aac".into()));
+    let whole = node.wav("origin:aac.ts", "");
+    assert_eq!((whole.frames(), whole.rate, whole.channels), (45_056, 44_100, 2));
+    let part = node.wav("origin:aac.ts", "&t=0.5&d=0.25");
+    assert!(part.data == whole.data[4 * 22_050..4 * 33_075]);
+    let flac = node.get("/v1/transcode?src=origin:aac.ts&format=flac").ok().body;
+    assert!(flac.starts_with(b"fLaC"));
+}
+
+#[test]
 fn a_damaged_file_keeps_its_length_and_what_is_good_of_it() {
     let (_origin, node) = serving(&material!("damaged.flac", "damaged.mp3"));
     for name in ["damaged.flac", "damaged.mp3"] {

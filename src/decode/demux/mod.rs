@@ -5,6 +5,7 @@
 //! - `mp4`: MP4, by tables and by fragments;
 //! - `samples`: WAVE;
 //! - `pages`: Ogg;
+//! - `ts`: MPEG-TS;
 //! - `reader`: what symphonia's readers demultiplex.
 
 pub(super) mod elementary;
@@ -13,6 +14,7 @@ pub(super) mod mp4;
 mod pages;
 mod reader;
 mod samples;
+pub(super) mod ts;
 
 use symphonia::core::packet::PacketRef;
 
@@ -100,6 +102,8 @@ pub(super) enum Demux<'y> {
     Empty,
     /// Ogg.
     Ogg(Pages<'y>),
+    /// MPEG-TS.
+    Ts(Box<ts::Track<'y>>),
     /// All the others.
     Symphonia(Reader<'y>),
 }
@@ -114,6 +118,7 @@ impl Demux<'_> {
             Self::Samples(samples) => samples.next(),
             Self::Empty => Next::End,
             Self::Ogg(pages) => pages.next(),
+            Self::Ts(track) => track.next(),
             Self::Symphonia(reader) => reader.next(),
         }
     }
@@ -132,10 +137,11 @@ impl Demux<'_> {
         if let Self::Ogg(pages) = self { pages.first_frames() } else { 0 }
     }
 
-    /// The first header of a stream that is frames and nothing else.
+    /// The first header of a stream of frames that have headers of their own.
     pub(super) fn header(&self) -> Option<Header> {
         match self {
             Self::Elementary(frames) => Some(frames.header()),
+            Self::Ts(track) => Some(track.header()),
             _ => None,
         }
     }
@@ -165,6 +171,7 @@ impl Demux<'_> {
             Self::Elementary(frames) => frames.enter(point),
             Self::Mp4(track) => track.enter(point),
             Self::Ogg(pages) => pages.enter(point),
+            Self::Ts(track) => track.enter(point),
             _ => false,
         }
     }

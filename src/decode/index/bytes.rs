@@ -87,6 +87,10 @@ fn put_point(point: &Point, before: &Point, into: &mut Vec<u8>) {
             into.push(3);
             put(passed.into(), into);
         }
+        State::Transport { pid, program, map_pid, passed } => {
+            into.push(4);
+            [pid, program, map_pid, passed].iter().for_each(|number| put((*number).into(), into));
+        }
     }
 }
 
@@ -110,6 +114,12 @@ fn take_point(before: &Point, from: &mut &[u8]) -> Option<Point> {
             passed: take_byte(from)?,
         },
         3 => State::Fragment { passed: take(from)?.try_into().ok()? },
+        4 => State::Transport {
+            pid: take(from)?.try_into().ok()?,
+            program: take(from)?.try_into().ok()?,
+            map_pid: take(from)?.try_into().ok()?,
+            passed: take(from)?.try_into().ok()?,
+        },
         _ => return None,
     };
     Some(Point { position, packet, frame, state })
@@ -177,11 +187,17 @@ mod tests {
     }
 
     fn state(random: &mut Random) -> State {
-        match random.below(2) {
+        match random.below(3) {
             0 => State::Frames {
                 count: random.below(17) as u8,
                 mean_bytes: random.below(1 << 20) as f32 / 256.0,
                 constant: Some(random.below(1 << 32) as u32).filter(|bits| bits % 2 == 0),
+            },
+            1 => State::Transport {
+                pid: random.below(1 << 16) as u16,
+                program: random.below(1 << 16) as u16,
+                map_pid: random.below(1 << 16) as u16,
+                passed: random.below(1 << 16) as u16,
             },
             _ => State::Page {
                 granule: random.below(u64::MAX) as i64,

@@ -80,6 +80,17 @@ pub(super) enum State {
         /// Packets of it before the one that is meant.
         passed: u32,
     },
+    /// A packet of MPEG-TS in which a PES packet starts, and a frame with it.
+    Transport {
+        /// Number of its stream.
+        pid: u16,
+        /// Number of the program that it belongs to.
+        program: u16,
+        /// Number of the stream that describes that.
+        map_pid: u16,
+        /// Frames from there to the one that is meant.
+        passed: u16,
+    },
 }
 
 impl Default for Index {

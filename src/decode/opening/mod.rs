@@ -5,6 +5,7 @@
 //! - `flac`: FLAC;
 //! - `mp4`: MP4;
 //! - `samples`: WAVE;
+//! - `ts`: MPEG-TS;
 //! - `reader`: what symphonia's readers open: AIFF, CAF, Matroska, Ogg, ADPCM in WAVE;
 //! - `empty`: Ogg files of headers.
 
@@ -15,6 +16,7 @@ mod flac;
 mod mp4;
 mod reader;
 mod samples;
+mod ts;
 
 use std::rc::Rc;
 
@@ -87,6 +89,7 @@ pub(super) fn open<'y>(inside: &Rc<Inside<'y>>, wanted: Option<u32>) -> Result<O
             flac::open(inside, found)
         }
         (Container::Mp4, _) => mp4::open(inside, found, wanted),
+        (Container::Ts, _) => ts::open(inside, found, wanted),
         _ => reader::open(inside, found, wanted),
     }
 }

@@ -316,6 +316,7 @@ fn new_reader<'y>(
         | Container::Adts
         | Container::Flac
         | Container::Mp4
+        | Container::Ts
         | Container::Other(_) => Err(Error::unsupported(container.name())),
     }
 }

@@ -165,7 +165,7 @@ impl<'a, 'y> Player<'a, 'y> {
     /// Announces the track before a packet is decoded: a decoder knows its shape from the headers. What
     /// a container says of MP3 may be false, so that takes a packet.
     pub(super) fn state(&mut self, demux: &Demux<'_>) {
-        if self.known.codec == "mp3" && !matches!(demux, Demux::Elementary(_)) {
+        if self.known.codec == "mp3" && demux.header().is_none() {
             return;
         }
         let Ok(shape) = shape_of(&self.decoder.last_decoded(), &self.params, self.known.codec)

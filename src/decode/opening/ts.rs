@@ -1,0 +1,113 @@
+//! MPEG-TS: the program and the stream that are wanted, by its tables, and what that holds, by its first
+//! frame.
+
+use std::rc::Rc;
+
+use super::{Found, Opened, Timeline, extension::he_aac_of, params_of};
+use crate::decode::{
+    Error,
+    demux::{
+        Demux,
+        ts::{Choice, Packets, Payload, Track},
+    },
+    headers::{Header, Kind},
+    sniff::by_frame,
+    source::{Inside, Window},
+    ts::{Coding, Framing, Map, Tables},
+};
+
+/// How far tables are looked for: they come every half second at least.
+const TABLES_BYTES: u64 = 4 << 20;
+
+/// Opens the wanted audio stream of the first program that has any, its first if none is.
+pub(super) fn open<'y>(
+    inside: &Rc<Inside<'y>>,
+    found: Found,
+    wanted: Option<u32>,
+) -> Result<Opened<'y>, Error> {
+    let mut head = [0; 1024];
+    let length = inside.read_full(found.start, &mut head);
+    let framing = Framing::of(&head[..length]).ok_or(Error::NotMedia)?;
+    let packets = || Packets::new(Window::new(Rc::clone(inside), found.start, u64::MAX), framing);
+    let choice = choose(packets(), wanted)?;
+    let track = || first_frame(Payload::new(packets(), choice), choice.coding);
+    let (track_at_start, header) = track()?;
+    let mut params = params_of(&header)?;
+    let (codec, demux) = match header.kind {
+        Kind::Adts => {
+            let packets = Demux::Ts(Box::new(track_at_start));
+            match he_aac_of(packets, header.rate_hz, header.channels, None) {
+                Some((codec, setup)) => {
+                    params = setup.params();
+                    (codec, track()?.0.extended())
+                }
+                None => ("aac", track()?.0),
+            }
+        }
+        Kind::Mpeg { layer: 3 } => ("mp3", track_at_start),
+        Kind::Mpeg { .. } => return Err(Error::unsupported(by_frame(&header).name())),
+    };
+    Ok(Opened {
+        demux: Demux::Ts(Box::new(demux)),
+        container: found.container,
+        params,
+        codec,
+        timeline: Timeline::default(),
+        link_frames: None,
+        claim: None,
+        tags: found.tags,
+    })
+}
+
+/// The track at its first frame, and the header of that.
+fn first_frame(mut payload: Payload<'_>, coding: Coding) -> Result<(Track<'_>, Header), Error> {
+    match Track::open(&mut payload, coding) {
+        Some(header) => Ok((Track::new(payload, header), header)),
+        None if payload.is_scrambled() => Err(Error::unsupported("scrambled mpegts")),
+        None => Err(Error::damaged("there is no frame of audio")),
+    }
+}
+
+/// The wanted audio stream.
+fn choose(packets: Packets<'_>, wanted: Option<u32>) -> Result<Choice, Error> {
+    let map = first_with_audio(packets)?;
+    let track = wanted.unwrap_or(0) as usize;
+    let tracks = map.audio.len();
+    match map.audio.get(track) {
+        None => Err(Error::NoTrack { tracks }),
+        Some((_, Coding::Other(name))) => Err(Error::unsupported(*name)),
+        Some((pid, coding)) => {
+            Ok(Choice { program: map.program, track, coding: *coding, pid: *pid })
+        }
+    }
+}
+
+/// The first program that has audio, in the order in which they are listed.
+fn first_with_audio(mut packets: Packets<'_>) -> Result<Map, Error> {
+    let (mut tables, mut maps) = (Tables::default(), Vec::<Map>::new());
+    let end = packets.position() + TABLES_BYTES;
+    while packets.position() < end {
+        let Some((packet, payload)) = packets.next() else { break };
+        let new = tables.take(packet.pid, packet.is_start, payload);
+        if new.is_empty() {
+            continue;
+        }
+        for map in new {
+            maps.retain(|known| known.program != map.program);
+            maps.push(map);
+        }
+        let described = |number| maps.iter().find(|map| map.program == number);
+        let numbers = tables.programs().iter().map(|program| program.number);
+        // Those before it are known to have none.
+        let known: Vec<_> = numbers.map_while(described).collect();
+        if let Some(map) = known.iter().find(|map| !map.audio.is_empty()) {
+            return Ok((*map).clone());
+        }
+        if !known.is_empty() && known.len() == tables.programs().len() {
+            return Err(Error::NoAudio);
+        }
+    }
+    // Programs that are listed may never come.
+    let found = maps.into_iter().find(|map| !map.audio.is_empty());
+    found.ok_or(Error::damaged("there is no table of programs"))
+}
