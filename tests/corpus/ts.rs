@@ -568,6 +568,7 @@ fn high_efficiency_is_found_in_it_as_it_is_bare() {
         let codec = |heard: &Heard| heard.info.as_ref().map(|info| (info.codec, info.rate_hz));
         assert_eq!(codec(&heard), codec(&whole));
         assert_eq!(codec(&heard).map(|said| said.1), Some(44_100));
+        assert_eq!(scan(&writer.bytes, None).total(), Some(22 * 2048));
     }
 }
 
