@@ -165,5 +165,12 @@ fn files_in_which_nothing_is_to_be_heard_say_why() {
     let error = |name: &str| hear(&small(name), WHOLE, 0).error.expect("refused");
     assert_eq!(error("captive-portal.mp3"), Error::NotMedia);
     assert_eq!(error("zeros.mp3"), Error::NotMedia);
+    let unsupported = |bytes: &[u8]| match hear(bytes, WHOLE, 0).error {
+        Some(Error::Unsupported { name }) => name,
+        error => panic!("{error:?}"),
+    };
+    let free = [&[0xFF, 0xFB, 0, 0x64][..], &[0; 2085]].concat().repeat(9);
+    assert_eq!(unsupported(&free), "MPEG audio in the free format");
+    assert_eq!(unsupported(b"#EXTM3U\n#EXTINF:6,\na.ts\n"), "hls (a playlist, not media)");
     assert!(matches!(error("no-moov.m4a"), Error::Damaged { .. }), "{:?}", error("no-moov.m4a"));
 }
