@@ -17,7 +17,7 @@
 //! | 2b | [`net`], [`assets`] | the HTTP client to origins; the segment cache and what leaves it |
 //! | 3 | [`stream`] | a byte source with a position: what is resident, read-ahead, epochs |
 //! | 4 | [`decode`], [`encode`] | compressed bytes to frames; frames to an output format |
-//! | 5 | [`file`](mod@file), [`hls`] | how a plain file is fetched; what the playlists of HLS say |
+//! | 5 | [`file`](mod@file), [`hls`] | how a plain file is fetched; what the playlists of HLS say, and which variant is played |
 //! | 6 | [`pcm`] | a source as a timeline of exact frames |
 //! | 7 | [`shard`] | one core's world: the one struct that holds all of the above |
 //! | 8 | [`prefetch`] | what is to be in the cache before anybody asks |

@@ -1,0 +1,243 @@
+//! Stories of a session whose variants are 64, 128 and 320 kbit/s.
+
+use std::time::Duration;
+
+use super::{
+    Coming, Controller, Decision, Epoch, Estimate, Fetch, First, Ladder, Mode, NoVariant, Reason,
+    SegmentIndex, Situation, Stale, VariantIndex,
+};
+
+const LOW: VariantIndex = VariantIndex(0);
+const MIDDLE: VariantIndex = VariantIndex(1);
+const HIGH: VariantIndex = VariantIndex(2);
+
+/// What a session sees.
+struct Listening {
+    ladder: Ladder,
+    controller: Controller,
+    /// Expected of the origin, kbit/s; none before anything came.
+    carries: Option<f64>,
+    ahead_seconds: u64,
+    segment: u32,
+    epoch: u32,
+}
+
+fn listening(mode: Mode) -> Listening {
+    Listening {
+        ladder: Ladder::new(&[64_000, 128_000, 320_000]),
+        controller: Controller::new(mode, First::Bandwidth(130_000)),
+        carries: Some(1000.0),
+        ahead_seconds: 12,
+        segment: 0,
+        epoch: 0,
+    }
+}
+
+impl Listening {
+    fn with<T>(&mut self, what: impl FnOnce(&mut Controller, &Situation<'_>) -> T) -> T {
+        let estimate = |kbits: f64| Estimate {
+            bandwidth: kbits * 1e3,
+            above: 0.0,
+            spread: 0.3,
+            latency: 0.05,
+        };
+        let situation = Situation {
+            ladder: &self.ladder,
+            estimate: self.carries.map(estimate),
+            segment: SegmentIndex(self.segment),
+            epoch: Epoch(self.epoch),
+            ahead: Duration::from_secs(self.ahead_seconds),
+            capacity: Duration::from_secs(25),
+            coming: Coming {
+                segments: 150 - self.segment,
+                duration: Duration::from_secs(4),
+                sizes: &|_, _| None,
+            },
+        };
+        what(&mut self.controller, &situation)
+    }
+
+    fn decide(&mut self) -> Decision {
+        self.with(|controller, situation| controller.decide(situation)).expect("one is left")
+    }
+
+    fn apply(&mut self, decision: &Decision) -> Result<(), Stale> {
+        self.with(|controller, situation| controller.apply(decision, situation))
+    }
+
+    /// Plays a segment; which variant and why.
+    fn next(&mut self) -> (VariantIndex, Reason) {
+        let decision = self.decide();
+        self.apply(&decision).expect("nothing happened in between");
+        self.segment += 1;
+        (decision.variant, decision.reason)
+    }
+
+    fn give_up(&mut self, bytes: u64, got: u64) -> Option<Decision> {
+        let fetch = Fetch { variant: HIGH, bytes, got };
+        self.with(|controller, situation| controller.give_up(situation, &fetch))
+    }
+}
+
+#[test]
+fn the_first_variant_is_what_the_option_says() {
+    let mut session = listening(Mode::Auto);
+    session.carries = None;
+    assert_eq!(session.next(), (MIDDLE, Reason::Assumed { bandwidth: 130_000 }));
+    assert_eq!(session.next(), (MIDDLE, Reason::Unknown), "and it stays while nothing is known");
+    session.controller = Controller::new(Mode::Auto, First::Variant(HIGH));
+    assert_eq!(session.next(), (HIGH, Reason::Named));
+    session.controller = Controller::new(Mode::Auto, First::Bandwidth(10));
+    assert_eq!(session.next().0, LOW);
+}
+
+#[test]
+fn the_highest_variant_is_played_that_the_origin_carries() {
+    let mut session = listening(Mode::Auto);
+    for (carries, variant) in [(1000.0, HIGH), (160.0, MIDDLE), (50.0, LOW), (1000.0, HIGH)] {
+        session.carries = Some(carries);
+        session.ahead_seconds = if carries < 100.0 { 2 } else { 12 };
+        assert_eq!(session.next().0, variant, "{carries} kbit/s");
+    }
+}
+
+#[test]
+fn a_reason_says_what_was_seen() {
+    let mut session = listening(Mode::Auto);
+    session.next();
+    assert_eq!(session.next().1.to_string(), "kept at 1000 kbit/s, 12.0 s ahead");
+    (session.carries, session.ahead_seconds) = (Some(50.0), 2);
+    assert_eq!(session.next().1.to_string(), "down at 50 kbit/s, 2.0 s ahead");
+    session.carries = Some(1000.0);
+    assert_eq!(session.next().1.to_string(), "up at 1000 kbit/s, 2.0 s ahead");
+}
+
+#[test]
+fn known_sizes_count_for_more_than_the_bandwidth_of_a_playlist() {
+    let mut session = listening(Mode::Auto);
+    (session.carries, session.ahead_seconds) = (Some(100.0), 5);
+    let variant = session.with(|controller, situation| {
+        // The piece is silent from here on, and a segment of the highest variant takes 4 kB.
+        let coming = Coming { sizes: &|_, _| Some(4000), ..situation.coming };
+        controller.decide(&Situation { coming, ..*situation }).map(|decision| decision.variant)
+    });
+    assert_eq!(variant, Ok(HIGH));
+    assert_ne!(session.next().0, HIGH);
+}
+
+#[test]
+fn a_dead_variant_is_left() {
+    let mut session = listening(Mode::Auto);
+    assert_eq!(session.next().0, HIGH);
+    session.controller.lose(HIGH);
+    assert_eq!(session.next(), (MIDDLE, Reason::Escape { from: HIGH }));
+    assert_eq!(session.next().0, MIDDLE, "and not gone back to");
+    session.controller.lose(MIDDLE);
+    session.next();
+    assert_eq!(session.next(), (LOW, Reason::Only));
+    session.controller.lose(LOW);
+    assert_eq!(session.with(|controller, situation| controller.decide(situation)), Err(NoVariant));
+}
+
+#[test]
+fn a_fixed_variant_is_kept_or_fails() {
+    let mut session = listening(Mode::Fixed(HIGH));
+    (session.carries, session.ahead_seconds) = (Some(10.0), 0);
+    assert_eq!(session.next(), (HIGH, Reason::Named));
+    assert_eq!(session.give_up(160_000, 1000), None);
+    session.controller.lose(HIGH);
+    assert_eq!(session.with(|controller, situation| controller.decide(situation)), Err(NoVariant));
+}
+
+#[test]
+fn a_limit_holds_however_much_the_origin_carries() {
+    let mut session = listening(Mode::Max(200_000));
+    session.carries = Some(100_000.0);
+    assert_eq!(session.next().0, MIDDLE);
+    session.controller.lose(MIDDLE);
+    assert_eq!(session.next().0, LOW);
+}
+
+#[test]
+fn a_stalled_fetch_is_given_up_only_where_that_helps() {
+    let mut session = listening(Mode::Auto);
+    (session.carries, session.ahead_seconds) = (Some(40.0), 8);
+    let decision = session.give_up(160_000, 10_000).expect("150 kB would take 30 s, 32 kB take 6");
+    let reason = Reason::Stalled { from: HIGH, got: 10_000, bytes: 160_000 };
+    assert_eq!((decision.variant, decision.reason), (LOW, reason));
+    assert_eq!(session.give_up(160_000, 150_000), None, "the rest is smaller than any other");
+    assert_eq!(session.give_up(160_000, 126_000), None, "the rest takes 7 s, and 8 are there");
+    session.ahead_seconds = 24;
+    session.carries = Some(400.0);
+    assert_eq!(session.give_up(160_000, 10_000), None, "it will be there in time");
+}
+
+#[test]
+fn what_was_given_up_is_replaced_though_the_line_came_back() {
+    let mut session = listening(Mode::Auto);
+    (session.carries, session.ahead_seconds) = (Some(40.0), 8);
+    let decision = session.give_up(160_000, 10_000).expect("it is late");
+    session.carries = Some(1000.0);
+    assert_eq!(session.apply(&decision), Ok(()));
+    assert_eq!(session.controller.current(), Some(LOW));
+}
+
+#[test]
+fn a_decision_that_no_longer_holds_is_not_applied() {
+    let mut session = listening(Mode::Auto);
+    let high = session.decide();
+    assert_eq!(high.variant, HIGH);
+
+    (session.carries, session.ahead_seconds) = (Some(50.0), 2);
+    assert_eq!(session.apply(&high), Err(Stale::Overtaken { by: LOW }));
+    (session.carries, session.ahead_seconds) = (Some(1000.0), 12);
+    session.segment = 1;
+    assert_eq!(session.apply(&high), Err(Stale::Passed));
+    (session.segment, session.epoch) = (0, 1);
+    assert_eq!(session.apply(&high), Err(Stale::Jumped));
+    session.epoch = 0;
+    session.controller.lose(HIGH);
+    assert_eq!(session.apply(&high), Err(Stale::Gone));
+
+    assert_eq!(session.controller.current(), None, "and nothing has changed");
+}
+
+#[test]
+fn there_are_lines_on_which_each_of_two_variants_is_kept() {
+    let mut session = listening(Mode::Auto);
+    let is_kept = |session: &mut Listening, variant| {
+        session.controller = Controller::new(Mode::Auto, First::Variant(variant));
+        let carries = session.carries.take();
+        session.next();
+        session.carries = carries;
+        session.decide().variant == variant
+    };
+    let keeps_both = (100..400).any(|kbits| {
+        session.carries = Some(f64::from(kbits));
+        session.segment = 0;
+        is_kept(&mut session, MIDDLE) && is_kept(&mut session, HIGH)
+    });
+    assert!(keeps_both);
+}
+
+#[test]
+fn the_state_of_a_session_is_small() {
+    assert!(size_of::<Controller>() <= 48, "{}", size_of::<Controller>());
+}
+
+#[test]
+fn nothing_in_a_situation_makes_a_decision_impossible() {
+    let mut session = listening(Mode::Auto);
+    for carries in [0.001, 1.0, 1e9] {
+        for ahead_seconds in [0, 1, 1_000_000] {
+            for segment in [0, 149, 150] {
+                session.carries = Some(carries);
+                session.ahead_seconds = ahead_seconds;
+                session.segment = segment;
+                let _ = session.decide();
+                let _ = session.give_up(u64::MAX, 0);
+                let _ = session.give_up(0, 1);
+            }
+        }
+    }
+}
