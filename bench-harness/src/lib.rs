@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+pub mod abr;
 mod client;
 mod node;
 pub mod plain;

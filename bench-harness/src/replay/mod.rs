@@ -7,6 +7,7 @@
 
 mod belady;
 mod cases;
+pub(crate) mod random;
 mod trace;
 
 use std::collections::HashSet;
@@ -17,6 +18,7 @@ use kithara::storage::{
     ObjectId,
     policy::{Kind, Policy},
 };
+use random::Random;
 use trace::Trace;
 pub use trace::{generated, recorded};
 
@@ -98,6 +100,6 @@ impl Volume {
 
 /// The id of a trace's object. Ids of real objects are hashes, so these are too: they name volumes.
 fn id(object: u64) -> ObjectId {
-    let mut random = trace::Random(object);
+    let mut random = Random(object);
     ObjectId(u128::from(random.next()) << 64 | u128::from(random.next()))
 }

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fs, io, path::Path};
 
+use super::random::Random;
+
 /// Somebody asked for an object.
 #[derive(Debug, Clone, Copy)]
 pub struct Request {
@@ -129,22 +131,5 @@ impl Zipf {
         let all = self.sums[self.sums.len() - 1];
         let at = random.next() as f64 / u64::MAX as f64 * all;
         self.sums.partition_point(|sum| *sum < at) as u64
-    }
-}
-
-/// SplitMix64: the same numbers on every machine.
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
     }
 }

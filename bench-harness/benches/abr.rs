@@ -1,0 +1,96 @@
+//! Adaptive bitrate in a model, beside other rules and the best there could be:
+//! `cargo bench --bench abr [-- TRACE...]`, where a TRACE is a JSON list of `{duration_ms, bandwidth_kbps,
+//! latency_ms}`.
+//!
+//! Plays 600 s of audio in seven variants over each trace, in segments of 4 and of 10 s with a buffer of 25 s. A
+//! table for each length of segments has a row for each rule and set of traces: the share of the optimum's score
+//! that the rule reaches, how much more of the time it is silent, in points, and by how many kbit/s a segment
+//! differs from the one before. The sets are recordings of mobile lines (`3g`, a fifth of their bandwidth) and
+//! synthetic lines (`sd_fs`, 0.03 of it) below `traces` where `TEST_MATERIAL` says or beside the checkout
+//! (`../shared/material`), generated ones, and the traces that are named. What is not there is skipped aloud. It
+//! fails where the node's rule is below the best of the others in the mean of one of these sets.
+#![allow(clippy::print_stdout)]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use kithara_bench::{
+    Table,
+    abr::{BolaE, Dynamic, Media, Original, Ours, Outcome, Rule, Throughput, Trace, optimum, play},
+};
+
+/// Lines that are generated.
+const GENERATED: u64 = 20;
+
+/// Lengths of segments, seconds.
+const SEGMENTS: [f64; 2] = [4.0, 10.0];
+
+/// A set of traces that are told of together.
+struct Set {
+    name: &'static str,
+    traces: Vec<Trace>,
+}
+
+fn main() {
+    let mut sets = vec![recorded("3g", 0.2), recorded("sd_fs", 0.03)];
+    sets.push(Set { name: "generated", traces: (1..=GENERATED).map(Trace::markov).collect() });
+    // `cargo bench` adds a flag of its own.
+    let given = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let given = given.map(|path| Trace::read(Path::new(&path), 1.0)).collect();
+    sets.push(Set { name: "given", traces: given });
+    sets.retain(|set| !set.traces.is_empty());
+    for segment in SEGMENTS {
+        println!("segments of {segment} s");
+        let table = Table::new(24, ["", "optimum, %", "silence, +", "change, kbit/s"]);
+        sets.iter().for_each(|set| compare(&table, set, segment));
+    }
+}
+
+/// The traces of a folder, none where it is not there.
+fn recorded(name: &'static str, scale: f64) -> Set {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/material");
+    let folder =
+        env::var_os("TEST_MATERIAL").map_or(beside, PathBuf::from).join("traces").join(name);
+    let Ok(entries) = fs::read_dir(&folder) else {
+        println!("*** SKIPPED: no traces at {} (set TEST_MATERIAL) ***", folder.display());
+        return Set { name, traces: Vec::new() };
+    };
+    let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    Set { name, traces: paths.iter().map(|path| Trace::read(path, scale)).collect() }
+}
+
+/// A row for each rule.
+///
+/// # Panics
+/// When the node's is not the best of them.
+fn compare(table: &Table<4>, set: &Set, segment: f64) {
+    let medias = (0..set.traces.len()).map(|seed| Media::new(segment, seed as u64));
+    let cases: Vec<_> = set.traces.iter().zip(medias).collect();
+    let best = Outcome::mean(cases.iter().map(|(trace, media)| optimum(trace, media)));
+    let row = |rule: &str, outcome: Outcome| {
+        table.row([
+            format!("{}, {rule}", set.name),
+            format!("{:.1}", 100.0 * outcome.score / best.score),
+            format!("{:.2}", 100.0 * (outcome.silent - best.silent)),
+            format!("{:.1}", outcome.change / 1e3),
+        ]);
+        outcome.score
+    };
+    let of_others = [
+        row("throughput", all::<Throughput>(&cases)),
+        row("BOLA-E", all::<BolaE>(&cases)),
+        row("DYNAMIC", all::<Dynamic>(&cases)),
+        row("original", all::<Original>(&cases)),
+    ];
+    let ours = row("ours", all::<Ours>(&cases));
+    row("optimum", best);
+    let is_best = of_others.iter().all(|&other| other < ours);
+    assert!(is_best || set.name == "given", "another rule is better on {}", set.name);
+}
+
+fn all<R: Rule + Default>(cases: &[(&Trace, Media)]) -> Outcome {
+    Outcome::mean(cases.iter().map(|(trace, media)| play(trace, media, &mut R::default())))
+}
