@@ -30,7 +30,7 @@ pub use controller::{Coming, Controller, Decision, Fetch, First, NoVariant, Situ
 pub use estimator::{Estimate, Estimator, Sample, Source};
 pub use ladder::Ladder;
 pub use mode::{Mode, NoMode};
-pub use reason::Reason;
+pub use reason::{Reason, Seen};
 
 /// A variant, by its place in the multivariant playlist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
