@@ -166,7 +166,8 @@ fn a_song_that_was_written_twice_in_a_second_is_not_joined_of_both() {
     }
     let second = node().origin(&origin).cache(dir.path()).start();
     let body = second.get("/o/origin/song").body;
-    assert!(old.starts_with(&body), "a body of two versions");
+    // Where its first chunk is among those that are lost, nothing of the old one has gone out yet.
+    assert!(old.starts_with(&body) || body == new, "a body of two versions");
     assert!(second.get("/o/origin/song").ok().body == new);
 }
 
