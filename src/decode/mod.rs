@@ -26,10 +26,11 @@
 //!
 //! [`sniff`] names the container by its bytes. MP3, ADTS, MPEG-TS, FLAC, MP4, WAVE and Ogg's pages are
 //! demultiplexed here; AIFF, CAF, Matroska, ADPCM in WAVE, and the headers of Ogg, by symphonia's
-//! readers. What is ours lends packets out of a few KiB that lie ahead (of MPEG-TS, which cuts them up,
-//! copies), keeps of tables a few KiB as well, and looks a late start up where headers or tables say
-//! where a frame lies. WAVE is ours for good: symphonia's reader refuses files that every player plays
-//! (odd lists, sizes of a pipe, RF64), and finding frames in it is arithmetic.
+//! readers. What is ours lends packets out of the blocks that hold the source (copies of those that two
+//! blocks share, and of Ogg and MPEG-TS, which cut them up), keeps of tables a few KiB, and looks a late
+//! start up where headers or tables say where a frame lies. WAVE is ours for good: symphonia's reader
+//! refuses files that every player plays (odd lists, sizes of a pipe, RF64), and finding frames in it is
+//! arithmetic.
 
 mod adapter;
 mod coroutine;

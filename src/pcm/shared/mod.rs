@@ -292,11 +292,19 @@ impl Timeline {
     /// The piece that holds `frame`, if it is here.
     fn find(&self, frame: u64) -> Option<Piece> {
         let kept = self.table.store.borrow_mut().find(self.id, frame);
-        kept.or_else(|| {
-            let makings = self.makings.borrow();
-            let mut recent = makings.iter().flat_map(|(_, under)| &under.recent);
-            recent.find(|piece| piece.range().contains(&frame)).cloned()
-        })
+        kept.or_else(|| self.recent(frame))
+    }
+
+    /// Whether it is, for who does not want it now.
+    fn holds(&self, frame: u64) -> bool {
+        self.table.store.borrow().holds(self.id, frame) || self.recent(frame).is_some()
+    }
+
+    /// The piece that holds `frame`, if a decoder has just made it.
+    fn recent(&self, frame: u64) -> Option<Piece> {
+        let makings = self.makings.borrow();
+        let mut recent = makings.iter().flat_map(|(_, under)| &under.recent);
+        recent.find(|piece| piece.range().contains(&frame)).cloned()
     }
 
     /// Which decoder will come to `frame`.
@@ -317,7 +325,7 @@ impl Timeline {
         // Who has been told of its frame and not yet come for it pauses.
         let wants = self.wants.borrow();
         let wants = wants.iter().map(|(_, wanted)| wanted.frame);
-        let wants: Vec<_> = wants.filter(|frame| self.find(*frame).is_none()).collect();
+        let wants: Vec<_> = wants.filter(|frame| !self.holds(*frame)).collect();
         let busy: Vec<_> = wants.iter().filter_map(|frame| self.serves(*frame)).collect();
         let makings = self.makings.borrow();
         let idle = makings.iter().filter(|(making, _)| !busy.contains(making));

@@ -159,6 +159,11 @@ impl Store {
         Some(piece)
     }
 
+    /// Whether a piece that holds `frame` is here, for who does not want it now: that is no use of it.
+    pub(super) fn holds(&self, timeline: TimelineId, frame: u64) -> bool {
+        self.holding(timeline, frame).is_some()
+    }
+
     fn holding(&self, timeline: TimelineId, frame: u64) -> Option<Name> {
         let (name, kept) = self.pieces.range((timeline, 0)..=(timeline, frame)).next_back()?;
         (frame < name.1 + kept.frames).then_some(*name)

@@ -131,7 +131,9 @@ fn who_jumps_leaves_a_decoder_alone_and_who_pauses_does_not() {
     let back = jumps.want(21 * WINDOW, 0, false);
     assert_eq!(alone(), [makings[2].key], "one goes on, for one is waited");
     makings[1].put(window(&pool, 21 * WINDOW));
+    let hits = renditions.stats().hits;
     assert_eq!(alone(), [makings[2].key], "it has been told, and comes back");
+    assert_eq!(renditions.stats().hits, hits, "to look is no use of it");
     drop((pauses, back));
     assert_eq!(alone(), [makings[0].key, makings[2].key]);
 }
