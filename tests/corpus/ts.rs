@@ -434,6 +434,41 @@ fn what_is_not_decoded_is_refused_by_its_name() {
     assert!(matches!(error, Some(Error::Damaged { .. })), "{error:?}");
 }
 
+/// Packets of pictures.
+fn pictures(bytes: usize) -> Vec<u8> {
+    let packet = [&[0x47, 0x01, 0x00, 0x10][..], &[0x5A; PACKET - 4]].concat();
+    packet.repeat(bytes / PACKET)
+}
+
+#[test]
+fn audio_that_is_listed_and_never_comes_is_not_looked_for_to_the_end() {
+    let listed = Writer::of(ADTS).tables().clone().bytes;
+    for endless in [pictures(40 << 20), vec![0; 40 << 20]] {
+        let begun = pictures(4 * PACKET);
+        let heard = hear(&[&listed[..], &begun, &endless].concat(), WHOLE, 0);
+        let why = "there is no frame of audio in its first 16 MiB";
+        assert_eq!(heard.error, Some(Error::Damaged { why: why.into() }));
+        assert!(heard.fed <= 17 << 20, "{} bytes", heard.fed);
+    }
+}
+
+#[test]
+fn audio_may_begin_behind_seconds_of_pictures() {
+    let stream = Stream::mp3();
+    let mut writer = Writer::of(MPEG).tables().clone();
+    writer.bytes.extend(pictures(12 << 20));
+    writer.frames(&stream, 9, 0);
+    assert_is(&writer.bytes, &bare(&stream));
+}
+
+#[test]
+fn tables_that_never_come_are_not_looked_for_to_the_end() {
+    let bytes = [pictures(PACKET * 6), vec![0; 40 << 20]].concat();
+    let heard = hear(&bytes, WHOLE, 0);
+    assert!(matches!(heard.error, Some(Error::Damaged { .. })), "{:?}", heard.error);
+    assert!(heard.fed <= 5 << 20, "{} bytes", heard.fed);
+}
+
 #[test]
 fn scrambled_packets_are_refused_and_in_the_middle_are_missing() {
     let stream = Stream::mp3();

@@ -18,6 +18,11 @@ use crate::decode::{
 
 /// How far tables are looked for: they come every half second at least.
 const TABLES_BYTES: u64 = 4 << 20;
+/// How far audio that they name is looked for. Before it may lie the pictures that are shown until then:
+/// these are two seconds of 64 Mbit/s, which is more than Blu-ray has.
+const AUDIO_BYTES: u64 = 16 << 20;
+/// How far what its first packets are is looked for.
+const SURVEY_BYTES: u64 = 2 * AUDIO_BYTES;
 
 /// Opens the wanted audio stream of the first program that has any, its first if none is.
 pub(super) fn open<'y>(
@@ -28,23 +33,27 @@ pub(super) fn open<'y>(
     let mut head = [0; 1024];
     let length = inside.read_full(found.start, &mut head);
     let framing = Framing::of(&head[..length]).ok_or(Error::NotMedia)?;
-    let packets = || Packets::new(Window::new(Rc::clone(inside), found.start, u64::MAX), framing);
-    let choice = choose(packets(), wanted)?;
-    let track = || first_frame(Payload::new(packets(), choice), choice.coding);
-    let (track_at_start, header) = track()?;
+    let packets = |bytes| {
+        let end = found.start.saturating_add(bytes);
+        Packets::new(Window::new(Rc::clone(inside), found.start, end), framing)
+    };
+    let choice = choose(packets(TABLES_BYTES), wanted)?;
+    let track = |bytes| first_frame(Payload::new(packets(bytes), choice), choice.coding);
+    let (_, header) = track(AUDIO_BYTES)?;
+    let whole = || track(u64::MAX).map(|(track, _)| track);
     let mut params = params_of(&header)?;
     let (codec, demux) = match header.kind {
         Kind::Adts => {
-            let packets = Demux::Ts(Box::new(track_at_start));
+            let packets = Demux::Ts(Box::new(track(SURVEY_BYTES)?.0));
             match he_aac_of(packets, header.rate_hz, header.channels, None) {
                 Some((codec, setup)) => {
                     params = setup.params();
-                    (codec, track()?.0.extended())
+                    (codec, whole()?.extended())
                 }
-                None => ("aac", track()?.0),
+                None => ("aac", whole()?),
             }
         }
-        Kind::Mpeg { layer: 3 } => ("mp3", track_at_start),
+        Kind::Mpeg { layer: 3 } => ("mp3", whole()?),
         Kind::Mpeg { .. } => return Err(Error::unsupported(by_frame(&header).name())),
     };
     Ok(Opened {
@@ -64,7 +73,10 @@ fn first_frame(mut payload: Payload<'_>, coding: Coding) -> Result<(Track<'_>, H
     match Track::open(&mut payload, coding) {
         Some(header) => Ok((Track::new(payload, header), header)),
         None if payload.is_scrambled() => Err(Error::unsupported("scrambled mpegts")),
-        None => Err(Error::damaged("there is no frame of audio")),
+        None => {
+            let mib = AUDIO_BYTES >> 20;
+            Err(Error::damaged(format!("there is no frame of audio in its first {mib} MiB")))
+        }
     }
 }
 
@@ -85,9 +97,7 @@ fn choose(packets: Packets<'_>, wanted: Option<u32>) -> Result<Choice, Error> {
 /// The first program that has audio, in the order in which they are listed.
 fn first_with_audio(mut packets: Packets<'_>) -> Result<Map, Error> {
     let (mut tables, mut maps) = (Tables::default(), Vec::<Map>::new());
-    let end = packets.position() + TABLES_BYTES;
-    while packets.position() < end {
-        let Some((packet, payload)) = packets.next() else { break };
+    while let Some((packet, payload)) = packets.next() {
         let new = tables.take(packet.pid, packet.is_start, payload);
         if new.is_empty() {
             continue;
