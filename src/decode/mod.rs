@@ -7,8 +7,8 @@
 //!
 //! A frame lies where its packet says: by the numbers of FLAC frames, by the granule positions of Ogg
 //! pages, by the tables of MP4 and the arithmetic of PCM. MP3 and ADTS have nothing of the kind; what
-//! was passed there to find the next frame is as long as its bytes would last. In MPEG-TS frames follow
-//! each other too, and where packets are missing, times say how many frames are lost. What a stream is,
+//! was passed there to find the next frame is as long as its bytes would last. In MPEG-TS and Matroska
+//! frames follow each other too, and where some are missing, times say how many. What a stream is,
 //! its headers say before a packet is decoded; MP3 for which a container speaks takes one. Where it
 //! turns into something else, its first shape stays: other channels are mixed, another rate is silence
 //! in time.
@@ -24,13 +24,13 @@
 //!
 //! What a request wants of the frames, a [`Pipeline`] makes: mixed, resampled, quantised.
 //!
-//! [`sniff`] names the container by its bytes. MP3, ADTS, MPEG-TS, FLAC, MP4, WAVE and Ogg's pages are
-//! demultiplexed here; AIFF, CAF, Matroska, ADPCM in WAVE, and the headers of Ogg, by symphonia's
-//! readers. What is ours lends packets out of the blocks that hold the source (copies of those that two
-//! blocks share, and of Ogg and MPEG-TS, which cut them up), keeps of tables a few KiB, and looks a late
-//! start up where headers or tables say where a frame lies. WAVE is ours for good: symphonia's reader
-//! refuses files that every player plays (odd lists, sizes of a pipe, RF64), and finding frames in it is
-//! arithmetic.
+//! [`sniff`] names the container by its bytes. MP3, ADTS, MPEG-TS, FLAC, MP4, WAVE, Ogg's pages and
+//! Matroska's blocks are demultiplexed here; AIFF, CAF, ADPCM in WAVE, and the headers of Ogg and
+//! Matroska, by symphonia's readers. What is ours lends packets out of the blocks that hold the source
+//! (copies of those that two blocks share, and of Ogg and MPEG-TS, which cut them up), keeps of tables a
+//! few KiB, and looks a late start up where headers or tables say where a frame lies. WAVE is ours for
+//! good: symphonia's reader refuses files that every player plays (odd lists, sizes of a pipe, RF64), and
+//! finding frames in it is arithmetic.
 
 mod adapter;
 mod coroutine;

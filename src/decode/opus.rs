@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The rate of everything that Opus decodes to.
-const RATE_HZ: u32 = 48_000;
+pub(super) const RATE_HZ: u32 = 48_000;
 /// Frames of the longest packet: 120 ms.
 pub(super) const PACKET_FRAMES: u64 = MAX_PACKET_SAMPLES as u64;
 /// Frames of one channel that there is room for before a packet has come: 20 ms, as most are.

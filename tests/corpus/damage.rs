@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::{
     changes::peak,
     hear::{Heard, Random, WHOLE, hear, small, strings},
+    matroska::{self, element},
     ogg::{in_ogg, pages, renumbered},
 };
 
@@ -291,24 +292,10 @@ fn a_packet_of_matroska_that_does_not_decode_is_silence_of_its_length() {
     }
 }
 
-/// An element of Matroska.
-fn element(id: &[u8], content: &[u8]) -> Vec<u8> {
-    let length = (content.len() as u64 | 1 << 56).to_be_bytes();
-    [id, &length, content].concat()
-}
-
 /// A container can say anything of a packet that does not decode.
 #[test]
 fn a_packet_that_lasts_for_ages_by_its_container_is_no_silence_without_end() {
     let frame = &strings("strings-bare.mp3")[..417];
-    let audio = [element(&[0xB5], &44_100_f64.to_be_bytes()), element(&[0x9F], &[1])].concat();
-    let track = [
-        element(&[0xD7], &[1]),
-        element(&[0x73, 0xC5], &[1]),
-        element(&[0x83], &[2]),
-        element(&[0x86], b"A_MPEG/L3"),
-        element(&[0xE1], &audio),
-    ];
     let block = |data: &[u8]| [&[0x81, 0, 0, 0][..], data].concat();
     let ages = element(&[0x9B], &(1_u64 << 50).to_be_bytes());
     let cluster = [
@@ -317,18 +304,8 @@ fn a_packet_that_lasts_for_ages_by_its_container_is_no_silence_without_end() {
         element(&[0xA3], &block(frame)),
         element(&[0xA3], &block(frame)),
     ];
-    let info = [
-        element(&[0x2A, 0xD7, 0xB1], &[0x0F, 0x42, 0x40]),
-        element(&[0x4D, 0x80], b"test"),
-        element(&[0x57, 0x41], b"test"),
-    ];
-    let segment = [
-        element(&[0x15, 0x49, 0xA9, 0x66], &info.concat()),
-        element(&[0x16, 0x54, 0xAE, 0x6B], &element(&[0xAE], &track.concat())),
-        element(&[0x1F, 0x43, 0xB6, 0x75], &cluster.concat()),
-    ];
-    let head = element(&[0x1A, 0x45, 0xDF, 0xA3], &element(&[0x42, 0x82], b"matroska"));
-    let file = [head, element(&[0x18, 0x53, 0x80, 0x67], &segment.concat())].concat();
+    let cluster = element(&[0x1F, 0x43, 0xB6, 0x75], &cluster.concat());
+    let file = matroska::file(&matroska::track(b"A_MPEG/L3", &[], 44_100.0, 0), &cluster);
     let heard = hear(&file, WHOLE, 0);
     assert_eq!((heard.error, heard.undecoded), (None, 1));
     assert!(heard.planes[0].len() <= (1 << 24) + 2 * 1152, "{}", heard.planes[0].len());

@@ -80,3 +80,20 @@ pub(crate) fn in_ogg(flac: &[u8]) -> Vec<u8> {
     }
     renumbered(&ogg, 5)
 }
+
+/// The packets of an Ogg stream, its headers among them.
+pub(crate) fn packets(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let (mut packets, mut packet) = (Vec::new(), Vec::new());
+    for page in pages(bytes) {
+        let lacing = usize::from(bytes[page.start + 26]);
+        let mut at = page.start + 27 + lacing;
+        for length in &bytes[page.start + 27..][..lacing] {
+            packet.extend(&bytes[at..][..usize::from(*length)]);
+            at += usize::from(*length);
+            if *length < 255 {
+                packets.push(std::mem::take(&mut packet));
+            }
+        }
+    }
+    packets
+}

@@ -2,6 +2,7 @@
 //!
 //! - `elementary`: MPEG audio and ADTS frames in a row;
 //! - `flac`: FLAC;
+//! - `matroska`: Matroska and WebM;
 //! - `mp4`: MP4, by tables and by fragments;
 //! - `samples`: WAVE;
 //! - `pages`: Ogg;
@@ -10,6 +11,7 @@
 
 pub(super) mod elementary;
 pub(super) mod flac;
+pub(super) mod matroska;
 pub(super) mod mp4;
 mod pages;
 mod reader;
@@ -94,6 +96,8 @@ pub(super) enum Demux<'y> {
     Elementary(elementary::Frames<'y>),
     /// FLAC.
     Flac(flac::Frames<'y>),
+    /// Matroska and WebM.
+    Matroska(Box<matroska::Track<'y>>),
     /// MP4.
     Mp4(Box<mp4::Track<'y>>),
     /// WAVE.
@@ -114,6 +118,7 @@ impl Demux<'_> {
         match self {
             Self::Elementary(frames) => frames.next(),
             Self::Flac(frames) => frames.next(),
+            Self::Matroska(track) => track.next(),
             Self::Mp4(track) => track.next(),
             Self::Samples(samples) => samples.next(),
             Self::Empty => Next::End,
@@ -127,20 +132,26 @@ impl Demux<'_> {
     pub(super) fn counts_exactly(&self) -> bool {
         match self {
             Self::Symphonia(reader) => reader.counts_exactly,
+            Self::Matroska(track) => track.counts_exactly(),
             Self::Mp4(track) => track.counts_exactly(),
             _ => true,
         }
     }
 
-    /// Frames of the first packet, where pages count them.
+    /// Frames of the first packet, where packets of one codec differ in that.
     pub(super) fn first_frames(&self) -> u64 {
-        if let Self::Ogg(pages) = self { pages.first_frames() } else { 0 }
+        match self {
+            Self::Ogg(pages) => pages.first_frames(),
+            Self::Matroska(track) => track.first_frames(),
+            _ => 0,
+        }
     }
 
     /// The first header of a stream of frames that have headers of their own.
     pub(super) fn header(&self) -> Option<Header> {
         match self {
             Self::Elementary(frames) => Some(frames.header()),
+            Self::Matroska(track) => track.header(),
             Self::Ts(track) => Some(track.header()),
             _ => None,
         }
@@ -169,6 +180,7 @@ impl Demux<'_> {
     pub(super) fn enter(&mut self, point: &Point) -> bool {
         match self {
             Self::Elementary(frames) => frames.enter(point),
+            Self::Matroska(track) => track.enter(point),
             Self::Mp4(track) => track.enter(point),
             Self::Ogg(pages) => pages.enter(point),
             Self::Ts(track) => track.enter(point),
@@ -178,7 +190,7 @@ impl Demux<'_> {
 }
 
 /// Frames of so many ticks, of which each is `numerator / denominator` of one, to the nearest.
-fn frames_of(ticks: u64, numerator: u64, denominator: u64) -> u64 {
+pub(super) fn frames_of(ticks: u64, numerator: u64, denominator: u64) -> u64 {
     let half = u128::from(denominator / 2);
     let frames = (u128::from(ticks) * u128::from(numerator) + half) / u128::from(denominator);
     u64::try_from(frames).unwrap_or(u64::MAX)

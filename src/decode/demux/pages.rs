@@ -353,7 +353,8 @@ impl Codec {
         }
     }
 
-    fn frames(&mut self, packet: &[u8]) -> u64 {
+    /// Frames that a packet decodes to; 0 if it is none.
+    pub(super) fn frames(&mut self, packet: &[u8]) -> u64 {
         match self {
             Self::Vorbis(blocks) => blocks.frames(packet),
             Self::Opus => opus::frames(packet),

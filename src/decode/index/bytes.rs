@@ -8,7 +8,7 @@ use crate::storage::crc32c;
 /// "KIDX".
 const MAGIC: [u8; 4] = *b"KIDX";
 /// Another one where any field changes, or what decoders do at a point.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const SUM_BYTES: usize = 4;
 /// Bytes of a written integer at most.
 const INTEGER_BYTES: usize = 10;
@@ -91,6 +91,12 @@ fn put_point(point: &Point, before: &Point, into: &mut Vec<u8>) {
             into.push(4);
             [pid, program, map_pid, passed].iter().for_each(|number| put((*number).into(), into));
         }
+        State::Block { ticks, packet_frames, overlap } => {
+            into.push(5);
+            put(ticks, into);
+            put(packet_frames.into(), into);
+            into.push(overlap);
+        }
     }
 }
 
@@ -119,6 +125,11 @@ fn take_point(before: &Point, from: &mut &[u8]) -> Option<Point> {
             program: take(from)?.try_into().ok()?,
             map_pid: take(from)?.try_into().ok()?,
             passed: take(from)?.try_into().ok()?,
+        },
+        5 => State::Block {
+            ticks: take(from)?,
+            packet_frames: take(from)?.try_into().ok()?,
+            overlap: take_byte(from)?,
         },
         _ => return None,
     };
@@ -187,7 +198,7 @@ mod tests {
     }
 
     fn state(random: &mut Random) -> State {
-        match random.below(3) {
+        match random.below(4) {
             0 => State::Frames {
                 count: random.below(17) as u8,
                 mean_bytes: random.below(1 << 20) as f32 / 256.0,
@@ -198,6 +209,11 @@ mod tests {
                 program: random.below(1 << 16) as u16,
                 map_pid: random.below(1 << 16) as u16,
                 passed: random.below(1 << 16) as u16,
+            },
+            2 => State::Block {
+                ticks: random.below(u64::MAX),
+                packet_frames: random.below(1 << 32) as u32,
+                overlap: random.below(14) as u8,
             },
             _ => State::Page {
                 granule: random.below(u64::MAX) as i64,

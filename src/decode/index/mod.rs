@@ -80,6 +80,15 @@ pub(super) enum State {
         /// Packets of it before the one that is meant.
         passed: u32,
     },
+    /// A block of Matroska.
+    Block {
+        /// Time of its cluster.
+        ticks: u64,
+        /// Frames of the packet before it.
+        packet_frames: u32,
+        /// Log2 of the last block's frames, in Vorbis; else 0.
+        overlap: u8,
+    },
     /// A packet of MPEG-TS in which a PES packet starts, and a frame with it.
     Transport {
         /// Number of its stream.

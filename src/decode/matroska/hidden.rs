@@ -4,36 +4,22 @@
 //!
 //! Pure: no I/O, no clock, no executor. Bytes come through [`Read`].
 
-use super::{mp4::Read, source::Patch};
+use super::element::{CHAPTERS, CUES, Element, SEEK_HEAD, before_clusters};
+use crate::decode::{mp4::Read, source::Patch};
 
-/// Elements before the first cluster that are looked at.
-const ELEMENTS: u32 = 64;
 /// Bytes of a list of what lies where that are looked at: real ones have a hundred.
 const LIST_BYTES: u64 = 4096;
-const SEGMENT: u32 = 0x1853_8067;
-const CLUSTER: u32 = 0x1F43_B675;
-const CHAPTERS: u32 = 0x1043_A770;
-const CUES: u32 = 0x1C53_BB6B;
-const SEEK_HEAD: u32 = 0x114D_9B74;
 
 /// What is read in the place of chapters and cues before the audio: padding; and in the place of
 /// the names of those behind it: names of nothing, so that they are not looked up.
-pub(super) fn without_chapters_and_cues(read: &mut Read<'_>) -> Vec<Patch> {
-    let (mut patches, mut at) = (Vec::new(), 0);
-    for _ in 0..ELEMENTS {
-        let Some(element) = Element::read(read, at) else { break };
-        let next = match element.id {
-            SEGMENT => Some(at + element.header_bytes),
-            CLUSTER => None,
-            _ => element.end(at),
-        };
+pub(in crate::decode) fn without_chapters_and_cues(read: &mut Read<'_>) -> Vec<Patch> {
+    let mut patches = Vec::new();
+    for (at, element) in before_clusters(read) {
         match element.id {
             CHAPTERS | CUES => patches.extend(element.as_void().map(|void| (at, void))),
             SEEK_HEAD => hide_places(read, at, &element, &mut patches),
             _ => {}
         }
-        let Some(next) = next else { break };
-        at = next;
     }
     patches
 }
@@ -51,51 +37,6 @@ fn hide_places(read: &mut Read<'_>, at: u64, list: &Element, patches: &mut Vec<P
         if matches!(id.map(u32::from_be_bytes), Some(CHAPTERS | CUES)) {
             patches.push((start + (offset + NAME.len()) as u64, UNKNOWN.to_vec()));
         }
-    }
-}
-
-/// The header of an element.
-struct Element {
-    id: u32,
-    /// `None` if it is not known.
-    size: Option<u64>,
-    header_bytes: u64,
-}
-
-impl Element {
-    fn read(read: &mut Read<'_>, at: u64) -> Option<Self> {
-        let mut head = [0; 12];
-        let got = read(at, &mut head);
-        let head = &head[..got];
-        let id_bytes = head.first()?.leading_zeros() as usize + 1;
-        if id_bytes > 4 {
-            return None;
-        }
-        let id = head.get(..id_bytes)?.iter().fold(0, |id, byte| (id << 8) | u32::from(*byte));
-        let size = head.get(id_bytes..)?;
-        let size_bytes = size.first()?.leading_zeros() as usize + 1;
-        let value = size.get(..size_bytes)?.iter().fold(0, |v, byte| (v << 8) | u64::from(*byte));
-        let marked = 1u64 << (7 * size_bytes);
-        let value = value & (marked - 1);
-        Some(Self {
-            id,
-            size: (value != marked - 1).then_some(value),
-            header_bytes: (id_bytes + size_bytes) as u64,
-        })
-    }
-
-    /// Where it ends if it starts at `at`; `None` if that is not known.
-    fn end(&self, at: u64) -> Option<u64> {
-        at.checked_add(self.header_bytes)?.checked_add(self.size?)
-    }
-
-    /// The header of a void element that takes the place of this one.
-    fn as_void(&self) -> Option<Vec<u8>> {
-        let size_bytes = (self.header_bytes - 1).min(8);
-        let left = self.header_bytes - 1 - size_bytes;
-        let size = (1u64 << (7 * size_bytes)) | (self.size? + left);
-        let size = size.to_be_bytes();
-        Some([&[0xEC], &size[8 - size_bytes as usize..]].concat())
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn he_aac_of(
 }
 
 /// The next packets that differ from the one before them.
-fn different(demux: &mut Demux<'_>, most: usize) -> Vec<Vec<u8>> {
+pub(super) fn different(demux: &mut Demux<'_>, most: usize) -> Vec<Vec<u8>> {
     let mut packets: Vec<Vec<u8>> = Vec::new();
     for _ in 0..sbr::MOST_PACKETS {
         match demux.next() {

@@ -3,6 +3,7 @@
 //! - `elementary`: MP3 and ADTS, which are frames and nothing else;
 //! - `extension`: whether AAC is HE-AAC;
 //! - `flac`: FLAC;
+//! - `matroska`: the packets of Matroska;
 //! - `mp4`: MP4;
 //! - `samples`: WAVE;
 //! - `ts`: MPEG-TS;
@@ -13,6 +14,7 @@ mod elementary;
 mod empty;
 mod extension;
 mod flac;
+mod matroska;
 mod mp4;
 mod reader;
 mod samples;

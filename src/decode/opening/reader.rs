@@ -1,4 +1,4 @@
-//! Containers that symphonia's readers demultiplex: what is refused before they look, how they are
+//! Containers that symphonia's readers open: what is refused before they look, how they are
 //! made, and which of their tracks is taken.
 
 use std::{cell::Cell, collections::VecDeque, rc::Rc};
@@ -18,13 +18,14 @@ use symphonia::{
 };
 
 use super::{
-    Found, Opened, Timeline, alac_bits, codec_name, empty, fits, plausible, reads, samples,
-    the_only_one,
+    Found, Opened, Timeline, alac_bits, codec_name, empty, fits, matroska, plausible, reads,
+    samples, the_only_one,
 };
 use crate::decode::{
     Container, Error,
     demux::{Codec, Demux, Pages, Reader},
-    matroska, mp4, ogg, opus, sbr,
+    matroska::without_chapters_and_cues,
+    ogg, opus, sbr,
     source::{Inside, Source, View, Window},
     tables, tags,
     vorbis::Blocks,
@@ -33,8 +34,8 @@ use crate::decode::{
 /// The ring of symphonia's stream, which insists on more than 32 KiB.
 const RING_BYTES: usize = 64 << 10;
 
-/// What is decoded out of MP4 and ADTS alone.
-const HE_AAC: &str = "aac (HE-AAC outside of MP4 and ADTS)";
+/// What is decoded out of MP4, ADTS and MPEG-TS alone.
+pub(super) const HE_AAC: &str = "aac (HE-AAC outside of MP4, ADTS and MPEG-TS)";
 
 pub(super) fn open<'y>(
     inside: &Rc<Inside<'y>>,
@@ -69,20 +70,8 @@ pub(super) fn open<'y>(
     };
     let codec =
         codec_name(params.codec).ok_or_else(|| Error::unsupported(refused(params.codec)))?;
-    if codec == "opus" && found.container != Container::Ogg {
+    if codec == "opus" && ![Container::Ogg, Container::Matroska].contains(&found.container) {
         return Err(Error::unsupported("opus"));
-    }
-    if codec == "aac"
-        && found.container == Container::Matroska
-        && let Some(config) = params.extra_data.as_deref()
-    {
-        if let Some(name) = mp4::refused_config(config) {
-            return Err(Error::unsupported(name));
-        }
-        if mp4::extension(config).is_some() {
-            return Err(Error::unsupported(HE_AAC));
-        }
-        params.sample_rate = mp4::core_rate_hz(config).or(params.sample_rate);
     }
     if codec == "alac" && params.bits_per_sample.is_none() {
         params.bits_per_sample = params.extra_data.as_deref().and_then(alac_bits);
@@ -102,9 +91,10 @@ pub(super) fn open<'y>(
     let mut tags = found.tags;
     tags::collect(&mut *format, &mut tags);
     let container = found.container;
-    let mut demux = match container {
-        Container::Ogg => pages(inside, found.start, &listed, &params)?,
-        _ => packets(format, container, &listed, &params)?,
+    let (mut demux, delay) = match container {
+        Container::Ogg => (pages(inside, found.start, &listed, &params)?, 0),
+        Container::Matroska => matroska::packets(inside, found.start, listed.id, &mut params)?,
+        _ => (packets(format, &listed, &params)?, 0),
     };
     let timeline = match opus_start(&mut demux, &params)? {
         Some((delay, start)) => {
@@ -115,7 +105,7 @@ pub(super) fn open<'y>(
             listed.num_frames = frames.and_then(|frames| u64::try_from(frames).ok());
             Timeline { delay, frames: listed.num_frames }
         }
-        None => stated(inside, container, &listed, &params),
+        None => Timeline { delay, ..stated(inside, container, &listed, &params) },
     };
     let may_be_chained = may_be_chained
         // STREAMINFO states the total, and what could tell of others is not at hand.
@@ -135,7 +125,6 @@ pub(super) fn open<'y>(
 /// [`Error::Unsupported`] where they hide that they are HE-AAC.
 fn packets<'y>(
     format: Box<dyn FormatReader + 'y>,
-    container: Container,
     listed: &Listed,
     params: &AudioCodecParameters,
 ) -> Result<Demux<'y>, Error> {
@@ -145,8 +134,7 @@ fn packets<'y>(
         format,
         frames_per_tick,
         fixed: (params.codec == CODEC_ID_AAC).then_some(1024),
-        // Matroska's milliseconds count no frames.
-        counts_exactly: container != Container::Matroska && frames_per_tick.0 == frames_per_tick.1,
+        counts_exactly: frames_per_tick.0 == frames_per_tick.1,
         early: VecDeque::new(),
         current: None,
     };
@@ -204,14 +192,18 @@ fn pages<'y>(
     listed: &Listed,
     params: &AudioCodecParameters,
 ) -> Result<Demux<'y>, Error> {
+    let window = Window::new(Rc::clone(inside), start, u64::MAX);
+    Ok(Demux::Ogg(Pages::new(window, listed.id, codec_of(params)?)))
+}
+
+/// What says how many frames a packet of FLAC, Opus or Vorbis holds.
+pub(super) fn codec_of(params: &AudioCodecParameters) -> Result<Codec, Error> {
     let codec = match params.codec {
         CODEC_ID_FLAC => Some(Codec::Flac),
         CODEC_ID_OPUS => Some(Codec::Opus),
         _ => params.extra_data.as_deref().and_then(Blocks::parse).map(Codec::Vorbis),
     };
-    let codec = codec.ok_or(Error::damaged("the setup header has no modes"))?;
-    let window = Window::new(Rc::clone(inside), start, u64::MAX);
-    Ok(Demux::Ogg(Pages::new(window, listed.id, codec)))
+    codec.ok_or(Error::damaged("the setup header has no modes"))
 }
 
 /// Frames that Opus decodes to before frame 0, and what its stream counts before the first of them, if
@@ -262,7 +254,7 @@ fn make_reader<'y>(
 ) -> Result<Box<dyn FormatReader + 'y>, Error> {
     let read = &mut reads(inside, found.start);
     let patches = match found.container {
-        Container::Matroska => matroska::without_chapters_and_cues(read),
+        Container::Matroska => without_chapters_and_cues(read),
         Container::Ogg => ogg::false_checksums(read),
         _ => Vec::new(),
     };

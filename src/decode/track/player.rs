@@ -59,8 +59,8 @@ pub(super) struct Player<'a, 'y> {
     pub(super) late: (u32, u64),
     pub(super) first_fault: Option<String>,
     pub(super) priming: Priming,
-    /// Frames of the packet decoded last, where the container counts none (Matroska knows milliseconds,
-    /// and of many packets no length): one that does not decode is taken to be as long.
+    /// Frames of the packet decoded last, where nothing counts them (Matroska does not those of ALAC): one
+    /// that does not decode is taken to be as long.
     inexact: Option<u64>,
     pub(super) counts: Counts,
     /// Packets before the wanted frame, while they are passed; `None` if all are decoded.
