@@ -3,7 +3,8 @@
 //! Pure: no I/O, no clock, no executor. Bytes come through [`Read`].
 //!
 //! Source: RFC 3533. Streams that start together are multiplexed, streams that start behind each
-//! other are chained, and each has a serial number of its own.
+//! other are chained, and each has a serial number of its own. Files that were put behind each other may
+//! have one and the same all the same.
 
 use crc_fast::{CrcAlgorithm, Digest};
 
@@ -121,16 +122,62 @@ pub(super) fn streams(read: &mut Read<'_>) -> Vec<Stream> {
     streams
 }
 
-/// The last sound page of a file of `length` bytes.
-pub(super) fn last_page(read: &mut Read<'_>, length: u64) -> Option<Page> {
-    let start = length.saturating_sub(TAIL_BYTES);
-    let mut tail = vec![0; (length - start) as usize];
-    let got = read(start, &mut tail);
-    let tail = &tail[..got];
-    (0..tail.len()).rev().find_map(|at| {
-        let page = Page::parse(&tail[at..])?;
-        tail.get(at..at + page.bytes() as usize).is_some_and(Page::is_sound).then_some(page)
-    })
+/// The end of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tail {
+    /// Its last sound page.
+    pub(super) last: Page,
+    /// Bytes of the longest page there.
+    longest: u64,
+    /// Where it begins to be looked at.
+    from: u64,
+    /// Where the last stream begins, if it does so there.
+    first_at: Option<u64>,
+}
+
+impl Tail {
+    /// That of a file of `length` bytes.
+    pub(super) fn read(read: &mut Read<'_>, length: u64) -> Option<Self> {
+        let from = length.saturating_sub(TAIL_BYTES);
+        let mut tail = vec![0; (length - from) as usize];
+        let got = read(from, &mut tail);
+        let tail = &tail[..got];
+        let sound = |at: usize| {
+            let page = Page::parse(&tail[at..])?;
+            let is_sound = tail.get(at..at + page.bytes() as usize).is_some_and(Page::is_sound);
+            is_sound.then_some((from + at as u64, page))
+        };
+        let pages: Vec<_> = (0..tail.len()).rev().filter_map(sound).collect();
+        let longest = pages.iter().map(|(_, page)| page.bytes()).max()?;
+        let first = pages.iter().find(|(_, page)| page.is_first);
+        Some(Self { last: pages[0].1, longest, from, first_at: first.map(|(at, _)| *at) })
+    }
+
+    /// Whether a file of `length` bytes that begins with one stream seems to be several, though all have the
+    /// number of that: another begins here; or there is room for half as many pages of audio again as the
+    /// last one counts, though each were as long as the longest here. One that is longer than all that come
+    /// before it is not found.
+    pub(super) fn is_of_several(&self, read: &mut Read<'_>, length: u64) -> bool {
+        let (header_bytes, headers) = headers(read);
+        // Pages that are not counted are all of number 0.
+        if self.from <= header_bytes || self.last.sequence == 0 {
+            return self.first_at.is_some_and(|at| at >= header_bytes);
+        }
+        let pages = (u64::from(self.last.sequence) + 1).saturating_sub(headers);
+        let audio_bytes = length.saturating_sub(header_bytes);
+        self.first_at.is_some() || audio_bytes / 3 * 2 > pages.saturating_mul(self.longest)
+    }
+}
+
+/// Bytes and number of the pages before the first of audio.
+fn headers(read: &mut Read<'_>) -> (u64, u64) {
+    let (mut at, mut pages) = (0, 0);
+    while pages < HEADER_PAGES as u64
+        && let Some(page) = Page::read(read, at).filter(|page| page.granule <= 0)
+    {
+        (at, pages) = (at + page.bytes(), pages + 1);
+    }
+    (at, pages)
 }
 
 /// Where the first page of audio of each stream that starts with the file says a checksum that is not its
@@ -182,13 +229,11 @@ mod tests {
         page.extend([0; 8]);
         page.extend([1, packet.len() as u8]);
         page.extend(packet);
-        let sum = checksum(&page);
-        page[22..26].copy_from_slice(&sum.to_le_bytes());
-        page
+        sealed(page)
     }
 
     fn last_serial(bytes: &[u8]) -> Option<u32> {
-        last_page(&mut source(bytes), bytes.len() as u64).map(|page| page.serial)
+        Tail::read(&mut source(bytes), bytes.len() as u64).map(|tail| tail.last.serial)
     }
 
     fn source(bytes: &[u8]) -> impl FnMut(u64, &mut [u8]) -> usize + '_ {
@@ -211,6 +256,44 @@ mod tests {
         let both = [first, page(2, 0, 9, b"\x01vorbis"), page(4, 50, 9, b"a")].concat();
         assert_eq!(last_serial(&both), Some(9));
         assert_eq!(last_serial(&both[..both.len() - 1]), Some(9), "its first page is whole");
+    }
+
+    #[test]
+    fn a_file_that_has_many_more_pages_than_its_last_counts_is_several() {
+        let link = |pages: u32| -> Vec<u8> {
+            let numbered = |number| numbered(number, &[7; 200]);
+            (0..pages).flat_map(numbered).collect()
+        };
+        let is_several = |bytes: &[u8]| {
+            let (mut read, length) = (source(bytes), bytes.len() as u64);
+            Tail::read(&mut read, length).unwrap().is_of_several(&mut read, length)
+        };
+        assert!(!is_several(&link(2)) && !is_several(&link(1000)));
+        assert!(is_several(&link(500).repeat(2)) && is_several(&[link(300), link(500)].concat()));
+        let short = [page(2, 0, 7, b"h"), link(9)].concat();
+        assert!(!is_several(&short) && is_several(&[link(2), short].concat()));
+        // A picture among the headers is not audio.
+        let mut picture = page(0, 0, 7, b"");
+        picture.splice(26.., [255; 1 + 255].into_iter().chain([7; 255 * 255]));
+        let headers = [page(2, 0, 7, b"h"), sealed(picture).repeat(9)].concat();
+        let one = numbered(0, &[7; 200]).len();
+        assert!(!is_several(&[&headers[..], &link(410)[10 * one..]].concat()));
+        // Nothing tells this from pages that are shorter at the end.
+        assert!(!is_several(&[link(200), link(500)].concat()));
+        // Its writer does not count.
+        assert!(!is_several(&numbered(0, &[7; 200]).repeat(500)));
+    }
+
+    fn numbered(number: u32, packet: &[u8]) -> Vec<u8> {
+        let mut page = page(0, 9, 7, packet);
+        page[18..22].copy_from_slice(&number.to_le_bytes());
+        sealed(page)
+    }
+
+    fn sealed(mut page: Vec<u8>) -> Vec<u8> {
+        let sum = checksum(&page);
+        page[22..26].copy_from_slice(&sum.to_le_bytes());
+        page
     }
 
     #[test]

@@ -203,3 +203,38 @@ fn a_chain_of_opus_plays_link_after_link() {
         assert!(late.planes[0] == heard.planes[0][from..], "from {from}");
     }
 }
+
+/// Against RFC 3533, and there all the same: files of one number that were put behind each other.
+#[test]
+fn a_chain_of_one_number_goes_on_behind_its_first_link() {
+    let link = small("opus.ogg");
+    let one = heard(&link);
+    let plane = &one.planes[0];
+    for count in [2, 3, 10] {
+        let chain = link.repeat(count);
+        let whole = heard(&chain);
+        assert_eq!((whole.info.as_ref().unwrap().frames, whole.undecoded), (None, 0));
+        assert_eq!(scan(&chain, None).total(), Some(count as u64 * 48_000));
+        assert!(whole.planes[0] == plane.repeat(count), "{count}");
+        let late = hear(&chain, WHOLE, 50_000);
+        assert!(late.planes[0] == whole.planes[0][50_000..], "{count}");
+    }
+}
+
+#[test]
+fn long_links_of_one_number_are_known_by_how_many_pages_there_are() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let link = |seconds| renumbered(&made(seconds, &["-b:a", "96k"]), 3);
+    let (short, long) = (link(3), link(12));
+    let same = heard(&[&long[..], &long].concat());
+    assert_eq!((same.info.as_ref().unwrap().frames, same.frames()), (None, 24 * 48_000));
+    // Nothing tells that something stands before the longer one: what is promised is its length.
+    let cut = heard(&[&short[..], &long].concat());
+    assert_eq!((cut.info.as_ref().unwrap().frames, cut.frames()), (Some(12 * 48_000), 12 * 48_000));
+    let first = heard(&short);
+    assert!(cut.planes[0].starts_with(&first.planes[0]));
+    let mut seconds = cut.planes[0].chunks(48_000);
+    assert!(seconds.all(|second| second.iter().any(|sample| sample.abs() > 0.01)));
+}

@@ -125,6 +125,11 @@ impl<'y> Pages<'y> {
         self.window.position()
     }
 
+    /// Number of the stream.
+    pub(in crate::decode) fn serial(&self) -> u32 {
+        self.serial
+    }
+
     /// Goes on to the link behind the one that starts here.
     pub(in crate::decode) fn pass_link(&mut self) {
         self.is_begun = false;

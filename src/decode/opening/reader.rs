@@ -81,9 +81,16 @@ pub(super) fn open<'y>(
     if codec == "vorbis" && params.channels.as_ref().is_some_and(|channels| channels.count() > 2) {
         return Err(Error::unsupported("vorbis (more than two channels)"));
     }
-    let last_page = last_page(inside, &found);
+    let tail = tail(inside, &found);
+    let last_page = tail.map(|tail| tail.last);
+    // Of links that all have one number, the last page speaks for all that it is of.
+    let length = inside.resident.length().unwrap_or(0).saturating_sub(found.start);
+    let is_of_several =
+        |tail: ogg::Tail| tail.is_of_several(&mut reads(inside, found.start), length);
+    let is_repeated = streams.len() == 1 && tail.is_some_and(is_of_several);
     let may_be_chained = found.container == Container::Ogg
-        && last_page.is_none_or(|last| streams.iter().all(|stream| stream.serial != last.serial));
+        && (is_repeated
+            || last_page.is_none_or(|last| streams.iter().all(|one| one.serial != last.serial)));
     if let Some(last) = last_page.filter(|last| last.is_last && last.serial == listed.id) {
         // The reader does not look past a damaged page.
         listed.num_frames = listed.num_frames.or(u64::try_from(last.granule).ok());
@@ -115,7 +122,8 @@ pub(super) fn open<'y>(
         true => Timeline { frames: None, ..timeline },
         false => plausible(inside, timeline),
     };
-    let link_frames = listed.num_frames.filter(|frames| may_be_chained && *frames > 0);
+    let is_of_link = may_be_chained && !is_repeated;
+    let link_frames = listed.num_frames.filter(|frames| is_of_link && *frames > 0);
     Ok(Opened { demux, container, params, codec, timeline, link_frames, claim: None, tags })
 }
 
@@ -159,7 +167,7 @@ pub(in crate::decode) fn open_link<'y>(
 ) -> Result<bool, Error> {
     let other = || Error::unsupported("a chain of streams that differ in codec, rate or channels");
     let Demux::Ogg(before) = &mut opened.demux else { return Err(other()) };
-    let (container, start) = (opened.container, before.position());
+    let (container, start, serial) = (opened.container, before.position(), before.serial());
     let found = Found { container, start, header: None, tags: Vec::new() };
     let Ok(format) = make_reader(inside, &found) else {
         before.pass_link();
@@ -177,7 +185,8 @@ pub(in crate::decode) fn open_link<'y>(
         return Err(other());
     }
     opened.demux = pages(inside, start, &listed, &params)?;
-    opened.link_frames = listed.num_frames.filter(|frames| *frames > 0);
+    // Where the next has the same number, the reader takes its end for that of this one.
+    opened.link_frames = listed.num_frames.filter(|frames| *frames > 0 && listed.id != serial);
     if let Some((delay, _)) = opus_start(&mut opened.demux, &params)? {
         (opened.timeline.delay, opened.link_frames) = (delay, None);
     }
@@ -223,14 +232,13 @@ fn opus_start(
     Ok(Some((head.preskip.into(), pages.first().map(|first| first.granule))))
 }
 
-/// The last page of an Ogg file, which says whether other streams follow the first. `None` if it is
-/// not at hand.
-fn last_page(inside: &Inside<'_>, found: &Found) -> Option<ogg::Page> {
+/// The end of an Ogg file, which says whether other streams follow the first. `None` if it is not at hand.
+fn tail(inside: &Inside<'_>, found: &Found) -> Option<ogg::Tail> {
     if found.container != Container::Ogg {
         return None;
     }
     let length = inside.resident.length_at_hand()?.saturating_sub(found.start);
-    ogg::last_page(&mut reads(inside, found.start), length)
+    ogg::Tail::read(&mut reads(inside, found.start), length)
 }
 
 /// Refuses by name what the first packet of an Ogg stream says it is.

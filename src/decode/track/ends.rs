@@ -21,6 +21,8 @@ impl Player<'_, '_> {
             // Headers alone, of a link without a packet.
             None if !is_tried => {}
             None => return Err(self.nothing_decoded()),
+            // What was promised is the length of all links.
+            Some(_) if self.timeline.frames.is_some() => {}
             Some(shape) if self.span.to < i64::MAX => {
                 let missing = self.span.to - self.clock;
                 put_silence(self.inside, shape, self.span, &mut self.clock, missing);
@@ -41,7 +43,8 @@ impl Player<'_, '_> {
         self.is_first_link = false;
         self.link_start = self.clock;
         self.span.from = self.span.from.max(self.clock);
-        self.span.to = frames_end(opened.link_frames.map(|frames| frames + self.clock as u64));
+        let link_end = frames_end(opened.link_frames.map(|frames| frames + self.clock as u64));
+        self.span.to = link_end.min(frames_end(self.timeline.frames));
         self.clock -= opened.timeline.delay;
         // Its packets may be of another length.
         let grid = Grid::of(self.known.codec, opened.demux.first_frames());
