@@ -4,6 +4,8 @@
 
 use std::ops::RangeInclusive;
 
+#[cfg(feature = "mp3")]
+use super::mp3;
 use super::{Error, flac, wav::Samples};
 
 /// A format that audio is encoded to.
@@ -69,6 +71,15 @@ impl Codec {
             Self::Flac | Self::Opus => true,
             Self::Mp3 => cfg!(feature = "mp3"),
             Self::Aac => cfg!(feature = "aac"),
+        }
+    }
+
+    /// What its bytes depend on that is neither in this build nor asked for: part of what they are called.
+    pub fn switches(self) -> &'static str {
+        match self {
+            #[cfg(feature = "mp3")]
+            Self::Mp3 => mp3::switches(),
+            _ => "",
         }
     }
 

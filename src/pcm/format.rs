@@ -67,6 +67,11 @@ impl Format {
         }
     }
 
+    /// What its bytes depend on that is neither in this build nor asked for: part of what they are called.
+    pub fn switches(self) -> &'static str {
+        self.coding().map_or("", |coding| coding.codec.switches())
+    }
+
     /// The format called `name`.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.name() == name)

@@ -100,12 +100,13 @@ pub(super) fn etag(opened: &Opened, ask: &Ask, rendition: &Rendition, form: &str
     // is refused, so no two tracks share a name.
     let track = ask.track.unwrap_or(0);
     let text = format!(
-        "{} {track} {:?} {:?} {:?} {}{form}",
+        "{} {track} {:?} {:?} {:?} {}{}{form}",
         opened.version,
         rendition.spec,
         rendition.format,
         rendition.slice,
         decode::identity(),
+        rendition.format.switches(),
     );
     format!("\"{}\"", hash(&text))
 }

@@ -28,7 +28,8 @@ pub(super) struct Made {
 impl Made {
     /// What is made for `ask`, of which the answer is `rendition`.
     pub(super) fn of(place: &Place, ask: &Ask, rendition: &Rendition) -> Self {
-        let version = format!("{} {}", place.name.version, decode::identity());
+        let switches = rendition.format.switches();
+        let version = format!("{} {}{switches}", place.name.version, decode::identity());
         // Not how many frames there are: before it was played to its end that may not be known.
         let (track, cut) = (place.name.track, (ask.start, ask.duration));
         let text = format!("{track:?} {:?} {:?} {cut:?}", rendition.spec, rendition.format);

@@ -6,6 +6,7 @@ use std::{
     io::{self, Write},
     path::Path,
     process::Command,
+    time::Duration,
 };
 
 use kithara::demo;
@@ -102,6 +103,26 @@ fn mp3_is_as_long_as_its_source_and_near_to_it() {
             assert!(source.ends_with("aac") || sent.len() == heard.len(), "{target}");
         }
     }
+}
+
+/// The crate heeds variables of the environment: what comes of it must not go by one name with the rest.
+#[cfg(feature = "mp3")]
+#[test]
+fn what_the_environment_makes_of_mp3_has_a_name_of_its_own() {
+    let (origin, dir) = (serving(), scratch());
+    let song = |format| format!("/v1/transcode?src=origin:strings.flac&format={format}");
+    let first = node().origin(&origin).cache(dir.path()).start();
+    let (mp3, flac) = (first.get(&song("mp3")).ok(), first.get(&song("flac")).ok());
+    first.wait_for("/transcodes/kept", 2);
+    first.signal("-TERM");
+    first.ended(Duration::from_secs(30));
+    let second = node().origin(&origin).cache(dir.path()).variable("MP3_STEREO", "lr").start();
+    let other = second.get(&song("mp3")).ok();
+    assert!(other.body != mp3.body, "the crate heeds it no more");
+    assert_eq!(other.field("content-length"), None, "it is not what was kept");
+    assert_ne!(other.field("etag"), mp3.field("etag"));
+    let frames = &flac.body[42..];
+    assert!(kept(second.get(&song("flac"))).ends_with(frames), "others are what they were");
 }
 
 #[cfg(feature = "aac")]

@@ -11,6 +11,8 @@
 
 mod tag;
 
+use std::{env, ffi::OsString, sync::OnceLock};
+
 use crc_fast::{CrcAlgorithm, Digest};
 use rusty_mp3::{
     Mp3Encode, encoder_header,
@@ -32,6 +34,30 @@ const DECODER_DELAY: u64 = 529;
 const LOW_RATE_LEAD: u64 = 2 * 576 - ENCODER_DELAY - DECODER_DELAY;
 /// MPEG frames of a stream at least: a single one is not believed to be any.
 const MIN_PACKETS: u64 = 2;
+/// Variables of the environment by which the crate's frames come out otherwise (`rusty_mp3` 1.0.5): switches
+/// of its author's, which nobody can take from it while threads run.
+const SWITCHES: [&str; 8] = [
+    "MP3_PICK",
+    "MP3_PSY_DOMAIN",
+    "MP3_SHAPE",
+    "MP3_SHORT_SHAPE",
+    "MP3_SMR_DB",
+    "MP3_STEREO",
+    "MP3_THR_CAP",
+    "RFF_MP3_XRPOW",
+];
+
+/// Those of them that are set, and to what, the same for as long as the process lives.
+pub(super) fn switches() -> &'static str {
+    static SWITCHES: OnceLock<String> = OnceLock::new();
+    SWITCHES.get_or_init(|| set(|name| env::var_os(name)))
+}
+
+/// Those that are set as `variable` has them; nothing where none is.
+fn set(variable: impl Fn(&str) -> Option<OsString>) -> String {
+    let told = |name| variable(name).map(|value| format!(" {name}={value:?}"));
+    SWITCHES.into_iter().filter_map(told).collect()
+}
 
 /// A running encoder. Push PCM, pull bytes.
 pub struct Encoder {
@@ -164,5 +190,17 @@ impl Encoder {
     /// Copies encoded bytes to `into` and returns how many; 0 asks for more PCM or is the end.
     pub fn pull(&mut self, into: &mut [u8]) -> usize {
         self.encoded.pull(into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn switches_that_are_set_are_named_with_what_they_are_set_to() {
+        assert_eq!(set(|_| None), "");
+        let variable = |name: &str| (name == "MP3_STEREO").then(|| "ms".into());
+        assert_eq!(set(variable), " MP3_STEREO=\"ms\"");
     }
 }
