@@ -83,8 +83,9 @@ impl Codec {
         }
     }
 
-    /// How the samples that are pushed lie, where those of the source are integers of so many `bits`:
-    /// what loses nothing takes as many as there are.
+    /// How the samples that are pushed lie, where those of the source have so many `bits`; `None` where a
+    /// lossy codec made them. What loses nothing takes as many as there are, up to 24: more are noise, and
+    /// few players take FLAC of 32.
     pub fn samples(self, bits: Option<u16>) -> Samples {
         match (self, bits) {
             (Self::Flac, Some(17..)) => Samples::Integer { bits: 24 },

@@ -44,7 +44,7 @@ impl Rendition {
         let spec = Spec {
             rate_hz,
             channels: ask.channels.unwrap_or(own_channels),
-            encoding: encoding(ask.format, info.sample),
+            encoding: encoding(ask.format, &info),
             dither: ask.dither,
             quality: ask.quality,
         };
@@ -117,7 +117,7 @@ impl Rendition {
             codec: coding.codec,
             rate_hz,
             channels,
-            samples: coding.codec.samples(bits(self.info.sample)),
+            samples: coding.codec.samples(bits(&self.info)),
             frames: self.frames(),
             level: coding.level,
             bit_rate: coding.bit_rate,
@@ -156,7 +156,7 @@ fn total(info: &Info, rate_hz: u32) -> Option<u64> {
 }
 
 /// How samples lie in memory; of what is encoded, those that it is made from.
-fn encoding(format: Format, source: Sample) -> Encoding {
+fn encoding(format: Format, source: &Info) -> Encoding {
     match format {
         Format::Wav | Format::S16le => Encoding::S16le,
         Format::Wav24 | Format::S24le => Encoding::S24le,
@@ -172,10 +172,13 @@ fn encoding(format: Format, source: Sample) -> Encoding {
     }
 }
 
-/// Bits of a sample, where it is an integer.
-fn bits(sample: Sample) -> Option<u16> {
-    match sample {
+/// Bits of a sample that nothing may be lost of. Floats as they are have 24 and an exponent, and are no
+/// louder than 1 in what is finished; what a lossy codec decodes to is as exact as it is loud, and 16 are
+/// what it was made of.
+fn bits(source: &Info) -> Option<u16> {
+    match source.sample {
         Sample::Integer { bits } => Some(bits as u16),
+        Sample::Float if source.codec.starts_with("pcm_f") => Some(24),
         Sample::Float => None,
     }
 }

@@ -434,3 +434,37 @@ fn the_command_writes_what_the_node_sends() {
     let piped = kithara(&["transcode", song, "-o", "-", "--format", "flac", "--rate", "48000"]);
     assert!(piped.stdout == sent);
 }
+
+/// A second of stereo in floats, each of which is a whole number of 24 bits.
+fn floats() -> Vec<u8> {
+    let sample = |frame: u32| ((frame * 7919 % 16_777_216) as f32 - 8_388_608.0) / 8_388_608.0;
+    let data: Vec<u8> = (0..2 * 44_100).flat_map(|frame| sample(frame).to_le_bytes()).collect();
+    let size = |bytes: usize| (bytes as u32).to_le_bytes();
+    let form = [3_u16, 2].map(u16::to_le_bytes).concat();
+    let rates = [44_100_u32, 44_100 * 8].map(u32::to_le_bytes).concat();
+    let last = [8_u16, 32].map(u16::to_le_bytes).concat();
+    let head = [b"WAVEfmt ", &size(16)[..], &form, &rates, &last, b"data", &size(data.len())];
+    let body = [&head.concat()[..], &data].concat();
+    [b"RIFF", &size(body.len())[..], &body].concat()
+}
+
+#[test]
+fn flac_has_24_bits_of_floats_and_16_of_what_a_lossy_codec_made() {
+    let wav = floats();
+    let mp3 = demo::FILES.iter().find(|file| file.name == "strings.mp3").unwrap();
+    let origin = origin().file("floats.wav", &wav).file("strings.mp3", mp3.bytes).start();
+    let node = node().origin(&origin).start();
+    for (source, bits) in [("floats.wav", 24), ("strings.mp3", 16)] {
+        let flac = node.get(&format!("/v1/transcode?src=origin:{source}&format=flac")).ok();
+        let said = u16::from_be_bytes([flac.body[20], flac.body[21]]) >> 4 & 31;
+        assert_eq!(said + 1, bits, "{source}");
+        assert!(flac.field("x-audio-format").unwrap().starts_with(&format!("s{bits}le;")));
+    }
+    let flac = node.get("/v1/transcode?src=origin:floats.wav&format=flac").ok();
+    let dir = scratch();
+    let path = dir.path().join("floats.flac");
+    fs::write(&path, &flac.body).unwrap();
+    let path = path.to_str().unwrap();
+    let heard = kithara(&["pcm", path, "-o", "-", "--format", "f32le"]).stdout;
+    assert!(heard == wav[44..], "nothing is lost");
+}
