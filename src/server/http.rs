@@ -169,7 +169,7 @@ async fn respond(
         Route::Pcm => pcm(shard, query, &head.headers, head_only).await,
         Route::Transcode => transcode(shard, query, &head.headers, head_only).await,
         Route::Probe => probe(shard, query).await,
-        Route::Waveform => waveform(shard, query).await,
+        Route::Waveform => waveform(shard, query, &head.headers).await,
         Route::Object(rest) => {
             let is_library = |name: &str| shard.files.is_library(name);
             let asked = ObjectRequest::parse(rest, head.uri.query(), is_library)?;
@@ -305,13 +305,23 @@ async fn probe(shard: &Rc<Shard>, query: &str) -> Result<Response<Body>, Problem
     Ok(json(probe::json(&source.to_string(), info)))
 }
 
-async fn waveform(shard: &Rc<Shard>, query: &str) -> Result<Response<Body>, Problem> {
-    let wanted = parse_waveform(query, |name| shard.files.is_library(name))?;
+async fn waveform(
+    shard: &Rc<Shard>,
+    query: &str,
+    fields: &HeaderMap,
+) -> Result<Response<Body>, Problem> {
+    let is_library = |name: &str| shard.files.is_library(name);
+    let wanted = parse_waveform(query, Conditions::of(fields), is_library)?;
     let source = wanted.source.clone();
     let answer = shard.request(Job::Waveform(wanted)).await;
     let response = answer.map_err(|refusal| problem_of(&refusal, &source))?;
     let Answer::Waveform(drawn) = &response.answer else { return Err(Problem::internal()) };
-    Ok(json(waveform::json(&source.to_string(), drawn)))
+    let mut out = match &drawn.peaks {
+        Some(peaks) => json(waveform::json(&source.to_string(), &drawn.info, peaks)),
+        None => unmodified(Response::new(())),
+    };
+    set(out.headers_mut(), ETAG, &drawn.etag);
+    Ok(out)
 }
 
 // --- For the operator ------------------------------------------------------------------------

@@ -4,11 +4,13 @@
 
 use serde_json::{Value, json};
 
-use crate::{pcm::timeline, shard::Waveform};
+use crate::{
+    decode::Info,
+    pcm::{Peaks, timeline},
+};
 
 /// The document about `source`.
-pub(super) fn json(source: &str, waveform: &Waveform) -> String {
-    let Waveform { info, peaks } = waveform;
+pub(super) fn json(source: &str, info: &Info, peaks: &Peaks) -> String {
     let point = |value: f32| Value::from((f64::from(value) * SCALE).round() / SCALE);
     let points: Vec<_> =
         peaks.peaks().iter().map(|peak| [point(peak.min), point(peak.max)]).collect();

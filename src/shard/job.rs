@@ -72,6 +72,8 @@ pub struct WaveformWanted {
     pub track: Option<u32>,
     /// In how many parts.
     pub points: u32,
+    /// What the client has of it already.
+    pub conditions: Conditions,
 }
 
 /// What of a file is wanted.
@@ -188,10 +190,12 @@ pub enum Answer {
 /// The outline of a source.
 #[derive(Debug, Clone)]
 pub struct Waveform {
-    /// What it is.
+    /// Names the version of the source, and what draws it.
+    pub etag: String,
+    /// What the source is.
     pub info: Info,
-    /// Its lowest and highest samples.
-    pub peaks: Peaks,
+    /// Its lowest and highest samples; `None` where the client has them.
+    pub peaks: Option<Peaks>,
 }
 
 /// How far a prefetch of one source is.

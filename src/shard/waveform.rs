@@ -6,11 +6,13 @@ use super::{
     Answer, Refusal, Shard, Waveform, WaveformWanted,
     listen::Listen,
     outlet::{Gone, Outlet},
-    serve::before_it_goes_out,
+    pcm::hash,
+    serve::{before_it_goes_out, is_unmodified},
     understand::{Understood, understand},
 };
 use crate::{
     decode::{self, Dither, Quality},
+    file::conditional::Current,
     pcm::{Ask, Format, Peaks, Rendition},
     runtime,
 };
@@ -39,19 +41,30 @@ async fn draw(shard: &Rc<Shard>, wanted: &WaveformWanted) -> Result<Waveform, Re
     // It depends on the decoder as well.
     let version = format!("{} {}", understood.place.name.version, decode::identity());
     let info = understood.known.info.clone();
+    let etag = etag(&understood, &name);
+    let current = Current { etag: Some(&etag), ..Current::default() };
+    if is_unmodified(&wanted.conditions, current)? {
+        return Ok(Waveform { etag, info, peaks: None });
+    }
     let is_shared = understood.place.is_shared;
     let kept = match is_shared {
         true => store.derived(&key, &version, &name).await.ok().flatten(),
         false => None,
     };
     if let Some(peaks) = kept.and_then(|bytes| Peaks::parse(&bytes, wanted.points)) {
-        return Ok(Waveform { info, peaks });
+        return Ok(Waveform { etag, info, peaks: Some(peaks) });
     }
     let peaks = listen(shard, wanted, understood).await?;
     if is_shared {
         store.keep_derived(&key, &version, &name, &peaks.to_bytes()).await;
     }
-    Ok(Waveform { info, peaks })
+    Ok(Waveform { etag, info, peaks: Some(peaks) })
+}
+
+/// Names the version of the source, and of what draws the outline of this name.
+fn etag(understood: &Understood, name: &str) -> String {
+    let text = format!("{} {name} {}", understood.opened.version, decode::identity());
+    format!("\"{}\"", hash(&text))
 }
 
 /// What it is called among the things that are made of the source.

@@ -320,3 +320,24 @@ fn an_outline_is_that_of_the_samples_and_is_drawn_once() {
     let hidden = node.get("/v1/waveform?src=demo:strings.flac&points=9999");
     assert_eq!(hidden.status, 400);
 }
+
+#[test]
+fn an_outline_is_not_drawn_for_who_has_it() {
+    const OUTLINE: &str = "/v1/waveform?src=demo:strings.flac&points=50";
+    let (dir, other) = (scratch(), scratch());
+    let first = node().arg("--demo").cache(dir.path()).start();
+    let whole = first.get(OUTLINE).ok();
+    let etag = whole.field("etag").unwrap().to_owned();
+    assert!(etag.starts_with('"'));
+    let has = |etag: &str| format!("If-None-Match: {etag}\r\n");
+    // One that has heard nothing of it yet.
+    let node = node().arg("--demo").cache(other.path()).start();
+    let same = node.get_with(OUTLINE, &has(&etag));
+    assert_eq!((same.status, same.body.len(), same.field("etag")), (304, 0, Some(&*etag)));
+    assert_eq!(node.counter("/frames"), 0);
+    let another = OUTLINE.replace("50", "51");
+    let another = node.get_with(&another, &has(&etag)).ok();
+    assert_ne!(another.field("etag"), Some(&*etag));
+    assert_eq!(node.get_with(OUTLINE, "If-Match: \"another\"\r\n").status, 412);
+    assert_eq!(node.get_with(OUTLINE, &has("\"another\"")).ok().body, whole.body);
+}

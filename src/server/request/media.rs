@@ -9,6 +9,7 @@ use super::query::{Query, number};
 use crate::{
     decode::{Dither, Quality},
     encode::{Codec, Coding, parse_bit_rate},
+    file::conditional::Conditions,
     pcm::{Ask, BadSource, Format, MOST_POINTS, RATES_HZ, SourceName, timeline::Seconds},
     server::{
         accept,
@@ -113,12 +114,13 @@ pub fn parse_probe(query: &str, is_library: impl Fn(&str) -> bool) -> Result<Sou
 /// As [`parse_probe`].
 pub fn parse_waveform(
     query: &str,
+    conditions: Conditions,
     is_library: impl Fn(&str) -> bool,
 ) -> Result<WaveformWanted, Problem> {
     let query = Query::parse(query, &WAVEFORM_PARAMETERS)?;
     let points = query.read("points", POINTS, parse_points)?.unwrap_or(POINTS_DEFAULT);
     let track = query.read("track", TRACKS, number)?;
-    Ok(WaveformWanted { source: source(&query, is_library)?, track, points })
+    Ok(WaveformWanted { source: source(&query, is_library)?, track, points, conditions })
 }
 
 /// The source that a query names.
@@ -358,7 +360,8 @@ mod tests {
 
     #[test]
     fn an_outline_has_as_many_points_as_it_may() {
-        let points = |query: &str| parse_waveform(query, |_| false).map(|wanted| wanted.points);
+        let wanted = |query: &str| parse_waveform(query, Conditions::default(), |_| false);
+        let points = |query: &str| wanted(query).map(|wanted| wanted.points);
         assert_eq!(points("src=demo:a"), Ok(800));
         assert_eq!(points("src=demo:a&points=4096&track=1"), Ok(4096));
         for bad in ["points=0", "points=4097", "points=x", "track=x"] {
