@@ -10,7 +10,7 @@ use std::{
 use kithara::demo;
 
 use crate::{
-    client::{Response, connect},
+    client::{Response, connect, read_response},
     node::{Node, node, scratch},
     origin::origin,
     wav,
@@ -75,6 +75,90 @@ fn any_part_is_that_part_of_the_whole() {
     for file in demo::FILES {
         node.parts_are_the_whole(&format!("demo:{}", file.name), &mut random);
     }
+}
+
+/// A connection that stays, so that one shard serves all its requests.
+struct Line {
+    stream: TcpStream,
+    ahead: Vec<u8>,
+}
+
+impl Line {
+    fn new(node: &Node) -> Self {
+        Self { stream: connect(node.listen), ahead: Vec::new() }
+    }
+
+    fn ask(&mut self, target: &str, fields: &str) {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        self.stream.write_all(head.as_bytes()).unwrap();
+    }
+
+    fn answer(&mut self) -> Response {
+        read_response(&mut self.stream, &mut self.ahead, false)
+    }
+
+    /// The shard that has accepted it, as the operator is told while more is on its way than sockets hold.
+    fn shard(&mut self, node: &Node) -> usize {
+        self.ask("/o/origin/long", "");
+        self.stream.peek(&mut [0]).unwrap();
+        let told = node.told("/v1/streams");
+        let streams = told["streams"].as_array().unwrap();
+        assert_eq!(streams.len(), 1, "{told}");
+        let shard = streams[0]["client_shard"].as_u64().unwrap();
+        assert_eq!(self.answer().ok().body.len(), LONG_BYTES);
+        shard as usize
+    }
+}
+
+const LONG_BYTES: usize = 8 << 20;
+
+/// A connection that each of two shards has accepted.
+fn one_of_each_shard(node: &Node) -> [Line; 2] {
+    let mut lines = [None, None];
+    // The kernel deals them out at random: that one shard gets all of so many is seen by nobody.
+    for _ in 0..64 {
+        let mut line = Line::new(node);
+        let shard = line.shard(node);
+        lines[shard] = Some(line);
+        if lines.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    lines.map(|line| line.expect("each shard accepts some"))
+}
+
+#[test]
+fn any_part_is_the_same_through_each_shard() {
+    let origin = origin().file("long", &[7; LONG_BYTES]).start();
+    let node = node().shards(2).origin(&origin).arg("--demo").start();
+    let mut lines = one_of_each_shard(&node);
+    let mut random = Random(9);
+    for file in demo::FILES {
+        for query in ["&d=3", "&rate=48000&format=f32le&d=3"] {
+            let target = format!("/v1/pcm?src=demo:{}{query}", file.name);
+            // Parts first: now this shard has them made, now the other.
+            let parts = [0, 1, 1, 0].map(|shard| {
+                let start = 44 + random.below(60_000) as usize;
+                let range = start..start + 1 + random.below(40_000) as usize;
+                let field = format!("Range: bytes={}-{}\r\n", range.start, range.end - 1);
+                let parts = [shard, 1 - shard].map(|shard| {
+                    lines[shard].ask(&target, &field);
+                    lines[shard].answer()
+                });
+                (range, parts)
+            });
+            let whole = node.get(&target).ok().body;
+            for (range, parts) in parts {
+                for part in parts {
+                    assert_eq!((part.status, part.complete), (206, true), "{target} {range:?}");
+                    assert!(part.body == whole[range.clone()], "{target} {range:?}");
+                }
+            }
+        }
+    }
+    let told = node.told("/v1/shards");
+    let served = |shard: &serde_json::Value| shard["sessions"]["pcm"].as_u64().unwrap() > 0;
+    assert!(told["shards"].as_array().unwrap().iter().all(served), "both own some of them");
 }
 
 #[test]
