@@ -15,9 +15,9 @@
 //! | 1 | [`storage`] | the bytes of resources: volumes, journals, range sets, direct I/O, hot chunks in memory |
 //! | 2a | [`runtime`] | executors, task queues, mailboxes, timers, sockets |
 //! | 2b | [`net`], [`assets`] | the HTTP client to origins; the segment cache and what leaves it |
-//! | 3 | [`stream`] | a byte source with a position: what is resident, read-ahead, epochs |
+//! | 3 | [`stream`] | a byte source with a position: what is resident, read-ahead, epochs; a tape of parts |
 //! | 4 | [`decode`], [`encode`] | compressed bytes to frames; frames to an output format |
-//! | 5 | [`file`](mod@file), [`hls`] | how a plain file is fetched; what the playlists of HLS say, and which variant is played |
+//! | 5 | [`file`](mod@file), [`hls`] | how a plain file is fetched; what a presentation of HLS is, and how its segments are |
 //! | 6 | [`pcm`] | a source as a timeline of exact frames |
 //! | 7 | [`shard`] | one core's world: the one struct that holds all of the above |
 //! | 8 | [`prefetch`] | what is to be in the cache before anybody asks |
@@ -49,6 +49,11 @@
 //!       shard/stored      where who comes later finds it, with length and ranges: stream/reader
 //!   shard/outlet      the one place that waits for the client
 //! ```
+//!
+//! Where the source is a playlist, `shard/presentation` reads it with those that it leads to (`hls/playlist`(P)), and
+//! makes of the chosen variant (`hls/choice`(P)) a tape of its segments (`hls/parts`(P), `stream/tape`(P)). In the place
+//! of `stream/reader` stands `hls/reader`, which has each segment from the shard that owns it (`shard/segments`), as a
+//! client would.
 //!
 //! Warm: the same files without `net`, and what is hot without the disk. A client that goes away drops
 //! its response; that drops the session, its decoder and its lease, and the fill goes on only while

@@ -16,7 +16,7 @@ use crate::{
     bufpool::Block,
     config::Merged,
     decode::{Dither, Quality},
-    pcm::{Ask, Format, RATES_HZ, Rendition, SourceName},
+    pcm::{Ask, Choice, Format, RATES_HZ, Rendition, SourceName},
     runtime,
     shard::{Answer, Job, PcmWanted, Shard},
 };
@@ -58,7 +58,7 @@ fn ask(source: SourceName, format: Format, args: &PlayedArgs) -> Result<Ask, Fai
         quality: Quality::Good,
         start: args.start,
         duration: args.duration,
-        track: None,
+        choice: Choice::default(),
     })
 }
 

@@ -88,9 +88,10 @@ impl Inside<'_> {
         loop {
             let count = self.resident.read(position, into);
             if count > 0 || self.resident.at_end(position) {
-                self.desk.read_to.set(position + count as u64);
+                self.desk.read_to.set(self.resident.normal(position + count as u64));
                 return count;
             }
+            let position = self.resident.normal(position);
             self.pause(Pause::Need { position, length: into.len() });
         }
     }
@@ -104,13 +105,20 @@ impl Inside<'_> {
         loop {
             let block = self.resident.lend(position, most).filter(|block| block.len() > have);
             if let Some(block) = &block {
-                self.desk.read_to.set(position + block.len() as u64);
+                self.desk.read_to.set(self.resident.normal(position + block.len() as u64));
             }
             if block.is_some() || have > 0 || self.resident.at_end(position) {
                 return block;
             }
+            let position = self.resident.normal(position);
             self.pause(Pause::Need { position, length: most });
         }
+    }
+
+    /// The position at which the byte lies that is read at `position`: on a tape, it may lie in the next part.
+    pub(super) fn settled(&self, position: u64) -> u64 {
+        self.read(position, &mut [0]);
+        self.resident.normal(position)
     }
 
     /// Fills `into` from `position` on; less than its length only where the source ends.
@@ -233,7 +241,13 @@ impl<'y> Window<'y> {
 
     /// Where it stands in the object.
     pub(super) fn position(&self) -> u64 {
-        self.position
+        self.inside.resident.normal(self.position)
+    }
+
+    /// Whether so many bytes lie in one part there, those being ahead.
+    pub(super) fn is_in_one_part(&self, bytes: usize) -> bool {
+        let last = self.position.saturating_add(bytes as u64 - 1);
+        self.inside.resident.normal(last) == last
     }
 
     /// At least `count` bytes from the current position on; fewer only at the end of the source.
@@ -338,6 +352,7 @@ mod tests {
         bufpool::{self, BufPool, Class},
         decode::{Ask, Decoder, DecoderOptions, Stacks, Step},
         demo,
+        stream::tape::{Part, Tape, part_of},
     };
 
     /// The bits on the left of the first frames of `bytes`, of which a block of `block_bytes` at a time is
@@ -366,6 +381,59 @@ mod tests {
             }
         }
         heard
+    }
+
+    /// The same of parts of so many bytes each, of which none says how long it is before it has come.
+    fn heard_of_parts(bytes: &[u8], part_bytes: usize) -> Vec<u32> {
+        let pool = BufPool::new(bufpool::Options { budget_bytes: 1 << 20 });
+        let parts: Vec<_> = bytes.chunks(part_bytes).collect();
+        let mut tape = Tape::default();
+        parts.iter().for_each(|_| tape.push(Part::default()));
+        let resident = Resident::of_tape(tape);
+        let stacks = Stacks::new(DecoderOptions::default());
+        let mut decoder = Decoder::new(&stacks, resident.clone(), Ask::default()).unwrap();
+        let mut heard = Vec::new();
+        while heard.len() < 50_000 {
+            match decoder.step(Instant::now() + Duration::from_secs(10)).unwrap() {
+                Step::Need { position, .. } => {
+                    let (part, offset) = part_of(position);
+                    let bytes = parts[part as usize];
+                    if offset as usize >= bytes.len() {
+                        resident.with_tape(|tape| tape.set_length(part, bytes.len() as u32));
+                        continue;
+                    }
+                    let rest = &bytes[offset as usize..];
+                    let rest = &rest[..rest.len().min(64 << 10)];
+                    let mut block = pool.take(Class::holding(rest.len())).unwrap();
+                    block[..rest.len()].copy_from_slice(rest);
+                    resident.clear();
+                    resident.insert(position, block.freeze(rest.len()));
+                }
+                Step::Frames => {
+                    heard.extend(decoder.frames().planes[0].iter().map(|sample| sample.to_bits()));
+                }
+                Step::End => break,
+                _ => {}
+            }
+        }
+        heard
+    }
+
+    #[test]
+    fn segments_are_one_object_wherever_they_are_cut() {
+        for name in ["strings-bare.mp3", "strings.aac"] {
+            let file = demo::FILES.iter().find(|file| file.name == name).unwrap();
+            let whole = heard(file.bytes, 64 << 10);
+            for part_bytes in [997, 4096, 30_000] {
+                let of_parts = heard_of_parts(file.bytes, part_bytes);
+                let same = whole.iter().zip(&of_parts).take_while(|(a, b)| a == b).count();
+                assert_eq!(
+                    (same, of_parts.len() >= whole.len()),
+                    (whole.len(), true),
+                    "{name} {part_bytes}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use http::{
     HeaderMap, HeaderValue,
     header::{CONTENT_TYPE, ETAG, LAST_MODIFIED},
 };
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::{
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     assets::{
         AssetStore, Key, Lease,
-        freshness::{self, Judgement, Verdict},
+        freshness::{self, Directives, Judgement, Verdict},
     },
     net::{self, Client, Origin, Provenance},
     runtime::{self, ReadFile},
@@ -149,8 +150,24 @@ impl Files {
     /// # Errors
     /// A source that is not there, or cannot be read.
     pub async fn open(&self, name: &str, path: &str) -> Result<Opened, Error> {
+        self.open_wishing(name, path, Directives::default()).await
+    }
+
+    /// The same with what is wished of the cache.
+    ///
+    /// # Errors
+    /// As there; and that it is not in the cache, where it was to be.
+    pub async fn open_wishing(
+        &self,
+        name: &str,
+        path: &str,
+        wishes: Directives,
+    ) -> Result<Opened, Error> {
         match self.place(name, path)? {
-            Place::Origin { origin, url } => self.open_origin(origin, url, Asker::media()).await,
+            Place::Origin { origin, url } => {
+                let asker = Asker { wishes, ..Asker::media() };
+                self.open_origin(origin, url, asker).await
+            }
             Place::Library { library, path } => open_library(&library, &path).await,
         }
     }
@@ -215,7 +232,44 @@ impl Files {
         self.open_origin(origin, url, asker).await
     }
 
+    /// The URL of a source, against which its own references are resolved.
+    ///
+    /// # Errors
+    /// As [`key`](Self::key).
+    pub fn url(&self, name: &str, path: &str) -> Result<Url, Error> {
+        match self.place(name, path)? {
+            Place::Origin { url, .. } => Ok(url),
+            Place::Library { path, .. } => {
+                let mut url = Url::parse(LIBRARY_URL).expect("it is a URL");
+                url.set_path(&path.replace('%', "%25"));
+                Ok(url)
+            }
+        }
+    }
+
+    /// What a source called `name` refers to by a URL: its own name and path. `None` where it may not: out of
+    /// its library, or by another scheme than HTTP. Whether the host may be asked is settled where it is
+    /// connected to, as with a redirect.
+    pub fn referred(&self, name: &str, url: &Url) -> Option<(String, String)> {
+        let name = name.strip_suffix(BY_URL).unwrap_or(name);
+        if self.is_library(name) {
+            let path = percent_decode_str(url.path()).decode_utf8().ok()?;
+            let is_inside = url.as_str().starts_with(LIBRARY_URL);
+            return is_inside.then(|| (name.to_owned(), path.trim_start_matches('/').to_owned()));
+        }
+        let below = url.as_str().strip_prefix(self.origins.get(name)?.base.as_str());
+        let is_http = matches!(url.scheme(), "http" | "https");
+        match below.filter(|path| !path.is_empty() && self.place(name, path).is_ok()) {
+            Some(path) => Some((name.to_owned(), path.to_owned())),
+            None => is_http.then(|| (format!("{name}{BY_URL}"), url.to_string())),
+        }
+    }
+
     fn place(&self, name: &str, path: &str) -> Result<Place, Error> {
+        if let Some(origin) = name.strip_suffix(BY_URL).and_then(|name| self.origins.get(name)) {
+            let url = Url::parse(path).map_err(|_| Error::BadPath(path.to_owned()))?;
+            return Ok(Place::Origin { origin: Rc::clone(origin), url });
+        }
         if let Some(origin) = self.origins.get(name) {
             let url = origin.url(path).map_err(|_| Error::BadPath(path.to_owned()))?;
             return Ok(Place::Origin { origin: Rc::clone(origin), url });
@@ -441,6 +495,13 @@ impl Files {
     }
 }
 
+/// Behind the name of an origin: its path is a whole URL, to which what lies at that origin led. No client can
+/// write such a name.
+const BY_URL: char = '@';
+
+/// How the URLs of a library's files begin.
+const LIBRARY_URL: &str = "library:///";
+
 /// Objects that may lead from one to another for one request: by its use, and by what `Vary` names.
 const OTHERS: usize = 6;
 
@@ -501,6 +562,7 @@ fn media_type(path: &str) -> &'static str {
         "mka" => "audio/matroska",
         "webm" => "audio/webm",
         "ts" | "m2ts" => "video/mp2t",
+        "m3u8" => "application/vnd.apple.mpegurl",
         _ => "application/octet-stream",
     }
 }

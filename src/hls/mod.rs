@@ -1,9 +1,22 @@
 //! HLS on demand: how a presentation of variants and segments is fetched (RFC 8216).
 //!
 //! - [`abr`] (P): from which variant the next segment comes;
-//! - [`playlist`] (P): what the playlists of a presentation say.
+//! - `choice` (P): the variant and the track that a client asks for;
+//! - `decrypt` (P): segments that are encrypted;
+//! - `parts` (P): a media playlist as a [tape](crate::stream::tape);
+//! - [`playlist`] (P): what the playlists of a presentation say;
+//! - `reader`: the one place that waits for bytes of segments.
 
 #![forbid(unsafe_code)]
 
 pub mod abr;
+mod choice;
+mod decrypt;
+mod parts;
 pub mod playlist;
+mod reader;
+
+pub use choice::{Error, choose, is_only_choice};
+pub use decrypt::BLOCK_BYTES as KEY_BYTES;
+pub use parts::{Parts, Resource};
+pub use reader::{BadPart, Body, Fetch, Local, Reader, Unfetched};

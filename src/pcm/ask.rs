@@ -6,8 +6,14 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::{Format, timeline::Seconds};
-use crate::decode::{Dither, Quality};
+use super::{Error, Format, timeline::Seconds};
+use crate::{
+    decode::{Dither, Quality},
+    hls::{
+        abr::{Mode, VariantIndex},
+        playlist::Track,
+    },
+};
 
 /// Names a source: a configured origin or library, and a path in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -131,8 +137,52 @@ pub struct Ask {
     pub start: Option<Seconds>,
     /// How much; to the end where it is not given.
     pub duration: Option<Seconds>,
-    /// Which audio track, counted from 0.
-    pub track: Option<u32>,
+    /// Which of what the source has.
+    pub choice: Choice,
+}
+
+/// Which of the audio of a source is wanted, where it has more than one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Choice {
+    /// Its track; the one for those who do not choose, where none is given.
+    pub track: Option<TrackName>,
+    /// Of a presentation.
+    pub variant: Mode,
+}
+
+/// Names a track.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrackName {
+    /// Counted from 0.
+    Number(u32),
+    /// By the name of a rendition, or its language.
+    Text(String),
+}
+
+impl Choice {
+    /// The track, as a presentation has them.
+    pub fn track_name(&self) -> Track<'_> {
+        match &self.track {
+            None => Track::Default,
+            Some(TrackName::Number(number)) => Track::Number(*number as usize),
+            Some(TrackName::Text(text)) => Track::Named(text),
+        }
+    }
+
+    /// The track, as a file has them.
+    ///
+    /// # Errors
+    /// A track with a name, or a variant: a file has neither.
+    pub fn of_file(&self) -> Result<Option<u32>, Error> {
+        if matches!(self.variant, Mode::Fixed(VariantIndex(1..))) {
+            return Err(Error::NoVariants);
+        }
+        match self.track {
+            None => Ok(None),
+            Some(TrackName::Number(number)) => Ok(Some(number)),
+            Some(TrackName::Text(_)) => Err(Error::NoNames),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -150,10 +150,10 @@ mod tests {
             tags: Vec::new(),
         };
         let source = SourceName { name: "a".into(), path: "b".into(), is_file: true };
-        let (rate_hz, channels, dither, quality, track) = Default::default();
+        let (rate_hz, channels, dither, quality, choice) = Default::default();
         let (start, duration) = (seconds(t), d.and_then(seconds));
         let ask =
-            Ask { source, format, rate_hz, channels, dither, quality, start, duration, track };
+            Ask { source, format, rate_hz, channels, dither, quality, start, duration, choice };
         Rendition::new(info, &ask).unwrap()
     }
 

@@ -29,6 +29,12 @@ pub enum Error {
     /// The source cannot be brought to the rate of the format.
     #[error("the format has a rate of its own: {0}")]
     Unencodable(SpecError),
+    /// A file has one variant.
+    #[error("a file has no variants")]
+    NoVariants,
+    /// The tracks of a file have numbers.
+    #[error("the tracks of a file have numbers, not names")]
+    NoNames,
     /// No memory for another stream.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),

@@ -10,12 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Error, Grid, Piece};
+use super::{Error, Grid, Input, Piece};
 use crate::{
     bufpool::{BlockMut, BufPool, Charge},
     decode::{self, Decoder, Index, Info, Pipeline, Spec, Stacks, Step, frames_out},
     runtime,
-    stream::Reader,
 };
 
 /// Memory of a decoder that lies outside of blocks: what it decodes with, its stack, resampler,
@@ -62,7 +61,7 @@ pub enum Work {
 
 /// Decodes one source.
 pub struct Maker {
-    reader: Reader,
+    reader: Input,
     decoder: Decoder,
     stacks: Stacks,
     pool: BufPool,
@@ -93,7 +92,7 @@ impl Maker {
     /// # Errors
     /// [`Error::Exhausted`] when there is no memory for another decoder.
     pub fn new(
-        reader: Reader,
+        reader: Input,
         stacks: &Stacks,
         pool: &BufPool,
         ask: decode::Ask<'_>,

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     file,
     pcm::SourceName,
-    shard::{Job, Refusal, Shard, Wanted},
+    shard::{By, Job, Refusal, Shard, Wanted},
 };
 
 /// The bounds of a list of sources.
@@ -82,7 +82,7 @@ async fn read_text(
     source: &SourceName,
     limit_bytes: u64,
 ) -> Result<Vec<u8>, Unread> {
-    let wanted = Wanted { is_own: true, ..Wanted::default() };
+    let wanted = Wanted { by: By::Node, ..Wanted::default() };
     let job = Job::Object { source: source.clone(), wanted };
     let mut response = shard.request(job).await.map_err(Unread::Refused)?;
     let mut text: Vec<u8> = Vec::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::problem::{Kind, Problem};
 use crate::{
     bufpool::Exhausted,
-    decode, encode, file, net,
+    decode, encode, file, hls, net,
     pcm::{self, SourceName, timeline},
     runtime::ReadError,
     shard::Refusal,
@@ -22,6 +22,7 @@ pub(super) fn problem_of(refusal: &Refusal, source: &SourceName) -> Problem {
     match refusal {
         Refusal::File(error) => of_file(error, source),
         Refusal::Pcm(error) => of_pcm(error, source),
+        Refusal::Hls(error) => of_hls(error, source),
         Refusal::Precondition => Problem::precondition_failed(),
         Refusal::Unsatisfiable { length } => Problem::no_such_range(*length),
         Refusal::Unkept(_) | Refusal::List => Problem::busy("it in the cache", BUSY_SECONDS),
@@ -80,7 +81,34 @@ fn of_pcm(error: &pcm::Error, source: &SourceName) -> Problem {
         pcm::Error::Encode(_) | pcm::Error::Unencodable(_) => {
             Problem::unencodable(source, &error.to_string())
         }
+        pcm::Error::NoVariants => {
+            Problem::new(Kind::Parameter, format!("{source} has no such `variant`"))
+                .hint("it is no HLS presentation: `variant` takes auto or 0 here")
+        }
+        pcm::Error::NoNames => {
+            Problem::new(Kind::Parameter, format!("{source} has no such audio `track`"))
+                .hint("it is no HLS presentation: `track` takes a number here")
+        }
         pcm::Error::Exhausted(_) => Problem::busy("another stream", BUSY_SECONDS),
+    }
+}
+
+/// Why a presentation is not played.
+fn of_hls(error: &hls::Error, source: &SourceName) -> Problem {
+    use hls::playlist::Error as Playlist;
+    match error {
+        hls::Error::NoVariant(there) => {
+            Problem::new(Kind::Parameter, format!("{source} has no such `variant`"))
+                .hint(format!("there are {there}"))
+        }
+        hls::Error::Playlist(Playlist::NoTrack(there)) => {
+            Problem::new(Kind::Parameter, format!("{source} has no such audio `track`"))
+                .hint(format!("there are {there}"))
+        }
+        hls::Error::Playlist(Playlist::Malformed { .. } | Playlist::Empty) | hls::Error::Nested => {
+            Problem::new(Kind::Damaged, format!("{source}: {error}"))
+        }
+        other => Problem::unsupported(source, &other.to_string()),
     }
 }
 
@@ -112,6 +140,10 @@ fn no_such_track(tracks: usize, source: &SourceName) -> Problem {
 
 /// Why bytes cannot be had, by whoever was to bring them.
 fn of_failure(failure: &Failure, source: &SourceName) -> Problem {
+    // What a presentation needs was refused to the node itself.
+    if let Some(refusal) = failure.cause::<Refusal>() {
+        return problem_of(refusal, source);
+    }
     if let Some(error) = failure.cause::<file::Error>() {
         return of_file(error, source);
     }

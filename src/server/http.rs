@@ -30,7 +30,7 @@ use crate::{
     pcm::{Ask, timeline},
     prefetch::Prefetches,
     shard::{
-        Answer, Cached, Command, Job, NoSessionId, ObjectHead, PcmHead, PcmWanted,
+        Answer, By, Cached, Command, Job, NoSessionId, ObjectHead, PcmHead, PcmWanted,
         Response as Served, Shard, Unheard, Wanted,
     },
 };
@@ -257,7 +257,7 @@ async fn object(
     let range = fields.get(RANGE).filter(|_| !head_only).cloned();
     let if_range = fields.get(IF_RANGE).cloned();
     let (conditions, fields) = (Conditions::of(fields), passed_on(fields));
-    let wanted = Wanted { range, if_range, conditions, fields, is_own: false, head_only };
+    let wanted = Wanted { range, if_range, conditions, fields, by: By::Client, head_only };
     let answer = shard.request(Job::Object { source: source.clone(), wanted }).await;
     let response = answer.map_err(|refusal| problem_of(&refusal, &source))?;
     let Answer::Object(head) = &response.answer else { return Err(Problem::internal()) };

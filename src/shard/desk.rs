@@ -30,6 +30,16 @@ pub struct Response {
     pub session: Session,
 }
 
+impl Response {
+    /// The next part of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// It breaks off before that.
+    pub async fn next(&mut self) -> Result<Option<Sent>, Abort> {
+        self.body.recv().await.unwrap_or(Err(Abort::Failed))
+    }
+}
+
 /// A prefetch of one source under way.
 pub struct Prefetching {
     /// How far it is, again and again.

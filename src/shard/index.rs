@@ -3,14 +3,13 @@
 
 use std::rc::Rc;
 
-use super::{Shard, promises::DECODER_BYTES, serve::SLICE};
+use super::{Shard, promises::DECODER_BYTES, serve::SLICE, understand::Readable};
 use crate::{
     assets::Key,
     decode::{self, Index, Info, Mode},
-    file::Opened,
+    hls::abr::VariantIndex,
     pcm::{self, KnownName, Maker, Work},
     runtime::{self, Queue},
-    stream::Source,
 };
 
 /// A track of a version of a source, and where what is made of it lies.
@@ -18,6 +17,8 @@ use crate::{
 pub(super) struct Place {
     pub(super) key: Key,
     pub(super) name: KnownName,
+    /// Of a presentation, so that what is made of one does not take the place of what is made of another.
+    pub(super) variant: Option<VariantIndex>,
     /// Others may have it too, so that what is made of it may be kept.
     pub(super) is_shared: bool,
 }
@@ -25,9 +26,10 @@ pub(super) struct Place {
 impl Place {
     /// What the index is called among the things that are made of the source.
     fn index_name(&self) -> String {
-        match self.name.track {
-            None => "index".to_owned(),
-            Some(track) => format!("index.{track}"),
+        match (self.variant, self.name.track) {
+            (Some(variant), _) => format!("index.variant{variant}"),
+            (None, None) => "index".to_owned(),
+            (None, Some(track)) => format!("index.{track}"),
         }
     }
 }
@@ -74,17 +76,17 @@ impl Shard {
     /// small, and as far as the time suffices. What was found out of it may be less than all.
     pub(super) async fn scan(
         self: &Rc<Self>,
-        opened: &Opened,
+        readable: &Readable,
         info: &Info,
         track: Option<u32>,
         known: Option<Rc<Index>>,
     ) -> Option<Rc<Index>> {
         let is_known = known.as_ref().is_some_and(|index| index.frames().is_some());
-        if info.frames.is_some() || is_known || !self.is_worth_a_scan(&opened.source) {
+        if info.frames.is_some() || is_known || !self.is_worth_a_scan(readable) {
             return None;
         }
         let _memory = self.promises.give(DECODER_BYTES).ok()?;
-        let reader = self.reader(&opened.source);
+        let reader = readable.input_to_count(self);
         let ask = decode::Ask { track, index: known, mode: Mode::Scan, ..Default::default() };
         let mut scan = Maker::new(reader, &self.stacks, &self.pool, ask).ok()?;
         let passed = runtime::timeout(self.options.scan_wait, self.pass(&mut scan)).await;
@@ -113,10 +115,7 @@ impl Shard {
         }
     }
 
-    fn is_worth_a_scan(&self, source: &Source) -> bool {
-        if self.options.scan_wait.is_zero() {
-            return false;
-        }
-        source.is_here() || source.length().is_some_and(|length| length <= self.options.scan_bytes)
+    fn is_worth_a_scan(&self, readable: &Readable) -> bool {
+        !self.options.scan_wait.is_zero() && readable.is_countable(self.options.scan_bytes)
     }
 }

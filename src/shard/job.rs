@@ -9,8 +9,8 @@ use crate::{
     bufpool::Exhausted,
     decode::Info,
     file::{self, Found, conditional::Conditions},
-    net,
-    pcm::{self, Ask, Format, Peaks, Rendition, SourceName},
+    hls, net,
+    pcm::{self, Ask, Choice, Format, Peaks, Rendition, SourceName},
     storage::{self, Failure},
 };
 
@@ -68,8 +68,8 @@ pub struct PcmWanted {
 pub struct WaveformWanted {
     /// Of what.
     pub source: SourceName,
-    /// Of which track, counted from 0.
-    pub track: Option<u32>,
+    /// Of which of what the source has.
+    pub choice: Choice,
     /// In how many parts.
     pub points: u32,
     /// What the client has of it already.
@@ -87,10 +87,24 @@ pub struct Wanted {
     pub conditions: Conditions,
     /// What of the request's fields goes on to the origin.
     pub fields: HeaderMap,
-    /// The node itself reads it: redirects are followed, and an error of the origin is one.
-    pub is_own: bool,
+    /// Who reads it.
+    pub by: By,
     /// Only the head is wanted.
     pub head_only: bool,
+}
+
+/// Who reads a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum By {
+    /// A client, who gets what its origin answers.
+    #[default]
+    Client,
+    /// The node itself: redirects are followed, and an error of the origin is one.
+    Node,
+    /// The same, and where it is not in the cache it is not fetched.
+    NodeIfCached,
+    /// The same of a secret, which is not kept on disk.
+    NodeOnly,
 }
 
 impl Job {
@@ -247,6 +261,9 @@ pub enum Refusal {
         /// Length of the resource in bytes.
         length: u64,
     },
+    /// It is a presentation that is not played.
+    #[error(transparent)]
+    Hls(#[from] hls::Error),
     /// A prefetch of what lists others.
     #[error("it is a list of sources")]
     List,

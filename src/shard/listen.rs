@@ -11,12 +11,11 @@ use super::{
     promises::{DECODER_BYTES, Promise},
     serve::Ends,
     shares::{Conversion, Share},
-    understand::Understood,
+    understand::{Readable, Understood},
 };
 use crate::{
     bufpool::Exhausted,
     decode,
-    file::Opened,
     pcm::{self, Known, Listening, Look, Maker, Piece, Rendition, TimelineKey},
     runtime::{self, Queue},
     stream::Patience,
@@ -41,7 +40,7 @@ pub(super) struct Listen {
     shard: Rc<Shard>,
     listening: Listening,
     /// The lease on the source lives as long as this.
-    opened: Opened,
+    readable: Readable,
     place: Place,
     known: Rc<Known>,
     rendition: Rendition,
@@ -54,7 +53,7 @@ pub(super) struct Listen {
 impl Listen {
     /// Listens to the frames of an answer, of a source of which it is known what it is.
     pub(super) fn new(shard: &Rc<Shard>, understood: Understood, rendition: Rendition) -> Self {
-        let Understood { known, opened, place, fresh, .. } = understood;
+        let Understood { known, readable, place, fresh, .. } = understood;
         let key = TimelineKey {
             version: place.name.version.clone(),
             track: place.name.track.unwrap_or(0),
@@ -63,7 +62,7 @@ impl Listen {
         };
         let listening = shard.renditions.listen(key, rendition.total());
         let shard = Rc::clone(shard);
-        Self { shard, listening, opened, place, known, rendition, fresh, share: None }
+        Self { shard, listening, readable, place, known, rendition, fresh, share: None }
     }
 
     /// What the answer is.
@@ -150,7 +149,7 @@ impl Listen {
         loop {
             let maker = fresh.take().map_or_else(
                 || {
-                    let reader = shard.reader(&self.opened.source);
+                    let reader = self.readable.input(shard);
                     let (track, index) = (self.place.name.track, index());
                     let ask = decode::Ask { track, index, ..Default::default() };
                     Maker::new(reader, &shard.stacks, &shard.pool, ask)

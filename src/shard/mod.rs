@@ -35,6 +35,7 @@ mod feed;
 mod gate;
 mod index;
 mod job;
+mod keys;
 mod listen;
 mod mail;
 mod notice;
@@ -42,12 +43,14 @@ mod outlet;
 mod pace;
 mod pcm;
 mod prefetch;
+mod presentation;
 mod promises;
 mod reclaim;
 mod register;
 mod returns;
 mod route;
 mod schedule;
+mod segments;
 mod serve;
 mod shares;
 mod stored;
@@ -75,9 +78,10 @@ use feed::Feed;
 pub use feed::Listening;
 pub use gate::{Gate, Pass};
 pub use job::{
-    Abort, Ahead, Answer, Cached, Check, Job, ObjectHead, Part, PcmHead, PcmWanted, Prefetched,
+    Abort, Ahead, Answer, By, Cached, Check, Job, ObjectHead, Part, PcmHead, PcmWanted, Prefetched,
     Progress, Refusal, Unkept, Wanted, Waveform, WaveformWanted,
 };
+use keys::Keys;
 pub use mail::{MAILBOX, Mail};
 pub use notice::{End, Notice, Reason, What, shown};
 pub use outlet::{Sent, Step};
@@ -99,6 +103,7 @@ use crate::{
     bufpool::BufPool,
     decode::Stacks,
     file::Files,
+    hls::playlist,
     pcm::Renditions,
     runtime::{ShardId, event::Event, mailbox::Mailbox},
 };
@@ -119,6 +124,8 @@ pub struct Shard {
     encodings: Encodings,
     /// Stacks for decoders.
     pub stacks: Stacks,
+    /// Of encrypted segments.
+    keys: Keys,
     /// What it was told.
     options: Options,
     /// Sessions that cross to other shards, and theirs that cross to this one.
@@ -164,6 +171,8 @@ pub struct Options {
     pub scan_bytes: u64,
     /// What decoding at pace may take of the core; 1 is all of it.
     pub decode_share: f64,
+    /// What playlists may take.
+    pub playlists: playlist::Limits,
 }
 
 /// Counters of one shard.
@@ -247,6 +256,7 @@ impl Shard {
             pool,
             files,
             stacks,
+            keys: Keys::default(),
             options,
             desk: Desk::new(usize::from(route.shards)),
             gate: Gate::default(),

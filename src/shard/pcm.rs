@@ -18,7 +18,7 @@ use crate::{
         conditional::{Current, range_applies},
         range::{self, Selection},
     },
-    pcm::{self, Ask, Course, Next, Piece, Rendition},
+    pcm::{self, Ask, Course, Next, Piece, Rendition, TrackName},
     runtime::{self, Queue},
     stream::Patience,
 };
@@ -58,8 +58,9 @@ pub(super) async fn pcm(shard: &Rc<Shard>, wanted: PcmWanted, out: Rc<Outlet>) -
 
 async fn ready(shard: &Rc<Shard>, wanted: &PcmWanted) -> Result<Ready, Refusal> {
     let ask = &wanted.ask;
-    let understood = understand(shard, &ask.source, ask.track).await?;
-    let Understood { known, opened, decode, .. } = &understood;
+    let understood = understand(shard, &ask.source, &ask.choice).await?;
+    let Understood { known, readable, decode, .. } = &understood;
+    let opened = &readable.opened;
     let rendition = Rendition::new(known.info.clone(), ask)?;
     let length = rendition.body().map(|body| body.bytes());
     let etag = etag(opened, ask, &rendition, "");
@@ -97,8 +98,11 @@ pub(super) fn part(
 /// Names everything that the body depends on, and nothing else. `form` tells two apart that hold the same.
 pub(super) fn etag(opened: &Opened, ask: &Ask, rendition: &Rendition, form: &str) -> String {
     // What is taken without a number is the first track that can be decoded. Where that is not 0, track 0
-    // is refused, so no two tracks share a name.
-    let track = ask.track.unwrap_or(0);
+    // is refused, so no two tracks share a name. What else is chosen is in the version.
+    let track = match ask.choice.track {
+        Some(TrackName::Number(number)) => number,
+        _ => 0,
+    };
     let text = format!(
         "{} {track} {:?} {:?} {:?} {}{}{form}",
         opened.version,
@@ -112,8 +116,8 @@ pub(super) fn etag(opened: &Opened, ask: &Ask, rendition: &Rendition, form: &str
 }
 
 /// A text in few characters.
-pub(super) fn hash(text: &str) -> String {
-    let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+pub(super) fn hash(text: impl AsRef<[u8]>) -> String {
+    let hash = ring::digest::digest(&ring::digest::SHA256, text.as_ref());
     hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

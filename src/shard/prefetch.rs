@@ -9,20 +9,20 @@
 use std::{ops::Range, rc::Rc, time::Duration};
 
 use futures_lite::future;
-use http::header::CONTENT_TYPE;
 
 use super::{
     Ahead, Answer, Check, Prefetched, Progress, Refusal, Shard, Unkept,
     outlet::{Gone, Outlet},
+    presentation::is_list,
     serve::SLICE,
-    understand::place,
+    understand::{Readable, place},
 };
 use crate::{
     assets::Lease,
     bufpool::Class,
     decode::{self, Dither, Encoding, Info, Quality, Spec},
-    file::{self, Opened},
-    pcm::{self, Maker, SourceName, Work},
+    file,
+    pcm::{self, Choice, Maker, SourceName, Work},
     runtime,
     storage::{StreamingResource, Wait},
     stream::Patience,
@@ -36,11 +36,12 @@ pub const STEP_BYTES: u64 = 256 << 10;
 const STORE_INTERVAL: Duration = Duration::from_millis(200);
 const STORE_TRIES: u32 = 25;
 
-/// The media types of M3U, and of HLS, whose playlists look like it.
-const LIST_TYPES: [&str; 3] = ["audio/x-mpegurl", "audio/mpegurl", "application/vnd.apple.mpegurl"];
-
 /// Serves a prefetch: the answer comes when everything is done.
-pub(super) async fn prefetch(shard: &Shard, ahead: Ahead, out: &Rc<Outlet>) -> Result<(), Gone> {
+pub(super) async fn prefetch(
+    shard: &Rc<Shard>,
+    ahead: Ahead,
+    out: &Rc<Outlet>,
+) -> Result<(), Gone> {
     let done = carry_out(shard, &ahead, out).await;
     if let Err(refusal) = &done {
         tracing::debug!(source = %ahead.source, %refusal, "not prefetched");
@@ -51,10 +52,10 @@ pub(super) async fn prefetch(shard: &Shard, ahead: Ahead, out: &Rc<Outlet>) -> R
     Ok(())
 }
 
-async fn carry_out(shard: &Shard, ahead: &Ahead, out: &Outlet) -> Result<Prefetched, Refusal> {
+async fn carry_out(shard: &Rc<Shard>, ahead: &Ahead, out: &Outlet) -> Result<Prefetched, Refusal> {
     let Ahead { source, ranges, decode } = ahead;
     let opened = shard.files.open(&source.name, &source.path).await?;
-    if is_list(&opened) {
+    if is_list(&opened, source) {
         return Err(Refusal::List);
     }
     let progress = match opened.lease() {
@@ -63,17 +64,10 @@ async fn carry_out(shard: &Shard, ahead: &Ahead, out: &Outlet) -> Result<Prefetc
         None => Progress { bytes_total: Some(0), ..Progress::default() },
     };
     let check = match decode {
-        true => Some(check(shard, source, &opened).await?),
+        true => Some(check(shard, source).await?),
         false => None,
     };
     Ok(Prefetched { progress, check })
-}
-
-/// Whether its origin calls it a list of sources, whatever its name.
-fn is_list(opened: &Opened) -> bool {
-    let value = opened.fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let name = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-    LIST_TYPES.iter().any(|list| name.eq_ignore_ascii_case(list))
 }
 
 /// A resource that a prefetch fills.
@@ -226,9 +220,10 @@ fn is_stored(resource: &StreamingResource, ranges: &[Range<u64>]) -> bool {
 /// Decodes all of a source once, and says what that gave. No turn is waited for: one that is given
 /// to the background would keep those who are in a hurry waiting. Where its packets lie, and with that
 /// how long it is, is kept for the first who plays it.
-async fn check(shard: &Shard, source: &SourceName, opened: &Opened) -> Result<Check, Refusal> {
-    let place = place(shard, source, opened, None)?;
-    let (reader, index) = (shard.reader(&opened.source), shard.kept_index(&place).await);
+async fn check(shard: &Rc<Shard>, source: &SourceName) -> Result<Check, Refusal> {
+    let (readable, track) = Readable::open(shard, source, &Choice::default()).await?;
+    let place = place(shard, source, &readable, track)?;
+    let (reader, index) = (readable.input(shard), shard.kept_index(&place).await);
     let ask = decode::Ask { index, ..decode::Ask::default() };
     let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, ask)?;
     let mut patience = Patience::default();

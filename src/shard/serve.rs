@@ -6,7 +6,7 @@ use futures_lite::future;
 use http::{HeaderMap, HeaderValue};
 
 use super::{
-    Abort, Answer, Cached, Command, Job, ObjectHead, Reason, Refusal, Shard, Wanted,
+    Abort, Answer, By, Cached, Command, Job, ObjectHead, Reason, Refusal, Shard, Wanted,
     outlet::{Gone, Outlet},
     pcm::pcm,
     prefetch::prefetch,
@@ -17,14 +17,14 @@ use super::{
     waveform::waveform,
 };
 use crate::{
-    assets::Lease,
+    assets::{Lease, freshness::Directives},
     bufpool::{Block, BufPool},
     file::{
         self, How, Opened,
         conditional::{Conditions, Current, Verdict, evaluate, range_applies},
         range::{self, Selection},
     },
-    pcm::{self as audio, SourceName},
+    pcm::{self as audio, Choice, SourceName},
     runtime::{self, Queue, channel},
     stream::{Reader, Source},
 };
@@ -236,7 +236,9 @@ async fn open_object(
 ) -> Result<(Opened, ObjectHead), Refusal> {
     let (name, path) = (&source.name, &source.path);
     let opened = match wanted.head_only {
-        _ if wanted.is_own => shard.files.open(name, path).await?,
+        _ if wanted.by != By::Client => {
+            shard.files.open_wishing(name, path, wishes(wanted.by)).await?
+        }
         true => shard.files.open_head(name, path, &wanted.fields).await?,
         false => {
             let position = range::first_position(wanted.range.as_ref().map(HeaderValue::as_bytes));
@@ -261,6 +263,12 @@ async fn open_object(
     }
     let cached = cached(&opened, part.as_ref().unwrap_or(&(0..length.unwrap_or(u64::MAX))));
     Ok((opened, ObjectHead { status, fields, length, part, unmodified, cached }))
+}
+
+/// What the node wishes of its own cache.
+fn wishes(by: By) -> Directives {
+    let only_if_cached = by == By::NodeIfCached;
+    Directives { only_if_cached, no_store: by == By::NodeOnly, ..Directives::default() }
 }
 
 /// The part that is asked for, of the version that these fields describe.
@@ -322,7 +330,8 @@ pub(super) async fn next_block(
 // --- What a source is ------------------------------------------------------------------------
 
 async fn probe(shard: &Rc<Shard>, source: &SourceName, out: &Outlet) -> Result<(), Gone> {
-    let understood = before_it_goes_out(async || understand(shard, source, None).await).await;
+    let understood =
+        before_it_goes_out(async || understand(shard, source, &Choice::default()).await).await;
     let answer =
         understood.map(|understood| Answer::Probe(Box::new(understood.known.info.clone())));
     let is_refused = answer.is_err();

@@ -31,8 +31,8 @@ impl Made {
         let switches = rendition.format.switches();
         let version = format!("{} {}{switches}", place.name.version, decode::identity());
         // Not how many frames there are: before it was played to its end that may not be known.
-        let (track, cut) = (place.name.track, (ask.start, ask.duration));
-        let text = format!("{track:?} {:?} {:?} {cut:?}", rendition.spec, rendition.format);
+        let (of, cut) = ((place.variant, place.name.track), (ask.start, ask.duration));
+        let text = format!("{of:?} {:?} {:?} {cut:?}", rendition.spec, rendition.format);
         let name = format!("transcode.{}", super::pcm::hash(&text));
         Self { place: place.clone(), version, name }
     }

@@ -9,6 +9,7 @@ use crate::{
     decode::{self, Dither},
     demo,
     file::{Found, How, Library, conditional::Conditions},
+    hls::playlist,
     net::{self, Client, Resolver},
     pcm::{self as audio, Ask, Format, SourceName},
     runtime::{self, Queue, mailbox::Mesh},
@@ -60,7 +61,8 @@ fn shard(mailbox: Mailbox<Mail>, roots: &net::Roots, dir: PathBuf) -> Rc<Shard> 
     // What a decode takes is another machine's, and another build's: no story here hangs on it.
     let (read_ahead_bytes, scan_wait, scan_bytes) = (1 << 20, Duration::from_secs(1), 1 << 20);
     let decode_share = f64::INFINITY;
-    let options = Options { read_ahead_bytes, scan_wait, scan_bytes, decode_share };
+    let playlists = playlist::Limits::default();
+    let options = Options { read_ahead_bytes, scan_wait, scan_bytes, decode_share, playlists };
     Shard::new(ROUTE, pool, files, stacks, options, mailbox)
 }
 
@@ -97,9 +99,9 @@ fn pcm(source: SourceName) -> Job {
 
 fn pcm_if(source: SourceName, conditions: Conditions, head_only: bool) -> Job {
     let (dither, quality) = Default::default();
-    let (rate_hz, channels, start, duration, track) = Default::default();
+    let (rate_hz, channels, start, duration, choice) = Default::default();
     let format = Format::F32le;
-    let ask = Ask { source, format, rate_hz, channels, dither, quality, start, duration, track };
+    let ask = Ask { source, format, rate_hz, channels, dither, quality, start, duration, choice };
     let (range, if_range) = Default::default();
     Job::Pcm(PcmWanted { ask, range, if_range, conditions, head_only, front_last: false })
 }
@@ -190,7 +192,7 @@ fn a_turn_whose_time_is_up_ends_with_the_next_packet() {
             Box::pin(async move {
                 let source = owned_by(ShardId(0));
                 let opened = shard.files.open(&source.name, &source.path).await.unwrap();
-                let reader = || shard.reader(&opened.source);
+                let reader = || shard.reader(&opened.source).into();
                 let maker = |reader| {
                     audio::Maker::new(reader, &shard.stacks, &shard.pool, decode::Ask::default())
                 };

@@ -67,7 +67,7 @@ pub(super) async fn transcode(
 }
 
 async fn ready(shard: &Rc<Shard>, wanted: &PcmWanted) -> Result<Ready, Refusal> {
-    let understood = understand(shard, &wanted.ask.source, wanted.ask.track).await?;
+    let understood = understand(shard, &wanted.ask.source, &wanted.ask.choice).await?;
     let rendition = Rendition::new(understood.known.info.clone(), &wanted.ask)?;
     let made = Made::of(&understood.place, &wanted.ask, &rendition);
     let found = made.find(shard.files.store()).await?;
@@ -90,11 +90,11 @@ async fn kept(
 ) -> Result<Option<Ready>, Refusal> {
     let rendition = rendition.clone().of_frames(stored.frames());
     let length = Some(stored.length());
-    let etag = etag(&understood.opened, &wanted.ask, &rendition, "kept");
+    let etag = etag(&understood.readable.opened, &wanted.ask, &rendition, "kept");
     let current = Current { etag: Some(&etag), ..Current::default() };
     let unmodified = is_unmodified(&wanted.conditions, current)?;
     let part = if unmodified { None } else { part(wanted, current, length)? };
-    let (cached, decode) = (cached(&understood.opened, &(0..u64::MAX)), understood.decode);
+    let (cached, decode) = (cached(&understood.readable.opened, &(0..u64::MAX)), understood.decode);
     let range = part.clone().unwrap_or(0..stored.length());
     let front_bytes = 0;
     let head = PcmHead { rendition, etag, length, part, front_bytes, unmodified, cached, decode };
@@ -119,10 +119,10 @@ async fn coming(
     rendition: Rendition,
     made: &Made,
 ) -> Result<Ready, Refusal> {
-    let etag = etag(&understood.opened, &wanted.ask, &rendition, "");
+    let etag = etag(&understood.readable.opened, &wanted.ask, &rendition, "");
     let current = Current { etag: Some(&etag), ..Current::default() };
     let unmodified = is_unmodified(&wanted.conditions, current)?;
-    let (cached, decode) = (cached(&understood.opened, &(0..u64::MAX)), understood.decode);
+    let (cached, decode) = (cached(&understood.readable.opened, &(0..u64::MAX)), understood.decode);
     let (length, part, front_bytes) = Default::default();
     let mut output = rendition.output().ok_or(Refusal::Broken)?;
     // The same body has the same number, and no other source has it.

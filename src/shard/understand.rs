@@ -2,22 +2,82 @@
 
 use std::{rc::Rc, time::Duration};
 
-use super::{Refusal, Shard, index::Place, listen::Fresh, promises::DECODER_BYTES};
+use super::{
+    By, Refusal, Shard, index::Place, listen::Fresh, presentation::Presentation,
+    promises::DECODER_BYTES,
+};
 use crate::{
     decode::{self, Index, Info},
     file::Opened,
-    pcm::{self, Knowledge, Known, KnownName, Maker, SourceName},
+    hls::abr::VariantIndex,
+    pcm::{self, Choice, Input, Knowledge, Known, KnownName, Maker, SourceName},
 };
 
 /// A source of which it is known what it is.
 pub(super) struct Understood {
     pub(super) known: Rc<Known>,
-    pub(super) opened: Opened,
+    pub(super) readable: Readable,
     pub(super) place: Place,
     /// What found it out, if that was this session.
     pub(super) fresh: Option<Fresh>,
     /// The time of the core that it took.
     pub(super) decode: Duration,
+}
+
+/// A source that can be read now.
+pub(super) struct Readable {
+    /// The lease on it lives as long as this. Its version is that of what is played.
+    pub(super) opened: Opened,
+    /// What is played, where it is a playlist.
+    presentation: Option<Rc<Presentation>>,
+}
+
+impl Readable {
+    /// Opens a source, and what is played of it. Says which track of that.
+    pub(super) async fn open(
+        shard: &Rc<Shard>,
+        source: &SourceName,
+        choice: &Choice,
+    ) -> Result<(Self, Option<u32>), Refusal> {
+        let mut opened = shard.files.open(&source.name, &source.path).await?;
+        let presentation = shard.presentation(source, &opened, choice).await?;
+        let track = match &presentation {
+            Some(presentation) => {
+                presentation.version().clone_into(&mut opened.version);
+                None
+            }
+            None => choice.of_file()?,
+        };
+        Ok((Self { opened, presentation }, track))
+    }
+
+    /// Reads it from the start.
+    pub(super) fn input(&self, shard: &Rc<Shard>) -> Input {
+        match &self.presentation {
+            Some(presentation) => presentation.reader(shard, By::Node),
+            None => shard.reader(&self.opened.source).into(),
+        }
+    }
+
+    /// Reads it to count its packets; of a presentation what is here.
+    pub(super) fn input_to_count(&self, shard: &Rc<Shard>) -> Input {
+        match &self.presentation {
+            Some(presentation) => presentation.reader(shard, By::NodeIfCached),
+            None => self.input(shard),
+        }
+    }
+
+    /// Whether its packets can be counted without a fetch that goes on for long: all of it is here, or it has
+    /// at most so many bytes, or what is not here is not fetched for that.
+    pub(super) fn is_countable(&self, bytes: u64) -> bool {
+        let source = &self.opened.source;
+        let is_small = || source.length().is_some_and(|length| length <= bytes);
+        self.presentation.is_some() || source.is_here() || is_small()
+    }
+
+    fn variant(&self) -> Option<VariantIndex> {
+        self.presentation.as_ref().and_then(|presentation| presentation.variant())
+    }
 }
 
 /// Opens a source and finds out what a track of it is, unless that is known.
@@ -27,16 +87,16 @@ pub(super) struct Understood {
 pub(super) async fn understand(
     shard: &Rc<Shard>,
     source: &SourceName,
-    track: Option<u32>,
+    choice: &Choice,
 ) -> Result<Understood, Refusal> {
-    let opened = shard.files.open(&source.name, &source.path).await?;
-    let place = place(shard, source, &opened, track)?;
+    let (readable, track) = Readable::open(shard, source, choice).await?;
+    let place = place(shard, source, &readable, track)?;
     let mine = loop {
         match shard.renditions.knowledge(&place.name) {
             Knowledge::Known(known) => {
-                let known = shard.count_again(&opened, &place, known).await;
+                let known = shard.count_again(&readable, &place, known).await;
                 let (fresh, decode) = (None, Duration::ZERO);
-                return Ok(Understood { known, opened, place, fresh, decode });
+                return Ok(Understood { known, readable, place, fresh, decode });
             }
             Knowledge::Theirs(attempt) => attempt.ended().await?,
             Knowledge::Mine(mine) => break mine,
@@ -44,33 +104,34 @@ pub(super) async fn understand(
     };
     let memory = shard.promise_decoder(DECODER_BYTES).await?;
     let index = shard.kept_index(&place).await;
-    let (mut maker, info) = match open(shard, &opened, track, index.clone()).await {
+    let (mut maker, info) = match open(shard, &readable, track, index.clone()).await {
         Ok(understood) => understood,
         Err(error) => {
             mine.fail(&error);
             return Err(error.into());
         }
     };
-    let scanned = shard.scan(&opened, &info, track, index.clone()).await;
+    let scanned = shard.scan(&readable, &info, track, index.clone()).await;
     let known = mine.learn(Known::new(info, index));
     let known = shard.learnt(&place, known, scanned);
     let decode = maker.take_cost();
-    Ok(Understood { known, opened, place, fresh: Some(Fresh { maker, memory }), decode })
+    Ok(Understood { known, readable, place, fresh: Some(Fresh { maker, memory }), decode })
 }
 
 /// Where a track of a source that is open belongs.
 pub(super) fn place(
     shard: &Shard,
     source: &SourceName,
-    opened: &Opened,
+    readable: &Readable,
     track: Option<u32>,
 ) -> Result<Place, Refusal> {
+    let (opened, variant) = (&readable.opened, readable.variant());
     let is_shared = opened.lease().is_none_or(|lease| lease.is_shared());
     let key = match opened.lease() {
         Some(lease) => lease.key.clone(),
         None => shard.files.key(&source.name, &source.path)?,
     };
-    Ok(Place { key, name: KnownName { version: version(opened), track }, is_shared })
+    Ok(Place { key, name: KnownName { version: version(opened), track }, variant, is_shared })
 }
 
 /// The version of a source. What is for one client alone is a version of its own, though its origin may
@@ -83,14 +144,13 @@ fn version(opened: &Opened) -> String {
 }
 
 async fn open(
-    shard: &Shard,
-    opened: &Opened,
+    shard: &Rc<Shard>,
+    readable: &Readable,
     track: Option<u32>,
     index: Option<Rc<Index>>,
 ) -> Result<(Maker, Info), pcm::Error> {
-    let reader = shard.reader(&opened.source);
     let ask = decode::Ask { track, index, ..Default::default() };
-    let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, ask)?;
+    let mut maker = Maker::new(readable.input(shard), &shard.stacks, &shard.pool, ask)?;
     shard.work_first(&mut maker).await?;
     let info = maker.info().cloned().ok_or(decode::Error::NotMedia)?;
     Ok((maker, info))
@@ -112,17 +172,17 @@ impl Shard {
     /// Where nobody could count the packets before, they may be here by now.
     async fn count_again(
         self: &Rc<Self>,
-        opened: &Opened,
+        readable: &Readable,
         place: &Place,
         known: Rc<Known>,
     ) -> Rc<Known> {
-        if known.info.frames.is_some() || !opened.source.is_here() {
+        if known.info.frames.is_some() || !readable.is_countable(0) {
             return known;
         }
         // Who comes while another counts does not wait for it.
         let Some(counting) = known.counting() else { return known };
         let index = known.index.borrow().clone();
-        let scanned = self.scan(opened, &known.info, place.name.track, index).await;
+        let scanned = self.scan(readable, &known.info, place.name.track, index).await;
         if scanned.is_none() {
             counting.was_in_vain();
         }

@@ -35,8 +35,8 @@ pub(super) async fn waveform(
 }
 
 async fn draw(shard: &Rc<Shard>, wanted: &WaveformWanted) -> Result<Waveform, Refusal> {
-    let understood = understand(shard, &wanted.source, wanted.track).await?;
-    let (store, name) = (shard.files.store(), name(wanted));
+    let understood = understand(shard, &wanted.source, &wanted.choice).await?;
+    let (store, name) = (shard.files.store(), name(wanted, &understood));
     let key = understood.place.key.clone();
     // It depends on the decoder as well.
     let version = format!("{} {}", understood.place.name.version, decode::identity());
@@ -63,15 +63,17 @@ async fn draw(shard: &Rc<Shard>, wanted: &WaveformWanted) -> Result<Waveform, Re
 
 /// Names the version of the source, and of what draws the outline of this name.
 fn etag(understood: &Understood, name: &str) -> String {
-    let text = format!("{} {name} {}", understood.opened.version, decode::identity());
+    let text = format!("{} {name} {}", understood.readable.opened.version, decode::identity());
     format!("\"{}\"", hash(&text))
 }
 
 /// What it is called among the things that are made of the source.
-fn name(wanted: &WaveformWanted) -> String {
-    match wanted.track {
-        None => format!("waveform.{}", wanted.points),
-        Some(track) => format!("waveform.{}.{track}", wanted.points),
+fn name(wanted: &WaveformWanted, understood: &Understood) -> String {
+    let (points, place) = (wanted.points, &understood.place);
+    match (place.variant, place.name.track) {
+        (Some(variant), _) => format!("waveform.{points}.variant{variant}"),
+        (None, None) => format!("waveform.{points}"),
+        (None, Some(track)) => format!("waveform.{points}.{track}"),
     }
 }
 
@@ -113,7 +115,7 @@ async fn walk(
 fn as_it_is(wanted: &WaveformWanted) -> Ask {
     let (dither, quality) = (Dither::None, Quality::Good);
     let (rate_hz, channels, start, duration) = Default::default();
-    let (source, track) = (wanted.source.clone(), wanted.track);
+    let (source, choice) = (wanted.source.clone(), wanted.choice.clone());
     let format = Format::F32le;
-    Ask { source, format, rate_hz, channels, dither, quality, start, duration, track }
+    Ask { source, format, rate_hz, channels, dither, quality, start, duration, choice }
 }

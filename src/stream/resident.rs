@@ -5,6 +5,7 @@
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
+use super::tape::{Join, Start, Tape};
 use crate::bufpool::Block;
 
 /// Blocks of one source, by position. A clone is another handle to the same bytes.
@@ -20,39 +21,121 @@ pub struct Resident {
 struct Inner {
     /// Sorted by position; they may lie apart and never overlap.
     blocks: VecDeque<(u64, Block)>,
-    /// Length of the whole source, once it is known.
-    length: Option<u64>,
-    /// What is not here yet comes no sooner than all before it.
-    in_order: bool,
+    layout: Layout,
+}
+
+/// What positions mean.
+enum Layout {
+    /// Bytes from the start of one object.
+    Whole {
+        /// Once it is known.
+        length: Option<u64>,
+        /// What is not here yet comes no sooner than all before it.
+        in_order: bool,
+    },
+    /// Those of a tape.
+    Parts(Tape),
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self::Whole { length: None, in_order: false }
+    }
 }
 
 impl Resident {
     /// Nothing resident; `length` is that of the whole source, where it is known.
     pub fn new(length: Option<u64>) -> Self {
-        let inner = Inner { blocks: VecDeque::new(), length, in_order: false };
+        Self::laid_out(Layout::Whole { length, in_order: false })
+    }
+
+    /// Nothing of a tape resident. It is at its first stretch, before which nothing may be missing:
+    /// [`rewind`](Self::rewind) says that.
+    pub fn of_tape(tape: Tape) -> Self {
+        Self::laid_out(Layout::Parts(tape))
+    }
+
+    fn laid_out(layout: Layout) -> Self {
+        let inner = Inner { blocks: VecDeque::new(), layout };
         Self { inner: Rc::new(RefCell::new(inner)) }
     }
 
-    /// Length of the whole source in bytes, once it is known.
+    /// Length of the whole source in bytes, once it is known; never of a tape.
     pub fn length(&self) -> Option<u64> {
-        self.inner.borrow().length
+        match self.inner.borrow().layout {
+            Layout::Whole { length, .. } => length,
+            Layout::Parts(_) => None,
+        }
     }
 
-    /// The source turned out to be `length` bytes long.
-    pub fn set_length(&self, length: u64) {
-        self.inner.borrow_mut().length = Some(length);
+    /// The source, which is no tape, turned out to be so many bytes long.
+    pub fn set_length(&self, bytes: u64) {
+        if let Layout::Whole { length, .. } = &mut self.inner.borrow_mut().layout {
+            *length = Some(bytes);
+        }
     }
 
     /// Length of the whole source, if it is known and its end can be had before all the rest: who would
     /// look there first does without where it cannot.
     pub fn length_at_hand(&self) -> Option<u64> {
-        let inner = self.inner.borrow();
-        inner.length.filter(|_| !inner.in_order)
+        match self.inner.borrow().layout {
+            Layout::Whole { length, in_order: false } => length,
+            _ => None,
+        }
     }
 
     /// Whether what is not here yet comes no sooner than all before it.
-    pub fn set_in_order(&self, in_order: bool) {
-        self.inner.borrow_mut().in_order = in_order;
+    pub fn set_in_order(&self, comes_in_order: bool) {
+        if let Layout::Whole { in_order, .. } = &mut self.inner.borrow_mut().layout {
+            *in_order = comes_in_order;
+        }
+    }
+
+    /// Whether it is put together out of parts.
+    pub fn is_tape(&self) -> bool {
+        matches!(self.inner.borrow().layout, Layout::Parts(_))
+    }
+
+    /// Says something of the parts of a tape, or asks it.
+    pub fn with_tape<T>(&self, act: impl FnOnce(&mut Tape) -> T) -> Option<T> {
+        match &mut self.inner.borrow_mut().layout {
+            Layout::Whole { .. } => None,
+            Layout::Parts(tape) => Some(act(tape)),
+        }
+    }
+
+    /// Goes to where the source starts, and says what is missing before.
+    pub fn rewind(&self) -> Join {
+        self.with_tape(Tape::rewind).unwrap_or(Join { due: None, is_break: false, is_end: false })
+    }
+
+    /// Goes on behind what has ended; what is no tape has nothing there.
+    pub fn next_stretch(&self) -> Join {
+        let end = Join { due: None, is_break: false, is_end: true };
+        self.with_tape(Tape::next_stretch).unwrap_or(end)
+    }
+
+    /// Where the reading of what is read now starts.
+    pub fn start(&self) -> Start {
+        self.with_tape(|tape| tape.start()).unwrap_or(Start { head: 0, media: 0 })
+    }
+
+    /// Whether parts of it could not be had, which may be there another time.
+    pub fn is_torn(&self) -> bool {
+        self.with_tape(|tape| tape.is_torn()).unwrap_or(false)
+    }
+
+    /// Where the byte of a position lies, which may be one behind the end of its part.
+    pub fn normal(&self, position: u64) -> u64 {
+        self.inner.borrow().normal(position)
+    }
+
+    /// Bytes of the source before a position, as far as is known.
+    pub fn bytes_before(&self, position: u64) -> u64 {
+        match &self.inner.borrow().layout {
+            Layout::Whole { .. } => position,
+            Layout::Parts(tape) => tape.bytes_before(position),
+        }
     }
 
     /// Adds bytes that start at `position`. What overlaps bytes already here is left out.
@@ -89,6 +172,7 @@ impl Resident {
     /// Up to `most` bytes from `position` on as they lie in one block; `None` where none is here.
     pub fn lend(&self, position: u64, most: usize) -> Option<Block> {
         let inner = self.inner.borrow();
+        let position = inner.normal(position);
         let (start, block) = inner.block_at(position)?;
         let from = (position - start) as usize;
         Some(block.slice(from..block.len().min(from.saturating_add(most))))
@@ -96,15 +180,18 @@ impl Resident {
 
     /// Whether the source is known to end at or before `position`.
     pub fn at_end(&self, position: u64) -> bool {
-        self.inner.borrow().length.is_some_and(|length| position >= length)
+        match &self.inner.borrow().layout {
+            Layout::Whole { length, .. } => length.is_some_and(|length| position >= length),
+            Layout::Parts(tape) => tape.at_end(position),
+        }
     }
 
     /// Where the bytes that are resident from `position` on end; `position` itself if none are.
     pub fn resident_to(&self, position: u64) -> u64 {
         let inner = self.inner.borrow();
-        let mut end = position;
+        let mut end = inner.normal(position);
         while let Some(bytes) = inner.bytes_at(end) {
-            end += bytes.len() as u64;
+            end = inner.normal(end + bytes.len() as u64);
         }
         end
     }
@@ -128,7 +215,15 @@ impl Inner {
         (position - found.0 < found.1.len() as u64).then_some(found)
     }
 
+    fn normal(&self, position: u64) -> u64 {
+        match &self.layout {
+            Layout::Whole { .. } => position,
+            Layout::Parts(tape) => tape.normal(position),
+        }
+    }
+
     fn bytes_at(&self, position: u64) -> Option<&[u8]> {
+        let position = self.normal(position);
         let (start, block) = self.block_at(position)?;
         Some(&block[(position - start) as usize..])
     }

@@ -12,7 +12,7 @@ use kithara::{
     bufpool::{BufPool, Class, Options},
     decode::{self, Decoder, DecoderOptions, Dither, Pipeline, Quality, Stacks, Step},
     encode::{Codec, Coding, Encoder},
-    pcm::{Ask, Error, Format, Rendition, SourceName},
+    pcm::{Ask, Choice, Error, Format, Rendition, SourceName},
     stream::Resident,
 };
 
@@ -204,7 +204,7 @@ fn comes_to_a_stream(seed: u64, sources: &[Vec<u8>]) -> bool {
         quality: Quality::Good,
         start: None,
         duration: SECONDS.parse().ok(),
-        track: None,
+        choice: Choice::default(),
     };
     let made = match transcode(&bytes, &ask) {
         Ok(made) => made,

@@ -26,6 +26,7 @@ mod objects;
 mod offline;
 mod operating;
 mod prefetching;
+mod presentations;
 mod process;
 mod ranges;
 mod restarting;

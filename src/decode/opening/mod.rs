@@ -77,9 +77,41 @@ struct Found {
     tags: Vec<(String, String)>,
 }
 
-/// Opens the wanted audio track of the source.
+/// Opens the wanted audio track of the source; of a tape, that of its stretch.
 pub(super) fn open<'y>(inside: &Rc<Inside<'y>>, wanted: Option<u32>) -> Result<Opened<'y>, Error> {
-    let found = find(inside)?;
+    match inside.resident.is_tape() {
+        false => open_found(inside, find(inside)?, wanted),
+        true => open_stretch(inside, find(inside)?, wanted),
+    }
+}
+
+/// What a segment says of its length, it says of itself alone.
+fn open_stretch<'y>(
+    inside: &Rc<Inside<'y>>,
+    mut found: Found,
+    wanted: Option<u32>,
+) -> Result<Opened<'y>, Error> {
+    let is_segment = matches!(
+        found.container,
+        Container::Mp3 | Container::Adts | Container::Mp4 | Container::Ts
+    );
+    if !is_segment {
+        let name = format!("{} as a segment", found.container.name());
+        return Err(Error::unsupported(name));
+    }
+    if found.container == Container::Ts {
+        found.start = inside.resident.start().media;
+    }
+    let mut opened = open_found(inside, found, wanted)?;
+    (opened.timeline.frames, opened.claim) = (None, None);
+    Ok(opened)
+}
+
+fn open_found<'y>(
+    inside: &Rc<Inside<'y>>,
+    found: Found,
+    wanted: Option<u32>,
+) -> Result<Opened<'y>, Error> {
     match (found.container, found.header) {
         (Container::Other(name), _) => Err(Error::unsupported(name)),
         (_, Some(header)) => {
@@ -97,7 +129,7 @@ pub(super) fn open<'y>(inside: &Rc<Inside<'y>>, wanted: Option<u32>) -> Result<O
 }
 
 fn find(inside: &Inside<'_>) -> Result<Found, Error> {
-    let (start, tags) = pass_tags(inside);
+    let (start, tags) = pass_tags(inside, inside.resident.start().head);
     let mut head = vec![0; 4096];
     let length = inside.read_full(start, &mut head);
     head.truncate(length);
@@ -117,9 +149,9 @@ fn find(inside: &Inside<'_>) -> Result<Found, Error> {
     Ok(Found { container: by_frame(&header), start, header: Some(header), tags })
 }
 
-/// Where the tags before the audio end, and what they say.
-fn pass_tags(inside: &Inside<'_>) -> (u64, Vec<(String, String)>) {
-    let (mut start, mut tags) = (0, Vec::new());
+/// Where the tags that start there end, before the audio, and what they say.
+fn pass_tags(inside: &Inside<'_>, start: u64) -> (u64, Vec<(String, String)>) {
+    let (mut start, mut tags) = (start, Vec::new());
     for _ in 0..TAGS {
         let mut head = [0; 32];
         let length = inside.read_full(start, &mut head);
@@ -197,7 +229,8 @@ fn plausible(inside: &Inside<'_>, timeline: Timeline) -> Timeline {
 /// Whether a packet can start at frame `at`, behind those that are lost: its track reaches so far,
 /// and so do the bytes that were read.
 pub(super) fn is_plausible(inside: &Inside<'_>, at: u64, end: i64) -> bool {
-    let most = inside.desk.read_to.get().saturating_mul(FRAMES_PER_BYTE);
+    let read = inside.resident.bytes_before(inside.desk.read_to.get());
+    let most = read.saturating_mul(FRAMES_PER_BYTE);
     at <= most && i64::try_from(at).is_ok_and(|at| at <= end)
 }
 

@@ -82,7 +82,7 @@ fn packets<'y>(
     let plan = Plan {
         base: found.start,
         tables: track.tables.clone(),
-        fragments: movie.fragments(track).map(|start| (start, movie.defaults(track.id))),
+        fragments: fragments(inside, found, movie, track),
         ticks_per_second: track.timescale,
         rate_hz,
         frames: timeline.frames.and_then(|frames| frames.checked_add_signed(timeline.delay)),
@@ -93,6 +93,22 @@ fn packets<'y>(
     };
     (Demux::Mp4(Box::new(Track::new(inside, plan))), timeline)
 }
+
+/// Where fragments start, if there are any: of a tape, where its media does.
+fn fragments(
+    inside: &Inside<'_>,
+    found: &Found,
+    movie: &Movie,
+    track: &mp4::Track,
+) -> Option<(u64, mp4::Defaults)> {
+    let is_behind_head = inside.resident.is_tape() && inside.resident.start().media != found.start;
+    let start = match is_behind_head {
+        true => Some(inside.resident.start().media),
+        false => movie.fragments(track).map(|start| found.start.saturating_add(start)),
+    };
+    Some((start?, movie.defaults(track.id)))
+}
+
 fn choose(movie: &Movie, wanted: Option<u32>) -> Result<&mp4::Track, Error> {
     let tracks: Vec<_> = movie.audio_tracks().collect();
     if tracks.is_empty() {

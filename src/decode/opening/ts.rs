@@ -97,7 +97,7 @@ fn choose(packets: Packets<'_>, wanted: Option<u32>) -> Result<Choice, Error> {
 /// The first program that has audio, in the order in which they are listed.
 fn first_with_audio(mut packets: Packets<'_>) -> Result<Map, Error> {
     let (mut tables, mut maps) = (Tables::default(), Vec::<Map>::new());
-    while let Some((packet, payload)) = packets.next() {
+    while let Some((_, packet, payload)) = packets.next() {
         let new = tables.take(packet.pid, packet.is_start, payload);
         if new.is_empty() {
             continue;

@@ -14,7 +14,17 @@ impl Player<'_, '_> {
         } else {
             self.miss(0, "packets say that they lie where the track does not reach");
         }
-        self.packet = self.packet.saturating_add(lost.packets);
+        self.go_over(lost.packets)
+    }
+
+    /// The same of packets that never came, of which others say how long they lasted.
+    pub(super) fn lose_part(&mut self, packets: u64, frames: u64) -> Result<(), Error> {
+        self.miss_all(packets, frames, "a segment is missing, or is no media");
+        self.go_over(packets)
+    }
+
+    fn go_over(&mut self, packets: u64) -> Result<(), Error> {
+        self.packet = self.packet.saturating_add(packets);
         self.lead_to = 0;
         self.renew()?;
         if self.priming == Priming::Link {

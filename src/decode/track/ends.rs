@@ -64,7 +64,9 @@ impl Player<'_, '_> {
         let Some(shape) = self.shape else {
             return self.finish_empty(there);
         };
-        self.inside.desk.recording.borrow_mut().end(self.timeline.frames.unwrap_or(there));
+        if !self.inside.resident.is_torn() {
+            self.inside.desk.recording.borrow_mut().end(self.timeline.frames.unwrap_or(there));
+        }
         if let Some(frames) = self.timeline.frames {
             let missing = frames as i64 - self.clock;
             put_silence(self.inside, shape, self.span, &mut self.clock, missing);

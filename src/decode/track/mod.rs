@@ -3,12 +3,14 @@
 //! - `player`: what is decoded and what is passed, and where frames lie;
 //! - `late`: a start in the middle;
 //! - `damage`: what stands in the place of packets that are lost or do not decode;
-//! - `ends`: of the track, and of the links of a chain.
+//! - `ends`: of the track, and of the links of a chain;
+//! - `stretches`: of a tape.
 
 mod damage;
 mod ends;
 mod late;
 mod player;
+mod stretches;
 
 use std::rc::Rc;
 
@@ -36,11 +38,12 @@ pub(super) struct Wanted {
 
 /// Reads and decodes the track to its end.
 pub(super) fn run(inside: Rc<Inside<'_>>, wanted: Wanted) -> Result<(), Error> {
-    let mut opened = opening::open(&inside, wanted.track)?;
+    let (mut opened, missing) = stretches::open_first(&inside, wanted.track)?;
     if let Demux::Empty = opened.demux {
         return announce_empty(&inside, &opened);
     }
     let mut player = Player::new(&inside, &opened, wanted)?;
+    player.start_late(missing);
     player.state(&opened.demux);
     player.enter(&mut opened.demux);
     let mut stumbles = 0;
@@ -67,7 +70,13 @@ pub(super) fn run(inside: Rc<Inside<'_>>, wanted: Wanted) -> Result<(), Error> {
                     false => player.miss(0, "the headers of a link do not open"),
                 }
             }
-            Next::End => break,
+            Next::End => match player.next_stretch(&inside, wanted.track)? {
+                Some(next) => {
+                    opened = next;
+                    player.start_link(&opened)?;
+                }
+                None => break,
+            },
         }
         if player.is_done() {
             break;

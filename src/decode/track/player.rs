@@ -45,6 +45,8 @@ pub(super) struct Player<'a, 'y> {
     pub(super) span: Span,
     /// Number of the next packet.
     pub(super) packet: u64,
+    /// Frames of the one before it.
+    pub(super) nominal: u64,
     /// Where the next packet starts on the trimmed timeline; negative inside the delay.
     pub(super) clock: i64,
     /// The clock where the running link of a chain starts.
@@ -143,6 +145,7 @@ impl<'a, 'y> Player<'a, 'y> {
                 to: frames_end(opened.timeline.frames.or(opened.link_frames)),
             },
             packet: 0,
+            nominal: 0,
             clock: -opened.timeline.delay,
             link_start: 0,
             is_first_link: true,
@@ -187,6 +190,7 @@ impl<'a, 'y> Player<'a, 'y> {
         let header = piece.header.as_ref();
         let nominal = self.frames_of(piece.nominal, header.map(|header| header.rate_hz));
         let nominal = nominal.min(PACKET_FRAMES);
+        self.nominal = nominal;
         self.learn_end(nominal);
         self.record(piece);
         if self.packet < self.lead_to && self.is_early(nominal) {
@@ -324,7 +328,7 @@ impl<'a, 'y> Player<'a, 'y> {
     }
 
     /// Writes down where a packet lies, if a stream can be entered there: behind the first that
-    /// decoded, in the first link of a chain, and at the rate of the track.
+    /// decoded, in the first link of a chain or stretch of a tape, and at the rate of the track.
     fn record(&self, piece: &Piece<'_>) {
         let (Some((position, state)), Some(shape), Some(preroll)) =
             (piece.place, self.shape, self.preroll)

@@ -7,9 +7,10 @@ use std::{fmt, str::FromStr};
 use super::VariantIndex;
 
 /// How the variant of a session is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
     /// By the controller, among all.
+    #[default]
     Auto,
     /// Always this one.
     Fixed(VariantIndex),

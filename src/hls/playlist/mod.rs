@@ -55,7 +55,7 @@ pub enum Playlist {
 }
 
 /// What a playlist may take. The names are those of `[limits]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Bytes of one playlist.
     pub playlist_bytes: usize,

@@ -10,7 +10,10 @@ use crate::{
     decode::{Dither, Quality},
     encode::{Codec, Coding, parse_bit_rate},
     file::conditional::Conditions,
-    pcm::{Ask, BadSource, Format, MOST_POINTS, RATES_HZ, SourceName, timeline::Seconds},
+    pcm::{
+        Ask, BadSource, Choice, Format, MOST_POINTS, RATES_HZ, SourceName, TrackName,
+        timeline::Seconds,
+    },
     server::{
         accept,
         explain::of_coding,
@@ -32,7 +35,7 @@ const TRANSCODE_PARAMETERS: [&str; 11] = [
 
 const PROBE_PARAMETERS: [&str; 1] = ["src"];
 
-const WAVEFORM_PARAMETERS: [&str; 3] = ["src", "points", "track"];
+const WAVEFORM_PARAMETERS: [&str; 4] = ["src", "points", "track", "variant"];
 
 /// As many as a player shows.
 const POINTS_DEFAULT: u32 = 800;
@@ -79,8 +82,6 @@ fn ask(
     is_library: impl Fn(&str) -> bool,
     format: impl FnOnce(&Query) -> Result<Format, Problem>,
 ) -> Result<Ask, Problem> {
-    // Checked here and otherwise without effect.
-    query.read("variant", VARIANTS, parse_variant)?;
     let format = format(query)?;
     let rate_hz = query.read("rate", RATES, parse_rate)?;
     let channels = query.read("channels", "a number from 1 to 8", parse_channels)?;
@@ -95,7 +96,7 @@ fn ask(
         channels,
         start: query.read("t", TIMES, parse_seconds)?,
         duration: query.read("d", DURATIONS, parse_duration)?,
-        track: query.read("track", TRACKS, number)?,
+        choice: choice(query)?,
         quality: query.read("quality", "fast, good or best", parse_quality)?.unwrap_or_default(),
     })
 }
@@ -119,8 +120,19 @@ pub fn parse_waveform(
 ) -> Result<WaveformWanted, Problem> {
     let query = Query::parse(query, &WAVEFORM_PARAMETERS)?;
     let points = query.read("points", POINTS, parse_points)?.unwrap_or(POINTS_DEFAULT);
-    let track = query.read("track", TRACKS, number)?;
-    Ok(WaveformWanted { source: source(&query, is_library)?, track, points, conditions })
+    Ok(WaveformWanted {
+        source: source(&query, is_library)?,
+        choice: choice(&query)?,
+        points,
+        conditions,
+    })
+}
+
+/// What of the source is wanted.
+fn choice(query: &Query) -> Result<Choice, Problem> {
+    let track = query.read("track", TRACKS, parse_track)?;
+    let variant = query.read("variant", VARIANTS, |text| text.parse().ok())?.unwrap_or_default();
+    Ok(Choice { track, variant })
 }
 
 /// The source that a query names.
@@ -201,9 +213,12 @@ const TIMES: &str = "seconds from 0, such as 90 or 12.345";
 
 const DURATIONS: &str = "seconds above 0, such as 90 or 12.345";
 
-const TRACKS: &str = "a track number from 0";
+const TRACKS: &str = "a track number from 0, or the name or language of a rendition";
 
-const VARIANTS: &str = "auto or 0, of a source that has no variants";
+const VARIANTS: &str = "auto, a number in playlist order from 0, or max: and bits per second";
+
+/// The longest name of a rendition that can be asked for, in bytes.
+const TRACK_BYTES: usize = 256;
 
 fn parse_points(text: &str) -> Option<u32> {
     number(text).filter(|points| (1..=MOST_POINTS).contains(points))
@@ -242,9 +257,11 @@ fn parse_quality(text: &str) -> Option<Quality> {
     }
 }
 
-/// A plain file is its own only variant, whatever its bit rate.
-fn parse_variant(text: &str) -> Option<()> {
-    matches!(text, "auto" | "0").then_some(())
+fn parse_track(text: &str) -> Option<TrackName> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return number(text).map(TrackName::Number);
+    }
+    (text.len() <= TRACK_BYTES).then(|| TrackName::Text(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -292,7 +309,7 @@ mod tests {
         assert_eq!((request.format, request.rate_hz, request.channels), (Format::Wav, None, None));
         assert_eq!((request.start, request.duration), (None, None));
         assert_eq!((request.dither, request.quality), (Dither::None, Quality::Good));
-        assert_eq!(request.track, None);
+        assert_eq!(request.choice, Choice::default());
     }
 
     #[test]
@@ -309,7 +326,7 @@ mod tests {
         assert_eq!((request.dither, request.quality), (Dither::Tpdf, Quality::Best));
         assert_eq!(request.start.unwrap().frames(8_000), 12_000);
         assert_eq!(request.duration.unwrap().to_string(), "0.000000001");
-        assert_eq!(request.track, Some(1));
+        assert_eq!(request.choice.track, Some(TrackName::Number(1)));
     }
 
     #[test]
@@ -330,12 +347,9 @@ mod tests {
             ("d=0", "d"),
             ("d=0.000", "d"),
             ("track=", "track"),
-            ("track=de", "track"),
             ("variant=max:", "variant"),
             ("variant=max:0", "variant"),
             ("variant=best", "variant"),
-            ("variant=1", "variant"),
-            ("variant=max:128000", "variant"),
             ("quality=high", "quality"),
             ("quality", "quality"),
         ] {
@@ -364,7 +378,7 @@ mod tests {
         let points = |query: &str| wanted(query).map(|wanted| wanted.points);
         assert_eq!(points("src=demo:a"), Ok(800));
         assert_eq!(points("src=demo:a&points=4096&track=1"), Ok(4096));
-        for bad in ["points=0", "points=4097", "points=x", "track=x"] {
+        for bad in ["points=0", "points=4097", "points=x", "track="] {
             assert_eq!(points(&format!("src=demo:a&{bad}")).unwrap_err().status(), 400, "{bad}");
         }
     }

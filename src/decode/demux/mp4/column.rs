@@ -30,7 +30,7 @@ impl<'y> Column<'y> {
         count: u64,
     ) -> Self {
         // Where nothing comes again that has passed, all of it is kept; its bytes were counted.
-        let is_seekable = inside.resident.length_at_hand().is_some();
+        let is_seekable = inside.resident.length_at_hand().is_some() || inside.resident.is_tape();
         let most_bytes = if is_seekable { WINDOW_BYTES } else { inside.table_bytes as usize };
         Self {
             inside: Rc::clone(inside),

@@ -6,9 +6,12 @@
 use std::rc::Rc;
 
 use super::{Sample, column::Column};
-use crate::decode::{
-    mp4::{BOX_HEADER_BYTES, Defaults, box_header, u32_at, u64_at},
-    source::{Inside, Window},
+use crate::{
+    decode::{
+        mp4::{BOX_HEADER_BYTES, Defaults, box_header, u32_at, u64_at},
+        source::{Inside, Window},
+    },
+    stream::tape,
 };
 
 /// Goes from fragment to fragment.
@@ -83,13 +86,13 @@ const BESIDE: [&[u8; 4]; 14] = [
 const NAMES_BYTES: usize = 16;
 
 impl<'y> Fragments<'y> {
-    /// The fragments from the box at `start` on.
+    /// The fragments from the box on that starts at `start` in the object.
     pub(super) fn new(inside: &Rc<Inside<'y>>, base: u64, start: u64, defaults: Defaults) -> Self {
         Self {
             inside: Rc::clone(inside),
             defaults,
             base,
-            at: base.saturating_add(start),
+            at: start,
             fragment: Span::default(),
             part: None,
             run: None,
@@ -103,8 +106,7 @@ impl<'y> Fragments<'y> {
     /// The same from the fragment that starts at `position` on, behind so many of its samples. `None`: they
     /// are not there.
     pub(super) fn entered(&self, position: u64, passed: u64) -> Option<Self> {
-        let start = position.checked_sub(self.base)?;
-        let mut entered = Self::new(&self.inside, self.base, start, self.defaults);
+        let mut entered = Self::new(&self.inside, self.base, position, self.defaults);
         if !entered.enter_fragment() || entered.fragment.start != position {
             return None;
         }
@@ -189,6 +191,7 @@ impl<'y> Fragments<'y> {
     fn enter_fragment(&mut self) -> bool {
         self.part = None;
         loop {
+            self.at = self.inside.settled(self.at);
             match self.header(self.at, u64::MAX) {
                 Some((kind, span)) if &kind == b"moof" && self.stands_before(span.end) => {
                     (self.fragment, self.at, self.passed) = (span, span.end, 0);
@@ -303,7 +306,7 @@ impl<'y> Fragments<'y> {
             is_there.then_some(here)
         };
         part.from = match take(1, 8) {
-            Some(at) => self.base.saturating_add(u64_at(&body, at)),
+            Some(at) => self.start_of_file().saturating_add(u64_at(&body, at)),
             // Without a place of its own it goes on where the part before it ends.
             None if flags & 0x2_0000 == 0 => part.next,
             None => self.fragment.start,
@@ -317,6 +320,14 @@ impl<'y> Fragments<'y> {
             ticks: ticks.unwrap_or(self.defaults.ticks),
             bytes: bytes.unwrap_or(self.defaults.bytes),
         };
+    }
+
+    /// Where the file starts that the fragment lies in.
+    fn start_of_file(&self) -> u64 {
+        match self.inside.resident.is_tape() {
+            true => tape::position_of(tape::part_of(self.fragment.start).0),
+            false => self.base,
+        }
     }
 
     /// Reads where the part's samples start (`tfdt`), and says what is missing before. A jump is only

@@ -31,7 +31,7 @@ pub(in crate::decode) struct Plan {
     /// Where the file starts in the object.
     pub(in crate::decode) base: u64,
     pub(in crate::decode) tables: Tables,
-    /// Where fragments start, if there are any, and what they need not say.
+    /// Where in the object fragments start, if there are any, and what they need not say.
     pub(in crate::decode) fragments: Option<(u64, Defaults)>,
     pub(in crate::decode) ticks_per_second: u64,
     pub(in crate::decode) rate_hz: u32,
@@ -174,7 +174,8 @@ impl<'y> Track<'y> {
             return false;
         }
         self.window.go_to(sample.position);
-        self.window.ahead(sample.bytes).len() >= sample.bytes
+        let is_whole = self.window.ahead(sample.bytes).len() >= sample.bytes;
+        is_whole && self.window.is_in_one_part(sample.bytes)
     }
 
     /// Frames of so many packets.

@@ -29,8 +29,8 @@ impl<'y> Packets<'y> {
         self.lent = 0;
     }
 
-    /// The next packet that came whole, and its payload. `None`: there is no more.
-    pub(in crate::decode) fn next(&mut self) -> Option<(Packet, &[u8])> {
+    /// The next packet that came whole, where it starts, and its payload. `None`: there is no more.
+    pub(in crate::decode) fn next(&mut self) -> Option<(u64, Packet, &[u8])> {
         self.window.skip(std::mem::take(&mut self.lent) as u64);
         let framing = self.framing;
         loop {
@@ -49,9 +49,10 @@ impl<'y> Packets<'y> {
                 continue;
             }
             self.lent = framing.stride;
+            let position = self.window.position();
             let bytes = framing.packet(self.window.ahead(framing.bytes()))?;
             let payload = &bytes[packet.payload.clone()];
-            return Some((packet, payload));
+            return Some((position, packet, payload));
         }
     }
 }

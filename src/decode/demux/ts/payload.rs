@@ -192,7 +192,7 @@ impl<'y> Payload<'y> {
         let Entry { position, pid, program } = entry;
         self.packets.go_to(position);
         let next = self.packets.next();
-        let is_there = next.is_some_and(|(packet, _)| packet.is_start && packet.pid == pid);
+        let is_there = next.is_some_and(|(_, packet, _)| packet.is_start && packet.pid == pid);
         let choice = Choice { program: program.number, pid, ..self.gathered.choice };
         self.gathered = Gathered::new(choice, Tables::of(program));
         self.packets.go_to(position);
@@ -201,8 +201,7 @@ impl<'y> Payload<'y> {
 
     /// Takes a packet of any stream. `false` at the end.
     fn read(&mut self) -> bool {
-        let position = self.packets.position();
-        let Some((packet, payload)) = self.packets.next() else { return false };
+        let Some((position, packet, payload)) = self.packets.next() else { return false };
         self.gathered.take(position, &packet, payload);
         true
     }

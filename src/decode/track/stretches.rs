@@ -1,0 +1,114 @@
+//! The stretches of a tape: what of it can be opened, and what is missing between one and the next.
+
+use std::{rc::Rc, time::Duration};
+
+use super::player::Player;
+use crate::{
+    decode::{
+        Error,
+        opening::{self, Opened},
+        source::Inside,
+    },
+    stream::tape::{self, Join},
+};
+
+/// Stretches of which the first parts are no media before a source is taken to have none.
+const TRIES: usize = 4;
+
+/// The first that opens, and how long what is missing before it lasts.
+///
+/// # Errors
+/// Why the first does not open, where none of some does.
+pub(super) fn open_first<'y>(
+    inside: &Rc<Inside<'y>>,
+    track: Option<u32>,
+) -> Result<(Opened<'y>, Duration), Error> {
+    let mut join = inside.resident.rewind();
+    let (mut missing, mut first) = (Duration::ZERO, None);
+    for _ in 0..TRIES {
+        missing += join.due.unwrap_or_default();
+        if join.is_end {
+            break;
+        }
+        match opening::open(inside, track) {
+            Ok(opened) => return Ok((opened, missing)),
+            Err(error) if inside.resident.is_tape() && may_be_one_part(&error) => {
+                first.get_or_insert(error);
+                join = pass_part(inside);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(first.unwrap_or(Error::NotMedia))
+}
+
+/// Whether what is wrong may be so with one part alone.
+fn may_be_one_part(error: &Error) -> bool {
+    matches!(error, Error::NotMedia | Error::Damaged { .. })
+}
+
+/// Goes over the first part of a stretch that does not open.
+fn pass_part(inside: &Inside<'_>) -> Join {
+    let (part, _) = tape::part_of(inside.resident.start().media);
+    inside.resident.with_tape(|tape| tape.lose(part, 0));
+    inside.resident.next_stretch()
+}
+
+impl<'y> Player<'_, 'y> {
+    /// So much is missing before the first packet.
+    pub(super) fn start_late(&mut self, missing: Duration) {
+        if !missing.is_zero() {
+            let frames = frames_of(missing, self.params.sample_rate.unwrap_or(0));
+            self.clock = self.clock.saturating_add(frames);
+            (self.link_start, self.is_first_link) = (frames, false);
+        }
+    }
+
+    /// Goes on behind the end of a stretch. `None`: nothing follows.
+    pub(super) fn next_stretch(
+        &mut self,
+        inside: &Rc<Inside<'y>>,
+        track: Option<u32>,
+    ) -> Result<Option<Opened<'y>>, Error> {
+        let mut join = inside.resident.next_stretch();
+        let mut is_break = false;
+        loop {
+            is_break |= join.is_break;
+            self.go_over_gap(&join)?;
+            if join.is_end {
+                return Ok(None);
+            }
+            match opening::open(inside, track) {
+                Ok(mut opened) => {
+                    if !is_break {
+                        // It goes on where the one before ended: its encoder did not begin anew.
+                        opened.timeline.delay = 0;
+                    }
+                    return Ok(Some(opened));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a segment does not open");
+                    join = pass_part(inside);
+                }
+            }
+        }
+    }
+
+    /// What is missing by the time that its parts would have lasted is silence.
+    fn go_over_gap(&mut self, join: &Join) -> Result<(), Error> {
+        if let Some((due, shape)) = join.due.zip(self.shape.or(self.stated)) {
+            let end = self.link_start.saturating_add(frames_of(due, shape.rate_hz));
+            let missing = u64::try_from(end.saturating_sub(self.clock)).unwrap_or(0);
+            let packets = missing / self.nominal.max(1);
+            let frames = if self.restarts.is_some() { packets * self.nominal } else { missing };
+            self.lose_part(packets.max(1), frames)?;
+        }
+        self.link_start = self.clock.max(self.link_start);
+        Ok(())
+    }
+}
+
+fn frames_of(time: Duration, rate_hz: u32) -> i64 {
+    let frames = time.as_micros() * u128::from(rate_hz) / 1_000_000;
+    i64::try_from(frames).unwrap_or(i64::MAX / 2)
+}

@@ -1,0 +1,145 @@
+//! A media playlist as a tape: which resource each part is.
+//!
+//! Pure: no I/O, no clock, no executor.
+
+use std::{ops::Range, rc::Rc};
+
+use url::Url;
+
+use super::playlist::{ByteRange, InitSection, Key, Media, Uri};
+use crate::stream::tape::{Part, Tape};
+
+/// The parts of one variant: its segments in their order, and behind them its init sections.
+#[derive(Debug)]
+pub struct Parts {
+    media: Media,
+    /// Each once.
+    inits: Vec<Rc<InitSection>>,
+}
+
+/// Where the bytes of a part lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// Where.
+    pub url: Url,
+    /// Its bytes there; all if `None`.
+    pub range: Option<Range<u64>>,
+    /// Where the key is that they are encrypted with, and the initialization vector.
+    pub key: Option<(Url, [u8; 16])>,
+}
+
+impl Parts {
+    /// Those of `media`.
+    pub fn new(media: Media) -> Self {
+        let mut inits: Vec<Rc<InitSection>> = Vec::new();
+        for init in media.segments().iter().filter_map(|segment| segment.init.as_ref()) {
+            if !inits.iter().any(|known| Rc::ptr_eq(known, init)) {
+                inits.push(Rc::clone(init));
+            }
+        }
+        Self { media, inits }
+    }
+
+    /// What the playlist says.
+    pub fn media(&self) -> &Media {
+        &self.media
+    }
+
+    /// The tape that they are.
+    pub fn tape(&self) -> Tape {
+        let mut tape = Tape::default();
+        self.inits.iter().for_each(|_| {
+            tape.add_head();
+        });
+        for (index, segment) in self.media.segments().iter().enumerate() {
+            tape.push(Part {
+                duration: segment.duration,
+                head: segment.init.as_ref().and_then(|init| self.head(init)),
+                is_break: segment.is_discontinuity && index > 0,
+                is_lost: segment.is_gap,
+            });
+        }
+        tape
+    }
+
+    /// How many segments there are.
+    pub fn segments(&self) -> u32 {
+        self.media.segments().len() as u32
+    }
+
+    /// Where a part lies. `None`: there is no such part.
+    pub fn resource(&self, part: u32) -> Option<Resource> {
+        let (at, segments) = (part as usize, self.media.segments());
+        if let Some(segment) = segments.get(at) {
+            let key = segment.key.as_ref().map(|key| (key, self.media.iv(at)));
+            return Some(self.resource_of(segment.uri, segment.byte_range, key));
+        }
+        let init = self.inits.get(at - segments.len())?;
+        let key = init.key.as_ref().map(|(key, iv)| (key, *iv));
+        Some(self.resource_of(init.uri, init.byte_range, key))
+    }
+
+    fn resource_of(
+        &self,
+        uri: Uri,
+        range: Option<ByteRange>,
+        key: Option<(&Rc<Key>, [u8; 16])>,
+    ) -> Resource {
+        Resource {
+            url: self.media.url(uri),
+            range: range.map(ByteRange::positions),
+            key: key.map(|(key, iv)| (self.media.url(key.uri), iv)),
+        }
+    }
+
+    fn head(&self, init: &Rc<InitSection>) -> Option<u32> {
+        let at = self.inits.iter().position(|known| Rc::ptr_eq(known, init))?;
+        Some(at as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        hls::playlist::{Limits, Playlist, Variables, parse},
+        stream::tape::position_of,
+    };
+
+    fn parts(text: &str) -> Parts {
+        let url = Url::parse("http://origin/a/list.m3u8").unwrap();
+        let parsed = parse(text.as_bytes(), &url, &Variables::default(), &Limits::default());
+        match parsed.unwrap() {
+            Playlist::Media(media) => Parts::new(media),
+            Playlist::Multivariant(_) => panic!("it is a media playlist"),
+        }
+    }
+
+    #[test]
+    fn each_part_has_its_place_and_its_key() {
+        let parts = parts(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:7\n\
+             #EXT-X-MAP:URI=\"init.mp4\",BYTERANGE=\"100@0\"\n\
+             #EXTINF:4,\n#EXT-X-BYTERANGE:50@100\nall.mp4\n\
+             #EXT-X-KEY:METHOD=AES-128,URI=\"../key\"\n#EXTINF:4,\nb.m4s\n\
+             #EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"other.mp4\"\n#EXTINF:4,\nc.m4s\n#EXT-X-ENDLIST\n",
+        );
+        let url = |path: &str| Url::parse(&format!("http://origin/{path}")).unwrap();
+        let clear = |path, range| Resource { url: url(path), range, key: None };
+        assert_eq!(parts.segments(), 3);
+        assert_eq!(parts.resource(0), Some(clear("a/all.mp4", Some(100..150))));
+        let mut iv = [0; 16];
+        iv[15] = 8;
+        let key = Some((url("key"), iv));
+        assert_eq!(parts.resource(1), Some(Resource { url: url("a/b.m4s"), range: None, key }));
+        assert_eq!(parts.resource(3), Some(clear("a/init.mp4", Some(0..100))));
+        assert_eq!(parts.resource(4).map(|part| part.url), Some(url("a/other.mp4")));
+        assert_eq!(parts.resource(5), None);
+
+        let mut tape = parts.tape();
+        tape.rewind();
+        assert_eq!(tape.start().head, position_of(3));
+        assert!(tape.next_stretch().is_break);
+        assert_eq!(tape.start().head, position_of(4));
+    }
+}

@@ -1,0 +1,183 @@
+//! A source that is a playlist: which media playlist is played of it, and how its segments are read.
+
+use std::rc::Rc;
+
+use http::header::CONTENT_TYPE;
+use url::Url;
+
+use super::{By, Job, Refusal, Shard, Wanted, pcm::hash, segments::Segments};
+use crate::{
+    file::Opened,
+    hls::{
+        self, Parts,
+        abr::VariantIndex,
+        playlist::{self, Multivariant, Playlist, Variables},
+    },
+    pcm::{self, Choice, Input, SourceName},
+};
+
+/// What is played of a presentation.
+pub(super) struct Presentation {
+    parts: Rc<Parts>,
+    /// The playlist that names the segments.
+    of: SourceName,
+    /// What tells it from others, and from other variants and versions.
+    version: String,
+    /// The variant, by its place in the multivariant playlist.
+    variant: Option<VariantIndex>,
+}
+
+/// The media types of M3U, and of HLS, whose playlists look like it.
+const LIST_TYPES: [&str; 3] = ["audio/x-mpegurl", "audio/mpegurl", "application/vnd.apple.mpegurl"];
+
+/// A media playlist, and what it came from.
+struct Found {
+    media: playlist::Media,
+    of: SourceName,
+    version: String,
+    variant: Option<VariantIndex>,
+}
+
+impl Presentation {
+    /// Reads it from the start.
+    pub(super) fn reader(&self, shard: &Rc<Shard>, by: By) -> Input {
+        let (parts, pool) = (Rc::clone(&self.parts), shard.pool.clone());
+        let segments = Rc::new(Segments::new(shard, &self.of, by));
+        Input::Hls(Box::new(hls::Reader::new(parts, segments, pool)))
+    }
+
+    /// What tells it from others, and from other variants and versions.
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The variant, by its place in the multivariant playlist.
+    pub(super) fn variant(&self) -> Option<VariantIndex> {
+        self.variant
+    }
+}
+
+/// Whether a source is a list by what its origin or its name says.
+pub(super) fn is_list(opened: &Opened, source: &SourceName) -> bool {
+    let value = opened.fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let name = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    let path = source.path_without_query();
+    let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
+    ending.eq_ignore_ascii_case("m3u8")
+        || LIST_TYPES.iter().any(|list| name.eq_ignore_ascii_case(list))
+}
+
+impl Shard {
+    /// What is played of a source, if it is a playlist of HLS.
+    ///
+    /// # Errors
+    /// A playlist that cannot be had or is not played, and a choice that it does not have.
+    pub(super) async fn presentation(
+        self: &Rc<Self>,
+        source: &SourceName,
+        opened: &Opened,
+        choice: &Choice,
+    ) -> Result<Option<Rc<Presentation>>, Refusal> {
+        if !is_list(opened, source) {
+            return Ok(None);
+        }
+        let text = self.text(opened).await?;
+        let found = match self.parse(source, &text, &Variables::default()) {
+            // What it is instead is seen where it is decoded.
+            Err(Refusal::Hls(hls::Error::Playlist(playlist::Error::NotHls(_)))) => return Ok(None),
+            Err(refusal) => return Err(refusal),
+            Ok(Playlist::Media(media)) => {
+                hls::is_only_choice(choice.track_name(), choice.variant).map_err(Refusal::Hls)?;
+                Found { media, of: source.clone(), version: version(source, &text), variant: None }
+            }
+            Ok(Playlist::Multivariant(list)) => self.variant_of(source, &list, choice).await?,
+        };
+        let Found { media, of, version, variant } = found;
+        Ok(Some(Rc::new(Presentation { parts: Rc::new(Parts::new(media)), of, version, variant })))
+    }
+
+    /// The media playlist of the chosen variant. Those that are as good stand in for one that cannot be had.
+    async fn variant_of(
+        self: &Rc<Self>,
+        source: &SourceName,
+        list: &Multivariant,
+        choice: &Choice,
+    ) -> Result<Found, Refusal> {
+        let (variant, urls) = hls::choose(list, choice.track_name(), choice.variant)?;
+        let mut last = None;
+        for url in urls {
+            match self.media_playlist(source, url, &list.variables).await {
+                Ok((media, of, version)) => {
+                    return Ok(Found { media, of, version, variant: Some(variant) });
+                }
+                Err(refusal) => last = Some(refusal),
+            }
+        }
+        Err(last.unwrap_or(Refusal::Broken))
+    }
+
+    async fn media_playlist(
+        self: &Rc<Self>,
+        source: &SourceName,
+        url: &Url,
+        variables: &Variables,
+    ) -> Result<(playlist::Media, SourceName, String), Refusal> {
+        let referred = self.files.referred(&source.name, url);
+        let (name, path) = referred.ok_or(hls::Error::LeadsOut)?;
+        let of = SourceName { name, path, is_file: source.is_file };
+        let job = Job::Object {
+            source: of.clone(),
+            wanted: Wanted { by: By::Node, ..Wanted::default() },
+        };
+        let mut response = self.request(job).await?;
+        let mut text = Vec::new();
+        while let Some(sent) = response.next().await.map_err(|_| hls::Error::BrokenOff)? {
+            self.add(&mut text, sent.block())?;
+        }
+        match self.parse(&of, &text, variables)? {
+            Playlist::Media(media) => {
+                let version = version(&of, &text);
+                Ok((media, of, version))
+            }
+            Playlist::Multivariant(_) => Err(hls::Error::Nested.into()),
+        }
+    }
+
+    fn parse(
+        &self,
+        of: &SourceName,
+        text: &[u8],
+        variables: &Variables,
+    ) -> Result<Playlist, Refusal> {
+        let url = self.files.url(&of.name, &of.path)?;
+        let limits = &self.options.playlists;
+        Ok(playlist::parse(text, &url, variables, limits).map_err(hls::Error::Playlist)?)
+    }
+
+    /// All of what is open.
+    async fn text(&self, opened: &Opened) -> Result<Vec<u8>, Refusal> {
+        let (mut reader, mut text) = (self.reader(&opened.source), Vec::new());
+        while let Some(block) = reader.block(text.len() as u64).await.map_err(pcm::Error::from)? {
+            self.add(&mut text, &block)?;
+        }
+        Ok(text)
+    }
+
+    /// Adds to a playlist, which is refused as soon as it is longer than any may be.
+    fn add(&self, text: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Refusal> {
+        text.extend_from_slice(bytes);
+        let most = self.options.playlists.playlist_bytes;
+        match text.len() > most {
+            true => {
+                let limit = playlist::Error::Limit { line: 0, name: "playlist_bytes", most };
+                Err(hls::Error::Playlist(limit).into())
+            }
+            false => Ok(()),
+        }
+    }
+}
+
+/// Segments are what their URLs name; another playlist is another presentation.
+fn version(of: &SourceName, text: &[u8]) -> String {
+    format!("{}:{} {}", of.name, of.path, hash(text))
+}

@@ -1,0 +1,152 @@
+//! Segments and keys of a presentation, from whichever shards own them: by the way of every client.
+
+use std::rc::Rc;
+
+use http::HeaderValue;
+use url::Url;
+
+use super::{Answer, By, Job, Refusal, Response, Shard, Wanted, keys::SecretKey};
+use crate::{
+    bufpool::{Block, Exhausted},
+    file,
+    hls::{self, Body, Fetch, KEY_BYTES, Local, Resource, Unfetched},
+    pcm::SourceName,
+    storage::Failure,
+    stream::Patience,
+};
+
+/// What a session for a segment may hold, which is waited for where the node is full.
+const SESSION_BYTES: usize = 512 << 10;
+
+/// Fetches for one presentation.
+pub(super) struct Segments {
+    shard: Rc<Shard>,
+    /// The playlist that names them.
+    of: SourceName,
+    by: By,
+}
+
+impl Segments {
+    pub(super) fn new(shard: &Rc<Shard>, of: &SourceName, by: By) -> Self {
+        Self { shard: Rc::clone(shard), of: of.clone(), by }
+    }
+
+    async fn body(&self, resource: &Resource, from: u64) -> Result<Box<dyn Body>, Unfetched> {
+        let Resource { url, range, .. } = resource;
+        let start = range.as_ref().map_or(0, |range| range.start).saturating_add(from);
+        let end = range.as_ref().map(|range| range.end);
+        if end.is_some_and(|end| start >= end) {
+            return Err(Unfetched::End);
+        }
+        let wanted = Wanted { range: ranged(start, end), by: self.by, ..Wanted::default() };
+        let response = self.request(url, wanted).await?;
+        let Answer::Object(head) = &response.answer else {
+            return Err(Unfetched::Missing(Failure::new(Refusal::Broken)));
+        };
+        // Where nobody knows its length yet, no part of it was chosen.
+        let skip = if head.part.is_some() { 0 } else { start };
+        let left = end.map(|end| end - start);
+        Ok(Box::new(SegmentBody { response, skip, left }))
+    }
+
+    /// The answer about a URL that the playlist led to. Where this node is full, it is waited for.
+    async fn request(&self, url: &Url, wanted: Wanted) -> Result<Response, Unfetched> {
+        let referred = self.shard.files.referred(&self.of.name, url);
+        let leads_out = || Unfetched::Missing(Failure::new(Refusal::Hls(hls::Error::LeadsOut)));
+        let (name, path) = referred.ok_or_else(leads_out)?;
+        let source = SourceName { name, path, is_file: self.of.is_file };
+        let mut patience = Patience::default();
+        loop {
+            let job = Job::Object { source: source.clone(), wanted: wanted.clone() };
+            match self.shard.request(job).await {
+                Ok(response) => return Ok(response),
+                Err(Refusal::Full) if patience.wait(&self.shard.pool, SESSION_BYTES).await => {}
+                Err(Refusal::Full) => return Err(Unfetched::Failed(Failure::new(Exhausted))),
+                Err(Refusal::Unsatisfiable { .. }) => return Err(Unfetched::End),
+                Err(Refusal::File(error @ file::Error::NotCached)) => {
+                    return Err(Unfetched::Failed(Failure::new(error)));
+                }
+                Err(refusal) => return Err(Unfetched::Missing(Failure::new(refusal))),
+            }
+        }
+    }
+
+    async fn fetch_key(&self, url: &Url) -> Result<SecretKey, Unfetched> {
+        if let Some(key) = self.shard.keys.get(url) {
+            return Ok(key);
+        }
+        let wanted = Wanted { by: By::NodeOnly, ..Wanted::default() };
+        let mut body =
+            SegmentBody { response: self.request(url, wanted).await?, skip: 0, left: None };
+        let mut bytes = Vec::new();
+        while let Some(block) = body.take().await? {
+            bytes.extend_from_slice(&block);
+            if bytes.len() > KEY_BYTES {
+                break;
+            }
+        }
+        let key = SecretKey::try_from(bytes).map_err(|_| {
+            tracing::warn!(url = super::shown(url.as_str()), "a key has not {KEY_BYTES} bytes");
+            Unfetched::Missing(Failure::new(Refusal::Hls(hls::Error::BadKey)))
+        })?;
+        self.shard.keys.put(url, key);
+        Ok(key)
+    }
+}
+
+impl Fetch for Segments {
+    fn open(&self, resource: &Resource, from: u64) -> Local<'_, Result<Box<dyn Body>, Unfetched>> {
+        let resource = resource.clone();
+        Box::pin(async move { self.body(&resource, from).await })
+    }
+
+    fn key<'a>(&'a self, url: &'a Url) -> Local<'a, Result<SecretKey, Unfetched>> {
+        Box::pin(self.fetch_key(url))
+    }
+}
+
+/// A session for one resource.
+struct SegmentBody {
+    response: Response,
+    /// Bytes that come before those that are wanted.
+    skip: u64,
+    /// Bytes that are still wanted, where that is known.
+    left: Option<u64>,
+}
+
+impl SegmentBody {
+    async fn take(&mut self) -> Result<Option<Block>, Unfetched> {
+        loop {
+            if self.left == Some(0) {
+                return Ok(None);
+            }
+            let next = self.response.next().await;
+            let next = next.map_err(|abort| Unfetched::Missing(Failure::new(abort)))?;
+            let Some(sent) = next else { return Ok(None) };
+            let block = sent.block();
+            let skip = self.skip.min(block.len() as u64);
+            self.skip -= skip;
+            let most = self.left.unwrap_or(u64::MAX).min(block.len() as u64 - skip);
+            self.left = self.left.map(|left| left - most);
+            if most > 0 {
+                return Ok(Some(block.slice(skip as usize..(skip + most) as usize)));
+            }
+        }
+    }
+}
+
+impl Body for SegmentBody {
+    fn next(&mut self) -> Local<'_, Result<Option<Block>, Unfetched>> {
+        Box::pin(self.take())
+    }
+}
+
+/// The field that asks for these bytes; none for all.
+fn ranged(start: u64, end: Option<u64>) -> Option<HeaderValue> {
+    let text = match end {
+        Some(end) => format!("bytes={start}-{}", end - 1),
+        None if start == 0 => return None,
+        None => format!("bytes={start}-"),
+    };
+    HeaderValue::try_from(text).ok()
+}

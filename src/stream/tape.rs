@@ -1,0 +1,299 @@
+//! A source that is put together out of parts: the segments of a variant, and what stands before them.
+//!
+//! Pure: no I/O, no clock, no executor.
+//!
+//! How long a part is, nobody knows before it has come; so a position on a tape is the number of a part
+//! and an offset in it, `part << 32 | offset`, and a part can be entered without those before it. Read in
+//! order, parts that belong together are one object: behind the last byte of one follows the first of the
+//! next, and an offset that lies behind its part means the parts that follow. Where they do not belong
+//! together (a discontinuity, another init section, a part that cannot be had) a *stretch* ends: who reads
+//! sees an end, and goes on with the next stretch by [`next_stretch`](Tape::next_stretch).
+
+use std::{ops::Range, time::Duration};
+
+/// Bits of a position that are an offset in its part.
+const OFFSET_BITS: u32 = 32;
+
+/// Parts of one tape at most.
+pub const PARTS: u32 = 1 << 24;
+
+/// The position of a part's first byte.
+pub fn position_of(part: u32) -> u64 {
+    u64::from(part) << OFFSET_BITS
+}
+
+/// The part of a position, and its offset there.
+pub fn part_of(position: u64) -> (u32, u64) {
+    ((position >> OFFSET_BITS) as u32, position & (u64::from(u32::MAX)))
+}
+
+/// What is known of a part before it comes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Part {
+    /// How long it lasts, near enough.
+    pub duration: Duration,
+    /// The number of what has to be read before it, of those that were [added](Tape::add_head).
+    pub head: Option<u32>,
+    /// Whether it does not go on where the one before it ends.
+    pub is_break: bool,
+    /// Whether it is known to be missing.
+    pub is_lost: bool,
+}
+
+/// All parts in their order, those that are only read before others behind them, and which of them are read
+/// now.
+#[derive(Debug, Default, Clone)]
+pub struct Tape {
+    media: Vec<Media>,
+    /// Lengths of heads, where they are known.
+    heads: Vec<Option<u32>>,
+    /// Parts that are read in a row.
+    stretch: Range<usize>,
+    /// Something could not be had.
+    is_torn: bool,
+}
+
+/// A part in 24 bytes.
+#[derive(Debug, Clone, Copy)]
+struct Media {
+    /// Microseconds from the start of the tape to its end.
+    end_us: u64,
+    length: Option<u32>,
+    head: u32,
+    is_break: bool,
+    is_lost: bool,
+}
+
+/// No head.
+const NONE: u32 = u32::MAX;
+
+/// Where the reading of a stretch starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// What says what the media is: before it, or the media itself.
+    pub head: u64,
+    /// The media.
+    pub media: u64,
+}
+
+/// What lies between one stretch and the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Join {
+    /// Where something is missing: how long it is, near enough, from the start of the stretch before to here.
+    pub due: Option<Duration>,
+    /// Whether something else starts here than what was before.
+    pub is_break: bool,
+    /// Whether this is the end of the tape.
+    pub is_end: bool,
+}
+
+impl Tape {
+    /// Adds something that is read before others, and says its number.
+    pub fn add_head(&mut self) -> u32 {
+        self.heads.push(None);
+        self.heads.len() as u32 - 1
+    }
+
+    /// Adds a part behind all others. More than [`PARTS`] are left out.
+    pub fn push(&mut self, part: Part) {
+        let Part { duration, head, is_break, is_lost } = part;
+        if self.media.len() + self.heads.len() >= PARTS as usize {
+            return;
+        }
+        let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let end_us = self.start_us(self.media.len()).saturating_add(duration_us);
+        let head = head.unwrap_or(NONE);
+        self.media.push(Media { end_us, length: None, head, is_break, is_lost });
+    }
+
+    /// Goes to the first stretch, and says what is missing before it.
+    pub fn rewind(&mut self) -> Join {
+        self.stretch = 0..0;
+        let join = self.next_stretch();
+        Join { is_break: false, ..join }
+    }
+
+    /// Goes to the next stretch.
+    pub fn next_stretch(&mut self) -> Join {
+        let (from, end) = (self.stretch.start, self.stretch.end);
+        let start = (end..self.media.len()).find(|at| !self.media[*at].is_lost);
+        let start = start.unwrap_or(self.media.len());
+        let is_torn = end.checked_sub(1).is_some_and(|last| end > from && self.media[last].is_lost);
+        let is_missing = start > end || is_torn;
+        let passed_us = self.start_us(start).saturating_sub(self.start_us(from));
+        let between = self.media.get(end..=start.min(self.media.len().saturating_sub(1)));
+        let is_break = between.is_some_and(|parts| parts.iter().any(|part| part.is_break));
+        self.stretch = start..self.end_of(start);
+        Join {
+            due: is_missing.then_some(Duration::from_micros(passed_us)),
+            is_break: is_break && end > 0,
+            is_end: start == self.media.len(),
+        }
+    }
+
+    /// Where the stretch starts that is read now.
+    pub fn start(&self) -> Start {
+        let media = position_of(self.stretch.start as u32);
+        let head = self.media.get(self.stretch.start).map_or(NONE, |part| part.head);
+        let head = if head == NONE { media } else { position_of(self.media.len() as u32 + head) };
+        Start { head, media }
+    }
+
+    /// A part turned out to be so long.
+    pub fn set_length(&mut self, part: u32, length: u32) {
+        if let Some(known) = self.length_mut(part) {
+            *known = Some(length);
+        }
+    }
+
+    /// The rest of a part, or all of it, cannot be had: it is `length` bytes long, and no stretch goes on
+    /// behind it.
+    pub fn lose(&mut self, part: u32, length: u32) {
+        self.set_length(part, length);
+        self.is_torn = true;
+        let at = part as usize;
+        if let Some(media) = self.media.get_mut(at) {
+            media.is_lost = true;
+            if self.stretch.contains(&at) {
+                self.stretch.end = if length == 0 { at } else { at + 1 };
+            }
+        }
+    }
+
+    /// Whether something was [lost](Self::lose).
+    pub fn is_torn(&self) -> bool {
+        self.is_torn
+    }
+
+    /// The position at which a byte lies, of one that may lie behind its part.
+    pub fn normal(&self, position: u64) -> u64 {
+        let (mut part, mut offset) = part_of(position);
+        while let Some(length) = self.length(part)
+            && offset >= u64::from(length)
+            && (part as usize + 1) < self.stretch.end
+        {
+            offset -= u64::from(length);
+            part += 1;
+        }
+        position_of(part) | offset.min(u32::MAX.into())
+    }
+
+    /// Whether the stretch, or the head, ends at or before a position.
+    pub fn at_end(&self, position: u64) -> bool {
+        let (part, offset) = part_of(self.normal(position));
+        let is_media = (part as usize) < self.media.len();
+        let is_behind = is_media && part as usize >= self.stretch.end;
+        is_behind || self.length(part).is_some_and(|length| offset >= length.into())
+    }
+
+    /// Bytes that lie before a position, as far as lengths are known.
+    pub fn bytes_before(&self, position: u64) -> u64 {
+        let (part, offset) = part_of(position);
+        let before = self.media.iter().take(part as usize).filter_map(|media| media.length);
+        before.map(u64::from).sum::<u64>().saturating_add(offset)
+    }
+
+    fn start_us(&self, at: usize) -> u64 {
+        at.checked_sub(1).and_then(|before| self.media.get(before)).map_or(0, |part| part.end_us)
+    }
+
+    /// The part behind those that are read in a row from `start` on.
+    fn end_of(&self, start: usize) -> usize {
+        let Some(first) = self.media.get(start) else { return start };
+        let rest = self.media[start + 1..].iter();
+        let goes_on = |part: &&Media| !part.is_break && !part.is_lost && part.head == first.head;
+        start + 1 + rest.take_while(goes_on).count()
+    }
+
+    fn length(&self, part: u32) -> Option<u32> {
+        let part = part as usize;
+        match self.media.get(part) {
+            Some(media) => media.length,
+            None => *self.heads.get(part - self.media.len())?,
+        }
+    }
+
+    fn length_mut(&mut self, part: u32) -> Option<&mut Option<u32>> {
+        let (part, media) = (part as usize, self.media.len());
+        match self.media.get_mut(part) {
+            Some(media) => Some(&mut media.length),
+            None => self.heads.get_mut(part - media),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn part() -> Part {
+        Part { duration: SECOND, head: None, is_break: false, is_lost: false }
+    }
+
+    fn tape(parts: &[Part]) -> Tape {
+        let mut tape = Tape::default();
+        tape.add_head();
+        tape.add_head();
+        parts.iter().for_each(|part| tape.push(*part));
+        tape
+    }
+
+    #[test]
+    fn parts_follow_each_other_as_their_lengths_become_known() {
+        let mut tape = tape(&[part(), part(), part()]);
+        let join = tape.rewind();
+        assert_eq!(join, Join { due: None, is_break: false, is_end: false });
+        assert_eq!(tape.start(), Start { head: 0, media: 0 });
+        assert_eq!(tape.normal(100), 100);
+        tape.set_length(0, 100);
+        tape.set_length(1, 0);
+        assert_eq!((tape.normal(99), tape.normal(100)), (99, position_of(2)));
+        assert_eq!(tape.normal(107), position_of(2) + 7);
+        assert!(!tape.at_end(107));
+        tape.set_length(2, 7);
+        assert!(tape.at_end(107) && !tape.at_end(106) && tape.at_end(position_of(2) + 900));
+        assert_eq!(tape.bytes_before(position_of(2) + 3), 103);
+        assert_eq!(tape.next_stretch(), Join { due: None, is_break: false, is_end: true });
+    }
+
+    #[test]
+    fn a_stretch_ends_where_something_else_starts() {
+        let with = |head| Part { head: Some(head), ..part() };
+        let mut tape = tape(&[with(0), with(0), Part { is_break: true, ..with(0) }, with(1)]);
+        tape.rewind();
+        assert_eq!(tape.start(), Start { head: position_of(4), media: 0 });
+        tape.set_length(1, 10);
+        assert!(tape.at_end(position_of(1) + 10), "it does not go on with what is behind a break");
+        assert!(!tape.at_end(position_of(4)));
+        tape.set_length(4, 8);
+        assert!(tape.at_end(position_of(4) + 8), "a head is by itself");
+        assert_eq!(tape.next_stretch(), Join { due: None, is_break: true, is_end: false });
+        assert_eq!(tape.start(), Start { head: position_of(4), media: position_of(2) });
+        assert_eq!(tape.next_stretch(), Join { due: None, is_break: false, is_end: false });
+        assert_eq!(tape.start(), Start { head: position_of(5), media: position_of(3) });
+        assert!(tape.next_stretch().is_end);
+    }
+
+    #[test]
+    fn what_is_missing_lasts_as_long_as_is_said() {
+        let gap = Part { is_lost: true, ..part() };
+        let mut tape = tape(&[gap, part(), part(), gap, part(), part(), gap]);
+        assert_eq!(tape.rewind().due, Some(SECOND));
+        assert_eq!(tape.start().media, position_of(1));
+        tape.set_length(2, 5);
+        assert!(tape.at_end(position_of(2) + 5));
+        assert_eq!(tape.next_stretch().due, Some(3 * SECOND));
+        // The second half of a part never comes.
+        tape.lose(4, 9);
+        assert!(!tape.at_end(position_of(4) + 8) && tape.at_end(position_of(4) + 9));
+        assert_eq!(tape.next_stretch().due, Some(SECOND));
+        assert_eq!(tape.start().media, position_of(5));
+        // Nothing comes.
+        tape.lose(5, 0);
+        assert!(tape.at_end(position_of(5)));
+        let end = Join { due: Some(2 * SECOND), is_break: false, is_end: true };
+        assert_eq!(tape.next_stretch(), end);
+    }
+}
