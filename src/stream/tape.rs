@@ -131,6 +131,40 @@ impl Tape {
         }
     }
 
+    /// Goes to the stretch that a part is of, and says when that starts, near enough.
+    pub fn go_to(&mut self, part: u32) -> Duration {
+        let at = (part as usize).min(self.media.len().saturating_sub(1));
+        let starts = |at: &usize| {
+            let (before, part) = (self.media.get(at - 1), self.media[*at]);
+            part.is_break || before.is_some_and(|before| before.is_lost || before.head != part.head)
+        };
+        let start = (1..=at).rev().find(starts).unwrap_or(0);
+        self.stretch = start..self.end_of(start);
+        Duration::from_micros(self.start_us(start))
+    }
+
+    /// The first part of the stretch that is read now.
+    pub fn first(&self) -> u32 {
+        self.stretch.start as u32
+    }
+
+    /// Whether a part is of the stretch that is read now.
+    pub fn is_read(&self, part: u32) -> bool {
+        self.stretch.contains(&(part as usize))
+    }
+
+    /// When a part starts, near enough.
+    pub fn time_of(&self, part: u32) -> Duration {
+        Duration::from_micros(self.start_us(part as usize))
+    }
+
+    /// The part that is heard at some time, near enough; the last behind the end.
+    pub fn part_at(&self, time: Duration) -> u32 {
+        let time_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let part = self.media.partition_point(|part| part.end_us <= time_us);
+        part.min(self.media.len().saturating_sub(1)) as u32
+    }
+
     /// Where the stretch starts that is read now.
     pub fn start(&self) -> Start {
         let media = position_of(self.stretch.start as u32);
@@ -274,6 +308,20 @@ mod tests {
         assert_eq!(tape.next_stretch(), Join { due: None, is_break: false, is_end: false });
         assert_eq!(tape.start(), Start { head: position_of(5), media: position_of(3) });
         assert!(tape.next_stretch().is_end);
+    }
+
+    #[test]
+    fn parts_and_stretches_are_found_by_time() {
+        let other = Part { is_break: true, ..part() };
+        let mut tape = tape(&[part(), part(), other, part(), part()]);
+        tape.rewind();
+        let found = |tape: &Tape, seconds: f64| tape.part_at(Duration::from_secs_f64(seconds));
+        assert_eq!([0.0, 0.99, 1.0, 4.5, 9.0].map(|at| found(&tape, at)), [0, 0, 1, 4, 4]);
+        assert!(tape.is_read(1) && !tape.is_read(2));
+        assert_eq!(tape.go_to(4), 2 * SECOND);
+        assert_eq!((tape.first(), tape.is_read(4), tape.is_read(1)), (2, true, false));
+        assert_eq!((tape.go_to(1), tape.first()), (Duration::ZERO, 0));
+        assert_eq!(Tape::default().part_at(SECOND), 0);
     }
 
     #[test]

@@ -70,6 +70,8 @@ impl Form {
 /// A presentation, file by file, and the same bytes in a row.
 struct Presentation {
     parts: Vec<Vec<u8>>,
+    /// Of each part, as ffmpeg says it.
+    seconds: Vec<String>,
     init: Option<Vec<u8>>,
 }
 
@@ -85,7 +87,9 @@ fn presentation(form: Form, dir: &Path) -> Option<Presentation> {
     ffmpeg.current_dir(&dir).args(["-v", "error", "-f", "lavfi", "-i", &sound, "-map", "0:a"]);
     ffmpeg.args(form.codec()).args(form.muxer());
     match form {
-        Packed | PackedMp3 => ffmpeg.args(["-segment_time", "2", "part%02d"]),
+        Packed | PackedMp3 => {
+            ffmpeg.args(["-segment_time", "2", "-segment_list", "list.m3u8", "part%02d"])
+        }
         _ => ffmpeg.args(["-hls_time", "2", "-hls_playlist_type", "vod", "list.m3u8"]),
     };
     let Ok(output) = ffmpeg.output() else {
@@ -97,7 +101,10 @@ fn presentation(form: Form, dir: &Path) -> Option<Presentation> {
     let read = |name: &str| fs::read(dir.join(name)).ok();
     let parts: Vec<_> = (0..).map_while(|at| read(&format!("part{at:02}"))).collect();
     assert!(parts.len() >= SEGMENTS, "{form:?} has {} segments", parts.len());
-    Some(Presentation { parts, init: read("init.mp4") })
+    let list = fs::read_to_string(dir.join("list.m3u8")).unwrap();
+    let seconds = list.lines().filter_map(|line| line.strip_prefix("#EXTINF:"));
+    let seconds = seconds.map(|line| line.trim_end_matches(',').to_owned()).collect();
+    Some(Presentation { parts, seconds, init: read("init.mp4") })
 }
 
 impl Presentation {
@@ -107,8 +114,8 @@ impl Presentation {
         if self.init.is_some() {
             text += "#EXT-X-MAP:URI=\"init.mp4\"\n";
         }
-        for at in 0..self.parts.len() {
-            text += &format!("{}#EXTINF:{SECONDS}.0,\npart{at:02}\n", line(at));
+        for (at, seconds) in self.seconds.iter().enumerate() {
+            text += &format!("{}#EXTINF:{seconds},\npart{at:02}\n", line(at));
         }
         text + "#EXT-X-ENDLIST\n"
     }
@@ -141,10 +148,8 @@ impl Presentation {
             }
             bytes
         };
-        Self {
-            parts: self.parts.iter().enumerate().map(encrypt).collect(),
-            init: self.init.clone(),
-        }
+        let parts = self.parts.iter().enumerate().map(encrypt).collect();
+        Self { parts, seconds: self.seconds.clone(), init: self.init.clone() }
     }
 
     /// What a decode of all bytes in a row gives.
@@ -295,5 +300,27 @@ fn a_segment_that_is_missing_is_silence_of_its_length() {
         let behind = &whole[to + near..];
         let same = &frames[(to + near).strict_add_signed(shift)..];
         assert_eq!(differs_at(same, behind), None, "{form:?}");
+    }
+}
+
+/// What is fetched for it are the segments around it, and the first, whose times others are counted from.
+#[test]
+fn a_jump_into_what_nobody_played_is_exact_and_fetches_little() {
+    let dir = scratch();
+    for form in [Ts, PackedMp3, Fmp4, Fmp4Flac] {
+        let Some(presentation) = presentation(form, dir.path()) else { return };
+        let whole = presentation.continuous(dir.path());
+        let origin = presentation.on(origin(), &presentation.plain()).start();
+        for (t, d) in [("20.5", 2), ("27.123", 1), ("3.9", 1)] {
+            let node = node().origin(&origin).start();
+            let before = origin.order().len();
+            let part = heard(&node, &format!("&t={t}&d={d}"));
+            let start = (t.parse::<f64>().unwrap() * 44_100.0).round() as usize * 2;
+            let there = &whole[start..start + d * 2 * 44_100];
+            assert_eq!((part.len(), differs_at(&part, there)), (there.len(), None), "{form:?} {t}");
+            let asked = origin.order().split_off(before);
+            let parts = asked.iter().filter(|name| name.starts_with("part")).count();
+            assert!(parts <= 7, "{form:?} {t}: {asked:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use symphonia::core::{
     units::{Duration, Timestamp},
 };
 
-use super::{Lost, Next, Piece};
+use super::{Lost, Next, Piece, Stamp};
 use crate::decode::{
     headers::{Header, Kind, is_trailer, junk_bytes, runs, tag_bytes},
     index::{Point, State},
@@ -103,6 +103,15 @@ impl<'y> Frames<'y> {
         true
     }
 
+    /// See [`Demux::enter_part`](super::Demux::enter_part).
+    pub(super) fn enter_part(&mut self, position: u64) -> Option<Stamp> {
+        self.window.go_to(position);
+        (self.lent, self.lost, self.tally) = (0, true, Tally::default());
+        let bytes = self.window.ahead(TAG_BYTES);
+        let tag = &bytes[..bytes.len().min(TAG_BYTES)];
+        tag.starts_with(b"ID3").then(|| timestamp(tag)).flatten().map(Stamp::mpeg)
+    }
+
     /// Whether a frame of the stream starts here. `None`: the source ends inside it.
     fn starts(&mut self, header: &Header) -> Option<bool> {
         if self.like.is_like(header) {
@@ -146,6 +155,17 @@ impl<'y> Frames<'y> {
         };
         self.window.skip(count.max(1));
     }
+}
+
+/// How much of a tag before a segment is looked at.
+const TAG_BYTES: usize = 1024;
+
+/// When the frame behind a tag is heard (RFC 8216 section 3.4).
+fn timestamp(tag: &[u8]) -> Option<u64> {
+    const OWNER: &[u8] = b"com.apple.streaming.transportStreamTimestamp\0";
+    let at = tag.windows(OWNER.len()).position(|bytes| bytes == OWNER)?;
+    let ticks = tag.get(at + OWNER.len()..)?.first_chunk()?;
+    Some(u64::from_be_bytes(*ticks)).filter(|ticks| *ticks < 1 << 33)
 }
 
 /// How long the frames of a stream are, and so how many of them some bytes held.

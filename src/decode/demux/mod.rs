@@ -78,6 +78,22 @@ pub(super) struct Lost {
     pub(super) packets: u64,
 }
 
+/// When a packet is to be heard, from whatever moment on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) ticks: u64,
+    pub(super) ticks_per_second: u64,
+    /// After so many ticks they begin anew.
+    pub(super) round: Option<u64>,
+}
+
+impl Stamp {
+    /// As MPEG-TS counts, and HLS for packed audio.
+    fn mpeg(ticks: u64) -> Self {
+        Self { ticks, ticks_per_second: 90_000, round: Some(1 << 33) }
+    }
+}
+
 /// What came instead of a packet.
 pub(super) enum Next<'a> {
     Piece(Piece<'a>),
@@ -171,6 +187,27 @@ impl Demux<'_> {
                 Some(Found { packet: 0, frame })
             }
             Self::Mp4(track) => track.find_packet(frame, entries),
+            _ => None,
+        }
+    }
+
+    /// Frames of each packet, where all have as many.
+    pub(super) fn packet_frames(&self) -> Option<u64> {
+        match self {
+            Self::Elementary(frames) => Some(frames.header().frames.into()),
+            Self::Ts(track) => Some(track.header().frames.into()),
+            Self::Mp4(track) => track.packet_frames(),
+            _ => None,
+        }
+    }
+
+    /// Goes to the first packet that begins in a part of a tape, and says when that is heard, if its container
+    /// does. `None`: it cannot go there.
+    pub(super) fn enter_part(&mut self, position: u64) -> Option<Option<Stamp>> {
+        match self {
+            Self::Elementary(frames) => Some(frames.enter_part(position)),
+            Self::Mp4(track) => track.enter_part(position),
+            Self::Ts(track) => Some(track.enter_part(position)),
             _ => None,
         }
     }

@@ -46,6 +46,7 @@ impl Player<'_, '_> {
         let link_end = frames_end(opened.link_frames.map(|frames| frames + self.clock as u64));
         self.span.to = link_end.min(frames_end(self.timeline.frames));
         self.clock -= opened.timeline.delay;
+        (self.link_clock, self.link_packet) = (self.clock, self.packet);
         // Its packets may be of another length.
         let grid = Grid::of(self.known.codec, opened.demux.first_frames());
         let grid = grid.map(|grid| grid.counted_from(self.packet));
@@ -64,7 +65,7 @@ impl Player<'_, '_> {
         let Some(shape) = self.shape else {
             return self.finish_empty(there);
         };
-        if !self.inside.resident.is_torn() {
+        if self.is_counted && !self.inside.resident.is_torn() {
             self.inside.desk.recording.borrow_mut().end(self.timeline.frames.unwrap_or(there));
         }
         if let Some(frames) = self.timeline.frames {

@@ -4,13 +4,15 @@
 //! - `late`: a start in the middle;
 //! - `damage`: what stands in the place of packets that are lost or do not decode;
 //! - `ends`: of the track, and of the links of a chain;
-//! - `stretches`: of a tape.
+//! - `stretches`: of a tape;
+//! - `timed`: a start in the middle of one.
 
 mod damage;
 mod ends;
 mod late;
 mod player;
 mod stretches;
+mod timed;
 
 use std::rc::Rc;
 
@@ -46,6 +48,7 @@ pub(super) fn run(inside: Rc<Inside<'_>>, wanted: Wanted) -> Result<(), Error> {
     player.start_late(missing);
     player.state(&opened.demux);
     player.enter(&mut opened.demux);
+    player.enter_by_time(&inside, &mut opened, wanted.track)?;
     let mut stumbles = 0;
     loop {
         match opened.demux.next() {

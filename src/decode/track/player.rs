@@ -51,7 +51,12 @@ pub(super) struct Player<'a, 'y> {
     pub(super) clock: i64,
     /// The clock where the running link of a chain starts.
     pub(super) link_start: i64,
+    /// The clock before its first packet, and the number of that.
+    pub(super) link_clock: i64,
+    pub(super) link_packet: u64,
     pub(super) is_first_link: bool,
+    /// All packets from the first on were counted.
+    pub(super) is_counted: bool,
     /// A scan has tried to go to the end.
     pub(super) has_jumped: bool,
     /// The last frame header of a stream that may change.
@@ -148,7 +153,10 @@ impl<'a, 'y> Player<'a, 'y> {
             nominal: 0,
             clock: -opened.timeline.delay,
             link_start: 0,
+            link_clock: -opened.timeline.delay,
+            link_packet: 0,
             is_first_link: true,
+            is_counted: true,
             has_jumped: false,
             header: opened.demux.header(),
             late: (0, 0),

@@ -60,6 +60,7 @@ impl<'y> Player<'_, 'y> {
         if !missing.is_zero() {
             let frames = frames_of(missing, self.params.sample_rate.unwrap_or(0));
             self.clock = self.clock.saturating_add(frames);
+            self.link_clock = self.clock;
             (self.link_start, self.is_first_link) = (frames, false);
         }
     }
@@ -108,7 +109,8 @@ impl<'y> Player<'_, 'y> {
     }
 }
 
-fn frames_of(time: Duration, rate_hz: u32) -> i64 {
+/// Frames that last so long.
+pub(super) fn frames_of(time: Duration, rate_hz: u32) -> i64 {
     let frames = time.as_micros() * u128::from(rate_hz) / 1_000_000;
     i64::try_from(frames).unwrap_or(i64::MAX / 2)
 }

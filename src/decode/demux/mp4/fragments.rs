@@ -106,7 +106,7 @@ impl<'y> Fragments<'y> {
     /// The same from the fragment that starts at `position` on, behind so many of its samples. `None`: they
     /// are not there.
     pub(super) fn entered(&self, position: u64, passed: u64) -> Option<Self> {
-        let mut entered = Self::new(&self.inside, self.base, position, self.defaults);
+        let mut entered = self.at(position);
         if !entered.enter_fragment() || entered.fragment.start != position {
             return None;
         }
@@ -114,6 +114,28 @@ impl<'y> Fragments<'y> {
             entered.next()?;
         }
         Some(entered)
+    }
+
+    /// The same from the first fragment on that starts at `position` or behind.
+    pub(super) fn at(&self, position: u64) -> Self {
+        Self::new(&self.inside, self.base, position, self.defaults)
+    }
+
+    /// When the first sample is heard, in ticks, if its fragment says so.
+    pub(super) fn first_time(mut self) -> Option<u64> {
+        if !self.enter_fragment() {
+            return None;
+        }
+        while self.place.is_none() && self.run.is_none() {
+            if self.part.is_some_and(|part| part.span.at < part.span.end) {
+                self.enter_run();
+            } else if self.fragment.at < self.fragment.end {
+                self.enter_part();
+            } else {
+                break;
+            }
+        }
+        self.place
     }
 
     /// The next sample of the track, or what is missing before it. `None`: there is none.

@@ -19,7 +19,7 @@ use self::{
     fragments::{Fragments, Met},
     tables::Samples,
 };
-use super::{Found, Lost, Next, PACKET_BYTES, Piece, TOGETHER_BYTES, frames_of};
+use super::{Found, Lost, Next, PACKET_BYTES, Piece, Stamp, TOGETHER_BYTES, frames_of};
 use crate::decode::{
     index::{Point, State},
     mp4::{Defaults, Tables},
@@ -131,6 +131,22 @@ impl<'y> Track<'y> {
         self.samples.go_to_end();
         (self.ready, self.missing) = (None, Missing::default());
         true
+    }
+
+    /// Frames of each packet, where its codec fixes them.
+    pub(in crate::decode) fn packet_frames(&self) -> Option<u64> {
+        self.plan.fixed
+    }
+
+    /// See [`Demux::enter_part`](super::Demux::enter_part).
+    pub(in crate::decode) fn enter_part(&mut self, position: u64) -> Option<Option<Stamp>> {
+        let entered = self.fragments.as_ref()?.at(position);
+        let ticks = self.fragments.as_ref()?.at(position).first_time();
+        self.fragments = Some(entered);
+        self.samples.go_to_end();
+        (self.ready, self.missing) = (None, Missing::default());
+        let ticks_per_second = self.plan.ticks_per_second;
+        Some(ticks.map(|ticks| Stamp { ticks, ticks_per_second, round: None }))
     }
 
     /// The next sample that is there.

@@ -21,7 +21,7 @@ pub(in crate::decode) use self::{
     packets::Packets,
     payload::{Choice, Payload},
 };
-use super::{Lost, Next, Piece};
+use super::{Lost, Next, Piece, Stamp};
 use crate::decode::{
     headers::{Header, Kind, is_trailer},
     index::{Point, State},
@@ -141,6 +141,16 @@ impl<'y> Track<'y> {
             (self.clock, self.gap, self.entry) = times;
         }
         is_there
+    }
+
+    /// See [`Demux::enter_part`](super::Demux::enter_part).
+    pub(super) fn enter_part(&mut self, position: u64) -> Option<Stamp> {
+        self.payload.start_anew(position);
+        (self.lent, self.is_lost) = (0, true);
+        (self.clock, self.gap, self.entry) = (Clock::default(), Gap::No, None);
+        self.find()?;
+        (self.is_lost, self.gap) = (false, Gap::No);
+        time_here(&mut self.payload).map(Stamp::mpeg)
     }
 
     /// Whether a frame is here that can be the first of the stream.

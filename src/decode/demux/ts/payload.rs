@@ -187,6 +187,12 @@ impl<'y> Payload<'y> {
         self.gathered = mark.gathered;
     }
 
+    /// Goes anywhere, where tables come once more.
+    pub(super) fn start_anew(&mut self, position: u64) {
+        self.packets.go_to(position);
+        self.gathered = Gathered::new(self.gathered.choice, Tables::default());
+    }
+
     /// Goes to the start of a PES packet. False: it is not there.
     pub(super) fn enter(&mut self, entry: Entry) -> bool {
         let Entry { position, pid, program } = entry;
