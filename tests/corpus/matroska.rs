@@ -208,10 +208,6 @@ fn damaged_bytes_are_silence_as_long_as_they_lasted() {
         assert_eq!(scan(&damaged, None).total(), Some(48_000), "{count} at {at}");
     }
     // A whole cluster.
-    let clusters = |bytes: &[u8]| {
-        let is_one = |at: &usize| bytes[*at..].starts_with(&[0x1F, 0x43, 0xB6, 0x75]);
-        (0..bytes.len()).filter(is_one).collect::<Vec<_>>()
-    };
     let starts = clusters(&bytes);
     let mut damaged = bytes.clone();
     damaged[starts[2]..starts[3]].fill(0);
@@ -220,6 +216,25 @@ fn damaged_bytes_are_silence_as_long_as_they_lasted() {
     let lost = 20 * PACKET - 312..30 * PACKET - 312;
     assert!(heard.planes[0][lost.clone()].iter().all(|sample| *sample == 0.0));
     assert!(heard.planes[0][..lost.start] == whole.planes[0][..lost.start]);
+}
+
+/// Where clusters start.
+fn clusters(bytes: &[u8]) -> Vec<usize> {
+    let is_one = |at: &usize| bytes[*at..].starts_with(&[0x1F, 0x43, 0xB6, 0x75]);
+    (0..bytes.len()).filter(is_one).collect()
+}
+
+#[test]
+fn a_time_that_lies_ages_ahead_behind_damage_is_no_silence_without_end() {
+    let mut bytes = opus_in(PLAIN, discarded());
+    let start = clusters(&bytes)[2];
+    // The block before it, and its header.
+    bytes[start - 130..start].fill(0x55);
+    // Behind the headers of the cluster and of its time.
+    bytes[start + 12 + 9..][..8].fill(0xFF);
+    let heard = hear(&bytes, WHOLE, 0);
+    assert_eq!(heard.error, None);
+    assert!(heard.frames() <= 48_000, "{}", heard.frames());
 }
 
 #[test]

@@ -317,7 +317,8 @@ impl<'y> Track<'y> {
         let frames_per_tick = self.plan.tick_ns.saturating_mul(self.plan.rate_hz.into());
         let passed = frames_of(time.saturating_sub(before), frames_per_tick, NS_PER_SECOND);
         // Ticks are rounded, and most packets are of one length.
-        let packets = (passed.saturating_sub(frames) + packet_frames / 2) / packet_frames;
+        let gap = passed.saturating_sub(frames);
+        let packets = gap.saturating_add(packet_frames / 2) / packet_frames;
         let frames = packets.saturating_mul(packet_frames);
         (packets > 0).then_some(Lost { frames, rate_hz: None, packets })
     }
