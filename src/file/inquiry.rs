@@ -208,7 +208,8 @@ impl Inquiry {
         let head = self.head_of(&response.head, asked);
         let (fields, use_, ttl) = (&self.asker.fields, self.asker.use_, self.store.media_ttl());
         let share = match freshness::share(&head, fields, use_, ttl) {
-            _ if self.asker.apart => Share::Alone,
+            // What the node itself wishes, no field says.
+            _ if self.asker.apart || self.asker.wishes.no_store => Share::Alone,
             // What is here may do again when the origin has recovered.
             Share::Stored if head.status >= 500 && self.old.is_some() => Share::Waiting,
             // It is what the operator wants no more. Something newer may be here.

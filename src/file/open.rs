@@ -254,8 +254,9 @@ impl Files {
         let name = name.strip_suffix(BY_URL).unwrap_or(name);
         if self.is_library(name) {
             let path = percent_decode_str(url.path()).decode_utf8().ok()?;
-            let is_inside = url.as_str().starts_with(LIBRARY_URL);
-            return is_inside.then(|| (name.to_owned(), path.trim_start_matches('/').to_owned()));
+            let path = path.trim_start_matches('/');
+            let is_inside = url.as_str().starts_with(LIBRARY_URL) && is_plain(path);
+            return is_inside.then(|| (name.to_owned(), path.to_owned()));
         }
         let below = url.as_str().strip_prefix(self.origins.get(name)?.base.as_str());
         let is_http = matches!(url.scheme(), "http" | "https");

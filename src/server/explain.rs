@@ -105,6 +105,7 @@ fn of_hls(error: &hls::Error, source: &SourceName) -> Problem {
             Problem::new(Kind::Parameter, format!("{source} has no such audio `track`"))
                 .hint(format!("there are {there}"))
         }
+        hls::Error::LeadsOut => Problem::forbidden(source).hint(error.to_string()),
         hls::Error::Playlist(Playlist::Malformed { .. } | Playlist::Empty) | hls::Error::Nested => {
             Problem::new(Kind::Damaged, format!("{source}: {error}"))
         }

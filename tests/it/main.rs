@@ -1,13 +1,14 @@
 //! Stories: a node as a process of its own, origins that behave as told, clients that read bytes.
 //!
-//! The vocabulary is three files: [`origin`] (what the node fetches from), [`node`] (the binary
-//! under test) and [`client`] (what a user sees). A story waits for events and never sleeps for
+//! The vocabulary is four files: [`origin`] (what the node fetches from), [`hls`] (presentations that it may
+//! have), [`node`] (the binary under test) and [`client`] (what a user sees). A story waits for events and never sleeps for
 //! luck.
 
 // Client, origin and stories are ordinary threads; nobody outside sees or documents the vocabulary.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, missing_docs, unreachable_pub)]
 
 mod client;
+mod hls;
 mod node;
 mod origin;
 mod wav;
@@ -33,4 +34,5 @@ mod restarting;
 mod sealed;
 mod tending;
 mod transcoding;
+mod variants;
 mod waiting;

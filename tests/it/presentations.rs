@@ -1,171 +1,24 @@
 //! HLS: presentations that ffmpeg makes of one recording, played as one steady stream.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::Path,
-    process::Command,
-};
-
-use aes::Aes128;
-use cbc::{
-    Encryptor,
-    cipher::{BlockModeEncrypt, KeyIvInit},
-};
-
 use crate::{
-    node::{Node, kithara, node, scratch},
-    origin::{Builder, origin},
+    hls::{self, Form, Form::*, KEY, Presentation, differs_at, samples},
+    node::{Node, node},
+    origin::origin,
 };
 
 /// Length of a segment, and how many there are.
 const SECONDS: usize = 2;
 const SEGMENTS: usize = 16;
-const KEY: [u8; 16] = *b"sixteen  letters";
 
-/// How segments hold what is played.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Ts,
-    TsMp3,
-    Packed,
-    PackedMp3,
-    Fmp4,
-    Fmp4Flac,
-    Fmp4Alac,
-}
-
-use Form::*;
-
-impl Form {
-    fn codec(self) -> &'static [&'static str] {
-        match self {
-            // Noise that a decoder makes up is other noise behind each start.
-            Ts | Packed | Fmp4 => &["-c:a", "aac", "-aac_pns", "0", "-b:a", "96k"],
-            TsMp3 | PackedMp3 => &["-c:a", "libmp3lame", "-b:a", "96k"],
-            Fmp4Flac => &["-c:a", "flac", "-strict", "-2"],
-            Fmp4Alac => &["-c:a", "alac"],
-        }
-    }
-
-    fn muxer(self) -> &'static [&'static str] {
-        match self {
-            Ts | TsMp3 => &["-f", "hls", "-hls_segment_filename", "part%02d"],
-            Packed => &["-f", "segment", "-segment_format", "adts"],
-            PackedMp3 => &[
-                "-f",
-                "segment",
-                "-segment_format",
-                "mp3",
-                "-segment_format_options",
-                "write_xing=0",
-            ],
-            Fmp4 | Fmp4Flac | Fmp4Alac => {
-                &["-f", "hls", "-hls_segment_type", "fmp4", "-hls_segment_filename", "part%02d"]
-            }
-        }
-    }
-}
-
-/// A presentation, file by file, and the same bytes in a row.
-struct Presentation {
-    parts: Vec<Vec<u8>>,
-    /// Of each part, as ffmpeg says it.
-    seconds: Vec<String>,
-    init: Option<Vec<u8>>,
-}
-
-/// ffmpeg's of a recording in which nothing repeats; `None`, and loudly so, where there is no ffmpeg.
-fn presentation(form: Form, dir: &Path) -> Option<Presentation> {
+/// Of a recording in which nothing repeats.
+fn presentation(form: Form) -> Option<Presentation> {
     let sound = format!(
         "aevalsrc=0.4*sin(2*PI*(300+20*t)*t)|0.3*sin(2*PI*(500-7*t)*t)+0.1*sin(2*PI*4000*t):s=44100:d={}",
         SECONDS * SEGMENTS
     );
-    let dir = dir.join(format!("{form:?}"));
-    fs::create_dir(&dir).unwrap();
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.current_dir(&dir).args(["-v", "error", "-f", "lavfi", "-i", &sound, "-map", "0:a"]);
-    ffmpeg.args(form.codec()).args(form.muxer());
-    match form {
-        Packed | PackedMp3 => {
-            ffmpeg.args(["-segment_time", "2", "-segment_list", "list.m3u8", "part%02d"])
-        }
-        _ => ffmpeg.args(["-hls_time", "2", "-hls_playlist_type", "vod", "list.m3u8"]),
-    };
-    let Ok(output) = ffmpeg.output() else {
-        let _ =
-            writeln!(io::stderr(), "\n*** SKIPPED: no ffmpeg to make a presentation with ***\n");
-        return None;
-    };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let read = |name: &str| fs::read(dir.join(name)).ok();
-    let parts: Vec<_> = (0..).map_while(|at| read(&format!("part{at:02}"))).collect();
-    assert!(parts.len() >= SEGMENTS, "{form:?} has {} segments", parts.len());
-    let list = fs::read_to_string(dir.join("list.m3u8")).unwrap();
-    let seconds = list.lines().filter_map(|line| line.strip_prefix("#EXTINF:"));
-    let seconds = seconds.map(|line| line.trim_end_matches(',').to_owned()).collect();
-    Some(Presentation { parts, seconds, init: read("init.mp4") })
-}
-
-impl Presentation {
-    /// Its media playlist, with a line before each segment.
-    fn playlist(&self, line: impl Fn(usize) -> String) -> String {
-        let mut text = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:3\n".to_owned();
-        if self.init.is_some() {
-            text += "#EXT-X-MAP:URI=\"init.mp4\"\n";
-        }
-        for (at, seconds) in self.seconds.iter().enumerate() {
-            text += &format!("{}#EXTINF:{seconds},\npart{at:02}\n", line(at));
-        }
-        text + "#EXT-X-ENDLIST\n"
-    }
-
-    fn plain(&self) -> String {
-        self.playlist(|_| String::new())
-    }
-
-    /// Its files.
-    fn on(&self, origin: Builder, playlist: &str) -> Builder {
-        let origin = origin.file("list.m3u8", playlist.as_bytes());
-        let parts = self.parts.iter().enumerate();
-        let origin =
-            parts.fold(origin, |origin, (at, part)| origin.file(&format!("part{at:02}"), part));
-        match &self.init {
-            Some(init) => origin.file("init.mp4", init),
-            None => origin,
-        }
-    }
-
-    /// The same with each segment encrypted, by its number where `iv` has no vector.
-    fn encrypted(&self, iv: Option<u128>) -> Self {
-        let encrypt = |(at, part): (usize, &Vec<u8>)| {
-            let iv = iv.unwrap_or(at as u128).to_be_bytes();
-            let mut cipher = Encryptor::<Aes128>::new(&KEY.into(), &iv.into());
-            let padding = 16 - part.len() % 16;
-            let mut bytes = [&part[..], &vec![padding as u8; padding]].concat();
-            for block in bytes.as_chunks_mut::<16>().0 {
-                cipher.encrypt_block(block.into());
-            }
-            bytes
-        };
-        let parts = self.parts.iter().enumerate().map(encrypt).collect();
-        Self { parts, seconds: self.seconds.clone(), init: self.init.clone() }
-    }
-
-    /// What a decode of all bytes in a row gives.
-    fn continuous(&self, dir: &Path) -> Vec<f32> {
-        let path = dir.join("whole");
-        let mut bytes = self.init.clone().unwrap_or_default();
-        self.parts.iter().for_each(|part| bytes.extend(part));
-        fs::write(&path, bytes).unwrap();
-        let output = kithara(&["pcm", path.to_str().unwrap(), "-o", "-", "--format", "f32le"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        samples(&output.stdout)
-    }
-}
-
-fn samples(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks().0.iter().map(|sample| f32::from_le_bytes(*sample)).collect()
+    let presentation = hls::presentation(form, &sound)?;
+    assert!(presentation.parts.len() >= SEGMENTS, "{form:?} has too few segments");
+    Some(presentation)
 }
 
 const PCM: &str = "/v1/pcm?src=origin:list.m3u8&format=f32le";
@@ -174,17 +27,11 @@ fn heard(node: &Node, query: &str) -> Vec<f32> {
     samples(&node.get(&format!("{PCM}{query}")).ok().body)
 }
 
-/// The first frame at which two recordings differ by more than a sample of 16 bits can show.
-fn differs_at(one: &[f32], other: &[f32]) -> Option<usize> {
-    let pairs = one.iter().zip(other);
-    pairs.enumerate().find(|(_, (a, b))| (*a - *b).abs() > 1e-4).map(|(at, _)| at / 2)
-}
-
 /// What is heard of `files` is what a decode of all of them in a row gives: on the first play, and with its length
 /// and by ranges on the next.
 #[track_caller]
 fn is_one_recording(files: &Presentation, playlist: &str, whole: &[f32]) {
-    let origin = files.on(origin(), playlist).file("the.key", &KEY).start();
+    let origin = files.on(origin(), "", playlist).file("the.key", &KEY).start();
     let node = node().shards(2).origin(&origin).start();
     let first = node.get(PCM).ok();
     assert_eq!(first.field("accept-ranges"), Some("none"));
@@ -205,16 +52,14 @@ fn is_one_recording(files: &Presentation, playlist: &str, whole: &[f32]) {
 }
 
 fn plays_in_the_clear(form: Form) {
-    let dir = scratch();
-    let Some(presentation) = presentation(form, dir.path()) else { return };
-    is_one_recording(&presentation, &presentation.plain(), &presentation.continuous(dir.path()));
+    let Some(presentation) = presentation(form) else { return };
+    is_one_recording(&presentation, &presentation.plain(), &presentation.continuous());
 }
 
 /// By the numbers of its segments, and from the middle on by a vector that the playlist has.
 fn plays_encrypted(form: Form) {
-    let dir = scratch();
-    let Some(presentation) = presentation(form, dir.path()) else { return };
-    let whole = presentation.continuous(dir.path());
+    let Some(presentation) = presentation(form) else { return };
+    let whole = presentation.continuous();
     let (mut files, rest) = (presentation.encrypted(None), presentation.encrypted(Some(7)));
     files.parts.truncate(SEGMENTS / 2);
     files.parts.extend_from_slice(&rest.parts[SEGMENTS / 2..]);
@@ -282,11 +127,10 @@ const SEGMENT: usize = 2 * 44_100 * SECONDS;
 
 #[test]
 fn a_segment_that_is_missing_is_silence_of_its_length() {
-    let dir = scratch();
     for form in [Packed, Fmp4Flac] {
-        let Some(presentation) = presentation(form, dir.path()) else { return };
-        let whole = presentation.continuous(dir.path());
-        let origin = presentation.on(origin(), &presentation.plain()).start();
+        let Some(presentation) = presentation(form) else { return };
+        let whole = presentation.continuous();
+        let origin = presentation.on(origin(), "", &presentation.plain()).start();
         origin.answers("part05", Some(404));
         let node = node().origin(&origin).start();
         let frames = heard(&node, "");
@@ -306,11 +150,10 @@ fn a_segment_that_is_missing_is_silence_of_its_length() {
 /// What is fetched for it are the segments around it, and the first, whose times others are counted from.
 #[test]
 fn a_jump_into_what_nobody_played_is_exact_and_fetches_little() {
-    let dir = scratch();
     for form in [Ts, PackedMp3, Fmp4, Fmp4Flac] {
-        let Some(presentation) = presentation(form, dir.path()) else { return };
-        let whole = presentation.continuous(dir.path());
-        let origin = presentation.on(origin(), &presentation.plain()).start();
+        let Some(presentation) = presentation(form) else { return };
+        let whole = presentation.continuous();
+        let origin = presentation.on(origin(), "", &presentation.plain()).start();
         for (t, d) in [("20.5", 2), ("27.123", 1), ("3.9", 1)] {
             let node = node().origin(&origin).start();
             let before = origin.order().len();
