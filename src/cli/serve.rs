@@ -13,7 +13,7 @@ use crate::{
     config::{self, Config, Merged, Source},
     decode, demo,
     file::Library,
-    hls::playlist,
+    hls::{self, playlist},
     net::{self, Origin},
     prefetch::{self, ListLimits},
     runtime,
@@ -188,6 +188,15 @@ pub(super) fn options(config: &Config) -> Result<server::Options, Failure> {
                 playlist_lines: limits.playlist_lines,
                 variants: limits.variants,
                 uri_bytes: limits.uri_bytes.0 as usize,
+            },
+            parts: hls::PartLimits {
+                segment_bytes: limits.segment_bytes.0,
+                init_bytes: limits.init_bytes.0,
+            },
+            reach: hls::Reach {
+                time: limits.read_ahead.0,
+                // What no cache keeps would be fetched twice.
+                bytes: if config.cache.is_on() { limits.read_ahead_bytes.0 } else { 0 },
             },
         },
         net: net_options(limits),

@@ -87,16 +87,12 @@ const PLAIN: &[&str] = &["admin", "log", "cache", "limits", "signing"];
 const NAMED: &[&str] = &["origin", "library"];
 
 /// Limits that have a name and a default already, and whose enforcement comes with later work.
-pub const UNENFORCED: [&str; 9] = [
+pub const UNENFORCED: [&str; 5] = [
     "limits.connections_per_client",
     "limits.streams_per_client",
     "limits.min_write_rate",
     "limits.ranges",
-    "limits.variants",
     "limits.key_bytes",
-    "limits.init_bytes",
-    "limits.segment_bytes",
-    "limits.read_ahead",
 ];
 
 /// Whether `path` is a heading, whose keys follow one level deeper.

@@ -5,7 +5,8 @@
 //! - `decrypt` (P): segments that are encrypted;
 //! - `parts` (P): a media playlist as a [tape](crate::stream::tape);
 //! - [`playlist`] (P): what the playlists of a presentation say;
-//! - `reader`: the one place that waits for bytes of segments.
+//! - `reader`: the one place that waits for bytes of segments;
+//! - `schedule` (P): which segment is fetched next, ahead of who listens.
 
 #![forbid(unsafe_code)]
 
@@ -15,8 +16,10 @@ mod decrypt;
 mod parts;
 pub mod playlist;
 mod reader;
+mod schedule;
 
 pub use choice::{Error, choose, is_only_choice};
 pub use decrypt::BLOCK_BYTES as KEY_BYTES;
 pub use parts::{Parts, Resource};
-pub use reader::{BadPart, Body, Fetch, Local, Reader, Unfetched};
+pub use reader::{BadPart, Body, Fetch, Local, PartLimits, Reader, Unfetched};
+pub use schedule::{Reach, Schedule};

@@ -23,8 +23,20 @@ use crate::{
 /// A future of the thread that it is polled on.
 pub type Local<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// The longest part, in bytes.
-const PART_BYTES: u64 = 1 << 30;
+/// What one part may take. The names are those of `[limits]`.
+#[derive(Debug, Clone, Copy)]
+pub struct PartLimits {
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// Bytes of an init section.
+    pub init_bytes: u64,
+}
+
+impl Default for PartLimits {
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, init_bytes: 1 << 20 }
+    }
+}
 
 /// Where the bytes of resources come from.
 pub trait Fetch {
@@ -59,8 +71,8 @@ pub enum Unfetched {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadPart {
     /// It is longer than any may be.
-    #[error("a segment has more than {PART_BYTES} bytes")]
-    Long,
+    #[error("a segment, or what stands before it, has more than {0} bytes")]
+    Long(u64),
     /// It was not encrypted with its key.
     #[error("a segment is not what its key was made for: its padding is wrong")]
     Padding,
@@ -72,6 +84,7 @@ pub struct Reader {
     fetch: Rc<dyn Fetch>,
     resident: Resident,
     pool: BufPool,
+    limits: PartLimits,
     running: Option<Running>,
     /// Parts that were missing while nothing had come of any; `None` once something has.
     missing: Option<u32>,
@@ -113,9 +126,9 @@ enum Came {
 
 impl Reader {
     /// A reader at the start of `parts`.
-    pub fn new(parts: Rc<Parts>, fetch: Rc<dyn Fetch>, pool: BufPool) -> Self {
+    pub fn new(parts: Rc<Parts>, fetch: Rc<dyn Fetch>, pool: BufPool, limits: PartLimits) -> Self {
         let resident = Resident::of_tape(parts.tape());
-        Self { parts, fetch, resident, pool, running: None, missing: Some(0) }
+        Self { parts, fetch, resident, pool, limits, running: None, missing: Some(0) }
     }
 
     /// The bytes that are in memory, for the side that must not wait.
@@ -153,6 +166,11 @@ impl Reader {
                 Ok(Came::Block(block)) => {
                     let start = running.at;
                     running.at += block.len() as u64;
+                    let most = self.most_bytes(part);
+                    if running.at > most {
+                        let long = Unfetched::Missing(Failure::new(BadPart::Long(most)));
+                        return self.end(part, start, long);
+                    }
                     // It may have begun before what is wanted.
                     if part < self.parts.segments() {
                         self.missing = None;
@@ -187,11 +205,16 @@ impl Reader {
         Ok(())
     }
 
+    /// Bytes that a part may have.
+    fn most_bytes(&self, part: u32) -> u64 {
+        match part < self.parts.segments() {
+            true => self.limits.segment_bytes,
+            false => self.limits.init_bytes,
+        }
+    }
+
     /// The bytes of a part from `offset` on, or from a little before.
     async fn open(&self, part: u32, offset: u64) -> Result<Running, Unfetched> {
-        if offset >= PART_BYTES {
-            return Err(Unfetched::Missing(Failure::new(BadPart::Long)));
-        }
         let resource = self.parts.resource(part).ok_or(Unfetched::End)?;
         let Some((key, iv)) = &resource.key else {
             let body = self.fetch.open(&resource, offset).await?;

@@ -6,6 +6,7 @@ use futures_lite::future;
 
 use super::{
     Reason, Refusal, Shard,
+    ahead::Ahead,
     decoding::Decoding,
     index::Place,
     promises::{DECODER_BYTES, Promise},
@@ -48,6 +49,8 @@ pub(super) struct Listen {
     fresh: Option<Fresh>,
     /// Of the core, once it began a decoder: it is kept also while that stands still.
     share: Option<Rc<Share>>,
+    /// Of a source in segments.
+    ahead: Option<Ahead>,
 }
 
 impl Listen {
@@ -61,8 +64,8 @@ impl Listen {
             spec: rendition.spec,
         };
         let listening = shard.renditions.listen(key, rendition.total());
-        let shard = Rc::clone(shard);
-        Self { shard, listening, readable, place, known, rendition, fresh, share: None }
+        let (shard, ahead) = (Rc::clone(shard), readable.ahead(shard));
+        Self { shard, listening, readable, place, known, rendition, fresh, share: None, ahead }
     }
 
     /// What the answer is.
@@ -86,6 +89,9 @@ impl Listen {
         lead_us: i64,
         is_first: bool,
     ) -> Result<Option<Piece>, Refusal> {
+        if let Some(ahead) = &self.ahead {
+            ahead.at(time_of(frame, self.rendition.spec.rate_hz));
+        }
         let want = self.listening.want(frame, lead_us, is_first);
         loop {
             let more = want.more();
@@ -212,6 +218,11 @@ impl Listen {
         self.share = Some(Rc::clone(&share));
         Ok((memory, share))
     }
+}
+
+fn time_of(frame: u64, rate_hz: u32) -> Duration {
+    let us = u128::from(frame) * 1_000_000 / u128::from(rate_hz.max(1));
+    Duration::from_micros(u64::try_from(us).unwrap_or(u64::MAX))
 }
 
 impl Shard {

@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod asked;
 mod chore;
 mod command;
@@ -103,7 +104,7 @@ use crate::{
     bufpool::BufPool,
     decode::Stacks,
     file::Files,
-    hls::playlist,
+    hls::{self, playlist},
     pcm::Renditions,
     runtime::{ShardId, event::Event, mailbox::Mailbox},
 };
@@ -173,6 +174,10 @@ pub struct Options {
     pub decode_share: f64,
     /// What playlists may take.
     pub playlists: playlist::Limits,
+    /// What of a presentation one part may take.
+    pub parts: hls::PartLimits,
+    /// How far ahead of a listener segments are fetched.
+    pub reach: hls::Reach,
 }
 
 /// Counters of one shard.

@@ -41,9 +41,19 @@ struct Found {
 impl Presentation {
     /// Reads it from the start.
     pub(super) fn reader(&self, shard: &Rc<Shard>, by: By) -> Input {
-        let (parts, pool) = (Rc::clone(&self.parts), shard.pool.clone());
+        let (parts, pool) = (self.parts(), shard.pool.clone());
         let segments = Rc::new(Segments::new(shard, &self.of, by));
-        Input::Hls(Box::new(hls::Reader::new(parts, segments, pool)))
+        Input::Hls(Box::new(hls::Reader::new(parts, segments, pool, shard.options.parts)))
+    }
+
+    /// The segments.
+    pub(super) fn parts(&self) -> Rc<Parts> {
+        Rc::clone(&self.parts)
+    }
+
+    /// The playlist that names them.
+    pub(super) fn of(&self) -> &SourceName {
+        &self.of
     }
 
     /// What tells it from others, and from other variants and versions.

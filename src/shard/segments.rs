@@ -8,7 +8,7 @@ use url::Url;
 use super::{Answer, By, Job, Refusal, Response, Shard, Wanted, keys::SecretKey};
 use crate::{
     bufpool::{Block, Exhausted},
-    file,
+    file::{self, How},
     hls::{self, Body, Fetch, KEY_BYTES, Local, Resource, Unfetched},
     pcm::SourceName,
     storage::Failure,
@@ -31,7 +31,34 @@ impl Segments {
         Self { shard: Rc::clone(shard), of: of.clone(), by }
     }
 
-    async fn body(&self, resource: &Resource, from: u64) -> Result<Box<dyn Body>, Unfetched> {
+    /// Has a resource in the cache, and its key at hand, as far as they can be had; says how many bytes it has.
+    pub(super) async fn bring(&self, resource: &Resource) -> u64 {
+        if let Some((url, _)) = &resource.key {
+            // Who wants it hears why there is none.
+            let _ = self.fetch_key(url).await;
+        }
+        if let Some(bytes) = self.bytes_here(resource).await {
+            return bytes;
+        }
+        let mut bytes = 0;
+        let Ok(mut body) = self.body(resource, 0).await else { return bytes };
+        while let Ok(Some(block)) = body.take().await {
+            bytes += block.len() as u64;
+        }
+        bytes
+    }
+
+    /// How long a resource is, if all of it is in the cache.
+    async fn bytes_here(&self, resource: &Resource) -> Option<u64> {
+        let range = resource.range.as_ref().and_then(|range| ranged(range.start, Some(range.end)));
+        let wanted = Wanted { range, by: By::NodeIfCached, head_only: true, ..Wanted::default() };
+        let response = self.request(&resource.url, wanted).await.ok()?;
+        let Answer::Object(head) = &response.answer else { return None };
+        let bytes = head.part.as_ref().map_or(head.length, |part| Some(part.end - part.start));
+        bytes.filter(|_| head.cached.found.how == How::Hit)
+    }
+
+    async fn body(&self, resource: &Resource, from: u64) -> Result<SegmentBody, Unfetched> {
         let Resource { url, range, .. } = resource;
         let start = range.as_ref().map_or(0, |range| range.start).saturating_add(from);
         let end = range.as_ref().map(|range| range.end);
@@ -46,7 +73,7 @@ impl Segments {
         // Where nobody knows its length yet, no part of it was chosen.
         let skip = if head.part.is_some() { 0 } else { start };
         let left = end.map(|end| end - start);
-        Ok(Box::new(SegmentBody { response, skip, left }))
+        Ok(SegmentBody { response, skip, left })
     }
 
     /// The answer about a URL that the playlist led to. Where this node is full, it is waited for.
@@ -97,7 +124,7 @@ impl Segments {
 impl Fetch for Segments {
     fn open(&self, resource: &Resource, from: u64) -> Local<'_, Result<Box<dyn Body>, Unfetched>> {
         let resource = resource.clone();
-        Box::pin(async move { self.body(&resource, from).await })
+        Box::pin(async move { Ok(Box::new(self.body(&resource, from).await?) as Box<dyn Body>) })
     }
 
     fn key<'a>(&'a self, url: &'a Url) -> Local<'a, Result<SecretKey, Unfetched>> {

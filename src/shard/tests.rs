@@ -9,7 +9,7 @@ use crate::{
     decode::{self, Dither},
     demo,
     file::{Found, How, Library, conditional::Conditions},
-    hls::playlist,
+    hls::{self, playlist},
     net::{self, Client, Resolver},
     pcm::{self as audio, Ask, Format, SourceName},
     runtime::{self, Queue, mailbox::Mesh},
@@ -62,7 +62,9 @@ fn shard(mailbox: Mailbox<Mail>, roots: &net::Roots, dir: PathBuf) -> Rc<Shard> 
     let (read_ahead_bytes, scan_wait, scan_bytes) = (1 << 20, Duration::from_secs(1), 1 << 20);
     let decode_share = f64::INFINITY;
     let playlists = playlist::Limits::default();
-    let options = Options { read_ahead_bytes, scan_wait, scan_bytes, decode_share, playlists };
+    let (parts, reach) = (hls::PartLimits::default(), hls::Reach { time: scan_wait, bytes: 0 });
+    let options =
+        Options { read_ahead_bytes, scan_wait, scan_bytes, decode_share, playlists, parts, reach };
     Shard::new(ROUTE, pool, files, stacks, options, mailbox)
 }
 

@@ -3,7 +3,7 @@
 use std::{rc::Rc, time::Duration};
 
 use super::{
-    By, Refusal, Shard, index::Place, listen::Fresh, presentation::Presentation,
+    By, Refusal, Shard, ahead::Ahead, index::Place, listen::Fresh, presentation::Presentation,
     promises::DECODER_BYTES,
 };
 use crate::{
@@ -73,6 +73,11 @@ impl Readable {
         let source = &self.opened.source;
         let is_small = || source.length().is_some_and(|length| length <= bytes);
         self.presentation.is_some() || source.is_here() || is_small()
+    }
+
+    /// Fetches ahead of who listens to it, where it comes in segments.
+    pub(super) fn ahead(&self, shard: &Rc<Shard>) -> Option<Ahead> {
+        self.presentation.as_ref().map(|presentation| Ahead::new(shard, presentation))
     }
 
     fn variant(&self) -> Option<VariantIndex> {
