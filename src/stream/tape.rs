@@ -148,6 +148,11 @@ impl Tape {
         self.stretch.start as u32
     }
 
+    /// The part behind the stretch that is read now.
+    pub fn end(&self) -> u32 {
+        self.stretch.end as u32
+    }
+
     /// Whether a part is of the stretch that is read now.
     pub fn is_read(&self, part: u32) -> bool {
         self.stretch.contains(&(part as usize))

@@ -253,6 +253,26 @@ fn a_page_in_the_place_of_a_transport_stream_is_silence() {
 }
 
 #[test]
+fn a_page_in_the_place_of_packed_audio_is_silence() {
+    a_page_is_silence(Packed);
+}
+
+#[test]
+fn a_page_in_the_place_of_packed_mp3_is_silence() {
+    a_page_is_silence(PackedMp3);
+}
+
+#[test]
+fn a_page_in_the_place_of_a_fragment_is_silence() {
+    a_page_is_silence(Fmp4);
+}
+
+#[test]
+fn a_page_in_the_place_of_a_fragment_of_flac_is_silence() {
+    a_page_is_silence(Fmp4Flac);
+}
+
+#[test]
 fn segments_are_ranges_of_one_file() {
     let Some(tone) = tone(440) else { return };
     let init = tone.init.as_deref().unwrap();

@@ -3,6 +3,7 @@
 use super::{
     announce,
     player::{Player, Priming},
+    stretches::Progress,
 };
 use crate::decode::{
     Error,
@@ -47,6 +48,7 @@ impl Player<'_, '_> {
         self.span.to = link_end.min(frames_end(self.timeline.frames));
         self.clock -= opened.timeline.delay;
         (self.link_clock, self.link_packet) = (self.clock, self.packet);
+        self.progress = Progress::start(self.inside, self.clock);
         // Its packets may be of another length.
         let grid = Grid::of(self.known.codec, opened.demux.first_frames());
         let grid = grid.map(|grid| grid.counted_from(self.packet));

@@ -2,7 +2,7 @@
 
 use symphonia::core::codecs::audio::AudioCodecParameters;
 
-use super::{Known, Wanted, announce, late::Back};
+use super::{Known, Wanted, announce, late::Back, stretches::Progress};
 use crate::decode::{
     Error,
     decoder::Mode,
@@ -54,6 +54,8 @@ pub(super) struct Player<'a, 'y> {
     /// The clock before its first packet, and the number of that.
     pub(super) link_clock: i64,
     pub(super) link_packet: u64,
+    /// How far it is on a tape.
+    pub(super) progress: Progress,
     pub(super) is_first_link: bool,
     /// All packets from the first on were counted.
     pub(super) is_counted: bool,
@@ -155,6 +157,7 @@ impl<'a, 'y> Player<'a, 'y> {
             link_start: 0,
             link_clock: -opened.timeline.delay,
             link_packet: 0,
+            progress: Progress::start(inside, -opened.timeline.delay),
             is_first_link: true,
             is_counted: true,
             has_jumped: false,
@@ -199,6 +202,7 @@ impl<'a, 'y> Player<'a, 'y> {
         let nominal = self.frames_of(piece.nominal, header.map(|header| header.rate_hz));
         let nominal = nominal.min(PACKET_FRAMES);
         self.nominal = nominal;
+        self.follow_part(piece.place.map(|(position, _)| position))?;
         self.learn_end(nominal);
         self.record(piece);
         if self.packet < self.lead_to && self.is_early(nominal) {

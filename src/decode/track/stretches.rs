@@ -9,7 +9,7 @@ use crate::{
         opening::{self, Opened},
         source::Inside,
     },
-    stream::tape::{self, Join},
+    stream::tape::{self, Join, Tape},
 };
 
 /// Stretches of which the first parts are no media before a source is taken to have none.
@@ -54,7 +54,70 @@ fn pass_part(inside: &Inside<'_>) -> Join {
     inside.resident.next_stretch()
 }
 
+/// How far packets have come on a tape.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Progress {
+    /// The part in which one started last, and the clock before the first of those that did.
+    part: u32,
+    clock: i64,
+    /// The part in which the next one starts at the latest.
+    next: u32,
+    /// Frames of the longest packet.
+    packet: i64,
+}
+
+impl Progress {
+    /// At the first part of a stretch.
+    pub(super) fn start(inside: &Inside<'_>, clock: i64) -> Self {
+        let part = inside.resident.with_tape(|tape| tape.first()).unwrap_or(0);
+        Self { part, clock, next: part, packet: 0 }
+    }
+
+    /// Frames that are missing at the start of `part`, where nothing else accounts for parts before it in which
+    /// no packet started: what came in their place was no media.
+    fn missing(&self, tape: &Tape, part: u32, clock: i64, rate_hz: u32) -> i64 {
+        let start = tape.time_of(part);
+        let frames = |from| frames_of(start.saturating_sub(tape.time_of(from)), rate_hz);
+        let missing = self.clock.saturating_add(frames(self.part)).saturating_sub(clock);
+        // How long parts last is said nearly, and some muxers end with one in which there is no packet left.
+        let least = (2 * self.packet).max(frames(self.next) / 2);
+        let is_unaccounted = part > self.next && missing > least;
+        if is_unaccounted { missing } else { 0 }
+    }
+}
+
 impl<'y> Player<'_, 'y> {
+    /// A packet of [`nominal`](Self::nominal) frames comes, which starts in the part of that position if it is
+    /// known.
+    pub(super) fn follow_part(&mut self, position: Option<u64>) -> Result<(), Error> {
+        let packet = self.progress.packet.max(self.nominal as i64);
+        self.progress.packet = packet;
+        let Some(position) = position else { return Ok(()) };
+        let (part, _) = tape::part_of(position);
+        let next = part.saturating_add(1);
+        if next != self.progress.next {
+            self.pass_parts(part)?;
+            self.progress = Progress { part, clock: self.clock, next, packet };
+        }
+        Ok(())
+    }
+
+    /// Puts silence in the place of parts before `part` that were no media.
+    fn pass_parts(&mut self, part: u32) -> Result<(), Error> {
+        let (progress, clock) = (self.progress, self.clock);
+        let Some(shape) = self.shape.or(self.stated) else { return Ok(()) };
+        let resident = &self.inside.resident;
+        let missing = resident.with_tape(|tape| progress.missing(tape, part, clock, shape.rate_hz));
+        match missing {
+            None | Some(0) => Ok(()),
+            Some(missing) => {
+                // They may come another time.
+                self.is_counted = false;
+                self.be_silent(missing)
+            }
+        }
+    }
+
     /// So much is missing before the first packet.
     pub(super) fn start_late(&mut self, missing: Duration) {
         if !missing.is_zero() {
@@ -62,6 +125,7 @@ impl<'y> Player<'_, 'y> {
             self.clock = self.clock.saturating_add(frames);
             self.link_clock = self.clock;
             (self.link_start, self.is_first_link) = (frames, false);
+            self.progress = Progress::start(self.inside, self.clock);
         }
     }
 
@@ -71,6 +135,9 @@ impl<'y> Player<'_, 'y> {
         inside: &Rc<Inside<'y>>,
         track: Option<u32>,
     ) -> Result<Option<Opened<'y>>, Error> {
+        if let Some(end) = inside.resident.with_tape(|tape| tape.end()) {
+            self.pass_parts(end)?;
+        }
         let mut join = inside.resident.next_stretch();
         let mut is_break = false;
         loop {
@@ -99,13 +166,18 @@ impl<'y> Player<'_, 'y> {
     fn go_over_gap(&mut self, join: &Join) -> Result<(), Error> {
         if let Some((due, shape)) = join.due.zip(self.shape.or(self.stated)) {
             let end = self.link_start.saturating_add(frames_of(due, shape.rate_hz));
-            let missing = u64::try_from(end.saturating_sub(self.clock)).unwrap_or(0);
-            let packets = missing / self.nominal.max(1);
-            let frames = if self.restarts.is_some() { packets * self.nominal } else { missing };
-            self.lose_part(packets.max(1), frames)?;
+            self.be_silent(end.saturating_sub(self.clock))?;
         }
         self.link_start = self.clock.max(self.link_start);
         Ok(())
+    }
+
+    /// Silence of about so many frames: of whole packets, where decoders restart by their numbers.
+    fn be_silent(&mut self, frames: i64) -> Result<(), Error> {
+        let missing = u64::try_from(frames).unwrap_or(0);
+        let packets = missing / self.nominal.max(1);
+        let frames = if self.restarts.is_some() { packets * self.nominal } else { missing };
+        self.lose_part(packets.max(1), frames)
     }
 }
 
