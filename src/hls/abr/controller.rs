@@ -11,12 +11,8 @@ use super::{
     reason::{Reason, Seen},
 };
 
-/// What another variant has to be better by per second, for each bit between them of those of the highest. A switch
-/// costs a second decoder, and a listener who hears many does not hear that they were right.
-const SWITCH: f64 = 0.4;
-
 /// What has to be won per second of media where a fetch is given up: what came of it is lost for sure.
-const GIVE_UP: f64 = 0.05;
+const GIVE_UP: f64 = 0.03;
 
 /// Chooses the variant of one session: at most 48 bytes, from its first segment to its last.
 #[derive(Debug)]
@@ -207,9 +203,9 @@ impl Controller {
         let current = self.current.and_then(|variant| situation.ladder.rung(variant));
         let highest = rungs.last()?.bandwidth as f64;
         let rung = best(0..rungs.len(), |rung| {
-            let bandwidth = rungs[rung].bandwidth;
-            let change = current.map_or(0, |current| current.bandwidth.abs_diff(bandwidth));
-            outlook.worth(rung) - SWITCH * outlook.segment() * change as f64 / highest
+            let share = |current: Rung| current.bandwidth as f64 / highest;
+            let switch = current.map_or(0.0, |current| outlook.switch(share(current), rung));
+            outlook.worth(rung) - switch
         })?;
         let seen = Seen { estimate: situation.estimate?, ahead: situation.ahead };
         Some((rungs[rung].variant, self.reason(current, rungs[rung], seen)))

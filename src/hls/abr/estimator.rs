@@ -21,11 +21,11 @@ const SMALL_BYTES: u64 = 4 * 1024;
 const LONG: Duration = Duration::from_millis(500);
 
 /// How far off the first prediction may be, as the deviation of a logarithm.
-const FIRST_SPREAD: f64 = 0.4;
+const FIRST_SPREAD: f64 = 0.5;
 
 /// How much of what was believed about latency and spread the next fetch replaces.
 const LATENCY_SHARE: f64 = 0.3;
-const SPREAD_SHARE: f64 = 0.15;
+const SPREAD_SHARE: f64 = 0.4;
 
 /// A prediction is never further off than this, and no line is taken to be slower than that.
 const FARTHEST: f64 = 2.5;
@@ -58,8 +58,8 @@ pub enum Source {
 pub struct Estimate {
     /// Bits per second.
     pub bandwidth: f64,
-    /// How far above the higher of the two means is, as a logarithm: what was seen, but not for long.
-    pub above: f64,
+    /// How far above that the quick mean is, as a logarithm: a rise that was seen, but not for long.
+    pub rise: f64,
     /// Standard deviation of the logarithm of what came by what was expected.
     pub spread: f64,
     /// From a request to its first byte, seconds.
@@ -117,9 +117,10 @@ impl Estimator {
     pub fn estimate(&self) -> Option<Estimate> {
         self.last?;
         let [quick, slow] = self.means.map(|mean| mean.value().max(SLOWEST));
+        let bandwidth = quick.min(slow);
         Some(Estimate {
-            bandwidth: quick.min(slow),
-            above: (quick / slow).ln().abs(),
+            bandwidth,
+            rise: (quick / bandwidth).ln(),
             spread: self.variance.sqrt(),
             latency: self.latency,
         })
@@ -200,6 +201,18 @@ mod tests {
         assert!(line.carries(80_000, 6) < 200_000.0, "after three half-lives of the quick one");
         assert!(line.carries(800_000, 6) < 700_000.0, "the slow one still counts");
         assert!(line.carries(800_000, 40) > 750_000.0);
+    }
+
+    #[test]
+    fn a_rise_is_told_apart_from_a_fall() {
+        let mut line = Line::new();
+        let rise = |line: &Line| line.estimator.estimate().map_or(0.0, |estimate| estimate.rise);
+        line.carries(100_000, 60);
+        line.carries(800_000, 4);
+        assert!(rise(&line) > 0.5, "the quick mean is ahead");
+        line.carries(800_000, 60);
+        line.carries(100_000, 4);
+        assert!(rise(&line) == 0.0, "the quick mean is what counts");
     }
 
     #[test]

@@ -35,12 +35,8 @@ fn listening(mode: Mode) -> Listening {
 
 impl Listening {
     fn with<T>(&mut self, what: impl FnOnce(&mut Controller, &Situation<'_>) -> T) -> T {
-        let estimate = |kbits: f64| Estimate {
-            bandwidth: kbits * 1e3,
-            above: 0.0,
-            spread: 0.3,
-            latency: 0.05,
-        };
+        let estimate =
+            |kbits: f64| Estimate { bandwidth: kbits * 1e3, rise: 0.0, spread: 0.3, latency: 0.05 };
         let situation = Situation {
             ladder: &self.ladder,
             estimate: self.carries.map(estimate),
@@ -218,6 +214,30 @@ fn there_are_lines_on_which_each_of_two_variants_is_kept() {
         is_kept(&mut session, MIDDLE) && is_kept(&mut session, HIGH)
     });
     assert!(keeps_both);
+}
+
+#[test]
+fn a_switch_up_has_to_be_worth_it_in_what_is_still_to_come() {
+    let mut session = listening(Mode::Auto);
+    session.carries = None;
+    session.segment = 148;
+    assert_eq!(session.next().0, MIDDLE);
+    session.carries = Some(1000.0);
+    assert_eq!(session.decide().variant, MIDDLE, "one segment is not worth a second decoder");
+    session.segment = 100;
+    assert_eq!(session.decide().variant, HIGH);
+}
+
+#[test]
+fn a_rise_that_was_just_seen_counts() {
+    let mut session = listening(Mode::Auto);
+    (session.carries, session.ahead_seconds) = (Some(60.0), 8);
+    assert_eq!(session.decide().variant, LOW);
+    let variant = session.with(|controller, situation| {
+        let estimate = situation.estimate.map(|estimate| Estimate { rise: 2.0, ..estimate });
+        controller.decide(&Situation { estimate, ..*situation }).map(|decision| decision.variant)
+    });
+    assert_eq!(variant, Ok(HIGH));
 }
 
 #[test]
