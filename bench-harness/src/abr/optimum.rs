@@ -1,6 +1,11 @@
 //! The best that could be done by who knows the line in advance: a beam search.
+//!
+//! It is converged: a beam four times as wide, or thirteen times and two and a half times as fine, finds 0.1 % more
+//! of `3g` with segments of 4 s, 0.2 % more of `sd_fs`, and with segments of 10 s the same.
 
-use super::{BUFFER, LADDER, Media, Outcome, STALL, Trace, utility};
+use std::vec;
+
+use super::{BUFFER, Download, LADDER, Media, Outcome, Rule, STALL, Trace, View, play, utility};
 
 /// How fine the beam tells times apart, seconds; of those that are alike the best goes on.
 const GRAIN: f64 = 0.05;
@@ -23,12 +28,29 @@ struct State {
 /// Plays all of `media` over `trace` as well as can be.
 pub fn optimum(trace: &Trace, media: &Media) -> Outcome {
     // The score is a ratio; at its best it is that of the sum with this price of a second of waiting.
-    let first = search(trace, media, 1.0);
-    let again = search(trace, media, first.score);
+    let first = found(trace, media, 1.0);
+    let again = found(trace, media, first.score);
     if again.score > first.score { again } else { first }
 }
 
-fn search(trace: &Trace, media: &Media, price: f64) -> Outcome {
+/// What the player makes of what the search found: nothing is held against a rule that cannot be played.
+fn found(trace: &Trace, media: &Media, price: f64) -> Outcome {
+    play(trace, media, &mut Known(search(trace, media, price).into_iter()))
+}
+
+/// Takes what was found beforehand.
+struct Known(vec::IntoIter<usize>);
+
+impl Rule for Known {
+    fn choose(&mut self, _view: &View) -> (usize, f64) {
+        (self.0.next().expect("there is one for each segment"), 0.0)
+    }
+
+    fn fetched(&mut self, _view: &View, _download: &Download, _abandoned: Option<usize>) {}
+}
+
+/// The variant of each segment.
+fn search(trace: &Trace, media: &Media, price: f64) -> Vec<usize> {
     // Where each came from, and by which variant.
     let mut nodes = vec![(0, 0)];
     let mut beam = vec![State { now: 0.0, startup: 0.0, stalled: 0.0, played: 0.0, node: 0 }];
@@ -46,7 +68,7 @@ fn search(trace: &Trace, media: &Media, price: f64) -> Outcome {
             beam.push(State { node: nodes.len() - 1, ..state });
         }
     }
-    let outcome = |state: &State| {
+    let way = |state: &State| {
         let mut variants = Vec::with_capacity(media.segments());
         let mut node = state.node;
         while node != 0 {
@@ -54,10 +76,12 @@ fn search(trace: &Trace, media: &Media, price: f64) -> Outcome {
             node = nodes[node].0;
         }
         variants.reverse();
-        Outcome::new(media, &variants, state.startup, state.stalled)
+        variants
     };
-    let best = beam.iter().map(outcome).max_by(|a, b| a.score.total_cmp(&b.score));
-    best.expect("the beam is never empty")
+    let score =
+        |state: &State| Outcome::new(media, &way(state), state.startup, state.stalled).score;
+    let best = beam.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+    way(best.expect("the beam is never empty"))
 }
 
 fn step(trace: &Trace, media: &Media, segment: usize, from: &State, variant: usize) -> State {

@@ -7,7 +7,7 @@ use kithara::hls::abr::{
     SegmentIndex, Situation, Source, VariantIndex,
 };
 
-use super::{BUFFER, Download, LADDER, Rule, View};
+use super::{BUFFER, Download, LADDER, Rule, Trace, View};
 
 /// What is assumed of an origin that nothing is known of, bits per second.
 const ASSUMED: u32 = 128_000;
@@ -22,6 +22,8 @@ pub struct Ours {
     expected: Option<Estimate>,
     /// What of the present fetch the estimator has seen: bits, and seconds since the request.
     seen: (f64, f64),
+    /// What is known of the line, in place of what is estimated.
+    told: Option<Estimate>,
 }
 
 impl Default for Ours {
@@ -33,6 +35,7 @@ impl Default for Ours {
             begin: Instant::now(),
             expected: None,
             seen: (0.0, 0.0),
+            told: None,
         }
     }
 }
@@ -54,7 +57,7 @@ impl Ours {
         };
         let situation = Situation {
             ladder: &self.ladder,
-            estimate: self.estimator.estimate(),
+            estimate: self.told.or(self.estimator.estimate()),
             segment: SegmentIndex(view.segment as u32),
             epoch: Epoch(0),
             ahead: Duration::from_secs_f64(view.buffer),
@@ -124,5 +127,47 @@ impl Rule for Ours {
             self.estimator.learn(&sample(download.got, seconds, download.latency), self.expected);
         }
         self.expected = self.estimator.estimate();
+    }
+}
+
+/// Ours, but told what the line will carry in the next seconds: how much of what is missing to the optimum is
+/// missing knowledge.
+pub struct Told<'a> {
+    ours: Ours,
+    trace: &'a Trace,
+    seconds: f64,
+}
+
+impl<'a> Told<'a> {
+    /// How far off what is told is for a whole segment, as the deviation of a logarithm.
+    const SPREAD: f64 = 0.2;
+
+    /// Of a line of which so many seconds are known in advance.
+    pub fn new(trace: &'a Trace, seconds: f64) -> Self {
+        Self { ours: Ours::default(), trace, seconds }
+    }
+
+    fn look(&mut self, view: &View) {
+        let bits = self.trace.bits_by(view.now + self.seconds) - self.trace.bits_by(view.now);
+        let latency = self.trace.first_byte(view.now) - view.now;
+        let bandwidth = (bits / self.seconds).max(1e3);
+        let told = Estimate { bandwidth, rise: 0.0, spread: Self::SPREAD, latency };
+        self.ours.told = Some(told);
+    }
+}
+
+impl Rule for Told<'_> {
+    fn choose(&mut self, view: &View) -> (usize, f64) {
+        self.look(view);
+        self.ours.choose(view)
+    }
+
+    fn abandon(&mut self, view: &View, download: &Download) -> Option<usize> {
+        self.look(view);
+        self.ours.abandon(view, download)
+    }
+
+    fn fetched(&mut self, view: &View, download: &Download, abandoned: Option<usize>) {
+        self.ours.fetched(view, download, abandoned);
     }
 }
