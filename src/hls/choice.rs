@@ -7,7 +7,10 @@ use std::time::Duration;
 use url::Url;
 
 use super::{
-    abr::{Coming, Controller, Epoch, First, Ladder, Mode, SegmentIndex, Situation, VariantIndex},
+    abr::{
+        Coming, Controller, Epoch, Estimate, First, Ladder, Mode, SegmentIndex, Situation,
+        VariantIndex,
+    },
     playlist::{self, Multivariant, Track},
 };
 
@@ -37,49 +40,91 @@ pub enum Error {
     Nested,
 }
 
-/// The variant that is played, and the media playlists of it that are as good as each other.
-///
-/// # Errors
-/// A track or a variant that there is not, or nothing that can be heard.
-pub fn choose<'a>(
-    list: &'a Multivariant,
-    track: Track<'_>,
-    mode: Mode,
-) -> Result<(VariantIndex, &'a [Url]), Error> {
-    let audio = list.audio(track)?;
-    let bandwidth = |at: usize| {
-        let variant = &list.variants[at];
-        variant.average_bandwidth.or(variant.bandwidth).unwrap_or(0)
-    };
-    // Those without the track are none.
-    let bandwidths: Vec<_> = audio.iter().map(|audio| bandwidth(audio.variant)).collect();
-    let numbers =
-        || audio.iter().map(|audio| audio.variant.to_string()).collect::<Vec<_>>().join(", ");
-    let position = match mode {
-        Mode::Fixed(wanted) => {
-            audio.iter().position(|audio| audio.variant == usize::from(wanted.0))
-        }
-        mode => first(&bandwidths, mode),
-    };
-    let chosen = &audio[position.ok_or_else(|| Error::NoVariant(numbers()))?];
-    Ok((VariantIndex(chosen.variant as u8), chosen.urls))
+/// The variants that have the track that is wanted.
+#[derive(Debug)]
+pub struct Variants {
+    /// By rung: the place in the playlist.
+    numbers: Vec<VariantIndex>,
+    /// By rung: media playlists that are as good as each other.
+    urls: Vec<Vec<Url>>,
+    ladder: Ladder,
 }
 
-/// The place of the one to begin with, while nothing is known of its origin.
-fn first(bandwidths: &[u64], mode: Mode) -> Option<usize> {
-    let ladder = Ladder::new(bandwidths);
-    let coming = Coming { segments: 1, duration: Duration::from_secs(4), sizes: &|_, _| None };
-    let situation = Situation {
-        ladder: &ladder,
-        estimate: None,
-        segment: SegmentIndex(0),
-        epoch: Epoch(0),
-        ahead: Duration::ZERO,
-        capacity: Duration::ZERO,
-        coming,
-    };
-    let controller = Controller::new(mode, First::Bandwidth(ASSUMED_BANDWIDTH));
-    Some(usize::from(controller.decide(&situation).ok()?.variant.0))
+impl Variants {
+    /// Those of `list`.
+    ///
+    /// # Errors
+    /// A track that there is not, or nothing that can be heard.
+    pub fn of(list: &Multivariant, track: Track<'_>) -> Result<Self, Error> {
+        let audio = list.audio(track)?;
+        let bandwidth = |at: usize| {
+            let variant = &list.variants[at];
+            variant.average_bandwidth.or(variant.bandwidth).unwrap_or(0)
+        };
+        let bandwidths: Vec<_> = audio.iter().map(|audio| bandwidth(audio.variant)).collect();
+        Ok(Self {
+            numbers: audio.iter().map(|audio| VariantIndex(audio.variant as u8)).collect(),
+            urls: audio.iter().map(|audio| audio.urls.to_vec()).collect(),
+            ladder: Ladder::new(&bandwidths),
+        })
+    }
+
+    /// The variant's place in the playlist.
+    pub fn number(&self, rung: VariantIndex) -> VariantIndex {
+        self.numbers[usize::from(rung.0)]
+    }
+
+    /// The rung of a variant.
+    pub fn rung(&self, number: VariantIndex) -> Option<VariantIndex> {
+        let at = self.numbers.iter().position(|known| *known == number)?;
+        Some(VariantIndex(at as u8))
+    }
+
+    /// The media playlists of a rung, which are as good as each other.
+    pub fn urls(&self, rung: VariantIndex) -> &[Url] {
+        &self.urls[usize::from(rung.0)]
+    }
+
+    /// The rungs, by what they take.
+    pub fn ladder(&self) -> &Ladder {
+        &self.ladder
+    }
+
+    /// Whether there is something to choose.
+    pub fn are_several(&self) -> bool {
+        self.numbers.len() > 1
+    }
+
+    /// The rung to begin with.
+    ///
+    /// # Errors
+    /// There is no variant of that number with the track.
+    pub fn choose(&self, mode: Mode, estimate: Option<Estimate>) -> Result<VariantIndex, Error> {
+        let numbers = || {
+            let numbers = self.numbers.iter().map(ToString::to_string);
+            numbers.collect::<Vec<_>>().join(", ")
+        };
+        let rung = match mode {
+            Mode::Fixed(wanted) => self.rung(wanted),
+            mode => self.first(mode, estimate),
+        };
+        rung.ok_or_else(|| Error::NoVariant(numbers()))
+    }
+
+    fn first(&self, mode: Mode, estimate: Option<Estimate>) -> Option<VariantIndex> {
+        let coming = Coming { segments: 1, duration: Duration::from_secs(4), sizes: &|_, _| None };
+        let situation = Situation {
+            ladder: &self.ladder,
+            estimate,
+            segment: SegmentIndex(0),
+            epoch: Epoch(0),
+            ahead: Duration::ZERO,
+            capacity: Duration::ZERO,
+            coming,
+        };
+        let controller = Controller::new(mode, First::Bandwidth(ASSUMED_BANDWIDTH));
+        Some(controller.decide(&situation).ok()?.variant)
+    }
 }
 
 /// Whether a media playlist, which is its own only variant, has what is wanted.

@@ -18,7 +18,7 @@ pub mod playlist;
 mod reader;
 mod schedule;
 
-pub use choice::{Error, choose, is_only_choice};
+pub use choice::{Error, Variants, is_only_choice};
 pub use decrypt::BLOCK_BYTES as KEY_BYTES;
 pub use parts::{Parts, Resource};
 pub use reader::{BadPart, Body, Fetch, Local, PartLimits, Reader, Unfetched};

@@ -67,6 +67,11 @@ impl Parts {
         self.media.segments().len() as u32
     }
 
+    /// Whether a segment is known to be missing.
+    pub fn is_gap(&self, segment: u32) -> bool {
+        self.media.segments().get(segment as usize).is_some_and(|segment| segment.is_gap)
+    }
+
     /// Where a part lies. `None`: there is no such part.
     pub fn resource(&self, part: u32) -> Option<Resource> {
         let (at, segments) = (part as usize, self.media.segments());

@@ -43,6 +43,9 @@ pub trait Fetch {
     /// The bytes of a resource from `from` on, counted from the start of its range.
     fn open(&self, resource: &Resource, from: u64) -> Local<'_, Result<Box<dyn Body>, Unfetched>>;
 
+    /// A segment cannot be had, and is silence.
+    fn missing(&self);
+
     /// The key that lies at a URL.
     fn key<'a>(&'a self, url: &'a url::Url) -> Local<'a, Result<[u8; BLOCK_BYTES], Unfetched>>;
 }
@@ -199,6 +202,7 @@ impl Reader {
                 }
                 self.missing = self.missing.map(|missing| missing + 1);
                 tracing::warn!(part, %why, "a segment is missing");
+                self.fetch.missing();
                 self.resident.with_tape(|tape| tape.lose(part, length))
             }
         };

@@ -57,6 +57,15 @@ impl Rendition {
         Ok(Self { info, spec, format: ask.format, slice })
     }
 
+    /// The same answer made of another source, whose rate and channels are brought to those that it has.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new): that source cannot become this.
+    pub fn of_source(&self, info: Info) -> Result<Self, Error> {
+        self.spec.check(&info)?;
+        Ok(Self { info, ..self.clone() })
+    }
+
     /// Frames of the whole that it is a slice of, counted at its rate, where they are known for sure.
     pub fn total(&self) -> Option<u64> {
         total(&self.info, self.spec.rate_hz)

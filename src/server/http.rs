@@ -6,7 +6,8 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{
         ACCEPT, ACCEPT_RANGES, AGE, ALLOW, ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH,
-        CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPECT, HOST, HeaderName, IF_RANGE, ORIGIN, RANGE, VARY,
+        CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPECT, HOST, HeaderName, IF_RANGE,
+        ORIGIN, RANGE, VARY,
     },
     request::Parts,
 };
@@ -27,6 +28,7 @@ use super::{
 use crate::{
     decode::Info,
     file::{How, conditional::Conditions, passed_on, range},
+    hls::abr::{Mode, VariantIndex},
     pcm::{Ask, timeline},
     prefetch::Prefetches,
     shard::{
@@ -188,7 +190,7 @@ async fn pcm(
 ) -> Result<Response<Body>, Problem> {
     let accept = fields.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ask = parse_pcm(query, accept, |name| shard.files.is_library(name))?;
-    let mut response = play(shard, ask, fields, head_only).await?;
+    let mut response = play(shard, ask, ("/v1/pcm", query), fields, head_only).await?;
     set(response.headers_mut(), VARY, "Accept");
     Ok(response)
 }
@@ -200,16 +202,17 @@ async fn transcode(
     head_only: bool,
 ) -> Result<Response<Body>, Problem> {
     let ask = parse_transcode(query, |name| shard.files.is_library(name))?;
-    play(shard, ask, fields, head_only).await
+    play(shard, ask, ("/v1/transcode", query), fields, head_only).await
 }
 
 async fn play(
     shard: &Rc<Shard>,
     ask: Ask,
+    target: (&str, &str),
     fields: &HeaderMap,
     head_only: bool,
 ) -> Result<Response<Body>, Problem> {
-    let source = ask.source.clone();
+    let (source, mode) = (ask.source.clone(), ask.choice.variant);
     // A range of a HEAD request means nothing (RFC 9110 section 14.2).
     let range = fields.get(RANGE).filter(|_| !head_only).cloned();
     let (if_range, conditions) = (fields.get(IF_RANGE).cloned(), Conditions::of(fields));
@@ -219,6 +222,9 @@ async fn play(
     let Answer::Pcm(head) = &response.answer else { return Err(Problem::internal()) };
     let mut out = Response::new(());
     pcm_fields(&mut out, head);
+    if let Some(variant) = head.variant.filter(|variant| mode != Mode::Fixed(*variant)) {
+        set(out.headers_mut(), CONTENT_LOCATION, &with_variant(target, variant));
+    }
     set(out.headers_mut(), SERVER_TIMING, &timing(head.cached, Some(head.decode)));
     if head.unmodified {
         return Ok(unmodified(out));
@@ -227,10 +233,19 @@ async fn play(
     Ok(out.map(|()| body(shard, response, length)))
 }
 
+/// The same request for one variant.
+fn with_variant((path, query): (&str, &str), variant: VariantIndex) -> String {
+    let others = query.split('&').filter(|pair| !pair.starts_with("variant="));
+    let others: Vec<_> = others.filter(|pair| !pair.is_empty()).collect();
+    format!("{path}?{}&variant={variant}", others.join("&"))
+}
+
 fn pcm_fields(out: &mut Response<()>, head: &PcmHead) {
     let (fields, rendition) = (out.headers_mut(), &head.rendition);
     set(fields, CONTENT_TYPE, &rendition.content_type());
-    set(fields, ETAG, &head.etag);
+    if let Some(etag) = &head.etag {
+        set(fields, ETAG, etag);
+    }
     set(fields, X_AUDIO_FORMAT, &rendition.audio_format());
     if let Some(frames) = rendition.frames() {
         set(fields, X_CONTENT_DURATION, &timeline::duration(frames, rendition.spec.rate_hz));

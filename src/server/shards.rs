@@ -37,6 +37,10 @@ fn shard(report: &Report) -> Value {
         "frames": stats.frames,
         "body_bytes": stats.bytes,
         "undecoded_packets": stats.undecoded_packets,
+        "hls": {
+            "missing_segments": stats.missing_segments,
+            "variant_switches": stats.variant_switches,
+        },
         "prefetch": { "bytes": stats.prefetched_bytes, "failures": stats.prefetch_failures },
         "aborted": stats.aborted,
         "cancelled": stats.cancelled,

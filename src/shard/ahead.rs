@@ -2,10 +2,17 @@
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use super::{By, Shard, presentation::Presentation, segments::Segments};
+use super::{
+    By, Shard,
+    presentation::Presentation,
+    segments::{Brought, Segments},
+};
 use crate::{
     hls::{Parts, Reach, Schedule},
-    runtime::{self, Queue, Task, event::Event},
+    runtime::{
+        self, Queue, Task,
+        event::{Event, Listener},
+    },
     stream::tape::Tape,
 };
 
@@ -18,11 +25,45 @@ pub(super) struct Ahead {
 
 /// Where the listener is.
 #[derive(Default)]
-struct Place {
+pub(super) struct Place {
     segment: Cell<u32>,
     /// How often it jumped.
     jumps: Cell<u32>,
     moved: Event,
+}
+
+impl Place {
+    /// The listener comes to a time. The segment, if it is another one than before.
+    pub(super) fn at(&self, tape: &Tape, position: Duration) -> Option<u32> {
+        let segment = tape.part_at(position);
+        let before = self.segment.replace(segment);
+        if segment == before {
+            return None;
+        }
+        // A piece is shorter than a segment.
+        if segment != before + 1 {
+            self.jumps.set(self.jumps.get().wrapping_add(1));
+        }
+        self.moved.notify_all();
+        Some(segment)
+    }
+
+    pub(super) fn segment(&self) -> u32 {
+        self.segment.get()
+    }
+
+    /// Ready once the listener has moved after this call.
+    pub(super) fn moved(&self) -> Listener {
+        self.moved.listen()
+    }
+
+    /// Tells a schedule where the listener is, of whose jumps it knows so many.
+    pub(super) fn follow(&self, schedule: &mut Schedule, jumps: &mut u32) {
+        match std::mem::replace(jumps, self.jumps.get()) == *jumps {
+            true => schedule.play(self.segment()),
+            false => schedule.jump(self.segment()),
+        }
+    }
 }
 
 impl Ahead {
@@ -35,36 +76,25 @@ impl Ahead {
         Self { place, tape, _task: runtime::spawn(Queue::Io, "segments ahead", running) }
     }
 
-    /// The listener is there.
+    /// The listener comes to a time.
     pub(super) fn at(&self, position: Duration) {
-        let (place, segment) = (&self.place, self.tape.part_at(position));
-        let before = place.segment.replace(segment);
-        if segment == before {
-            return;
-        }
-        // A piece is shorter than a segment.
-        if segment != before + 1 {
-            place.jumps.set(place.jumps.get().wrapping_add(1));
-        }
-        place.moved.notify_all();
+        self.place.at(&self.tape, position);
     }
 }
 
 async fn run(segments: Segments, parts: Rc<Parts>, place: Rc<Place>, reach: Reach) {
     let (tape, mut schedule, mut jumps) = (parts.tape(), Schedule::new(reach), 0);
     loop {
-        let (moved, segment) = (place.moved.listen(), place.segment.get());
-        match std::mem::replace(&mut jumps, place.jumps.get()) == place.jumps.get() {
-            true => schedule.play(segment),
-            false => schedule.jump(segment),
-        }
+        let moved = place.moved();
+        place.follow(&mut schedule, &mut jumps);
         match schedule.next(&tape, parts.segments()) {
             Some(segment) => {
-                let bytes = match parts.resource(segment) {
-                    Some(resource) => segments.bring(&resource).await,
-                    None => 0,
-                };
-                schedule.fetched(segment, bytes);
+                let brought = Brought::default();
+                if let Some(resource) = parts.resource(segment).filter(|_| !parts.is_gap(segment)) {
+                    // One that is missing is so for the decoder, too, which says it.
+                    segments.bring(&resource, &brought).await;
+                }
+                schedule.fetched(segment, brought.bytes());
             }
             None => moved.await,
         }

@@ -9,7 +9,8 @@ use crate::{
     bufpool::Exhausted,
     decode::Info,
     file::{self, Found, conditional::Conditions},
-    hls, net,
+    hls::{self, abr::VariantIndex},
+    net,
     pcm::{self, Ask, Choice, Format, Peaks, Rendition, SourceName},
     storage::{self, Failure},
 };
@@ -153,8 +154,10 @@ pub struct Cached {
 pub struct PcmHead {
     /// Its exact shape.
     pub rendition: Rendition,
-    /// A strong entity tag, with its quotes.
-    pub etag: String,
+    /// A strong entity tag, with its quotes; none where the variant may change on the way.
+    pub etag: Option<String>,
+    /// The variant of a presentation, where it stays.
+    pub variant: Option<VariantIndex>,
     /// Length of the whole in bytes, where that is known for sure.
     pub length: Option<u64>,
     /// The part that is sent, in bytes, where one was asked for and is there.

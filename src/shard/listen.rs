@@ -54,8 +54,15 @@ pub(super) struct Listen {
 }
 
 impl Listen {
-    /// Listens to the frames of an answer, of a source of which it is known what it is.
+    /// Listens to the frames of an answer, of a source of which it is known what it is, and has segments
+    /// fetched ahead.
     pub(super) fn new(shard: &Rc<Shard>, understood: Understood, rendition: Rendition) -> Self {
+        let ahead = understood.readable.ahead(shard);
+        Self { ahead, ..Self::bare(shard, understood, rendition) }
+    }
+
+    /// The same where somebody else has segments fetched.
+    pub(super) fn bare(shard: &Rc<Shard>, understood: Understood, rendition: Rendition) -> Self {
         let Understood { known, readable, place, fresh, .. } = understood;
         let key = TimelineKey {
             version: place.name.version.clone(),
@@ -64,8 +71,8 @@ impl Listen {
             spec: rendition.spec,
         };
         let listening = shard.renditions.listen(key, rendition.total());
-        let (shard, ahead) = (Rc::clone(shard), readable.ahead(shard));
-        Self { shard, listening, readable, place, known, rendition, fresh, share: None, ahead }
+        let (shard, share, ahead) = (Rc::clone(shard), None, None);
+        Self { shard, listening, readable, place, known, rendition, fresh, share, ahead }
     }
 
     /// What the answer is.
@@ -220,7 +227,8 @@ impl Listen {
     }
 }
 
-fn time_of(frame: u64, rate_hz: u32) -> Duration {
+/// When a frame is heard.
+pub(super) fn time_of(frame: u64, rate_hz: u32) -> Duration {
     let us = u128::from(frame) * 1_000_000 / u128::from(rate_hz.max(1));
     Duration::from_micros(u64::try_from(us).unwrap_or(u64::MAX))
 }

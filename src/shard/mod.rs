@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adaptive;
 mod ahead;
 mod asked;
 mod chore;
@@ -37,6 +38,7 @@ mod gate;
 mod index;
 mod job;
 mod keys;
+mod lines;
 mod listen;
 mod mail;
 mod notice;
@@ -83,6 +85,7 @@ pub use job::{
     Progress, Refusal, Unkept, Wanted, Waveform, WaveformWanted,
 };
 use keys::Keys;
+use lines::Lines;
 pub use mail::{MAILBOX, Mail};
 pub use notice::{End, Notice, Reason, What, shown};
 pub use outlet::{Sent, Step};
@@ -127,6 +130,8 @@ pub struct Shard {
     pub stacks: Stacks,
     /// Of encrypted segments.
     keys: Keys,
+    /// What the lines to origins carry.
+    lines: Lines,
     /// What it was told.
     options: Options,
     /// Sessions that cross to other shards, and theirs that cross to this one.
@@ -200,6 +205,10 @@ pub struct Stats {
     pub prefetched_bytes: u64,
     /// Sources that could not be prefetched, each time one was tried.
     pub prefetch_failures: u64,
+    /// Segments of presentations that could not be had and became silence, each time that one was wanted.
+    pub missing_segments: u64,
+    /// Times that another variant of a presentation was heard than before.
+    pub variant_switches: u64,
     /// Sessions that the operator ended.
     pub cancelled: u64,
     /// Times that memory went back to the system.
@@ -262,6 +271,7 @@ impl Shard {
             files,
             stacks,
             keys: Keys::default(),
+            lines: Lines::default(),
             options,
             desk: Desk::new(usize::from(route.shards)),
             gate: Gate::default(),

@@ -4,7 +4,8 @@ use std::{ops::Range, rc::Rc, time::Duration};
 
 use super::{
     Abort, Answer, PcmHead, PcmWanted, Refusal, Shard,
-    listen::Listen,
+    adaptive::Adaptive,
+    listen::{Listen, time_of},
     outlet::{Gone, Outlet},
     pace::Pace,
     serve::{before_it_goes_out, cached, is_unmodified},
@@ -33,6 +34,8 @@ struct Ready {
 pub(super) struct Playing {
     shard: Rc<Shard>,
     listen: Listen,
+    /// Where the variant may change on the way.
+    adaptive: Option<Adaptive>,
     course: Course,
     /// The piece that comes next, where it is here already.
     piece: Option<Piece>,
@@ -68,12 +71,28 @@ async fn ready(shard: &Rc<Shard>, wanted: &PcmWanted) -> Result<Ready, Refusal> 
     let unmodified = is_unmodified(&wanted.conditions, current)?;
     let part = if unmodified { None } else { part(wanted, current, length)? };
     let (cached, decode) = (cached(opened, &(0..u64::MAX)), *decode);
-    let mut head =
-        PcmHead { rendition, etag, length, part, front_bytes: 0, unmodified, cached, decode };
+    let adaptive = Adaptive::new(shard, &ask.source, &ask.choice, &understood);
+    // Nobody knows what the rest will be of, so it has no name.
+    let etag = adaptive.is_none().then_some(etag);
+    let variant = readable.variant().filter(|_| adaptive.is_none());
+    let mut head = PcmHead {
+        rendition,
+        etag,
+        variant,
+        length,
+        part,
+        front_bytes: 0,
+        unmodified,
+        cached,
+        decode,
+    };
     if wanted.head_only || unmodified {
         return Ok(Ready { head, playing: None });
     }
-    let mut playing = Playing::new(shard, &head.rendition, head.part.as_ref(), understood);
+    let mut playing = match adaptive {
+        Some(adaptive) => Playing::adaptive(shard, &head.rendition, adaptive, understood),
+        None => Playing::new(shard, &head.rendition, head.part.as_ref(), understood),
+    };
     head.decode += playing.begin().await?;
     Ok(Ready { head, playing: Some(playing) })
 }
@@ -132,7 +151,25 @@ impl Playing {
         Self {
             shard: Rc::clone(shard),
             listen: Listen::new(shard, understood, rendition.clone()),
+            adaptive: None,
             course: Course::of(rendition, part),
+            piece: None,
+            is_first: true,
+        }
+    }
+
+    /// Plays an answer whose variant may change on the way.
+    fn adaptive(
+        shard: &Rc<Shard>,
+        rendition: &Rendition,
+        adaptive: Adaptive,
+        understood: Understood,
+    ) -> Self {
+        Self {
+            shard: Rc::clone(shard),
+            listen: Listen::bare(shard, understood, rendition.clone()),
+            adaptive: Some(adaptive),
+            course: Course::of(rendition, None),
             piece: None,
             is_first: true,
         }
@@ -204,11 +241,26 @@ impl Playing {
     }
 
     async fn piece(&mut self, frame: u64, lead_us: i64) -> Result<Option<Piece>, Refusal> {
+        self.change_variant(frame).await;
         let here = self.piece.take().filter(|piece| piece.range().contains(&frame));
         match here {
             Some(piece) => Ok(Some(piece)),
             None => self.listen.piece(frame, lead_us, self.is_first).await,
         }
+    }
+}
+
+impl Playing {
+    /// Listens to another variant from `frame` on, where that was chosen and is of the same shape by now.
+    async fn change_variant(&mut self, frame: u64) {
+        let rendition = self.listen.rendition().clone();
+        let position = time_of(frame, rendition.spec.rate_hz);
+        let Some(adaptive) = &mut self.adaptive else { return };
+        let Some(understood) = adaptive.at(position).await else { return };
+        // Rate, channels and samples stay what they were.
+        let Ok(rendition) = rendition.of_source(understood.known.info.clone()) else { return };
+        self.listen = Listen::bare(&self.shard, understood, rendition);
+        self.piece = None;
     }
 }
 

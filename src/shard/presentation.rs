@@ -9,11 +9,11 @@ use super::{By, Job, Refusal, Shard, Wanted, pcm::hash, segments::Segments};
 use crate::{
     file::Opened,
     hls::{
-        self, Parts,
-        abr::VariantIndex,
+        self, Parts, Variants,
+        abr::{Mode, VariantIndex},
         playlist::{self, Multivariant, Playlist, Variables},
     },
-    pcm::{self, Choice, Input, SourceName},
+    pcm::{self, Choice, Input, KnownName, SourceName},
 };
 
 /// What is played of a presentation.
@@ -25,6 +25,8 @@ pub(super) struct Presentation {
     version: String,
     /// The variant, by its place in the multivariant playlist.
     variant: Option<VariantIndex>,
+    /// All that there are, where another may be chosen on the way.
+    variants: Option<Rc<Variants>>,
 }
 
 /// The media types of M3U, and of HLS, whose playlists look like it.
@@ -36,6 +38,7 @@ struct Found {
     of: SourceName,
     version: String,
     variant: Option<VariantIndex>,
+    variants: Option<Rc<Variants>>,
 }
 
 impl Presentation {
@@ -59,6 +62,11 @@ impl Presentation {
     /// What tells it from others, and from other variants and versions.
     pub(super) fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The variants among which one is chosen on the way.
+    pub(super) fn variants(&self) -> Option<Rc<Variants>> {
+        self.variants.clone()
     }
 
     /// The variant, by its place in the multivariant playlist.
@@ -98,12 +106,14 @@ impl Shard {
             Err(refusal) => return Err(refusal),
             Ok(Playlist::Media(media)) => {
                 hls::is_only_choice(choice.track_name(), choice.variant).map_err(Refusal::Hls)?;
-                Found { media, of: source.clone(), version: version(source, &text), variant: None }
+                let version = version(source, &text);
+                Found { media, of: source.clone(), version, variant: None, variants: None }
             }
             Ok(Playlist::Multivariant(list)) => self.variant_of(source, &list, choice).await?,
         };
-        let Found { media, of, version, variant } = found;
-        Ok(Some(Rc::new(Presentation { parts: Rc::new(Parts::new(media)), of, version, variant })))
+        let Found { media, of, version, variant, variants } = found;
+        let parts = Rc::new(Parts::new(media));
+        Ok(Some(Rc::new(Presentation { parts, of, version, variant, variants })))
     }
 
     /// The media playlist of the chosen variant. Those that are as good stand in for one that cannot be had.
@@ -113,12 +123,52 @@ impl Shard {
         list: &Multivariant,
         choice: &Choice,
     ) -> Result<Found, Refusal> {
-        let (variant, urls) = hls::choose(list, choice.track_name(), choice.variant)?;
-        let mut last = None;
-        for url in urls {
-            match self.media_playlist(source, url, &list.variables).await {
+        let variants = Rc::new(Variants::of(list, choice.track_name())?);
+        let is_open = !matches!(choice.variant, Mode::Fixed(_)) && variants.are_several();
+        if is_open
+            && let Some(found) = self.best_here(source, list, &variants, choice.variant).await
+        {
+            return Ok(found);
+        }
+        let rung = variants.choose(choice.variant, self.lines.estimate(&source.name))?;
+        let found = self.rung(source, list, &variants, rung, By::Node).await?;
+        Ok(Found { variants: is_open.then_some(variants), ..found })
+    }
+
+    /// The best variant of which all is here and counted: that one has a length, and is played to its end.
+    async fn best_here(
+        self: &Rc<Self>,
+        source: &SourceName,
+        list: &Multivariant,
+        variants: &Rc<Variants>,
+        mode: Mode,
+    ) -> Option<Found> {
+        for rung in variants.ladder().best_first(mode) {
+            let Ok(found) = self.rung(source, list, variants, rung, By::NodeIfCached).await else {
+                continue;
+            };
+            let name = KnownName { version: found.version.clone(), track: None };
+            if self.renditions.known(&name).is_some_and(|known| known.info.frames.is_some()) {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// The media playlist of a rung. Those that are as good stand in for one that cannot be had.
+    async fn rung(
+        self: &Rc<Self>,
+        source: &SourceName,
+        list: &Multivariant,
+        variants: &Variants,
+        rung: VariantIndex,
+        by: By,
+    ) -> Result<Found, Refusal> {
+        let (variant, mut last) = (Some(variants.number(rung)), None);
+        for url in variants.urls(rung) {
+            match self.media_playlist(source, url, &list.variables, by).await {
                 Ok((media, of, version)) => {
-                    return Ok(Found { media, of, version, variant: Some(variant) });
+                    return Ok(Found { media, of, version, variant, variants: None });
                 }
                 Err(refusal) => last = Some(refusal),
             }
@@ -131,14 +181,12 @@ impl Shard {
         source: &SourceName,
         url: &Url,
         variables: &Variables,
+        by: By,
     ) -> Result<(playlist::Media, SourceName, String), Refusal> {
         let referred = self.files.referred(&source.name, url);
         let (name, path) = referred.ok_or(hls::Error::LeadsOut)?;
         let of = SourceName { name, path, is_file: source.is_file };
-        let job = Job::Object {
-            source: of.clone(),
-            wanted: Wanted { by: By::Node, ..Wanted::default() },
-        };
+        let job = Job::Object { source: of.clone(), wanted: Wanted { by, ..Wanted::default() } };
         let mut response = self.request(job).await?;
         let mut text = Vec::new();
         while let Some(sent) = response.next().await.map_err(|_| hls::Error::BrokenOff)? {

@@ -1,6 +1,10 @@
 //! Segments and keys of a presentation, from whichever shards own them: by the way of every client.
 
-use std::rc::Rc;
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use http::HeaderValue;
 use url::Url;
@@ -11,6 +15,7 @@ use crate::{
     file::{self, How},
     hls::{self, Body, Fetch, KEY_BYTES, Local, Resource, Unfetched},
     pcm::SourceName,
+    runtime,
     storage::Failure,
     stream::Patience,
 };
@@ -31,21 +36,27 @@ impl Segments {
         Self { shard: Rc::clone(shard), of: of.clone(), by }
     }
 
-    /// Has a resource in the cache, and its key at hand, as far as they can be had; says how many bytes it has.
-    pub(super) async fn bring(&self, resource: &Resource) -> u64 {
-        if let Some((url, _)) = &resource.key {
-            // Who wants it hears why there is none.
-            let _ = self.fetch_key(url).await;
+    /// Has a resource in the cache, and its key at hand; says whether all of it could be had.
+    pub(super) async fn bring(&self, resource: &Resource, brought: &Brought) -> bool {
+        if let Some((url, _)) = &resource.key
+            && self.fetch_key(url).await.is_err()
+        {
+            return false;
         }
         if let Some(bytes) = self.bytes_here(resource).await {
-            return bytes;
+            brought.bytes.set(bytes);
+            return true;
         }
-        let mut bytes = 0;
-        let Ok(mut body) = self.body(resource, 0).await else { return bytes };
-        while let Ok(Some(block)) = body.take().await {
-            bytes += block.len() as u64;
+        brought.asked.set(Some(runtime::now()));
+        let Ok(mut body) = self.body(resource, 0).await else { return false };
+        brought.begins(&body);
+        loop {
+            match body.take().await {
+                Ok(Some(block)) => brought.comes(block.len() as u64),
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
         }
-        bytes
     }
 
     /// How long a resource is, if all of it is in the cache.
@@ -127,8 +138,62 @@ impl Fetch for Segments {
         Box::pin(async move { Ok(Box::new(self.body(&resource, from).await?) as Box<dyn Body>) })
     }
 
+    fn missing(&self) {
+        self.shard.stats.borrow_mut().missing_segments += 1;
+    }
+
     fn key<'a>(&'a self, url: &'a Url) -> Local<'a, Result<SecretKey, Unfetched>> {
         Box::pin(self.fetch_key(url))
+    }
+}
+
+/// How far a resource has come, and how fast.
+#[derive(Default)]
+pub(super) struct Brought {
+    bytes: Cell<u64>,
+    length: Cell<Option<u64>>,
+    is_from_origin: Cell<bool>,
+    asked: Cell<Option<Instant>>,
+    /// When the first byte was there, and the last.
+    first: Cell<Option<Instant>>,
+    last: Cell<Option<Instant>>,
+}
+
+impl Brought {
+    /// Bytes that came.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Bytes of the whole, where that is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.length.get()
+    }
+
+    /// Whether it was asked for at the origin by this fetch.
+    pub(super) fn is_from_origin(&self) -> bool {
+        self.is_from_origin.get()
+    }
+
+    /// From the request to the first byte, and from there to the last.
+    pub(super) fn times(&self) -> Option<(Duration, Duration)> {
+        let (asked, first, last) = (self.asked.get()?, self.first.get()?, self.last.get()?);
+        Some((first.saturating_duration_since(asked), last.saturating_duration_since(first)))
+    }
+
+    fn begins(&self, body: &SegmentBody) {
+        self.first.set(Some(runtime::now()));
+        if let Answer::Object(head) = &body.response.answer {
+            let found = head.cached.found;
+            self.is_from_origin.set(found.origin.is_some() && !found.collapsed);
+            self.length
+                .set(head.part.as_ref().map_or(head.length, |part| Some(part.end - part.start)));
+        }
+    }
+
+    fn comes(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get() + bytes);
+        self.last.set(Some(runtime::now()));
     }
 }
 

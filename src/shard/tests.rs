@@ -343,7 +343,7 @@ fn a_client_that_has_it_already_costs_no_decode() {
                 let asked = |conditions, head_only| pcm_if(source(), conditions, head_only);
                 let head = shard.request(asked(Conditions::default(), true)).await.unwrap();
                 let Answer::Pcm(head) = head.answer else { panic!("it was asked for PCM") };
-                let if_none_match = Some(head.etag.clone());
+                let if_none_match = head.etag.clone();
                 let has_it = Conditions { if_none_match, ..Conditions::default() };
                 let answer = shard.request(asked(has_it, false)).await.unwrap().answer;
                 assert!(matches!(answer, Answer::Pcm(head) if head.unmodified));

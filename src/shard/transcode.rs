@@ -97,7 +97,9 @@ async fn kept(
     let (cached, decode) = (cached(&understood.readable.opened, &(0..u64::MAX)), understood.decode);
     let range = part.clone().unwrap_or(0..stored.length());
     let front_bytes = 0;
-    let head = PcmHead { rendition, etag, length, part, front_bytes, unmodified, cached, decode };
+    let (etag, variant) = (Some(etag), understood.readable.variant());
+    let head =
+        PcmHead { rendition, etag, variant, length, part, front_bytes, unmodified, cached, decode };
     if wanted.head_only || unmodified {
         return Ok(Some(Ready { head, body: None }));
     }
@@ -124,12 +126,22 @@ async fn coming(
     let unmodified = is_unmodified(&wanted.conditions, current)?;
     let (cached, decode) = (cached(&understood.readable.opened, &(0..u64::MAX)), understood.decode);
     let (length, part, front_bytes) = Default::default();
+    let variant = understood.readable.variant();
     let mut output = rendition.output().ok_or(Refusal::Broken)?;
     // The same body has the same number, and no other source has it.
     output.serial = crc32c(etag.as_bytes());
     let answer = rendition.clone();
-    let mut head =
-        PcmHead { rendition: answer, etag, length, part, front_bytes, unmodified, cached, decode };
+    let mut head = PcmHead {
+        rendition: answer,
+        etag: Some(etag),
+        variant,
+        length,
+        part,
+        front_bytes,
+        unmodified,
+        cached,
+        decode,
+    };
     if wanted.head_only || unmodified {
         Encoder::new(&output).map_err(pcm::Error::from)?;
         return Ok(Ready { head, body: None });

@@ -75,12 +75,18 @@ impl Readable {
         self.presentation.is_some() || source.is_here() || is_small()
     }
 
+    /// What is played, where it is a playlist.
+    pub(super) fn presentation(&self) -> Option<&Rc<Presentation>> {
+        self.presentation.as_ref()
+    }
+
     /// Fetches ahead of who listens to it, where it comes in segments.
     pub(super) fn ahead(&self, shard: &Rc<Shard>) -> Option<Ahead> {
         self.presentation.as_ref().map(|presentation| Ahead::new(shard, presentation))
     }
 
-    fn variant(&self) -> Option<VariantIndex> {
+    /// Which variant of a presentation it is.
+    pub(super) fn variant(&self) -> Option<VariantIndex> {
         self.presentation.as_ref().and_then(|presentation| presentation.variant())
     }
 }

@@ -27,6 +27,8 @@ pub enum Form {
     TsMp3,
     Packed,
     PackedMp3,
+    /// The same of a third of the bits.
+    PackedLow,
     Fmp4,
     Fmp4Flac,
     Fmp4Alac,
@@ -40,6 +42,7 @@ impl Form {
             // Noise that a decoder makes up is other noise behind each start.
             Ts | Packed | Fmp4 => &["-c:a", "aac", "-aac_pns", "0", "-b:a", "96k"],
             TsMp3 | PackedMp3 => &["-c:a", "libmp3lame", "-b:a", "96k"],
+            PackedLow => &["-c:a", "libmp3lame", "-b:a", "32k"],
             Fmp4Flac => &["-c:a", "flac", "-strict", "-2"],
             Fmp4Alac => &["-c:a", "alac"],
         }
@@ -49,7 +52,7 @@ impl Form {
         match self {
             Ts | TsMp3 => &["-f", "hls", "-hls_segment_filename", "part%02d"],
             Packed => &["-f", "segment", "-segment_format", "adts"],
-            PackedMp3 => &[
+            PackedMp3 | PackedLow => &[
                 "-f",
                 "segment",
                 "-segment_format",
@@ -79,7 +82,7 @@ pub fn presentation(form: Form, sound: &str) -> Option<Presentation> {
     ffmpeg.current_dir(&dir).args(["-v", "error", "-f", "lavfi", "-i", sound, "-map", "0:a"]);
     ffmpeg.args(form.codec()).args(form.muxer());
     match form {
-        Packed | PackedMp3 => {
+        Packed | PackedMp3 | PackedLow => {
             ffmpeg.args(["-segment_time", "2", "-segment_list", "list.m3u8", "part%02d"])
         }
         _ => ffmpeg.args(["-hls_time", "2", "-hls_playlist_type", "vod", "list.m3u8"]),

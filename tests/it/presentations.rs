@@ -10,7 +10,7 @@ use crate::{
     client,
     hls::{self, Form, Form::*, KEY, Presentation, differs_at, samples},
     node::{Node, node},
-    origin::origin,
+    origin::{Origin, origin},
 };
 
 /// Length of a segment, and how many there are.
@@ -19,12 +19,16 @@ const SEGMENTS: usize = 16;
 
 /// Of a recording in which nothing repeats.
 fn presentation(form: Form) -> Option<Presentation> {
+    presentation_of(form, SEGMENTS)
+}
+
+fn presentation_of(form: Form, segments: usize) -> Option<Presentation> {
+    let seconds = SECONDS * segments;
     let sound = format!(
-        "aevalsrc=0.4*sin(2*PI*(300+20*t)*t)|0.3*sin(2*PI*(500-7*t)*t)+0.1*sin(2*PI*4000*t):s=44100:d={}",
-        SECONDS * SEGMENTS
+        "aevalsrc=0.4*sin(2*PI*(300+20*t)*t)|0.3*sin(2*PI*(500-7*t)*t)+0.1*sin(2*PI*4000*t):s=44100:d={seconds}",
     );
     let presentation = hls::presentation(form, &sound)?;
-    assert!(presentation.parts.len() >= SEGMENTS, "{form:?} has too few segments");
+    assert!(presentation.parts.len() >= segments, "{form:?} has too few segments");
     Some(presentation)
 }
 
@@ -183,7 +187,7 @@ fn segments_are_fetched_before_they_are_played() {
     let node = node().shards(2).origin(&origin).start();
     let mut stream = client::connect(node.listen);
     write!(stream, "GET {PCM} HTTP/1.1\r\nHost: node\r\n\r\n").unwrap();
-    let heard = SEGMENT * 4 * 5 / 2;
+    let heard = SEGMENT * 4 * 6;
     stream.read_exact(&mut vec![0; heard]).unwrap();
     let last = format!("part{:02}", presentation.parts.len() - 1);
     let begun = Instant::now();
@@ -191,4 +195,52 @@ fn segments_are_fetched_before_they_are_played() {
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", origin.order());
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Two variants of one recording, of which the first takes more than the line carries.
+fn ladder(high: &Presentation, low: &Presentation, bytes_per_second: u64) -> Origin {
+    let list = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=96000\nhigh/list.m3u8\n\
+                #EXT-X-STREAM-INF:BANDWIDTH=32000\nlow/list.m3u8\n";
+    let mut builder = origin().file("list.m3u8", list.as_bytes());
+    for (folder, presentation) in [("high/", high), ("low/", low)] {
+        builder = builder.file(&format!("{folder}list.m3u8"), presentation.plain().as_bytes());
+        for (name, bytes) in presentation.files() {
+            builder = builder.file(&format!("{folder}{name}"), bytes).at_rate(bytes_per_second);
+        }
+    }
+    builder.start()
+}
+
+#[test]
+fn where_the_line_is_slow_another_variant_goes_on_at_the_very_frame() {
+    let both = presentation_of(Ts, 8).zip(presentation_of(PackedLow, 8));
+    let Some((high, low)) = both else { return };
+    let (whole_high, whole_low) = (high.continuous(), low.continuous());
+    let origin = ladder(&high, &low, 9_000);
+    let node = node().origin(&origin).start();
+    let answer = node.get(PCM).ok();
+    assert_eq!((answer.field("etag"), answer.field("accept-ranges")), (None, Some("none")));
+    let frames = samples(&answer.body);
+    let same = differs_at(&frames, &whole_high).expect("the line does not carry all of it");
+    assert!(same > 44_100, "it changed after {same} frames");
+    let (from, to) = (5 * SEGMENT, frames.len().min(whole_low.len()));
+    assert_eq!(differs_at(&frames[from..to], &whole_low[from..]), None);
+    assert!(node.counter("/hls/variant_switches") > 0);
+}
+
+#[test]
+fn a_variant_that_is_here_is_what_all_hear_who_do_not_choose() {
+    let Some((high, low)) = presentation_of(Ts, 8).zip(presentation_of(PackedLow, 8)) else {
+        return;
+    };
+    let origin = ladder(&high, &low, 10_000_000);
+    let node = node().origin(&origin).start();
+    let low = node.get(&format!("{PCM}&variant=1")).ok();
+    let any = node.get(PCM).ok();
+    let location = any.field("content-location");
+    assert_eq!(location, Some("/v1/pcm?src=origin:list.m3u8&format=f32le&variant=1"));
+    assert_eq!(any.field("content-length"), Some(&*low.body.len().to_string()));
+    assert!(any.field("etag").is_some() && any.body == low.body);
+    let part = node.get_with(PCM, "Range: bytes=800000-900000\r\n");
+    assert!(part.status == 206 && part.body == low.body[800_000..=900_000]);
 }

@@ -37,6 +37,13 @@ impl Ladder {
         Self(rungs)
     }
 
+    /// Those that `mode` allows, the one first that takes most.
+    pub fn best_first(&self, mode: Mode) -> impl Iterator<Item = VariantIndex> {
+        let rungs = self.usable(mode, Lost::default());
+        let variants: Vec<_> = rungs.as_slice().iter().rev().map(|rung| rung.variant).collect();
+        variants.into_iter()
+    }
+
     /// A variant of it.
     pub(super) fn rung(&self, variant: VariantIndex) -> Option<Rung> {
         self.0.iter().copied().find(|rung| rung.variant == variant)

@@ -1,0 +1,244 @@
+//! A listener whose variant is chosen segment by segment, by what its origin carries.
+//!
+//! What is chosen is the variant of the next segment that is fetched ahead; it is heard when the listener comes
+//! there. By then the other variant is understood and its segment is here or on its way, so that the timeline of
+//! the one goes on where that of the other is left, at an exact frame.
+
+use std::{cell::RefCell, collections::BTreeMap, pin::pin, rc::Rc, time::Duration};
+
+use super::{
+    By, Refusal, Shard,
+    ahead::Place,
+    segments::{Brought, Segments},
+    understand::{Understood, understand},
+};
+use crate::{
+    hls::{
+        Schedule, Variants,
+        abr::{
+            Coming, Controller, Decision, Epoch, Fetch, First, Mode, NoVariant, Sample,
+            SegmentIndex, Situation, Source, VariantIndex,
+        },
+    },
+    pcm::{Choice, SourceName, TrackName},
+    runtime::{self, Queue, Task},
+    stream::tape::Tape,
+};
+
+/// How often it is asked whether a segment that comes slowly is worth waiting for.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Chooses for one listener, until it is dropped.
+pub(super) struct Adaptive {
+    rungs: Rc<Rungs>,
+    /// The rung that is heard.
+    heard: VariantIndex,
+    place: Rc<Place>,
+    tape: Tape,
+    plan: Rc<Plan>,
+    _task: Task<()>,
+}
+
+/// The rung of each segment that was chosen.
+type Plan = RefCell<BTreeMap<u32, VariantIndex>>;
+
+/// The rungs of a presentation, and the way to each.
+struct Rungs {
+    shard: Rc<Shard>,
+    source: SourceName,
+    track: Option<TrackName>,
+    variants: Rc<Variants>,
+}
+
+impl Rungs {
+    /// What is known of a rung, which is found out if it is not.
+    async fn understand(&self, rung: VariantIndex) -> Result<Understood, Refusal> {
+        let variant = Mode::Fixed(self.variants.number(rung));
+        let choice = Choice { track: self.track.clone(), variant };
+        understand(&self.shard, &self.source, &choice).await
+    }
+}
+
+impl Adaptive {
+    /// Chooses among `variants` of a source for who begins with what is `understood`. `None`: there is nothing
+    /// to choose.
+    pub(super) fn new(
+        shard: &Rc<Shard>,
+        source: &SourceName,
+        choice: &Choice,
+        understood: &Understood,
+    ) -> Option<Self> {
+        let presentation = understood.readable.presentation()?;
+        let variants = presentation.variants()?;
+        let heard = variants.rung(presentation.variant()?)?;
+        let rungs = Rungs {
+            shard: Rc::clone(shard),
+            source: source.clone(),
+            track: choice.track.clone(),
+            variants,
+        };
+        let (rungs, place, plan) = (Rc::new(rungs), Rc::default(), Rc::default());
+        let tape = presentation.parts().tape();
+        let choosing = Choosing {
+            rungs: Rc::clone(&rungs),
+            place: Rc::clone(&place),
+            plan: Rc::clone(&plan),
+            tape: tape.clone(),
+            segments: presentation.parts().segments(),
+            controller: Controller::new(choice.variant, First::Variant(heard)),
+        };
+        let _task = runtime::spawn(Queue::Io, "adaptive", choosing.run());
+        Some(Self { rungs, heard, place, tape, plan, _task })
+    }
+
+    /// The listener comes to a time: what it is to hear from there on, if that is another variant.
+    pub(super) async fn at(&mut self, position: Duration) -> Option<Understood> {
+        let segment = self.place.at(&self.tape, position)?;
+        let rung = self.plan.borrow().get(&segment).copied()?;
+        if rung == self.heard {
+            return None;
+        }
+        match self.rungs.understand(rung).await {
+            Ok(understood) => {
+                self.heard = rung;
+                self.rungs.shard.stats.borrow_mut().variant_switches += 1;
+                Some(understood)
+            }
+            Err(refusal) => {
+                tracing::warn!(%refusal, "a variant is not heard");
+                None
+            }
+        }
+    }
+}
+
+/// The task that fetches ahead, and chooses.
+struct Choosing {
+    rungs: Rc<Rungs>,
+    place: Rc<Place>,
+    plan: Rc<Plan>,
+    tape: Tape,
+    segments: u32,
+    controller: Controller,
+}
+
+impl Choosing {
+    async fn run(mut self) {
+        let mut schedule = Schedule::new(self.rungs.shard.options.reach);
+        let mut jumps = 0;
+        loop {
+            let moved = self.place.moved();
+            self.place.follow(&mut schedule, &mut jumps);
+            match schedule.next(&self.tape, self.segments) {
+                Some(segment) => match self.fetch(segment, jumps).await {
+                    Some(bytes) => schedule.fetched(segment, bytes),
+                    // No variant is left.
+                    None => return,
+                },
+                None => moved.await,
+            }
+            let heard = self.place.segment();
+            self.plan.borrow_mut().retain(|segment, _| *segment >= heard);
+        }
+    }
+
+    /// Fetches a segment in the variant that is best for it. `None`: none can be had.
+    async fn fetch(&mut self, segment: u32, jumps: u32) -> Option<u64> {
+        let mut instead = None;
+        loop {
+            let decision = match instead.take() {
+                Some(decision) => decision,
+                None => self.decide(segment, jumps).ok()?,
+            };
+            let rung = decision.variant;
+            let Ok(understood) = self.rungs.understand(rung).await else {
+                self.controller.lose(rung);
+                continue;
+            };
+            let is_stale = self.with(segment, jumps, |controller, situation| {
+                controller.apply(&decision, situation).is_err()
+            });
+            if is_stale {
+                continue;
+            }
+            tracing::debug!(segment, %rung, reason = %decision.reason, "a segment is chosen");
+            self.plan.borrow_mut().insert(segment, rung);
+            let presentation = understood.readable.presentation()?;
+            let parts = presentation.parts();
+            let fetched = Segments::new(&self.rungs.shard, presentation.of(), By::Node);
+            let resource = parts.resource(segment).filter(|_| !parts.is_gap(segment));
+            let Some(resource) = resource else { return Some(0) };
+            let brought = Brought::default();
+            let mut bringing = pin!(fetched.bring(&resource, &brought));
+            let done = loop {
+                match runtime::timeout(LOOK, bringing.as_mut()).await {
+                    Ok(done) => break done,
+                    Err(_) => {
+                        instead = self.give_up(segment, jumps, rung, &brought);
+                        if instead.is_some() {
+                            break true;
+                        }
+                    }
+                }
+            };
+            self.learn(&brought);
+            if instead.is_some() {
+                continue;
+            }
+            if done {
+                return Some(brought.bytes());
+            }
+            // Another variant may have it.
+            self.controller.lose(rung);
+        }
+    }
+
+    fn decide(&mut self, segment: u32, jumps: u32) -> Result<Decision, NoVariant> {
+        self.with(segment, jumps, |controller, situation| controller.decide(situation))
+    }
+
+    fn give_up(
+        &mut self,
+        segment: u32,
+        jumps: u32,
+        variant: VariantIndex,
+        brought: &Brought,
+    ) -> Option<Decision> {
+        let (bytes, got) = (brought.length()?, brought.bytes());
+        let fetch = Fetch { variant, bytes, got };
+        self.with(segment, jumps, |controller, situation| controller.give_up(situation, &fetch))
+    }
+
+    /// What came of a fetch, for those to come.
+    fn learn(&self, brought: &Brought) {
+        let Some((latency, duration)) = brought.times() else { return };
+        let source = if brought.is_from_origin() { Source::Origin } else { Source::Cache };
+        let sample = Sample { source, bytes: brought.bytes(), duration, latency };
+        self.rungs.shard.lines.learn(&self.rungs.source.name, &sample, runtime::now());
+    }
+
+    fn with<T>(
+        &mut self,
+        segment: u32,
+        jumps: u32,
+        act: impl FnOnce(&mut Controller, &Situation<'_>) -> T,
+    ) -> T {
+        let (tape, heard) = (&self.tape, self.place.segment());
+        let left = self.segments.saturating_sub(segment).max(1);
+        let end = tape.time_of(self.segments);
+        let situation = Situation {
+            ladder: self.rungs.variants.ladder(),
+            estimate: self.rungs.shard.lines.estimate(&self.rungs.source.name),
+            segment: SegmentIndex(segment),
+            epoch: Epoch(jumps),
+            ahead: tape.time_of(segment).saturating_sub(tape.time_of(heard)),
+            capacity: self.rungs.shard.options.reach.time,
+            coming: Coming {
+                segments: left,
+                duration: end.saturating_sub(tape.time_of(segment)) / left,
+                sizes: &|_, _| None,
+            },
+        };
+        act(&mut self.controller, &situation)
+    }
+}
