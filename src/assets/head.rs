@@ -14,14 +14,15 @@
 //! etag: "5f1c"
 //! ```
 //!
-//! Behind the times, `redirected` says that it came from where the origin pointed to, and `unproven` that
-//! nothing proves its version.
+//! Behind the times, `redirected` and a URL say that it came from there, where the origin pointed to, and
+//! `unproven` that nothing proves its version.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{ETAG, LAST_MODIFIED},
 };
 use ring::digest::{SHA256, digest};
+use url::Url;
 
 /// What the origin said about a resource, when its generation began or was last validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +35,8 @@ pub struct Head {
     pub asked: u64,
     /// When it came.
     pub answered: u64,
-    /// It came from where the origin pointed to.
-    pub redirected: bool,
+    /// Where the origin pointed to, if it came from there.
+    pub redirected: Option<Url>,
     /// No strong validator came with its bytes. A later answer gives them none: that a file was not written
     /// for a while does not tell which of two writes within one second they are of.
     pub unproven: bool,
@@ -80,7 +81,8 @@ impl Head {
     /// As bytes, with the URL it is about.
     pub fn encode(&self, url: &str) -> Vec<u8> {
         let Self { status, asked, answered, .. } = self;
-        let redirected = if self.redirected { REDIRECTED } else { "" };
+        let redirected = self.redirected.as_ref().map(|url| format!("{REDIRECTED}{url}"));
+        let redirected = redirected.unwrap_or_default();
         let unproven = if self.unproven { UNPROVEN } else { "" };
         let start = format!("{url}\n{status} {asked} {answered}{redirected}{unproven}\n");
         let mut bytes = start.into_bytes();
@@ -115,7 +117,10 @@ impl Head {
     fn decode_start(line: &[u8]) -> Option<Self> {
         let line = std::str::from_utf8(line).ok()?;
         let (line, unproven) = without(line, UNPROVEN);
-        let (line, redirected) = without(line, REDIRECTED);
+        let (line, redirected) = match line.split_once(REDIRECTED) {
+            Some((line, url)) => (line, Some(Url::parse(url).ok()?)),
+            None => (line, None),
+        };
         let mut numbers = line.split(' ').map(str::parse::<u64>);
         let mut next = || numbers.next()?.ok();
         let (status, asked, answered) = (next()?, next()?, next()?);
@@ -136,8 +141,8 @@ fn without<'a>(line: &'a str, word: &str) -> (&'a str, bool) {
     line.strip_suffix(word).map_or((line, false), |line| (line, true))
 }
 
-/// What follows the times of an answer from elsewhere.
-const REDIRECTED: &str = " redirected";
+/// What follows the times of an answer from elsewhere, before its URL.
+const REDIRECTED: &str = " redirected ";
 /// And behind that.
 const UNPROVEN: &str = " unproven";
 
@@ -161,7 +166,8 @@ mod tests {
         let bytes = head().encode("http://a/b");
         assert_eq!(Head::decode(&bytes, "http://a/b"), Some(head()));
         assert_eq!(Head::decode(&Head::default().encode("x"), "x"), Some(Head::default()));
-        let moved = Head { status: 404, redirected: true, ..head() };
+        let elsewhere = Url::parse("https://cdn.example.com/a%20b?t=1").ok();
+        let moved = Head { status: 404, redirected: elsewhere, ..head() };
         assert_eq!(Head::decode(&moved.encode("x"), "x"), Some(moved.clone()));
         for head in [Head { unproven: true, ..moved }, Head { unproven: true, ..head() }] {
             assert_eq!(Head::decode(&head.encode("x"), "x"), Some(head));
@@ -173,9 +179,15 @@ mod tests {
         assert_eq!(Head::decode(&head().encode("http://a/b"), "http://a/c"), None);
         let bytes = head().encode("u");
         assert!((0..bytes.len()).all(|end| Head::decode(&bytes[..end], "u") != Some(head())));
-        for damaged in
-            ["u\n", "u\n200 1\n", "u\n200 1 2 3\n", "u\n200 1 2\nno field\n", "u\n-1 1 2\n"]
-        {
+        for damaged in [
+            "u\n",
+            "u\n200 1\n",
+            "u\n200 1 2 3\n",
+            "u\n200 1 2\nno field\n",
+            "u\n-1 1 2\n",
+            "u\n200 1 2 redirected\n",
+            "u\n200 1 2 redirected to\n",
+        ] {
             assert_eq!(Head::decode(damaged.as_bytes(), "u"), None, "{damaged}");
         }
     }

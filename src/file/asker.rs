@@ -83,7 +83,7 @@ impl Asker {
     pub(super) fn fit(&self, head: &Head, key: &Key, generation: u64) -> Fit {
         let is_redirect = matches!(head.status, 300..=399);
         let other_use = match self.use_ {
-            Use::Original => head.redirected,
+            Use::Original => head.redirected.is_some(),
             Use::Media => is_redirect,
         };
         if other_use || !freshness::is_selected(head, &self.fields) {
@@ -144,6 +144,7 @@ pub fn passed_on(fields: &HeaderMap) -> HeaderMap {
 mod tests {
     use super::*;
     use http::header::VARY;
+    use url::Url;
 
     fn fields(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pairs = pairs
@@ -186,7 +187,7 @@ mod tests {
         let moved = Head { status: 302, ..Head::default() };
         assert_eq!(original.fit(&moved, &key(), 1), Fit::Fits);
         assert!(matches!(media.fit(&moved, &key(), 1), Fit::Elsewhere(_)));
-        let followed = Head { redirected: true, ..Head::default() };
+        let followed = Head { redirected: Url::parse("http://elsewhere/").ok(), ..Head::default() };
         assert_eq!(media.fit(&followed, &key(), 1), Fit::Fits);
         assert!(matches!(original.fit(&followed, &key(), 1), Fit::Elsewhere(_)));
     }

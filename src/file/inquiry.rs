@@ -248,7 +248,7 @@ impl Inquiry {
             status: if matches!(head.status, 206 | 416) { 200 } else { head.status },
             asked,
             answered,
-            redirected: head.url != self.from.url,
+            redirected: (head.url != self.from.url).then(|| head.url.clone()),
             unproven: Validator::of(&fields).is_none(),
             selecting: freshness::selecting(&fields, &self.asker.fields),
             fields,

@@ -57,6 +57,11 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// Where it came from, if its origin pointed elsewhere.
+    pub fn redirected(&self) -> Option<Url> {
+        self.lease().and_then(|lease| lease.head().redirected.clone())
+    }
+
     /// The cached resource, unless the file is one of a library.
     pub fn lease(&self) -> Option<&Lease> {
         match &self.source {

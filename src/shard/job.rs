@@ -3,6 +3,7 @@
 use std::{ops::Range, time::Duration};
 
 use http::{HeaderMap, HeaderValue};
+use url::Url;
 
 use super::Sent;
 use crate::{
@@ -179,6 +180,8 @@ pub struct ObjectHead {
     pub status: u16,
     /// The end-to-end fields that the origin sent.
     pub fields: HeaderMap,
+    /// Where it came from, if its origin pointed elsewhere.
+    pub redirected: Option<Url>,
     /// Length of the whole in bytes, once it is known.
     pub length: Option<u64>,
     /// The part that is sent, where one was asked for and is there.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use http::header::CONTENT_TYPE;
 use url::Url;
 
-use super::{By, Job, Refusal, Shard, Wanted, pcm::hash, segments::Segments};
+use super::{Answer, By, Job, Refusal, Shard, Wanted, pcm::hash, segments::Segments};
 use crate::{
     file::Opened,
     hls::{
@@ -100,14 +100,15 @@ impl Shard {
             return Ok(None);
         }
         let text = self.text(opened).await?;
-        let found = match self.parse(source, &text, &Variables::default()) {
+        let came = self.came(source.clone(), text, opened.redirected())?;
+        let found = match self.parse(&came, &Variables::default()) {
             // What it is instead is seen where it is decoded.
             Err(Refusal::Hls(hls::Error::Playlist(playlist::Error::NotHls(_)))) => return Ok(None),
             Err(refusal) => return Err(refusal),
             Ok(Playlist::Media(media)) => {
                 hls::is_only_choice(choice.track_name(), choice.variant).map_err(Refusal::Hls)?;
-                let version = version(source, &text);
-                Found { media, of: source.clone(), version, variant: None, variants: None }
+                let version = came.version();
+                Found { media, of: came.of, version, variant: None, variants: None }
             }
             Ok(Playlist::Multivariant(list)) => self.variant_of(source, &list, choice).await?,
         };
@@ -188,28 +189,38 @@ impl Shard {
         let of = SourceName { name, path, is_file: source.is_file };
         let job = Job::Object { source: of.clone(), wanted: Wanted { by, ..Wanted::default() } };
         let mut response = self.request(job).await?;
+        let redirected = match &response.answer {
+            Answer::Object(head) => head.redirected.clone(),
+            _ => None,
+        };
         let mut text = Vec::new();
         while let Some(sent) = response.next().await.map_err(|_| hls::Error::BrokenOff)? {
             self.add(&mut text, sent.block())?;
         }
-        match self.parse(&of, &text, variables)? {
+        let came = self.came(of, text, redirected)?;
+        match self.parse(&came, variables)? {
             Playlist::Media(media) => {
-                let version = version(&of, &text);
-                Ok((media, of, version))
+                let version = came.version();
+                Ok((media, came.of, version))
             }
             Playlist::Multivariant(_) => Err(hls::Error::Nested.into()),
         }
     }
 
-    fn parse(
+    fn came(
         &self,
-        of: &SourceName,
-        text: &[u8],
-        variables: &Variables,
-    ) -> Result<Playlist, Refusal> {
-        let url = self.files.url(&of.name, &of.path)?;
-        let limits = &self.options.playlists;
-        Ok(playlist::parse(text, &url, variables, limits).map_err(hls::Error::Playlist)?)
+        of: SourceName,
+        text: Vec<u8>,
+        redirected: Option<Url>,
+    ) -> Result<Came, Refusal> {
+        let own = || self.files.url(&of.name, &of.path);
+        let url = redirected.map_or_else(own, Ok)?;
+        Ok(Came { of, url, text })
+    }
+
+    fn parse(&self, came: &Came, variables: &Variables) -> Result<Playlist, Refusal> {
+        let parsed = playlist::parse(&came.text, &came.url, variables, &self.options.playlists);
+        Ok(parsed.map_err(hls::Error::Playlist)?)
     }
 
     /// All of what is open.
@@ -235,7 +246,18 @@ impl Shard {
     }
 }
 
-/// Segments are what their URLs name; another playlist is another presentation.
-fn version(of: &SourceName, text: &[u8]) -> String {
-    format!("{}:{} {}", of.name, of.path, hash(text))
+/// A playlist as it came.
+struct Came {
+    of: SourceName,
+    /// Where it came from in the end, against which its URIs are resolved.
+    url: Url,
+    text: Vec<u8>,
+}
+
+impl Came {
+    /// Segments are what their URLs name; another playlist is another presentation.
+    fn version(&self) -> String {
+        let SourceName { name, path, .. } = &self.of;
+        format!("{name}:{path} {} {}", self.url, hash(&self.text))
+    }
 }

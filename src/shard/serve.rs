@@ -262,7 +262,8 @@ async fn open_object(
         };
     }
     let cached = cached(&opened, part.as_ref().unwrap_or(&(0..length.unwrap_or(u64::MAX))));
-    Ok((opened, ObjectHead { status, fields, length, part, unmodified, cached }))
+    let redirected = opened.redirected();
+    Ok((opened, ObjectHead { status, fields, redirected, length, part, unmodified, cached }))
 }
 
 /// What the node wishes of its own cache.

@@ -260,6 +260,7 @@ fn a_panic_on_another_shard_ends_that_response_and_no_other() {
                 let head = ObjectHead {
                     status: 200,
                     fields: http::HeaderMap::new(),
+                    redirected: None,
                     length: Some(10),
                     part: None,
                     unmodified: false,

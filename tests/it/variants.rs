@@ -315,6 +315,31 @@ fn recordings_stand_behind_each_other() {
     is_heard(ask(&node, "list.m3u8", ""), &[one.continuous(), other.continuous()].concat());
 }
 
+/// What a playlist names lies beside where it came from in the end.
+#[test]
+fn playlists_may_come_from_where_the_origin_points_to() {
+    let Some((low, high)) = tone(440).zip(tone(660)) else { return };
+    let (lower, higher) = (low.continuous(), high.continuous());
+    let list = master(&[(100_000, "low.m3u8"), (200_000, "high.m3u8")]);
+    let other =
+        low.on(origin(), "low/", &low.plain()).file("lists/all.m3u8?token=1", list.as_bytes());
+    let other = high.on(other, "high/", &high.plain());
+    let other = other.file("lists/low.m3u8", b"").redirects_to("/low/list.m3u8");
+    let other = other.file("lists/high.m3u8", b"").redirects_to("/high/list.m3u8").start();
+    let there = format!("http://{}/lists/all.m3u8?token=1", other.address());
+    let origin = origin().file("all.m3u8", b"").redirects_to(&there).start();
+    let cache = scratch();
+    for _ in 0..2 {
+        let node = node().cache(cache.path()).shards(2).origin(&origin).start();
+        is_heard(ask(&node, "all.m3u8", "&variant=0"), &lower);
+        is_heard(ask(&node, "all.m3u8", "&variant=1"), &higher);
+        node.signal("-TERM");
+        assert!(node.ended(Duration::from_secs(20)).0.success());
+    }
+    // Where it came from is kept with it.
+    assert_eq!(other.asked("low/list.m3u8").len(), 1);
+}
+
 /// A playlist of segments that lie at another host.
 fn elsewhere(tone: &Presentation, host: &str) -> String {
     let list = tone.plain().replace("\npart", &format!("\nhttp://{host}/part"));
