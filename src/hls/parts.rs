@@ -15,6 +15,7 @@ pub struct Parts {
     media: Media,
     /// Each once.
     inits: Vec<Rc<InitSection>>,
+    tape: Tape,
 }
 
 /// Where the bytes of a part lie.
@@ -37,7 +38,8 @@ impl Parts {
                 inits.push(Rc::clone(init));
             }
         }
-        Self { media, inits }
+        let tape = tape(&media, &inits);
+        Self { media, inits, tape }
     }
 
     /// What the playlist says.
@@ -45,21 +47,9 @@ impl Parts {
         &self.media
     }
 
-    /// The tape that they are.
-    pub fn tape(&self) -> Tape {
-        let mut tape = Tape::default();
-        self.inits.iter().for_each(|_| {
-            tape.add_head();
-        });
-        for (index, segment) in self.media.segments().iter().enumerate() {
-            tape.push(Part {
-                duration: segment.duration,
-                head: segment.init.as_ref().and_then(|init| self.head(init)),
-                is_break: segment.is_discontinuity && index > 0,
-                is_lost: segment.is_gap,
-            });
-        }
-        tape
+    /// The tape that they are, as if nothing of it were known.
+    pub fn tape(&self) -> &Tape {
+        &self.tape
     }
 
     /// How many segments there are.
@@ -96,11 +86,23 @@ impl Parts {
             key: key.map(|(key, iv)| (self.media.url(key.uri), iv)),
         }
     }
+}
 
-    fn head(&self, init: &Rc<InitSection>) -> Option<u32> {
-        let at = self.inits.iter().position(|known| Rc::ptr_eq(known, init))?;
-        Some(at as u32)
+fn tape(media: &Media, inits: &[Rc<InitSection>]) -> Tape {
+    let head = |init: &Rc<InitSection>| inits.iter().position(|known| Rc::ptr_eq(known, init));
+    let mut tape = Tape::default();
+    inits.iter().for_each(|_| {
+        tape.add_head();
+    });
+    for (index, segment) in media.segments().iter().enumerate() {
+        tape.push(Part {
+            duration: segment.duration,
+            head: segment.init.as_ref().and_then(head).map(|at| at as u32),
+            is_break: segment.is_discontinuity && index > 0,
+            is_lost: segment.is_gap,
+        });
     }
+    tape
 }
 
 #[cfg(test)]
@@ -141,7 +143,7 @@ mod tests {
         assert_eq!(parts.resource(4).map(|part| part.url), Some(url("a/other.mp4")));
         assert_eq!(parts.resource(5), None);
 
-        let mut tape = parts.tape();
+        let mut tape = parts.tape().clone();
         tape.rewind();
         assert_eq!(tape.start().head, position_of(3));
         assert!(tape.next_stretch().is_break);

@@ -44,7 +44,7 @@ pub trait Fetch {
     fn open(&self, resource: &Resource, from: u64) -> Local<'_, Result<Box<dyn Body>, Unfetched>>;
 
     /// A segment cannot be had, and is silence.
-    fn missing(&self);
+    fn missing(&self, segment: u32, why: &Failure);
 
     /// The key that lies at a URL.
     fn key<'a>(&'a self, url: &'a url::Url) -> Local<'a, Result<[u8; BLOCK_BYTES], Unfetched>>;
@@ -130,7 +130,7 @@ enum Came {
 impl Reader {
     /// A reader at the start of `parts`.
     pub fn new(parts: Rc<Parts>, fetch: Rc<dyn Fetch>, pool: BufPool, limits: PartLimits) -> Self {
-        let resident = Resident::of_tape(parts.tape());
+        let resident = Resident::of_tape(parts.tape().clone());
         Self { parts, fetch, resident, pool, limits, running: None, missing: Some(0) }
     }
 
@@ -201,8 +201,7 @@ impl Reader {
                     return Err(why);
                 }
                 self.missing = self.missing.map(|missing| missing + 1);
-                tracing::warn!(part, %why, "a segment is missing");
-                self.fetch.missing();
+                self.fetch.missing(part, &why);
                 self.resident.with_tape(|tape| tape.lose(part, length))
             }
         };

@@ -42,6 +42,30 @@ fn parts(what: &What) -> (&'static str, Value) {
         What::PrefetchFailed { id, sources, why } => {
             ("prefetch_failed", json!({ "id": id, "sources": sources, "why": why }))
         }
+        What::SegmentBegun { id, hearing } => {
+            let variant = hearing.variant.map(|variant| variant.0);
+            let data = json!({
+                "id": id.to_string(), "segment": hearing.segment, "variant": variant,
+            });
+            ("segment_begun", data)
+        }
+        What::SegmentFetched { playlist, segment, bytes, took } => (
+            "segment_fetched",
+            json!({
+                "playlist": playlist,
+                "segment": segment,
+                "bytes": bytes,
+                "origin_seconds": took.map(|took| took.as_secs_f64()),
+            }),
+        ),
+        What::VariantChosen { source, segment, variant, why } => (
+            "variant_chosen",
+            json!({ "source": source, "segment": segment, "variant": variant.0, "why": why }),
+        ),
+        What::SegmentMissing { playlist, segment, why } => {
+            ("segment_missing", json!({ "playlist": playlist, "segment": segment, "why": why }))
+        }
+        What::KeyFetched { playlist } => ("key_fetched", json!({ "playlist": playlist })),
         What::Refused { reason } => ("refused", json!({ "reason": reason_name(*reason) })),
         What::DrainBegun => ("drain_begun", json!({})),
         What::Dropped { notices } => ("dropped", json!({ "events": notices })),

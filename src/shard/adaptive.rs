@@ -7,14 +7,15 @@
 use std::{cell::RefCell, collections::BTreeMap, pin::pin, rc::Rc, time::Duration};
 
 use super::{
-    By, Refusal, Shard,
+    By, Refusal, Shard, What,
     ahead::Place,
+    notice::shown,
     segments::{Brought, Segments},
     understand::{Understood, understand},
 };
 use crate::{
     hls::{
-        Schedule, Variants,
+        Parts, Schedule, Variants,
         abr::{
             Coming, Controller, Decision, Epoch, Fetch, First, Mode, NoVariant, Sample,
             SegmentIndex, Situation, Source, VariantIndex,
@@ -22,7 +23,6 @@ use crate::{
     },
     pcm::{Choice, SourceName, TrackName},
     runtime::{self, Queue, Task},
-    stream::tape::Tape,
 };
 
 /// How often it is asked whether a segment that comes slowly is worth waiting for.
@@ -34,7 +34,7 @@ pub(super) struct Adaptive {
     /// The rung that is heard.
     heard: VariantIndex,
     place: Rc<Place>,
-    tape: Tape,
+    parts: Rc<Parts>,
     plan: Rc<Plan>,
     _task: Task<()>,
 }
@@ -78,22 +78,21 @@ impl Adaptive {
             variants,
         };
         let (rungs, place, plan) = (Rc::new(rungs), Rc::default(), Rc::default());
-        let tape = presentation.parts().tape();
+        let parts = presentation.parts();
         let choosing = Choosing {
             rungs: Rc::clone(&rungs),
             place: Rc::clone(&place),
             plan: Rc::clone(&plan),
-            tape: tape.clone(),
-            segments: presentation.parts().segments(),
+            parts: Rc::clone(&parts),
             controller: Controller::new(choice.variant, First::Variant(heard)),
         };
         let _task = runtime::spawn(Queue::Io, "adaptive", choosing.run());
-        Some(Self { rungs, heard, place, tape, plan, _task })
+        Some(Self { rungs, heard, place, parts, plan, _task })
     }
 
     /// The listener comes to a time: what it is to hear from there on, if that is another variant.
     pub(super) async fn at(&mut self, position: Duration) -> Option<Understood> {
-        let segment = self.place.at(&self.tape, position)?;
+        let segment = self.place.at(self.parts.tape(), position)?;
         let rung = self.plan.borrow().get(&segment).copied()?;
         if rung == self.heard {
             return None;
@@ -117,8 +116,8 @@ struct Choosing {
     rungs: Rc<Rungs>,
     place: Rc<Place>,
     plan: Rc<Plan>,
-    tape: Tape,
-    segments: u32,
+    /// Of the variant that was heard first: the others have theirs at the same times.
+    parts: Rc<Parts>,
     controller: Controller,
 }
 
@@ -129,7 +128,7 @@ impl Choosing {
         loop {
             let moved = self.place.moved();
             self.place.follow(&mut schedule, &mut jumps);
-            match schedule.next(&self.tape, self.segments) {
+            match schedule.next(self.parts.tape(), self.parts.segments()) {
                 Some(segment) => match self.fetch(segment, jumps).await {
                     Some(bytes) => schedule.fetched(segment, bytes),
                     // No variant is left.
@@ -161,7 +160,7 @@ impl Choosing {
             if is_stale {
                 continue;
             }
-            tracing::debug!(segment, %rung, reason = %decision.reason, "a segment is chosen");
+            self.tell(segment, &decision);
             self.plan.borrow_mut().insert(segment, rung);
             let presentation = understood.readable.presentation()?;
             let parts = presentation.parts();
@@ -169,7 +168,7 @@ impl Choosing {
             let resource = parts.resource(segment).filter(|_| !parts.is_gap(segment));
             let Some(resource) = resource else { return Some(0) };
             let brought = Brought::default();
-            let mut bringing = pin!(fetched.bring(&resource, &brought));
+            let mut bringing = pin!(fetched.bring(segment, &resource, &brought));
             let done = loop {
                 match runtime::timeout(LOOK, bringing.as_mut()).await {
                     Ok(done) => break done,
@@ -191,6 +190,13 @@ impl Choosing {
             // Another variant may have it.
             self.controller.lose(rung);
         }
+    }
+
+    fn tell(&self, segment: u32, decision: &Decision) {
+        let source = shown(&self.rungs.source.to_string());
+        let variant = self.rungs.variants.number(decision.variant);
+        let why = decision.reason.to_string();
+        self.rungs.shard.tell(|| What::VariantChosen { source, segment, variant, why });
     }
 
     fn decide(&mut self, segment: u32, jumps: u32) -> Result<Decision, NoVariant> {
@@ -223,9 +229,9 @@ impl Choosing {
         jumps: u32,
         act: impl FnOnce(&mut Controller, &Situation<'_>) -> T,
     ) -> T {
-        let (tape, heard) = (&self.tape, self.place.segment());
-        let left = self.segments.saturating_sub(segment).max(1);
-        let end = tape.time_of(self.segments);
+        let (tape, heard) = (self.parts.tape(), self.place.segment());
+        let left = self.parts.segments().saturating_sub(segment).max(1);
+        let end = tape.time_of(self.parts.segments());
         let situation = Situation {
             ladder: self.rungs.variants.ladder(),
             estimate: self.rungs.shard.lines.estimate(&self.rungs.source.name),

@@ -19,7 +19,7 @@ use crate::{
 /// Fetches ahead of one listener, until it is dropped.
 pub(super) struct Ahead {
     place: Rc<Place>,
-    tape: Tape,
+    parts: Rc<Parts>,
     _task: Task<()>,
 }
 
@@ -71,28 +71,27 @@ impl Ahead {
     pub(super) fn new(shard: &Rc<Shard>, presentation: &Presentation) -> Self {
         let (place, parts) = (Rc::<Place>::default(), presentation.parts());
         let segments = Segments::new(shard, presentation.of(), By::Node);
-        let tape = parts.tape();
-        let running = run(segments, parts, Rc::clone(&place), shard.options.reach);
-        Self { place, tape, _task: runtime::spawn(Queue::Io, "segments ahead", running) }
+        let running = run(segments, Rc::clone(&parts), Rc::clone(&place), shard.options.reach);
+        Self { place, parts, _task: runtime::spawn(Queue::Io, "segments ahead", running) }
     }
 
     /// The listener comes to a time.
     pub(super) fn at(&self, position: Duration) {
-        self.place.at(&self.tape, position);
+        self.place.at(self.parts.tape(), position);
     }
 }
 
 async fn run(segments: Segments, parts: Rc<Parts>, place: Rc<Place>, reach: Reach) {
-    let (tape, mut schedule, mut jumps) = (parts.tape(), Schedule::new(reach), 0);
+    let (mut schedule, mut jumps) = (Schedule::new(reach), 0);
     loop {
         let moved = place.moved();
         place.follow(&mut schedule, &mut jumps);
-        match schedule.next(&tape, parts.segments()) {
+        match schedule.next(parts.tape(), parts.segments()) {
             Some(segment) => {
                 let brought = Brought::default();
                 if let Some(resource) = parts.resource(segment).filter(|_| !parts.is_gap(segment)) {
                     // One that is missing is so for the decoder, too, which says it.
-                    segments.bring(&resource, &brought).await;
+                    segments.bring(segment, &resource, &brought).await;
                 }
                 schedule.fetched(segment, brought.bytes());
             }

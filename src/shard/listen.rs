@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use futures_lite::future;
 
 use super::{
-    Reason, Refusal, Shard,
+    Hearing, Reason, Refusal, Shard,
     ahead::Ahead,
     decoding::Decoding,
     index::Place,
@@ -73,6 +73,14 @@ impl Listen {
         let listening = shard.renditions.listen(key, rendition.total());
         let (shard, share, ahead) = (Rc::clone(shard), None, None);
         Self { shard, listening, readable, place, known, rendition, fresh, share, ahead }
+    }
+
+    /// What of a presentation is heard at a frame.
+    pub(super) fn hearing(&self, frame: u64) -> Option<Hearing> {
+        let presentation = self.readable.presentation()?;
+        let at = time_of(frame, self.rendition.spec.rate_hz);
+        let segment = presentation.parts().tape().part_at(at);
+        Some(Hearing { variant: presentation.variant(), segment })
     }
 
     /// What the answer is.

@@ -87,7 +87,7 @@ pub use job::{
 use keys::Keys;
 use lines::Lines;
 pub use mail::{MAILBOX, Mail};
-pub use notice::{End, Notice, Reason, What, shown};
+pub use notice::{End, Hearing, Notice, Reason, What, shown};
 pub use outlet::{Sent, Step};
 pub use prefetch::STEP_BYTES;
 use promises::Promises;

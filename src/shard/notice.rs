@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::SessionId;
-use crate::{assets::News, runtime::ShardId};
+use crate::{assets::News, hls::abr::VariantIndex, runtime::ShardId};
 
 /// Notices that wait for one listener; what comes beyond that is counted and dropped.
 const NOTICES_PER_LISTENER: usize = 256;
@@ -101,6 +101,49 @@ pub enum What {
         /// Why the first of them is.
         why: String,
     },
+    /// A session plays another segment than before, or another variant.
+    SegmentBegun {
+        /// The name of the session.
+        id: SessionId,
+        /// What it plays.
+        hearing: Hearing,
+    },
+    /// A segment was fetched ahead of a listener.
+    SegmentFetched {
+        /// The playlist that names it.
+        playlist: String,
+        /// Which, counted from 0.
+        segment: u32,
+        /// Its bytes.
+        bytes: u64,
+        /// How long they came, if they came from the origin: what the line carries.
+        took: Option<Duration>,
+    },
+    /// The variant of a segment to come was chosen.
+    VariantChosen {
+        /// The playlist that names the variants.
+        source: String,
+        /// The segment, counted from 0.
+        segment: u32,
+        /// The variant, by its place in the playlist.
+        variant: VariantIndex,
+        /// Why.
+        why: String,
+    },
+    /// A segment cannot be had, and is silence.
+    SegmentMissing {
+        /// The playlist that names it.
+        playlist: String,
+        /// Which, counted from 0.
+        segment: u32,
+        /// Why.
+        why: String,
+    },
+    /// A key was fetched.
+    KeyFetched {
+        /// The playlist that names it.
+        playlist: String,
+    },
     /// Work was turned away.
     Refused {
         /// By which bound.
@@ -113,6 +156,15 @@ pub enum What {
         /// How many.
         notices: u64,
     },
+}
+
+/// What of a presentation a session plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hearing {
+    /// By its place in the multivariant playlist, where there is one.
+    pub variant: Option<VariantIndex>,
+    /// The segment, counted from 0, near enough.
+    pub segment: u32,
 }
 
 /// How a session ended.

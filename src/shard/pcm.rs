@@ -199,6 +199,10 @@ impl Playing {
     async fn run(mut self, mut pace: Pace, out: Rc<Outlet>) -> Result<(), Gone> {
         let result = loop {
             let credit = out.credit().await;
+            if let Some(hearing) = self.course.frame().and_then(|frame| self.listen.hearing(frame))
+            {
+                out.registered.hears(hearing);
+            }
             match self.next(pace.lead_us(runtime::now())).await {
                 Ok(Some(block)) => {
                     pace.sent(self.course.frames_done());

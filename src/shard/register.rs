@@ -13,7 +13,7 @@ use std::{
 
 use slab::Slab;
 
-use super::{End, Job, What, feed::Feed, notice::shown};
+use super::{End, Hearing, Job, What, feed::Feed, notice::shown};
 use crate::runtime::{
     self, ShardId,
     channel::{self, Refused},
@@ -100,6 +100,8 @@ pub struct Listed {
     /// Bytes of the body that were handed to its client's connection; of a prefetch, bytes that are
     /// there.
     pub bytes: u64,
+    /// Of a presentation: what it plays.
+    pub hearing: Option<Hearing>,
 }
 
 /// The sessions of one shard. A clone is another handle to the same register.
@@ -118,6 +120,7 @@ struct Inner {
 struct Entry {
     session: Listed,
     bytes: Rc<Cell<u64>>,
+    hearing: Rc<Cell<Option<Hearing>>>,
     commands: channel::Sender<Command>,
 }
 
@@ -144,14 +147,16 @@ impl Register {
         let (what, format) = (job.name(), job.format().map(|format| format.name()));
         feed.tell(|| What::SessionBegun { id, source: source.clone(), job: what });
         let started = runtime::wall_clock();
-        let session = Listed { id, front, source, what, format, started, bytes: 0 };
+        let session = Listed { id, front, source, what, format, started, bytes: 0, hearing: None };
         let (commands, heard) = channel::bounded(COMMANDS_PER_SESSION);
-        let bytes = Rc::default();
-        let entry = Entry { session, bytes: Rc::clone(&bytes), commands };
+        let (bytes, hearing) = <(Rc<_>, Rc<_>)>::default();
+        let entry =
+            Entry { session, bytes: Rc::clone(&bytes), hearing: Rc::clone(&hearing), commands };
         let taken = self.inner.entries.borrow_mut().insert(entry);
         assert_eq!(taken, slot as usize, "nothing was entered in between");
         let (register, feed, since) = (self.clone(), feed.clone(), runtime::now());
-        (Registered { register, feed, id, bytes, since, end: Cell::new(End::Left) }, heard)
+        let end = Cell::new(End::Left);
+        (Registered { register, feed, id, bytes, hearing, since, end }, heard)
     }
 
     /// The oldest sessions, and how many more there are.
@@ -159,10 +164,10 @@ impl Register {
         let entries = self.inner.entries.borrow();
         let mut by_age: Vec<_> = entries.iter().map(|(_, entry)| entry).collect();
         by_age.sort_unstable_by_key(|entry| entry.session.id.generation);
-        let listed = by_age
-            .iter()
-            .take(LISTED_SESSIONS)
-            .map(|Entry { session, bytes, .. }| Listed { bytes: bytes.get(), ..session.clone() });
+        let listed =
+            by_age.iter().take(LISTED_SESSIONS).map(|Entry { session, bytes, hearing, .. }| {
+                Listed { bytes: bytes.get(), hearing: hearing.get(), ..session.clone() }
+            });
         (listed.collect(), entries.len().saturating_sub(LISTED_SESSIONS))
     }
 
@@ -186,6 +191,7 @@ pub(super) struct Registered {
     feed: Feed,
     id: SessionId,
     bytes: Rc<Cell<u64>>,
+    hearing: Rc<Cell<Option<Hearing>>>,
     since: Instant,
     end: Cell<End>,
 }
@@ -194,6 +200,14 @@ impl Registered {
     /// How it ends, as far as that is known by now.
     pub(super) fn ends(&self, end: End) {
         self.end.set(end);
+    }
+
+    /// This is what it plays of a presentation.
+    pub(super) fn hears(&self, hearing: Hearing) {
+        if self.hearing.replace(Some(hearing)) != Some(hearing) {
+            let id = self.id;
+            self.feed.tell(|| What::SegmentBegun { id, hearing });
+        }
     }
 
     /// So much is done of what has no body.

@@ -9,7 +9,9 @@ use std::{
 use http::HeaderValue;
 use url::Url;
 
-use super::{Answer, By, Job, Refusal, Response, Shard, Wanted, keys::SecretKey};
+use super::{
+    Answer, By, Job, Refusal, Response, Shard, Wanted, What, keys::SecretKey, notice::shown,
+};
 use crate::{
     bufpool::{Block, Exhausted},
     file::{self, How},
@@ -37,7 +39,17 @@ impl Segments {
     }
 
     /// Has a resource in the cache, and its key at hand; says whether all of it could be had.
-    pub(super) async fn bring(&self, resource: &Resource, brought: &Brought) -> bool {
+    pub(super) async fn bring(&self, segment: u32, resource: &Resource, brought: &Brought) -> bool {
+        let is_whole = self.bring_quietly(resource, brought).await;
+        if is_whole {
+            let (bytes, playlist) = (brought.bytes(), shown(&self.of.to_string()));
+            let took = brought.times().filter(|_| brought.is_from_origin()).map(|(_, took)| took);
+            self.shard.tell(|| What::SegmentFetched { playlist, segment, bytes, took });
+        }
+        is_whole
+    }
+
+    async fn bring_quietly(&self, resource: &Resource, brought: &Brought) -> bool {
         if let Some((url, _)) = &resource.key
             && self.fetch_key(url).await.is_err()
         {
@@ -124,10 +136,11 @@ impl Segments {
             }
         }
         let key = SecretKey::try_from(bytes).map_err(|_| {
-            tracing::warn!(url = super::shown(url.as_str()), "a key has not {KEY_BYTES} bytes");
+            tracing::warn!(url = shown(url.as_str()), "a key has not {KEY_BYTES} bytes");
             Unfetched::Missing(Failure::new(Refusal::Hls(hls::Error::BadKey)))
         })?;
         self.shard.keys.put(url, key);
+        self.shard.tell(|| What::KeyFetched { playlist: shown(&self.of.to_string()) });
         Ok(key)
     }
 }
@@ -138,8 +151,11 @@ impl Fetch for Segments {
         Box::pin(async move { Ok(Box::new(self.body(&resource, from).await?) as Box<dyn Body>) })
     }
 
-    fn missing(&self) {
+    fn missing(&self, segment: u32, why: &Failure) {
+        tracing::warn!(playlist = %self.of, segment, %why, "a segment is missing");
         self.shard.stats.borrow_mut().missing_segments += 1;
+        let (playlist, why) = (shown(&self.of.to_string()), shown(&why.to_string()));
+        self.shard.tell(|| What::SegmentMissing { playlist, segment, why });
     }
 
     fn key<'a>(&'a self, url: &'a Url) -> Local<'a, Result<SecretKey, Unfetched>> {

@@ -189,6 +189,9 @@ fn segments_are_fetched_before_they_are_played() {
     write!(stream, "GET {PCM} HTTP/1.1\r\nHost: node\r\n\r\n").unwrap();
     let heard = SEGMENT * 4 * 6;
     stream.read_exact(&mut vec![0; heard]).unwrap();
+    let streams = node.told("/v1/streams")["streams"].as_array().unwrap().clone();
+    let played = streams.iter().find(|stream| stream["what"] == "pcm").unwrap();
+    assert!(played["segment"].as_u64() >= Some(5), "{played}");
     let last = format!("part{:02}", presentation.parts.len() - 1);
     let begun = Instant::now();
     while origin.asked(&last).is_empty() {
