@@ -10,8 +10,8 @@
 //!
 //! A second of a variant is worth the logarithm of its bandwidth by that of the lowest, a second of silence takes
 //! [`SILENCE`], and a switch takes [`UP`] or [`DOWN`]. The numbers were found by `cargo bench --bench abr` on every
-//! other of the recorded lines and on generated ones that it does not show; only `UP` was set with all in view, by
-//! the change that was asked for. What made a difference:
+//! other of the recorded lines and on generated ones that it does not show, with looks at all of them on the way; `UP`
+//! was set by the change that was asked for, on all. What made a difference:
 //! - A rise is believed at once: the quick of the two means alone tells what comes next as well as both together.
 //!   That is 8 points of the optimum on lines that come back after a minute of next to nothing, 1 to 2 on others.
 //! - A switch is foreseen to be paid again on the way back. At the same score segments differ by an eighth less
