@@ -3,13 +3,15 @@
 use std::rc::Rc;
 
 use super::{
-    Refused, Spec,
+    Refused, Spec, Variants,
     playlist::{self, BadPlaylist},
+    queue::NAME_BYTES,
 };
 use crate::{
     file,
+    hls::{self, abr::VariantIndex},
     pcm::SourceName,
-    shard::{By, Job, Refusal, Shard, Wanted},
+    shard::{By, Job, Refusal, Shard, Wanted, Which},
 };
 
 /// The bounds of a list of sources.
@@ -66,14 +68,37 @@ fn checked(shard: &Shard, sources: &[SourceName]) -> Result<(), (SourceName, fil
 pub(super) async fn read(
     shard: &Rc<Shard>,
     source: &SourceName,
+    variants: Variants,
     limits: ListLimits,
 ) -> Result<Vec<SourceName>, Unread> {
     let text = read_text(shard, source, limits.bytes).await?;
     let is_library = |name: &str| shard.files.is_library(name);
     let is_known = |name: &str| shard.files.is_known(name);
-    let sources = playlist::sources(&text, source, limits.lines, is_known, is_library)?;
+    let sources = match playlist::sources(&text, source, limits.lines, is_known, is_library) {
+        Err(BadPlaylist::Hls) => resources(shard, source, variants).await?,
+        sources => sources?,
+    };
     checked(shard, &sources).map_err(|(of, error)| Unread::Source { of, error })?;
     Ok(sources)
+}
+
+/// What the variants of a presentation are made of, but for keys, which are never on disk.
+async fn resources(
+    shard: &Rc<Shard>,
+    source: &SourceName,
+    variants: Variants,
+) -> Result<Vec<SourceName>, Unread> {
+    let which = match variants {
+        Variants::All => Which::All,
+        Variants::Auto => Which::Best,
+        Variants::Number(number) => {
+            let none = || Unread::Refused(hls::Error::NoVariant("64 at most".to_owned()).into());
+            Which::Number(VariantIndex(number.try_into().map_err(|_| none())?))
+        }
+    };
+    let sources = shard.resources(source, which).await.map_err(Unread::Refused)?;
+    let bytes: usize = sources.iter().map(|source| source.name.len() + source.path.len()).sum();
+    if bytes > NAME_BYTES { Err(BadPlaylist::Names.into()) } else { Ok(sources) }
 }
 
 /// The text of a list, by the way of every client.

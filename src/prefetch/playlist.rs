@@ -12,8 +12,8 @@ use crate::pcm::SourceName;
 /// Why a file is no list of sources.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadPlaylist {
-    /// It is one of HLS.
-    #[error("it is an HLS playlist, and HLS is not supported yet")]
+    /// It is one of HLS, which names segments and no sources.
+    #[error("it is an HLS playlist")]
     Hls,
     /// It is not text.
     #[error("it is not UTF-8 text")]

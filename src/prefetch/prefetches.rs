@@ -234,7 +234,7 @@ impl Prefetches {
 
     /// One attempt at one source, or at the list that it is.
     async fn attempt(&self, shard: &Rc<Shard>, start: Start) -> Result<Came, Failed> {
-        let Start { item, ahead, is_listed, .. } = start;
+        let Start { item, ahead, variants, is_listed, .. } = start;
         let source = ahead.source.clone();
         if !playlist::is_playlist(&source) {
             match self.fetch(shard, item, ahead).await {
@@ -245,7 +245,7 @@ impl Prefetches {
         if is_listed {
             return Err(Failed::for_good("it is a list, and was listed itself"));
         }
-        let listed = lists::read(shard, &source, self.lists).await;
+        let listed = lists::read(shard, &source, variants, self.lists).await;
         listed.map(Came::Listed).map_err(|unread| match unread {
             Unread::Refused(refusal) => failed(&refusal),
             Unread::Broken => {

@@ -27,7 +27,7 @@ pub use prefetch::{State, Status};
 
 use super::{
     journal::{Ended, Record, Summary, There},
-    spec::Spec,
+    spec::{Spec, Variants},
 };
 use crate::{
     pcm::SourceName,
@@ -96,6 +96,8 @@ pub struct Start {
     pub item: Item,
     /// What it is.
     pub ahead: Ahead,
+    /// Which variants are wanted, if it is a presentation.
+    pub variants: Variants,
     /// It is the first of its prefetch.
     pub is_first: bool,
     /// It comes out of a list.
@@ -266,7 +268,8 @@ impl Queue {
         }
         let is_first = !std::mem::replace(&mut work.is_begun, true);
         let is_listed = item.index >= work.asked;
-        Some(Start { item, ahead: work.spec.ahead(item.index), is_first, is_listed })
+        let (ahead, variants) = (work.spec.ahead(item.index), work.spec.variants);
+        Some(Start { item, ahead, variants, is_first, is_listed })
     }
 
     /// When there may be a next item, if nothing else changes before.

@@ -90,6 +90,7 @@ pub use mail::{MAILBOX, Mail};
 pub use notice::{End, Hearing, Notice, Reason, What, shown};
 pub use outlet::{Sent, Step};
 pub use prefetch::STEP_BYTES;
+pub use presentation::Which;
 use promises::Promises;
 pub use reclaim::reclaim;
 use register::Register;

@@ -1,6 +1,6 @@
 //! A source that is a playlist: which media playlist is played of it, and how its segments are read.
 
-use std::rc::Rc;
+use std::{collections::HashSet, rc::Rc};
 
 use http::header::CONTENT_TYPE;
 use url::Url;
@@ -11,7 +11,7 @@ use crate::{
     hls::{
         self, Parts, Variants,
         abr::{Mode, VariantIndex},
-        playlist::{self, Multivariant, Playlist, Variables},
+        playlist::{self, Multivariant, Playlist, Track, Variables},
     },
     pcm::{self, Choice, Input, KnownName, SourceName},
 };
@@ -85,7 +85,59 @@ pub(super) fn is_list(opened: &Opened, source: &SourceName) -> bool {
         || LIST_TYPES.iter().any(|list| name.eq_ignore_ascii_case(list))
 }
 
+/// Variants of a presentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Every one with audio.
+    All,
+    /// The one that takes most.
+    Best,
+    /// The one of this place in the playlist.
+    Number(VariantIndex),
+}
+
 impl Shard {
+    /// The segments and init sections of variants of a presentation, each once.
+    ///
+    /// # Errors
+    /// A playlist that cannot be had or is not played, and a variant that there is not.
+    pub async fn resources(
+        self: &Rc<Self>,
+        source: &SourceName,
+        which: Which,
+    ) -> Result<Vec<SourceName>, Refusal> {
+        let came = self.fetch_playlist(source.clone(), By::Node).await?;
+        let list = match self.parse(&came, &Variables::default())? {
+            Playlist::Media(media) => return self.resources_of(source, Parts::new(media)),
+            Playlist::Multivariant(list) => list,
+        };
+        let variants = Variants::of(&list, Track::Default)?;
+        let best_first = variants.ladder().best_first(Mode::Auto);
+        let rungs: Vec<_> = match which {
+            Which::All => best_first.collect(),
+            Which::Best => best_first.take(1).collect(),
+            Which::Number(number) => vec![variants.choose(Mode::Fixed(number), None)?],
+        };
+        let mut resources = Vec::new();
+        for rung in rungs {
+            let found = self.rung(source, &list, &variants, rung, By::Node).await?;
+            resources.extend(self.resources_of(source, Parts::new(found.media))?);
+        }
+        Ok(resources)
+    }
+
+    fn resources_of(&self, of: &SourceName, parts: Parts) -> Result<Vec<SourceName>, Refusal> {
+        let (mut resources, mut seen) = (Vec::new(), HashSet::new());
+        for resource in (0..).map_while(|part| parts.resource(part)) {
+            if seen.insert(resource.url.clone()) {
+                let referred = self.files.referred(&of.name, &resource.url);
+                let (name, path) = referred.ok_or(hls::Error::LeadsOut)?;
+                resources.push(SourceName { name, path, is_file: of.is_file });
+            }
+        }
+        Ok(resources)
+    }
+
     /// What is played of a source, if it is a playlist of HLS.
     ///
     /// # Errors
@@ -186,7 +238,19 @@ impl Shard {
     ) -> Result<(playlist::Media, SourceName, String), Refusal> {
         let referred = self.files.referred(&source.name, url);
         let (name, path) = referred.ok_or(hls::Error::LeadsOut)?;
-        let of = SourceName { name, path, is_file: source.is_file };
+        let came =
+            self.fetch_playlist(SourceName { name, path, is_file: source.is_file }, by).await?;
+        match self.parse(&came, variables)? {
+            Playlist::Media(media) => {
+                let version = came.version();
+                Ok((media, came.of, version))
+            }
+            Playlist::Multivariant(_) => Err(hls::Error::Nested.into()),
+        }
+    }
+
+    /// A playlist, by the way of every client.
+    async fn fetch_playlist(self: &Rc<Self>, of: SourceName, by: By) -> Result<Came, Refusal> {
         let job = Job::Object { source: of.clone(), wanted: Wanted { by, ..Wanted::default() } };
         let mut response = self.request(job).await?;
         let redirected = match &response.answer {
@@ -197,14 +261,7 @@ impl Shard {
         while let Some(sent) = response.next().await.map_err(|_| hls::Error::BrokenOff)? {
             self.add(&mut text, sent.block())?;
         }
-        let came = self.came(of, text, redirected)?;
-        match self.parse(&came, variables)? {
-            Playlist::Media(media) => {
-                let version = came.version();
-                Ok((media, came.of, version))
-            }
-            Playlist::Multivariant(_) => Err(hls::Error::Nested.into()),
-        }
+        self.came(of, text, redirected)
     }
 
     fn came(

@@ -412,15 +412,15 @@ fn a_check_decodes_what_was_fetched_and_says_what_it_found() {
 }
 
 #[test]
-fn a_list_of_sources_is_each_of_them_and_hls_is_refused_by_name() {
+fn a_list_of_sources_is_each_of_them() {
     let list =
         "#EXTM3U\r\n#EXTINF:3,One\r\n../lists/one.mp3\r\n\r\norigin:other/two.mp3\r\nlocal:three";
-    let hls = "#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\nsegment-0.ts\n";
+    let live = "#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\nsegment-0.ts\n";
     let origin = origin()
         .file("lists/all.m3u", list.as_bytes())
         .file("lists/one.mp3", &song(1000))
         .file("other/two.mp3", &song(2000))
-        .file("hls.m3u8", hls.as_bytes())
+        .file("hls.m3u8", live.as_bytes())
         .file("bad.m3u", b"https://elsewhere.example/song.mp3")
         .start();
     let dir = scratch();
@@ -431,7 +431,7 @@ fn a_list_of_sources_is_each_of_them_and_hls_is_refused_by_name() {
     // A library's file is read where it lies: there is nothing to bring.
     assert_eq!((&told["sources"]["done"], &told["bytes_total"]), (&3.into(), &3000.into()));
     for (list, why) in [
-        ("origin:hls.m3u8", "it is an HLS playlist, and HLS is not supported yet"),
+        ("origin:hls.m3u8", "the playlist is live"),
         ("origin:bad.m3u", "line 1 is no source"),
         ("origin:nothing.m3u", "origin answered 404"),
     ] {

@@ -200,6 +200,26 @@ fn segments_are_fetched_before_they_are_played() {
     }
 }
 
+#[test]
+fn what_was_prefetched_has_its_length_when_it_is_played_first() {
+    let Some((high, low)) = presentation_of(Ts, 8).zip(presentation_of(PackedLow, 8)) else {
+        return;
+    };
+    let origin = ladder(&high, &low, 10_000_000);
+    let node = node().shards(2).origin(&origin).start();
+    let told = node.prefetch(r#"{"src": "origin:list.m3u8", "variants": "all"}"#);
+    let told = node.wait_for_end(&told, "done");
+    let segments = (high.parts.len() + low.parts.len()) as u64;
+    assert_eq!(told["sources"]["done"].as_u64(), Some(segments), "{told}");
+    let asked = origin.order().len();
+    for (variant, presentation) in [(0, &high), (1, &low)] {
+        let answer = node.get(&format!("{PCM}&variant={variant}")).ok();
+        let bytes = presentation.continuous().len() * 4;
+        assert_eq!(answer.field("content-length"), Some(&*bytes.to_string()), "{variant}");
+    }
+    assert_eq!(origin.order().len(), asked, "nothing is asked for again");
+}
+
 /// Two variants of one recording, of which the first takes more than the line carries.
 fn ladder(high: &Presentation, low: &Presentation, bytes_per_second: u64) -> Origin {
     let list = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=96000\nhigh/list.m3u8\n\
