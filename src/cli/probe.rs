@@ -11,10 +11,11 @@ use super::{
     start_log,
 };
 use crate::{
-    decode::{Info, Sample},
+    decode::Sample,
+    hls::{Offer, OfferedTrack, OfferedVariant},
     pcm::timeline,
     server::probe_json,
-    shard::{Answer, Job},
+    shard::{Answer, Job, Probed},
 };
 
 /// Prints what the source is.
@@ -26,16 +27,16 @@ pub(super) fn run(args: &ProbeArgs) -> Result<ExitCode, Failure> {
     start_log(&merged.config.log)?;
     let found = Found::new(&args.source, &merged)?;
     let shown = found.shown.clone();
-    let info = found.run(move |shard, source| async move {
+    let probed = found.run(move |shard, source| async move {
         let response = shard.request(Job::Probe(source.clone())).await;
         match response.map_err(|refusal| failure(&refusal, &shown))?.answer {
-            Answer::Probe(info) => Ok(*info),
+            Answer::Probe(probed) => Ok(*probed),
             _ => Err(Failure::new(ExitCode::Runtime, "the shard answered something else")),
         }
     })?;
     let text = match args.json {
-        true => probe_json(&args.source, &info),
-        false => table(&info),
+        true => probe_json(&args.source, &probed),
+        false => table(&probed),
     };
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -45,7 +46,8 @@ pub(super) fn run(args: &ProbeArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-fn table(info: &Info) -> String {
+fn table(probed: &Probed) -> String {
+    let Probed { info, offer } = probed;
     let sample = match info.sample {
         Sample::Integer { bits } => format!("{bits} bit"),
         Sample::Float => "float".to_owned(),
@@ -65,9 +67,32 @@ fn table(info: &Info) -> String {
         ("duration", duration),
     ];
     let tags = info.tags.iter().map(|(name, value)| (name.as_str(), value.clone()));
-    for (name, value) in rows.into_iter().chain(tags) {
+    let offered = offered(offer);
+    let offered = offered.iter().map(|(name, value)| (*name, value.clone()));
+    for (name, value) in rows.into_iter().chain(tags).chain(offered) {
         // Tags are somebody's bytes: what would move a terminal's cursor is shown as an escape.
         let _ = writeln!(text, "{name:>12}  {}", value.escape_debug());
     }
     text
+}
+
+/// What there is to choose from, a row each.
+fn offered(offer: &Offer) -> Vec<(&'static str, String)> {
+    let variants = offer.variants.iter().enumerate().map(|row| ("variant", variant(row)));
+    variants.chain(offer.tracks.iter().enumerate().map(|row| ("track", track(row)))).collect()
+}
+
+fn variant((number, variant): (usize, &OfferedVariant)) -> String {
+    let bandwidth = variant.bandwidth.map(|bits| format!("{bits} bit/s"));
+    let codecs = variant.codecs.join(",");
+    let said = [bandwidth.unwrap_or_default(), codecs, variant.url.clone()];
+    let said = said.iter().filter(|word| !word.is_empty()).map(String::as_str);
+    format!("{number}: {}", said.collect::<Vec<_>>().join("  "))
+}
+
+fn track((number, track): (usize, &OfferedTrack)) -> String {
+    match &track.language {
+        Some(language) => format!("{number}: {} ({language})", track.name),
+        None => format!("{number}: {}", track.name),
+    }
 }

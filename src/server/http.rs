@@ -26,7 +26,6 @@ use super::{
     wire::{Abort, Body, Undrained, collect, drain, problem_response},
 };
 use crate::{
-    decode::Info,
     file::{How, conditional::Conditions, passed_on, range},
     hls::abr::{Mode, VariantIndex},
     pcm::{Ask, timeline},
@@ -315,9 +314,8 @@ async fn probe(shard: &Rc<Shard>, query: &str) -> Result<Response<Body>, Problem
     let source = parse_probe(query, |name| shard.files.is_library(name))?;
     let answer = shard.request(Job::Probe(source.clone())).await;
     let response = answer.map_err(|refusal| problem_of(&refusal, &source))?;
-    let Answer::Probe(info) = &response.answer else { return Err(Problem::internal()) };
-    let info: &Info = info;
-    Ok(json(probe::json(&source.to_string(), info)))
+    let Answer::Probe(probed) = &response.answer else { return Err(Problem::internal()) };
+    Ok(json(probe::json(&source.to_string(), probed)))
 }
 
 async fn waveform(

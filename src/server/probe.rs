@@ -5,12 +5,15 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    decode::{Info, Sample},
+    decode::Sample,
+    hls::{OfferedTrack, OfferedVariant},
     pcm::timeline,
+    shard::Probed,
 };
 
 /// The document about `source`.
-pub fn json(source: &str, info: &Info) -> String {
+pub fn json(source: &str, probed: &Probed) -> String {
+    let Probed { info, offer } = probed;
     let sample = match info.sample {
         Sample::Integer { bits } => json!({ "kind": "integer", "bits": bits }),
         Sample::Float => json!({ "kind": "float" }),
@@ -30,9 +33,24 @@ pub fn json(source: &str, info: &Info) -> String {
         "frames": info.frames,
         "duration": duration,
         "tags": tags,
-        "variants": [],
+        "variants": offer.variants.iter().enumerate().map(variant).collect::<Vec<_>>(),
+        "tracks": offer.tracks.iter().enumerate().map(track).collect::<Vec<_>>(),
     }))
     .expect("a document of strings and numbers can be written");
     text.push('\n');
     text
+}
+
+fn variant((number, variant): (usize, &OfferedVariant)) -> Value {
+    json!({
+        "number": number,
+        "bandwidth": variant.bandwidth,
+        "average_bandwidth": variant.average_bandwidth,
+        "codecs": variant.codecs,
+        "url": variant.url,
+    })
+}
+
+fn track((number, track): (usize, &OfferedTrack)) -> Value {
+    json!({ "number": number, "name": track.name, "language": track.language })
 }

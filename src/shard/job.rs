@@ -10,7 +10,7 @@ use crate::{
     bufpool::Exhausted,
     decode::Info,
     file::{self, Found, conditional::Conditions},
-    hls::{self, abr::VariantIndex},
+    hls::{self, Offer, abr::VariantIndex},
     net,
     pcm::{self, Ask, Choice, Format, Peaks, Rendition, SourceName},
     storage::{self, Failure},
@@ -192,6 +192,15 @@ pub struct ObjectHead {
     pub cached: Cached,
 }
 
+/// What a source is.
+#[derive(Debug, Clone)]
+pub struct Probed {
+    /// Of what is played of it for those who do not choose.
+    pub info: Info,
+    /// What a presentation has besides; empty for what is none, or names no variants.
+    pub offer: Offer,
+}
+
 /// What comes before a body.
 #[derive(Debug, Clone)]
 pub enum Answer {
@@ -200,7 +209,7 @@ pub enum Answer {
     /// To [`Job::Object`].
     Object(Box<ObjectHead>),
     /// To [`Job::Probe`].
-    Probe(Box<Info>),
+    Probe(Box<Probed>),
     /// To [`Job::Waveform`].
     Waveform(Box<Waveform>),
     /// To [`Job::Prefetch`], once all of it is done.

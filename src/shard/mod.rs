@@ -82,7 +82,7 @@ pub use feed::Listening;
 pub use gate::{Gate, Pass};
 pub use job::{
     Abort, Ahead, Answer, By, Cached, Check, Job, ObjectHead, Part, PcmHead, PcmWanted, Prefetched,
-    Progress, Refusal, Unkept, Wanted, Waveform, WaveformWanted,
+    Probed, Progress, Refusal, Unkept, Wanted, Waveform, WaveformWanted,
 };
 use keys::Keys;
 use lines::Lines;

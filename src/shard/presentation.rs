@@ -9,7 +9,7 @@ use super::{Answer, By, Job, Refusal, Shard, Wanted, pcm::hash, segments::Segmen
 use crate::{
     file::Opened,
     hls::{
-        self, Parts, Variants,
+        self, Offer, Parts, Variants,
         abr::{Mode, VariantIndex},
         playlist::{self, Multivariant, Playlist, Track, Variables},
     },
@@ -25,6 +25,7 @@ pub(super) struct Presentation {
     version: String,
     /// The variant, by its place in the multivariant playlist.
     variant: Option<VariantIndex>,
+    offer: Offer,
     /// All that there are, where another may be chosen on the way.
     variants: Option<Rc<Variants>>,
 }
@@ -62,6 +63,11 @@ impl Presentation {
     /// What tells it from others, and from other variants and versions.
     pub(super) fn version(&self) -> &str {
         &self.version
+    }
+
+    /// What there is to choose from.
+    pub(super) fn offer(&self) -> Offer {
+        self.offer.clone()
     }
 
     /// The variants among which one is chosen on the way.
@@ -153,6 +159,7 @@ impl Shard {
         }
         let text = self.text(opened).await?;
         let came = self.came(source.clone(), text, opened.redirected())?;
+        let mut offer = Offer::default();
         let found = match self.parse(&came, &Variables::default()) {
             // What it is instead is seen where it is decoded.
             Err(Refusal::Hls(hls::Error::Playlist(playlist::Error::NotHls(_)))) => return Ok(None),
@@ -162,11 +169,14 @@ impl Shard {
                 let version = came.version();
                 Found { media, of: came.of, version, variant: None, variants: None }
             }
-            Ok(Playlist::Multivariant(list)) => self.variant_of(source, &list, choice).await?,
+            Ok(Playlist::Multivariant(list)) => {
+                offer = Offer::of(&list);
+                self.variant_of(source, &list, choice).await?
+            }
         };
         let Found { media, of, version, variant, variants } = found;
         let parts = Rc::new(Parts::new(media));
-        Ok(Some(Rc::new(Presentation { parts, of, version, variant, variants })))
+        Ok(Some(Rc::new(Presentation { parts, of, version, variant, offer, variants })))
     }
 
     /// The media playlist of the chosen variant. Those that are as good stand in for one that cannot be had.

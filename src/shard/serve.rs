@@ -6,7 +6,7 @@ use futures_lite::future;
 use http::{HeaderMap, HeaderValue};
 
 use super::{
-    Abort, Answer, By, Cached, Command, Job, ObjectHead, Reason, Refusal, Shard, Wanted,
+    Abort, Answer, By, Cached, Command, Job, ObjectHead, Probed, Reason, Refusal, Shard, Wanted,
     outlet::{Gone, Outlet},
     pcm::pcm,
     prefetch::prefetch,
@@ -333,8 +333,10 @@ pub(super) async fn next_block(
 async fn probe(shard: &Rc<Shard>, source: &SourceName, out: &Outlet) -> Result<(), Gone> {
     let understood =
         before_it_goes_out(async || understand(shard, source, &Choice::default()).await).await;
-    let answer =
-        understood.map(|understood| Answer::Probe(Box::new(understood.known.info.clone())));
+    let answer = understood.map(|understood| {
+        let (info, offer) = (understood.known.info.clone(), understood.readable.offer());
+        Answer::Probe(Box::new(Probed { info, offer }))
+    });
     let is_refused = answer.is_err();
     out.head(answer)?;
     if !is_refused {

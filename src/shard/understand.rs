@@ -9,7 +9,7 @@ use super::{
 use crate::{
     decode::{self, Index, Info},
     file::Opened,
-    hls::abr::VariantIndex,
+    hls::{Offer, abr::VariantIndex},
     pcm::{self, Choice, Input, Knowledge, Known, KnownName, Maker, SourceName},
 };
 
@@ -86,6 +86,11 @@ impl Readable {
     }
 
     /// Which variant of a presentation it is.
+    /// What there is to choose from.
+    pub(super) fn offer(&self) -> Offer {
+        self.presentation.as_ref().map(|presentation| presentation.offer()).unwrap_or_default()
+    }
+
     pub(super) fn variant(&self) -> Option<VariantIndex> {
         self.presentation.as_ref().and_then(|presentation| presentation.variant())
     }

@@ -2,10 +2,12 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
+use serde_json::json;
+
 use crate::{
     client::Response,
     hls::{Form, Form::*, KEY, Presentation, differs_at, presentation, samples},
-    node::{Node, node, scratch},
+    node::{Node, kithara, node, scratch},
     origin::{Builder, origin},
 };
 
@@ -109,6 +111,35 @@ fn a_track_is_found_by_its_name_its_language_and_its_number() {
         is_refused(&refused, 400, &["no such audio `track`", "`Deutsch` (de-AT), `English` (en)"]);
     }
     assert!(origin.asked("middle/list.m3u8").is_empty(), "nobody wants the pictures");
+}
+
+/// Over HTTP and on the command line, and no secret of a query with it.
+#[test]
+fn a_probe_lists_what_there_is_to_choose_from() {
+    let Some((origin, _)) = ladder() else { return };
+    let rendition = "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"Deutsch\",LANGUAGE=\"de\",\
+                     URI=\"low/list.m3u8\"\n";
+    let list = master(&[(2_000_000, "high/list.m3u8?token=secret"), (100_000, "low/list.m3u8")]);
+    let list = list.replace("CODECS", "AUDIO=\"a\",CODECS") + rendition;
+    let origin = origin.file("all.m3u8", list.as_bytes()).start();
+    let node = node().origin(&origin).start();
+    let told = node.get("/v1/probe?src=origin:all.m3u8").ok().text();
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let base = format!("http://{}", origin.address());
+    let variant = |number: u32, bandwidth: u32, folder: &str| {
+        json!({
+            "number": number, "bandwidth": bandwidth, "average_bandwidth": null,
+            "codecs": ["fLaC"], "url": format!("{base}/{folder}/list.m3u8"),
+        })
+    };
+    let variants = json!([variant(0, 2_000_000, "high"), variant(1, 100_000, "low")]);
+    assert_eq!((&told["variants"], &told["codec"]), (&variants, &json!("flac")));
+    assert_eq!(told["tracks"], json!([{ "number": 0, "name": "Deutsch", "language": "de" }]));
+    let said = kithara(&["probe", &format!("{base}/all.m3u8")]);
+    let said = String::from_utf8(said.stdout).unwrap();
+    let row = format!("     variant  1: 100000 bit/s  fLaC  {base}/low/list.m3u8\n");
+    assert!(said.contains(&row) && said.contains("       track  0: Deutsch (de)\n"), "{said}");
+    assert!(!said.contains("secret"));
 }
 
 #[test]
