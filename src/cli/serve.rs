@@ -120,11 +120,15 @@ fn banner(ready: &Ready, colour: bool) -> String {
          curl -s 'http://{listen}/v1/pcm?src=demo:{flac}&rate=48000' | aplay\n\n\
          {dim}# five seconds from the tenth on, as FLAC{plain}\n\
          curl 'http://{listen}/v1/pcm?src=demo:{ogg}&t=10&d=5&format=flac' -o x.flac\n\n\
+         {dim}# a presentation of HLS at 48 kHz, and its encrypted one{plain}\n\
+         curl -s 'http://{listen}/v1/pcm?src=demo:{hls}&rate=48000' | aplay\n\
+         curl 'http://{listen}/v1/pcm?src=demo:hls/aes/list.m3u8' -o x.wav\n\n\
          {dim}# the original bytes, and what they are{plain}\n\
          curl 'http://{listen}/o/demo/{m4a}' -o x.m4a\n\
          curl 'http://{listen}/v1/probe?src=demo:{m4a}'\n\n\
          {dim}# also there: {all}{plain}\n\n",
         mp3 = song(".mp3"),
+        hls = demo::hls::MASTER,
         flac = song(".flac"),
         ogg = song(".ogg"),
         m4a = song(".m4a"),

@@ -1,5 +1,5 @@
 //! The node's own music: "Seven strings", a short piece for two lyres, in most formats that the
-//! node reads.
+//! node reads, and as a presentation of [`hls`].
 //!
 //! The files are part of the binary, so that `kithara serve --demo` needs neither a network nor a
 //! disk full of music; the origin that serves them stands in a layer above. They are composed by
@@ -8,6 +8,8 @@
 //! Pure: no I/O, no clock, no executor.
 
 #![forbid(unsafe_code)]
+
+pub mod hls;
 
 /// One file of the demo, and what is true of it.
 #[derive(Clone, Copy, Debug)]
@@ -149,6 +151,8 @@ mod tests {
     fn all_of_it_is_small() {
         let total: usize = FILES.iter().map(|file| file.bytes.len()).sum();
         assert!((1_000_000..2_000_000).contains(&total), "{total} bytes");
+        let total: usize = hls::PARTS.iter().map(|part| part.bytes.len()).sum();
+        assert!((1_000_000..1_500_000).contains(&total), "{total} bytes");
     }
 
     #[test]

@@ -36,13 +36,17 @@ pub(super) fn origin(port: u16) -> Origin {
     Origin::new("demo", base).expect("it has no query and no fragment").on_loopback(port)
 }
 
-/// The demo's files, each with its entity tag.
-pub(super) struct Files(Vec<(&'static demo::File, HeaderValue)>);
+/// The demo's files, those of its presentation among them, each with its entity tag.
+pub(super) struct Files(Vec<(demo::hls::Part, HeaderValue)>);
 
 impl Files {
     pub(super) fn new() -> Self {
         // A cache outlives the binary, and another one may have other files of the same names.
-        let tagged = demo::FILES.iter().map(|file| {
+        let files = demo::FILES.iter().map(|file| {
+            let demo::File { name, content_type, bytes, .. } = *file;
+            demo::hls::Part { name, content_type, bytes }
+        });
+        let tagged = files.chain(demo::hls::PARTS.iter().copied()).map(|file| {
             let tag = format!("\"{:08x}-{:x}\"", crc32c(file.bytes), file.bytes.len());
             (file, HeaderValue::from_str(&tag).expect("digits are plain"))
         });
@@ -72,7 +76,7 @@ fn unchanged() -> Response<Body> {
     response
 }
 
-fn part(file: &demo::File, request: &Request<Incoming>) -> Response<Body> {
+fn part(file: &demo::hls::Part, request: &Request<Incoming>) -> Response<Body> {
     let length = file.bytes.len() as u64;
     let asked = request.headers().get(RANGE).map(HeaderValue::as_bytes);
     let (status, part) = match range::select(asked, length) {

@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
+use kithara::demo;
 use serde_json::json;
 
 use crate::{
@@ -369,6 +370,16 @@ fn playlists_may_come_from_where_the_origin_points_to() {
     }
     // Where it came from is kept with it.
     assert_eq!(other.asked("low/list.m3u8").len(), 1);
+}
+
+#[test]
+fn the_demo_is_a_presentation_too() {
+    let node = node().arg("--demo").start();
+    for list in [demo::hls::MASTER, "hls/aes/list.m3u8"] {
+        let wav = node.wav(&format!("demo:{list}"), "");
+        // The piece and what its encoder needed before it, in whole packets.
+        assert_eq!(wav.frames(), 1035 * 1024, "{list}");
+    }
 }
 
 /// A playlist of segments that lie at another host.
