@@ -30,6 +30,7 @@ mod prefetching;
 mod presentations;
 mod process;
 mod ranges;
+mod real_presentations;
 mod restarting;
 mod sealed;
 mod tending;
