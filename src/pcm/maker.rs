@@ -117,6 +117,11 @@ impl Maker {
         self.reader.has_all()
     }
 
+    /// Whether something of the source could not be had, which may be there another time.
+    pub fn is_torn(&self) -> bool {
+        self.reader.resident().is_torn()
+    }
+
     /// What the source is. `None` before [`Work::Opened`].
     pub fn info(&self) -> Option<&Info> {
         self.decoder.info()

@@ -30,6 +30,6 @@ pub use maker::{Maker, STREAM_BYTES, Work, codec_bytes};
 pub use peaks::{MOST_POINTS, Peak, Peaks};
 pub use rendition::Rendition;
 pub use shared::{
-    Attempt, Call, Counting, Knowledge, Known, KnownName, Listening, Look, Making, RECENT_WINDOWS,
-    Renditions, Seat, StoreStats, TimelineKey, Understanding, Want,
+    Attempt, Call, Counting, Doubt, Knowledge, Known, KnownName, Listening, Look, Making,
+    RECENT_WINDOWS, Renditions, Seat, StoreStats, TimelineKey, Understanding, Want,
 };

@@ -28,6 +28,9 @@ use crate::{
 /// How often it is asked whether a segment that comes slowly is worth waiting for.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// After how long variants that could not be had are tried once more.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// Chooses for one listener, until it is dropped.
 pub(super) struct Adaptive {
     rungs: Rc<Rungs>,
@@ -85,6 +88,8 @@ impl Adaptive {
             plan: Rc::clone(&plan),
             parts: Rc::clone(&parts),
             controller: Controller::new(choice.variant, First::Variant(heard)),
+            mode: choice.variant,
+            heard,
         };
         let _task = runtime::spawn(Queue::Io, "adaptive", choosing.run());
         Some(Self { rungs, heard, place, parts, plan, _task })
@@ -119,6 +124,9 @@ struct Choosing {
     /// Of the variant that was heard first: the others have theirs at the same times.
     parts: Rc<Parts>,
     controller: Controller,
+    mode: Mode,
+    /// The rung that was heard first.
+    heard: VariantIndex,
 }
 
 impl Choosing {
@@ -131,8 +139,12 @@ impl Choosing {
             match schedule.next(self.parts.tape(), self.parts.segments()) {
                 Some(segment) => match self.fetch(segment, jumps).await {
                     Some(bytes) => schedule.fetched(segment, bytes),
-                    // No variant is left.
-                    None => return,
+                    // No variant is left, of an origin that may come back.
+                    None => {
+                        runtime::sleep(AGAIN).await;
+                        let first = First::Variant(self.heard);
+                        self.controller = Controller::new(self.mode, first);
+                    }
                 },
                 None => moved.await,
             }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     bufpool::Class,
-    pcm::{self, Call, Maker, Making, Work},
+    pcm::{self, Call, Doubt, Maker, Making, Work},
     runtime::{self, Queue},
     stream::Patience,
 };
@@ -27,6 +27,10 @@ use crate::{
 /// How long a decoder is kept that nobody waits for: longer than a player at real time takes for a
 /// block, and little enough that a crowd which stopped listening holds nothing.
 const IDLE: Duration = Duration::from_secs(2);
+
+/// How long those who listen have use for what was made while something was missing. Who comes later has it made
+/// anew, and may find it there.
+const DOUBTED: Duration = Duration::from_secs(5);
 
 /// A decoder under way, and what was promised for it.
 pub(super) struct Decoding {
@@ -38,6 +42,8 @@ pub(super) struct Decoding {
     pub(super) place: Place,
     /// Packets that did not decode and are counted.
     pub(super) undecoded: u64,
+    /// What it made since something of its source was missing.
+    pub(super) doubt: Option<Doubt>,
     /// Of the decoder, and of the tables of its codec.
     pub(super) memory: Vec<Promise>,
     /// Last: who waits for what it had is told once that is free.
@@ -85,7 +91,14 @@ impl Decoding {
 
     fn finish(mut self, last: Result<Step, pcm::Error>) {
         self.count_undecoded();
-        let Self { shard, making, maker, share, memory, place, _ends, .. } = self;
+        let Self { shard, making, maker, share, memory, place, doubt, _ends, .. } = self;
+        if let Some(doubt) = doubt {
+            let forgotten = async move {
+                runtime::sleep(DOUBTED).await;
+                doubt.forget();
+            };
+            runtime::spawn(Queue::Background, "doubt", forgotten).detach();
+        }
         let end = maker.end();
         if let Some(index) = maker.index() {
             shard.learn_index(&place, &index);
@@ -141,6 +154,9 @@ impl Decoding {
                     self.share.measured(piece.cost, Duration::from_micros(audio_us));
                     self.shard.stats.borrow_mut().frames += piece.frames;
                     self.count_undecoded();
+                    if self.maker.is_torn() && self.doubt.is_none() {
+                        self.doubt = Some(self.making.doubt(piece.first));
+                    }
                     self.making.put(piece);
                     return Ok(if self.maker.is_done() { Step::End } else { Step::Made });
                 }

@@ -18,6 +18,7 @@ use futures_lite::future;
 
 use super::{
     Refusal, Shard,
+    index::Place,
     pace::Pace,
     pcm::{Playing, block},
     promises::{ENCODING_BYTES, Promise},
@@ -89,7 +90,8 @@ impl Encoding {
         let (front, room) = (work.encoder.front(), work.encoder.room());
         let course = Rc::<Course>::default();
         let (its, shard_) = (Rc::clone(&course), Rc::clone(shard));
-        let fill = Fill { shard: shard_, course: its, permit, is_settled: false };
+        let place = made.place().clone();
+        let fill = Fill { shard: shard_, place, course: its, permit, is_settled: false };
         let task = runtime::spawn(Queue::Decode, "encode", work.run(playing, fill));
         let encoding = Rc::new(Self { lease, front, room, course, task: RefCell::new(Some(task)) });
         shard.encodings.add(&encoding);
@@ -210,6 +212,8 @@ impl Work {
 /// The side of an encoder where its bytes go.
 struct Fill {
     shard: Rc<Shard>,
+    /// Of what it is made.
+    place: Place,
     course: Rc<Course>,
     permit: FillPermit,
     is_settled: bool,
@@ -291,6 +295,7 @@ impl Fill {
         let resource = Rc::clone(self.resource());
         let store = self.shard.files.store();
         let is_kept = resource.is_cached()
+            && self.shard.is_of_all(&self.place)
             && self.write(front).await.is_ok()
             && store.settle_derived(&self.permit, &about.to_string()).await;
         if is_kept {

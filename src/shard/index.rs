@@ -19,6 +19,8 @@ pub(super) struct Place {
     pub(super) name: KnownName,
     /// Of a presentation, so that what is made of one does not take the place of what is made of another.
     pub(super) variant: Option<VariantIndex>,
+    /// It comes in parts, of which some may be missing at one time and there at another.
+    pub(super) in_parts: bool,
     /// Others may have it too, so that what is made of it may be kept.
     pub(super) is_shared: bool,
 }
@@ -35,6 +37,12 @@ impl Place {
 }
 
 impl Shard {
+    /// Whether what was made of a source may be kept: not of parts of which some were missing.
+    pub(super) fn is_of_all(&self, place: &Place) -> bool {
+        let known = || self.renditions.known(&place.name);
+        !place.in_parts || known().is_some_and(|known| known.info.frames.is_some())
+    }
+
     /// The index that was kept of this version of the source.
     pub(super) async fn kept_index(&self, place: &Place) -> Option<Rc<Index>> {
         if !place.is_shared {

@@ -144,8 +144,18 @@ impl Listen {
         let (shard, making) = (Rc::clone(&self.shard), self.listening.begin(frame));
         let (seat, rate_hz) = (making.seat(), self.rendition.spec.rate_hz);
         let (_ends, place) = (Ends(Rc::clone(&shard)), self.place.clone());
-        let decoding =
-            Decoding { shard, making, maker, share, rate_hz, place, undecoded: 0, memory, _ends };
+        let decoding = Decoding {
+            shard,
+            making,
+            maker,
+            share,
+            rate_hz,
+            place,
+            undecoded: 0,
+            doubt: None,
+            memory,
+            _ends,
+        };
         seat.driven_by(runtime::spawn(Queue::First, "decode", decoding.run()));
         Ok(())
     }

@@ -64,14 +64,19 @@ async fn ready(shard: &Rc<Shard>, wanted: &PcmWanted) -> Result<Ready, Refusal> 
     let understood = understand(shard, &ask.source, &ask.choice).await?;
     let Understood { known, readable, decode, .. } = &understood;
     let opened = &readable.opened;
-    let rendition = Rendition::new(known.info.clone(), ask)?;
+    let adaptive = Adaptive::new(shard, &ask.source, &ask.choice, &understood);
+    let mut info = known.info.clone();
+    if adaptive.is_some() {
+        // The rest may be of another variant.
+        info.frames = None;
+    }
+    let rendition = Rendition::new(info, ask)?;
     let length = rendition.body().map(|body| body.bytes());
     let etag = etag(opened, ask, &rendition, "");
     let current = Current { etag: Some(&etag), ..Current::default() };
     let unmodified = is_unmodified(&wanted.conditions, current)?;
     let part = if unmodified { None } else { part(wanted, current, length)? };
     let (cached, decode) = (cached(opened, &(0..u64::MAX)), *decode);
-    let adaptive = Adaptive::new(shard, &ask.source, &ask.choice, &understood);
     // Nobody knows what the rest will be of, so it has no name.
     let etag = adaptive.is_none().then_some(etag);
     let variant = readable.variant().filter(|_| adaptive.is_none());

@@ -37,6 +37,11 @@ impl Made {
         Self { place: place.clone(), version, name }
     }
 
+    /// Of what it is made.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// The one that is here or is being made.
     ///
     /// # Errors

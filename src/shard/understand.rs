@@ -142,12 +142,14 @@ pub(super) fn place(
     track: Option<u32>,
 ) -> Result<Place, Refusal> {
     let (opened, variant) = (&readable.opened, readable.variant());
+    let in_parts = readable.presentation.is_some();
     let is_shared = opened.lease().is_none_or(|lease| lease.is_shared());
     let key = match opened.lease() {
         Some(lease) => lease.key.clone(),
         None => shard.files.key(&source.name, &source.path)?,
     };
-    Ok(Place { key, name: KnownName { version: version(opened), track }, variant, is_shared })
+    let name = KnownName { version: version(opened), track };
+    Ok(Place { key, name, variant, in_parts, is_shared })
 }
 
 /// The version of a source. What is for one client alone is a version of its own, though its origin may

@@ -54,8 +54,9 @@ async fn draw(shard: &Rc<Shard>, wanted: &WaveformWanted) -> Result<Waveform, Re
     if let Some(peaks) = kept.and_then(|bytes| Peaks::parse(&bytes, wanted.points)) {
         return Ok(Waveform { etag, info, peaks: Some(peaks) });
     }
+    let place = understood.place.clone();
     let peaks = listen(shard, wanted, understood).await?;
-    if is_shared {
+    if is_shared && shard.is_of_all(&place) {
         store.keep_derived(&key, &version, &name, &peaks.to_bytes()).await;
     }
     Ok(Waveform { etag, info, peaks: Some(peaks) })

@@ -35,7 +35,9 @@ fn bad_parameters_are_named_with_their_range() {
         ("&dither=yes", "`dither` takes none or tpdf"),
         ("&t=-1", "`t` takes seconds from 0"),
         ("&d=never", "`d` takes seconds above 0"),
-        ("&track=first", "`track` takes a track number"),
+        ("&track=first", "`track` takes a number here"),
+        ("&variant=1", "`variant` takes auto or 0 here"),
+        ("&variant=best", "`variant` takes auto, a number"),
         ("&raet=48000", "did you mean `rate`?"),
     ] {
         problem(&node.get(&format!("/v1/pcm?src=demo:{name}{query}")), 400, named);

@@ -19,11 +19,11 @@ const DIFFERS: &[(&str, usize, &str)] = &[
     ("media3_cmaf_multi-segment/playlist.m3u8", 133_120, EDITED),
     ("media3_cmaf_multi-segment/stream_0.m3u8", 133_120, EDITED),
     ("media3_hls_multi-segment/playlist.m3u8", 47_976, LATE),
-    ("kithara_hls/index-shq-a1.m3u8", 9_701_376, SILENT),
-    ("kithara_hls/index-slossless-a1.m3u8", 9_710_643, SILENT),
-    ("kithara_drm/index-shq-a1.m3u8", 9_697_280, SILENT),
-    ("kithara_drm/index-slossless-a1.m3u8", 9_710_643, SILENT),
-    ("kithara_drm/index-smq-a1.m3u8", 9_697_280, SILENT),
+    ("kithara_hls/index-shq-a1.m3u8", 9_702_400, SILENT),
+    ("kithara_hls/index-slossless-a1.m3u8", 9_710_644, SILENT),
+    ("kithara_drm/index-shq-a1.m3u8", 9_699_328, SILENT),
+    ("kithara_drm/index-slossless-a1.m3u8", 9_710_644, SILENT),
+    ("kithara_drm/index-smq-a1.m3u8", 9_699_328, SILENT),
 ];
 
 /// Playlists of which there is nothing to play, by their folders or names, with the status and the word that say so.

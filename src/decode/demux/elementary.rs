@@ -6,10 +6,14 @@ use symphonia::core::{
 };
 
 use super::{Lost, Next, Piece, Stamp};
-use crate::decode::{
-    headers::{Header, Kind, is_trailer, junk_bytes, runs, tag_bytes},
-    index::{Point, State},
-    source::Window,
+use crate::{
+    decode::{
+        headers::{Header, Kind, is_trailer, junk_bytes, runs, tag_bytes},
+        index::{Point, State},
+        source::Window,
+        xing,
+    },
+    stream::tape,
 };
 
 /// Reads frame by frame, over junk and tags between them.
@@ -24,6 +28,8 @@ pub(in crate::decode) struct Frames<'y> {
     /// The last thing seen was not a frame, so the next one has to be confirmed by its successor.
     lost: bool,
     tally: Tally,
+    /// Of a tape, the part in which the last frame started.
+    part: u32,
 }
 
 /// The longest frame of either kind, and the header behind it.
@@ -34,8 +40,8 @@ const CHANGE_BYTES: usize = 3 * 8192;
 impl<'y> Frames<'y> {
     /// `window` stands at the frame that `first` is the header of.
     pub(in crate::decode) fn new(window: Window<'y>, first: Header) -> Self {
-        let tally = Tally::default();
-        Self { window, like: first, is_extended: false, lent: 0, lost: false, tally }
+        let (tally, (part, _)) = (Tally::default(), tape::part_of(window.position()));
+        Self { window, like: first, is_extended: false, lent: 0, lost: false, tally, part }
     }
 
     /// The same of HE-AAC.
@@ -46,7 +52,14 @@ impl<'y> Frames<'y> {
     /// The next packet, or what was lost before it.
     pub(super) fn next(&mut self) -> Next<'_> {
         self.window.skip(std::mem::take(&mut self.lent) as u64);
-        let Some(header) = self.find() else { return Next::End };
+        let Some(mut header) = self.find() else { return Next::End };
+        if self.starts_part() && self.is_info(&header) {
+            self.window.skip(header.bytes as u64);
+            header = match self.find() {
+                Some(header) => header,
+                None => return Next::End,
+            };
+        }
         if std::mem::take(&mut self.lost) {
             let packets = self.tally.lost(&header);
             if packets > 0 {
@@ -110,6 +123,19 @@ impl<'y> Frames<'y> {
         let bytes = self.window.ahead(TAG_BYTES);
         let tag = &bytes[..bytes.len().min(TAG_BYTES)];
         tag.starts_with(b"ID3").then(|| timestamp(tag)).flatten().map(Stamp::mpeg)
+    }
+
+    /// Whether the frame at hand is the first of a part of a tape but the first.
+    fn starts_part(&mut self) -> bool {
+        let (part, _) = tape::part_of(self.window.position());
+        std::mem::replace(&mut self.part, part) < part
+    }
+
+    /// Whether the frame at hand holds no audio: each segment of some muxers begins with one.
+    fn is_info(&mut self, header: &Header) -> bool {
+        let is_mpeg = matches!(header.kind, Kind::Mpeg { .. });
+        let bytes = self.window.ahead(header.bytes);
+        is_mpeg && xing::parse(&bytes[..bytes.len().min(header.bytes)]).is_some()
     }
 
     /// Whether a frame of the stream starts here. `None`: the source ends inside it.

@@ -43,7 +43,10 @@ impl Player<'_, '_> {
         self.priming = Priming::of_link(self.known.codec);
         self.is_first_link = false;
         self.link_start = self.clock;
-        self.span.from = self.span.from.max(self.clock);
+        if self.shape.is_some() {
+            // Else silence is still to be put in front.
+            self.span.from = self.span.from.max(self.clock);
+        }
         let link_end = frames_end(opened.link_frames.map(|frames| frames + self.clock as u64));
         self.span.to = link_end.min(frames_end(self.timeline.frames));
         self.clock -= opened.timeline.delay;

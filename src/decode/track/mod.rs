@@ -45,6 +45,7 @@ pub(super) fn run(inside: Rc<Inside<'_>>, wanted: Wanted) -> Result<(), Error> {
         return announce_empty(&inside, &opened);
     }
     let mut player = Player::new(&inside, &opened, wanted)?;
+    player.stamp = stretches::stamp(&inside, &mut opened).map(|stamp| (stamp, player.clock));
     player.start_late(missing);
     player.state(&opened.demux);
     player.enter(&mut opened.demux);

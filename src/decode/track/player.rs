@@ -6,7 +6,7 @@ use super::{Known, Wanted, announce, late::Back, stretches::Progress};
 use crate::decode::{
     Error,
     decoder::Mode,
-    demux::{Demux, LEAD_FRAMES, Piece},
+    demux::{Demux, LEAD_FRAMES, Piece, Stamp},
     grid::{Grid, Restarts},
     he_aac,
     headers::Header,
@@ -51,6 +51,8 @@ pub(super) struct Player<'a, 'y> {
     pub(super) clock: i64,
     /// The clock where the running link of a chain starts.
     pub(super) link_start: i64,
+    /// When the first packet of the running stretch of a tape is to be heard, and the clock before it.
+    pub(super) stamp: Option<(Stamp, i64)>,
     /// The clock before its first packet, and the number of that.
     pub(super) link_clock: i64,
     pub(super) link_packet: u64,
@@ -157,6 +159,7 @@ impl<'a, 'y> Player<'a, 'y> {
             link_start: 0,
             link_clock: -opened.timeline.delay,
             link_packet: 0,
+            stamp: None,
             progress: Progress::start(inside, -opened.timeline.delay),
             is_first_link: true,
             is_counted: true,

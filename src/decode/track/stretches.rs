@@ -6,6 +6,7 @@ use super::player::Player;
 use crate::{
     decode::{
         Error,
+        demux::Stamp,
         opening::{self, Opened},
         source::Inside,
     },
@@ -125,6 +126,7 @@ impl<'y> Player<'_, 'y> {
             self.clock = self.clock.saturating_add(frames);
             self.link_clock = self.clock;
             (self.link_start, self.is_first_link) = (frames, false);
+            self.stamp = self.stamp.map(|(stamp, clock)| (stamp, clock.saturating_add(frames)));
             self.progress = Progress::start(self.inside, self.clock);
         }
     }
@@ -139,19 +141,26 @@ impl<'y> Player<'_, 'y> {
             self.pass_parts(end)?;
         }
         let mut join = inside.resident.next_stretch();
-        let mut is_break = false;
+        let (mut is_break, mut due) = (false, None);
         loop {
             is_break |= join.is_break;
-            self.go_over_gap(&join)?;
+            due = join.due.map(|more| more + due.unwrap_or_default()).or(due);
             if join.is_end {
+                self.go_over_gap(due, None)?;
                 return Ok(None);
             }
             match opening::open(inside, track) {
                 Ok(mut opened) => {
-                    if !is_break {
+                    let stamp = stamp(inside, &mut opened);
+                    if is_break {
+                        self.go_over_gap(due, None)?;
+                    } else {
+                        self.go_over_gap(due, stamp)?;
                         // It goes on where the one before ended: its encoder did not begin anew.
                         opened.timeline.delay = 0;
                     }
+                    self.link_start = self.clock.max(self.link_start);
+                    self.stamp = stamp.map(|stamp| (stamp, self.clock - opened.timeline.delay));
                     return Ok(Some(opened));
                 }
                 Err(error) => {
@@ -162,27 +171,39 @@ impl<'y> Player<'_, 'y> {
         }
     }
 
-    /// What is missing by the time that its parts would have lasted is silence.
-    fn go_over_gap(&mut self, join: &Join) -> Result<(), Error> {
-        if let Some((due, shape)) = join.due.zip(self.shape.or(self.stated)) {
-            let end = self.link_start.saturating_add(frames_of(due, shape.rate_hz));
+    /// What is missing is silence: by the times of what stood before it and what stands behind it, or else by
+    /// those that its parts would have lasted.
+    fn go_over_gap(&mut self, due: Option<Duration>, stamp: Option<Stamp>) -> Result<(), Error> {
+        if let Some((due, shape)) = due.zip(self.shape.or(self.stated)) {
+            let end = match self.stamp.zip(stamp) {
+                Some(((before, clock), stamp)) => {
+                    let frames = stamp.frames_since(&before, due, shape.rate_hz);
+                    clock.saturating_add(i64::try_from(frames).unwrap_or(i64::MAX))
+                }
+                None => self.link_start.saturating_add(frames_of(due, shape.rate_hz)),
+            };
             self.be_silent(end.saturating_sub(self.clock))?;
         }
-        self.link_start = self.clock.max(self.link_start);
         Ok(())
     }
 
     /// Silence of about so many frames: of whole packets, where decoders restart by their numbers.
     fn be_silent(&mut self, frames: i64) -> Result<(), Error> {
         let missing = u64::try_from(frames).unwrap_or(0);
-        let packets = missing / self.nominal.max(1);
+        let packets = (missing + self.nominal / 2) / self.nominal.max(1);
         let frames = if self.restarts.is_some() { packets * self.nominal } else { missing };
         self.lose_part(packets.max(1), frames)
     }
 }
 
+/// When the first packet of a stretch is to be heard, where it is opened and nothing of it was read.
+pub(super) fn stamp(inside: &Inside<'_>, opened: &mut Opened<'_>) -> Option<Stamp> {
+    let start = inside.resident.is_tape().then(|| inside.resident.start().media)?;
+    opened.demux.enter_part(start).flatten()
+}
+
 /// Frames that last so long.
 pub(super) fn frames_of(time: Duration, rate_hz: u32) -> i64 {
-    let frames = time.as_micros() * u128::from(rate_hz) / 1_000_000;
+    let frames = (time.as_micros() * u128::from(rate_hz) + 500_000) / 1_000_000;
     i64::try_from(frames).unwrap_or(i64::MAX / 2)
 }

@@ -151,7 +151,7 @@ fn time_of(frame: i64, rate_hz: u32) -> Duration {
 
 impl Stamp {
     /// Frames from one to another that is `said` later, near enough: times may begin anew in between.
-    fn frames_since(&self, start: &Self, said: Duration, rate_hz: u32) -> u64 {
+    pub(super) fn frames_since(&self, start: &Self, said: Duration, rate_hz: u32) -> u64 {
         let per_second = u128::from(self.ticks_per_second.max(1));
         let mut ticks = u128::from(self.ticks.wrapping_sub(start.ticks));
         if let Some(round) = self.round {

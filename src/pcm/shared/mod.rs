@@ -562,6 +562,11 @@ impl Making {
         timeline.called.notify_all();
     }
 
+    /// What was made from a frame on may be otherwise at another time.
+    pub fn doubt(&self, from: u64) -> Doubt {
+        Doubt { timeline: Rc::clone(&self.timeline), from }
+    }
+
     /// It came to the end of the timeline.
     pub fn end(self, frame: u64) {
         self.timeline.end.set(Some(frame));
@@ -582,6 +587,21 @@ impl Making {
         };
         let mut wants = self.timeline.wants.borrow_mut();
         mine.into_iter().for_each(|key| wants[key].failed = Some(error.clone()));
+    }
+}
+
+/// Frames that may be others when they are made again.
+pub struct Doubt {
+    timeline: Rc<Timeline>,
+    from: u64,
+}
+
+impl Doubt {
+    /// Has them made again for who wants them from now on.
+    pub fn forget(self) {
+        let table = &self.timeline.table;
+        let gone = table.store.borrow_mut().forget(self.timeline.id, self.from);
+        drop(gone);
     }
 }
 

@@ -200,6 +200,13 @@ impl Store {
         gone
     }
 
+    /// Takes out what a timeline has from a frame on.
+    pub(super) fn forget(&mut self, timeline: TimelineId, from: u64) -> Vec<Spare> {
+        let behind = (timeline, from)..=(timeline, u64::MAX);
+        let names: Vec<Name> = self.pieces.range(behind).map(|(name, _)| *name).collect();
+        names.into_iter().filter_map(|name| self.remove(name)).collect()
+    }
+
     /// So much more is put in: where listeners are may have changed what pieces are worth.
     fn follow(&mut self, bytes: u64) {
         self.put_bytes += bytes;
