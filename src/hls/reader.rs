@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     bufpool::{Block, BlockMut, BufPool, Class},
-    storage::{self, CHUNK_BYTES, Failure},
+    storage::Failure,
     stream::{
-        Patience, Resident,
+        Resident, take,
         tape::{part_of, position_of},
     },
 };
@@ -256,11 +256,12 @@ impl Reader {
             };
             let Some(decrypt) = &mut running.decrypt else { return Ok(Came::Block(block)) };
             let count = decrypt.bytes_of(block.len());
-            let mut plain = self.room(count.max(1)).await?;
-            decrypt.push(&block, &mut plain[..count]);
             if count == 0 {
+                decrypt.push(&block, &mut []);
                 continue;
             }
+            let mut plain = self.room(count).await?;
+            decrypt.push(&block, &mut plain[..count]);
             // Whole blocks come out: the one before is among the first.
             let before = std::mem::take(&mut running.before);
             if count > before {
@@ -272,16 +273,7 @@ impl Reader {
 
     /// Memory to decrypt to.
     async fn room(&self, bytes: usize) -> Result<BlockMut, Unfetched> {
-        let mut patience = Patience::default();
-        loop {
-            match self.pool.take(Class::holding(bytes)) {
-                Ok(block) => return Ok(block),
-                Err(exhausted) if !patience.wait(&self.pool, CHUNK_BYTES as usize).await => {
-                    let exhausted = storage::Error::Exhausted(exhausted);
-                    return Err(Unfetched::Failed(Failure::new(exhausted)));
-                }
-                Err(_) => {}
-            }
-        }
+        let taken = take(&self.pool, Class::holding(bytes)).await;
+        taken.map_err(|exhausted| Unfetched::Failed(Failure::new(exhausted)))
     }
 }

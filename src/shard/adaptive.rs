@@ -10,6 +10,7 @@ use super::{
     By, Refusal, Shard, What,
     ahead::Place,
     notice::shown,
+    presentation::Presentation,
     segments::{Brought, Segments},
     understand::{Understood, understand},
 };
@@ -90,29 +91,30 @@ impl Adaptive {
             controller: Controller::new(choice.variant, First::Variant(heard)),
             mode: choice.variant,
             heard,
+            chosen: None,
         };
         let _task = runtime::spawn(Queue::Io, "adaptive", choosing.run());
         Some(Self { rungs, heard, place, parts, plan, _task })
     }
 
-    /// The listener comes to a time: what it is to hear from there on, if that is another variant.
-    pub(super) async fn at(&mut self, position: Duration) -> Option<Understood> {
+    /// The listener comes to a time: what it may hear from there on, if that is another variant.
+    pub(super) async fn at(&mut self, position: Duration) -> Option<(VariantIndex, Understood)> {
         let segment = self.place.at(self.parts.tape(), position)?;
         let rung = self.plan.borrow().get(&segment).copied()?;
         if rung == self.heard {
             return None;
         }
-        match self.rungs.understand(rung).await {
-            Ok(understood) => {
-                self.heard = rung;
-                self.rungs.shard.stats.borrow_mut().variant_switches += 1;
-                Some(understood)
-            }
-            Err(refusal) => {
-                tracing::warn!(%refusal, "a variant is not heard");
-                None
-            }
+        let understood = self.rungs.understand(rung).await;
+        if let Err(refusal) = &understood {
+            tracing::warn!(%refusal, "a variant is not heard");
         }
+        Some((rung, understood.ok()?))
+    }
+
+    /// That is what it hears from now on.
+    pub(super) fn hears(&mut self, rung: VariantIndex) {
+        self.heard = rung;
+        self.rungs.shard.stats.borrow_mut().variant_switches += 1;
     }
 }
 
@@ -127,6 +129,18 @@ struct Choosing {
     mode: Mode,
     /// The rung that was heard first.
     heard: VariantIndex,
+    /// The rung that was chosen last, and what is known of it.
+    chosen: Option<(VariantIndex, Rc<Presentation>)>,
+}
+
+/// What the fetch of a segment came to.
+enum Brings {
+    /// It is there, of so many bytes.
+    Bytes(u64),
+    /// It is given up for this.
+    Less(Decision),
+    /// It cannot be had.
+    Nothing,
 }
 
 impl Choosing {
@@ -162,7 +176,7 @@ impl Choosing {
                 None => self.decide(segment, jumps).ok()?,
             };
             let rung = decision.variant;
-            let Ok(understood) = self.rungs.understand(rung).await else {
+            let Some(presentation) = self.presentation(rung).await else {
                 self.controller.lose(rung);
                 continue;
             };
@@ -174,34 +188,55 @@ impl Choosing {
             }
             self.tell(segment, &decision);
             self.plan.borrow_mut().insert(segment, rung);
-            let presentation = understood.readable.presentation()?;
-            let parts = presentation.parts();
-            let fetched = Segments::new(&self.rungs.shard, presentation.of(), By::Node);
-            let resource = parts.resource(segment).filter(|_| !parts.is_gap(segment));
-            let Some(resource) = resource else { return Some(0) };
-            let brought = Brought::default();
-            let mut bringing = pin!(fetched.bring(segment, &resource, &brought));
-            let done = loop {
-                match runtime::timeout(LOOK, bringing.as_mut()).await {
-                    Ok(done) => break done,
-                    Err(_) => {
-                        instead = self.give_up(segment, jumps, rung, &brought);
-                        if instead.is_some() {
-                            break true;
-                        }
+            match self.bring(segment, jumps, rung, &presentation).await {
+                Brings::Bytes(bytes) => return Some(bytes),
+                Brings::Less(decision) => instead = Some(decision),
+                // Another variant may have it.
+                Brings::Nothing => self.controller.lose(rung),
+            }
+        }
+    }
+
+    /// What is played of a rung. It is read anew only where another was chosen in between.
+    async fn presentation(&mut self, rung: VariantIndex) -> Option<Rc<Presentation>> {
+        if let Some((chosen, presentation)) = &self.chosen
+            && *chosen == rung
+        {
+            return Some(Rc::clone(presentation));
+        }
+        let understood = self.rungs.understand(rung).await.ok()?;
+        let presentation = Rc::clone(understood.readable.presentation()?);
+        self.chosen = Some((rung, Rc::clone(&presentation)));
+        Some(presentation)
+    }
+
+    /// Fetches a segment of a rung, unless it comes so slowly that another is better.
+    async fn bring(
+        &mut self,
+        segment: u32,
+        jumps: u32,
+        rung: VariantIndex,
+        presentation: &Presentation,
+    ) -> Brings {
+        let parts = presentation.parts();
+        let resource = parts.resource(segment).filter(|_| !parts.is_gap(segment));
+        let Some(resource) = resource else { return Brings::Bytes(0) };
+        let segments = Segments::new(&self.rungs.shard, presentation.of(), By::Node);
+        let brought = Brought::default();
+        let mut bringing = pin!(segments.bring(segment, &resource, &brought));
+        let brings = loop {
+            match runtime::timeout(LOOK, bringing.as_mut()).await {
+                Ok(true) => break Brings::Bytes(brought.bytes()),
+                Ok(false) => break Brings::Nothing,
+                Err(_) => {
+                    if let Some(instead) = self.give_up(segment, jumps, rung, &brought) {
+                        break Brings::Less(instead);
                     }
                 }
-            };
-            self.learn(&brought);
-            if instead.is_some() {
-                continue;
             }
-            if done {
-                return Some(brought.bytes());
-            }
-            // Another variant may have it.
-            self.controller.lose(rung);
-        }
+        };
+        self.learn(&brought);
+        brings
     }
 
     fn tell(&self, segment: u32, decision: &Decision) {

@@ -26,12 +26,12 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// What the index is called among the things that are made of the source.
-    fn index_name(&self) -> String {
+    /// What something is called among the things that are made of the source.
+    pub(super) fn called(&self, what: &str) -> String {
         match (self.variant, self.name.track) {
-            (Some(variant), _) => format!("index.variant{variant}"),
-            (None, None) => "index".to_owned(),
-            (None, Some(track)) => format!("index.{track}"),
+            (Some(variant), _) => format!("{what}.variant{variant}"),
+            (None, None) => what.to_owned(),
+            (None, Some(track)) => format!("{what}.{track}"),
         }
     }
 }
@@ -49,7 +49,7 @@ impl Shard {
             return None;
         }
         let store = self.files.store();
-        let kept = store.derived(&place.key, &place.name.version, &place.index_name()).await;
+        let kept = store.derived(&place.key, &place.name.version, &place.called("index")).await;
         let index = Index::parse(&kept.ok().flatten()?);
         if index.is_none() {
             tracing::debug!(url = %place.key.url, "an index is damaged, and is made anew");
@@ -77,7 +77,7 @@ impl Shard {
 
     async fn keep_index(&self, place: &Place, index: &Index) {
         let (store, bytes) = (self.files.store(), index.to_bytes());
-        store.keep_derived(&place.key, &place.name.version, &place.index_name(), &bytes).await;
+        store.keep_derived(&place.key, &place.name.version, &place.called("index"), &bytes).await;
     }
 
     /// Passes the packets of a source whose container does not say how long it is, if it is here or

@@ -21,7 +21,7 @@ use crate::{
     },
     pcm::{self, Ask, Course, Next, Piece, Rendition, TrackName},
     runtime::{self, Queue},
-    stream::Patience,
+    stream,
 };
 
 /// A session with its answer decided.
@@ -64,9 +64,9 @@ async fn ready(shard: &Rc<Shard>, wanted: &PcmWanted) -> Result<Ready, Refusal> 
     let understood = understand(shard, &ask.source, &ask.choice).await?;
     let Understood { known, readable, decode, .. } = &understood;
     let opened = &readable.opened;
-    let adaptive = Adaptive::new(shard, &ask.source, &ask.choice, &understood);
+    let may_change = readable.may_change();
     let mut info = known.info.clone();
-    if adaptive.is_some() {
+    if may_change {
         // The rest may be of another variant.
         info.frames = None;
     }
@@ -78,8 +78,8 @@ async fn ready(shard: &Rc<Shard>, wanted: &PcmWanted) -> Result<Ready, Refusal> 
     let part = if unmodified { None } else { part(wanted, current, length)? };
     let (cached, decode) = (cached(opened, &(0..u64::MAX)), *decode);
     // Nobody knows what the rest will be of, so it has no name.
-    let etag = adaptive.is_none().then_some(etag);
-    let variant = readable.variant().filter(|_| adaptive.is_none());
+    let etag = (!may_change).then_some(etag);
+    let variant = readable.variant().filter(|_| !may_change);
     let mut head = PcmHead {
         rendition,
         etag,
@@ -94,7 +94,7 @@ async fn ready(shard: &Rc<Shard>, wanted: &PcmWanted) -> Result<Ready, Refusal> 
     if wanted.head_only || unmodified {
         return Ok(Ready { head, playing: None });
     }
-    let mut playing = match adaptive {
+    let mut playing = match Adaptive::new(shard, &ask.source, &ask.choice, &understood) {
         Some(adaptive) => Playing::adaptive(shard, &head.rendition, adaptive, understood),
         None => Playing::new(shard, &head.rendition, head.part.as_ref(), understood),
     };
@@ -153,14 +153,8 @@ impl Playing {
         part: Option<&Range<u64>>,
         understood: Understood,
     ) -> Self {
-        Self {
-            shard: Rc::clone(shard),
-            listen: Listen::new(shard, understood, rendition.clone()),
-            adaptive: None,
-            course: Course::of(rendition, part),
-            piece: None,
-            is_first: true,
-        }
+        let listen = Listen::new(shard, understood, rendition.clone());
+        Self::of(shard, listen, None, Course::of(rendition, part))
     }
 
     /// Plays an answer whose variant may change on the way.
@@ -170,14 +164,12 @@ impl Playing {
         adaptive: Adaptive,
         understood: Understood,
     ) -> Self {
-        Self {
-            shard: Rc::clone(shard),
-            listen: Listen::bare(shard, understood, rendition.clone()),
-            adaptive: Some(adaptive),
-            course: Course::of(rendition, None),
-            piece: None,
-            is_first: true,
-        }
+        let listen = Listen::bare(shard, understood, rendition.clone());
+        Self::of(shard, listen, Some(adaptive), Course::of(rendition, None))
+    }
+
+    fn of(shard: &Rc<Shard>, listen: Listen, adaptive: Option<Adaptive>, course: Course) -> Self {
+        Self { shard: Rc::clone(shard), listen, adaptive, course, piece: None, is_first: true }
     }
 
     /// Waits for the first frames of the answer, and says what they took of the core.
@@ -257,33 +249,22 @@ impl Playing {
             None => self.listen.piece(frame, lead_us, self.is_first).await,
         }
     }
-}
 
-impl Playing {
     /// Listens to another variant from `frame` on, where that was chosen and is of the same shape by now.
     async fn change_variant(&mut self, frame: u64) {
-        let rendition = self.listen.rendition().clone();
-        let position = time_of(frame, rendition.spec.rate_hz);
         let Some(adaptive) = &mut self.adaptive else { return };
-        let Some(understood) = adaptive.at(position).await else { return };
+        let rendition = self.listen.rendition();
+        let position = time_of(frame, rendition.spec.rate_hz);
+        let Some((rung, understood)) = adaptive.at(position).await else { return };
         // Rate, channels and samples stay what they were.
         let Ok(rendition) = rendition.of_source(understood.known.info.clone()) else { return };
+        adaptive.hears(rung);
         self.listen = Listen::bare(&self.shard, understood, rendition);
         self.piece = None;
     }
 }
 
-/// A block to write to. Where there is no memory for it, others have it for the moment, and it is
-/// waited for.
+/// A block to write to, [waited for](stream::take) where there is no memory.
 pub(super) async fn block(shard: &Shard, class: Class) -> Result<BlockMut, Refusal> {
-    let mut patience = Patience::default();
-    loop {
-        match shard.pool.take(class) {
-            Ok(block) => return Ok(block),
-            Err(exhausted) if !patience.wait(&shard.pool, class.bytes()).await => {
-                return Err(exhausted.into());
-            }
-            Err(_) => {}
-        }
-    }
+    Ok(stream::take(&shard.pool, class).await?)
 }

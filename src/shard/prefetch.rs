@@ -22,7 +22,7 @@ use crate::{
     bufpool::Class,
     decode::{self, Dither, Encoding, Info, Quality, Spec},
     file,
-    pcm::{self, Choice, Maker, SourceName, Work},
+    pcm::{self, Maker, SourceName, Work},
     runtime,
     storage::{StreamingResource, Wait},
     stream::Patience,
@@ -64,7 +64,7 @@ async fn carry_out(shard: &Rc<Shard>, ahead: &Ahead, out: &Outlet) -> Result<Pre
         None => Progress { bytes_total: Some(0), ..Progress::default() },
     };
     let check = match decode {
-        true => Some(check(shard, source).await?),
+        true => Some(check(shard, source, Readable::of_file(opened)).await?),
         false => None,
     };
     Ok(Prefetched { progress, check })
@@ -220,9 +220,12 @@ fn is_stored(resource: &StreamingResource, ranges: &[Range<u64>]) -> bool {
 /// Decodes all of a source once, and says what that gave. No turn is waited for: one that is given
 /// to the background would keep those who are in a hurry waiting. Where its packets lie, and with that
 /// how long it is, is kept for the first who plays it.
-async fn check(shard: &Rc<Shard>, source: &SourceName) -> Result<Check, Refusal> {
-    let (readable, track) = Readable::open(shard, source, &Choice::default()).await?;
-    let place = place(shard, source, &readable, track)?;
+async fn check(
+    shard: &Rc<Shard>,
+    source: &SourceName,
+    readable: Readable,
+) -> Result<Check, Refusal> {
+    let place = place(shard, source, &readable, None)?;
     let (reader, index) = (readable.input(shard), shard.kept_index(&place).await);
     let ask = decode::Ask { index, ..decode::Ask::default() };
     let mut maker = Maker::new(reader, &shard.stacks, &shard.pool, ask)?;

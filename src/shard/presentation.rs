@@ -33,16 +33,14 @@ pub(super) struct Presentation {
 /// The media types of M3U, and of HLS, whose playlists look like it.
 const LIST_TYPES: [&str; 3] = ["audio/x-mpegurl", "audio/mpegurl", "application/vnd.apple.mpegurl"];
 
-/// A media playlist, and what it came from.
-struct Found {
-    media: playlist::Media,
-    of: SourceName,
-    version: String,
-    variant: Option<VariantIndex>,
-    variants: Option<Rc<Variants>>,
-}
-
 impl Presentation {
+    /// What `media` names, of which there is nothing to choose.
+    fn new(came: Came, media: playlist::Media) -> Self {
+        let (parts, version) = (Rc::new(Parts::new(media)), came.version());
+        let (variant, offer, variants) = Default::default();
+        Self { parts, of: came.of, version, variant, offer, variants }
+    }
+
     /// Reads it from the start.
     pub(super) fn reader(&self, shard: &Rc<Shard>, by: By) -> Input {
         let (parts, pool) = (self.parts(), shard.pool.clone());
@@ -114,7 +112,7 @@ impl Shard {
     ) -> Result<Vec<SourceName>, Refusal> {
         let came = self.fetch_playlist(source.clone(), By::Node).await?;
         let list = match self.parse(&came, &Variables::default())? {
-            Playlist::Media(media) => return self.resources_of(source, Parts::new(media)),
+            Playlist::Media(media) => return self.resources_of(source, &Parts::new(media)),
             Playlist::Multivariant(list) => list,
         };
         let variants = Variants::of(&list, Track::Default)?;
@@ -127,12 +125,12 @@ impl Shard {
         let mut resources = Vec::new();
         for rung in rungs {
             let found = self.rung(source, &list, &variants, rung, By::Node).await?;
-            resources.extend(self.resources_of(source, Parts::new(found.media))?);
+            resources.extend(self.resources_of(source, &found.parts)?);
         }
         Ok(resources)
     }
 
-    fn resources_of(&self, of: &SourceName, parts: Parts) -> Result<Vec<SourceName>, Refusal> {
+    fn resources_of(&self, of: &SourceName, parts: &Parts) -> Result<Vec<SourceName>, Refusal> {
         let (mut resources, mut seen) = (Vec::new(), HashSet::new());
         for resource in (0..).map_while(|part| parts.resource(part)) {
             if seen.insert(resource.url.clone()) {
@@ -159,24 +157,20 @@ impl Shard {
         }
         let text = self.text(opened).await?;
         let came = self.came(source.clone(), text, opened.redirected())?;
-        let mut offer = Offer::default();
         let found = match self.parse(&came, &Variables::default()) {
             // What it is instead is seen where it is decoded.
             Err(Refusal::Hls(hls::Error::Playlist(playlist::Error::NotHls(_)))) => return Ok(None),
             Err(refusal) => return Err(refusal),
             Ok(Playlist::Media(media)) => {
                 hls::is_only_choice(choice.track_name(), choice.variant).map_err(Refusal::Hls)?;
-                let version = came.version();
-                Found { media, of: came.of, version, variant: None, variants: None }
+                Presentation::new(came, media)
             }
             Ok(Playlist::Multivariant(list)) => {
-                offer = Offer::of(&list);
-                self.variant_of(source, &list, choice).await?
+                let offer = Offer::of(&list);
+                Presentation { offer, ..self.variant_of(source, &list, choice).await? }
             }
         };
-        let Found { media, of, version, variant, variants } = found;
-        let parts = Rc::new(Parts::new(media));
-        Ok(Some(Rc::new(Presentation { parts, of, version, variant, offer, variants })))
+        Ok(Some(Rc::new(found)))
     }
 
     /// The media playlist of the chosen variant. Those that are as good stand in for one that cannot be had.
@@ -185,7 +179,7 @@ impl Shard {
         source: &SourceName,
         list: &Multivariant,
         choice: &Choice,
-    ) -> Result<Found, Refusal> {
+    ) -> Result<Presentation, Refusal> {
         let variants = Rc::new(Variants::of(list, choice.track_name())?);
         let is_open = !matches!(choice.variant, Mode::Fixed(_)) && variants.are_several();
         if is_open
@@ -195,7 +189,7 @@ impl Shard {
         }
         let rung = variants.choose(choice.variant, self.lines.estimate(&source.name))?;
         let found = self.rung(source, list, &variants, rung, By::Node).await?;
-        Ok(Found { variants: is_open.then_some(variants), ..found })
+        Ok(Presentation { variants: is_open.then_some(variants), ..found })
     }
 
     /// The best variant of which all is here and counted: that one has a length, and is played to its end.
@@ -205,7 +199,7 @@ impl Shard {
         list: &Multivariant,
         variants: &Rc<Variants>,
         mode: Mode,
-    ) -> Option<Found> {
+    ) -> Option<Presentation> {
         for rung in variants.ladder().best_first(mode) {
             let Ok(found) = self.rung(source, list, variants, rung, By::NodeIfCached).await else {
                 continue;
@@ -226,12 +220,12 @@ impl Shard {
         variants: &Variants,
         rung: VariantIndex,
         by: By,
-    ) -> Result<Found, Refusal> {
-        let (variant, mut last) = (Some(variants.number(rung)), None);
+    ) -> Result<Presentation, Refusal> {
+        let mut last = None;
         for url in variants.urls(rung) {
             match self.media_playlist(source, url, &list.variables, by).await {
-                Ok((media, of, version)) => {
-                    return Ok(Found { media, of, version, variant, variants: None });
+                Ok(found) => {
+                    return Ok(Presentation { variant: Some(variants.number(rung)), ..found });
                 }
                 Err(refusal) => last = Some(refusal),
             }
@@ -245,16 +239,13 @@ impl Shard {
         url: &Url,
         variables: &Variables,
         by: By,
-    ) -> Result<(playlist::Media, SourceName, String), Refusal> {
+    ) -> Result<Presentation, Refusal> {
         let referred = self.files.referred(&source.name, url);
         let (name, path) = referred.ok_or(hls::Error::LeadsOut)?;
         let came =
             self.fetch_playlist(SourceName { name, path, is_file: source.is_file }, by).await?;
         match self.parse(&came, variables)? {
-            Playlist::Media(media) => {
-                let version = came.version();
-                Ok((media, came.of, version))
-            }
+            Playlist::Media(media) => Ok(Presentation::new(came, media)),
             Playlist::Multivariant(_) => Err(hls::Error::Nested.into()),
         }
     }

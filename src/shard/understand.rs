@@ -51,6 +51,11 @@ impl Readable {
         Ok((Self { opened, presentation }, track))
     }
 
+    /// What is open and no playlist.
+    pub(super) fn of_file(opened: Opened) -> Self {
+        Self { opened, presentation: None }
+    }
+
     /// Reads it from the start.
     pub(super) fn input(&self, shard: &Rc<Shard>) -> Input {
         match &self.presentation {
@@ -80,17 +85,22 @@ impl Readable {
         self.presentation.as_ref()
     }
 
+    /// Whether another variant may be heard on the way.
+    pub(super) fn may_change(&self) -> bool {
+        self.presentation().is_some_and(|presentation| presentation.variants().is_some())
+    }
+
     /// Fetches ahead of who listens to it, where it comes in segments.
     pub(super) fn ahead(&self, shard: &Rc<Shard>) -> Option<Ahead> {
         self.presentation.as_ref().map(|presentation| Ahead::new(shard, presentation))
     }
 
-    /// Which variant of a presentation it is.
     /// What there is to choose from.
     pub(super) fn offer(&self) -> Offer {
         self.presentation.as_ref().map(|presentation| presentation.offer()).unwrap_or_default()
     }
 
+    /// Which variant of a presentation it is.
     pub(super) fn variant(&self) -> Option<VariantIndex> {
         self.presentation.as_ref().and_then(|presentation| presentation.variant())
     }
@@ -201,7 +211,8 @@ impl Shard {
         let Some(counting) = known.counting() else { return known };
         let index = known.index.borrow().clone();
         let scanned = self.scan(readable, &known.info, place.name.track, index).await;
-        if scanned.is_none() {
+        // Of what comes in parts, more may be here another time.
+        if scanned.is_none() && !place.in_parts {
             counting.was_in_vain();
         }
         self.learnt(place, known, scanned)

@@ -36,7 +36,8 @@ pub(super) async fn waveform(
 
 async fn draw(shard: &Rc<Shard>, wanted: &WaveformWanted) -> Result<Waveform, Refusal> {
     let understood = understand(shard, &wanted.source, &wanted.choice).await?;
-    let (store, name) = (shard.files.store(), name(wanted, &understood));
+    let (store, name) =
+        (shard.files.store(), understood.place.called(&format!("waveform.{}", wanted.points)));
     let key = understood.place.key.clone();
     // It depends on the decoder as well.
     let version = format!("{} {}", understood.place.name.version, decode::identity());
@@ -66,16 +67,6 @@ async fn draw(shard: &Rc<Shard>, wanted: &WaveformWanted) -> Result<Waveform, Re
 fn etag(understood: &Understood, name: &str) -> String {
     let text = format!("{} {name} {}", understood.readable.opened.version, decode::identity());
     format!("\"{}\"", hash(&text))
-}
-
-/// What it is called among the things that are made of the source.
-fn name(wanted: &WaveformWanted, understood: &Understood) -> String {
-    let (points, place) = (wanted.points, &understood.place);
-    match (place.variant, place.name.track) {
-        (Some(variant), _) => format!("waveform.{points}.variant{variant}"),
-        (None, None) => format!("waveform.{points}"),
-        (None, Some(track)) => format!("waveform.{points}.{track}"),
-    }
 }
 
 async fn listen(

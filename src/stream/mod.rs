@@ -13,7 +13,7 @@ mod resident;
 pub mod tape;
 mod write;
 
-pub use patience::Patience;
+pub use patience::{Patience, take};
 pub use reader::{Reader, Source};
 pub use resident::Resident;
 pub use write::write;

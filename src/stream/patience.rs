@@ -3,12 +3,29 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    bufpool::{BufPool, Turn},
+    bufpool::{BlockMut, BufPool, Class, Exhausted, Turn},
     runtime,
 };
 
 /// After this long, memory does not come back by itself: whoever holds it waits likewise.
 const LONGEST: Duration = Duration::from_secs(30);
+
+/// A block to write to. Where there is no memory for it, others have it for the moment, and it is waited for.
+///
+/// # Errors
+/// [`Exhausted`] once patience has ended.
+///
+/// # Cancellation
+/// Nothing is lost.
+pub async fn take(pool: &BufPool, class: Class) -> Result<BlockMut, Exhausted> {
+    let mut patience = Patience::default();
+    loop {
+        match pool.take(class) {
+            Err(_) if patience.wait(pool, class.bytes()).await => {}
+            taken => return taken,
+        }
+    }
+}
 
 /// The patience of one piece of work that found no memory. It is spent by one wait after another,
 /// and whole again in the next piece of work; until then it keeps its place in the line.
