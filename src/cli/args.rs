@@ -182,7 +182,7 @@ pub struct PlayedArgs {
 #[command(after_help = PREFETCH_EXAMPLES)]
 pub struct PrefetchArgs {
     /// NAME:path or an http(s) URL; an M3U file (.m3u, .m3u8, or by its media type) lists others, one in
-    /// a line.
+    /// a line, and a playlist of HLS stands for its segments.
     #[arg(value_name = "SRC", required = true)]
     pub sources: Vec<String>,
     /// A running node's admin listener, whose cache is filled; without it the directory's is.

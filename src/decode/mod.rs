@@ -66,6 +66,7 @@ mod source;
 mod spares;
 mod tables;
 mod tags;
+mod times;
 mod track;
 mod tray;
 mod ts;
@@ -88,3 +89,4 @@ pub use resample::{
 };
 pub use sniff::{Container, sniff};
 pub use spares::VORBIS_BYTES;
+pub use times::time_of;

@@ -78,7 +78,7 @@ impl Listen {
     /// What of a presentation is heard at a frame.
     pub(super) fn hearing(&self, frame: u64) -> Option<Hearing> {
         let presentation = self.readable.presentation()?;
-        let at = time_of(frame, self.rendition.spec.rate_hz);
+        let at = decode::time_of(frame as i64, self.rendition.spec.rate_hz);
         let segment = presentation.parts().tape().part_at(at);
         Some(Hearing { variant: presentation.variant(), segment })
     }
@@ -105,7 +105,7 @@ impl Listen {
         is_first: bool,
     ) -> Result<Option<Piece>, Refusal> {
         if let Some(ahead) = &self.ahead {
-            ahead.at(time_of(frame, self.rendition.spec.rate_hz));
+            ahead.at(decode::time_of(frame as i64, self.rendition.spec.rate_hz));
         }
         let want = self.listening.want(frame, lead_us, is_first);
         loop {
@@ -243,12 +243,6 @@ impl Listen {
         self.share = Some(Rc::clone(&share));
         Ok((memory, share))
     }
-}
-
-/// When a frame is heard.
-pub(super) fn time_of(frame: u64, rate_hz: u32) -> Duration {
-    let us = u128::from(frame) * 1_000_000 / u128::from(rate_hz.max(1));
-    Duration::from_micros(u64::try_from(us).unwrap_or(u64::MAX))
 }
 
 impl Shard {

@@ -12,6 +12,9 @@
 //! (`decoding`). Who wants a `transcode` reads what an encoder that listens to one wrote beside the source:
 //! now (`encoding`) or at another time (`stored`).
 //!
+//! Where the source is a playlist (`presentation`), its segments are sessions at the shards that own them
+//! (`segments`), begun before they are wanted (`ahead`), in variants that may change on the way (`adaptive`).
+//!
 //! Each shard keeps the sessions that it serves in a `register`, where the operator finds them and
 //! commands reach them, and tells what happens by its `feed` to whoever listens on any shard. What the
 //! operator wants of the cache is a `chore` for the shard that owns the volume.

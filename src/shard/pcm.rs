@@ -5,7 +5,7 @@ use std::{ops::Range, rc::Rc, time::Duration};
 use super::{
     Abort, Answer, PcmHead, PcmWanted, Refusal, Shard,
     adaptive::Adaptive,
-    listen::{Listen, time_of},
+    listen::Listen,
     outlet::{Gone, Outlet},
     pace::Pace,
     serve::{before_it_goes_out, cached, is_unmodified},
@@ -254,7 +254,7 @@ impl Playing {
     async fn change_variant(&mut self, frame: u64) {
         let Some(adaptive) = &mut self.adaptive else { return };
         let rendition = self.listen.rendition();
-        let position = time_of(frame, rendition.spec.rate_hz);
+        let position = decode::time_of(frame as i64, rendition.spec.rate_hz);
         let Some((rung, understood)) = adaptive.at(position).await else { return };
         // Rate, channels and samples stay what they were.
         let Ok(rendition) = rendition.of_source(understood.known.info.clone()) else { return };

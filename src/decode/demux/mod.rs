@@ -6,6 +6,7 @@
 //! - `mp4`: MP4, by tables and by fragments;
 //! - `samples`: WAVE;
 //! - `pages`: Ogg;
+//! - `stamp`: when a packet is to be heard;
 //! - `ts`: MPEG-TS;
 //! - `reader`: what symphonia's readers demultiplex.
 
@@ -16,6 +17,7 @@ pub(super) mod mp4;
 mod pages;
 mod reader;
 mod samples;
+mod stamp;
 pub(super) mod ts;
 
 use symphonia::core::packet::PacketRef;
@@ -24,6 +26,7 @@ pub(super) use self::{
     pages::{Codec, Pages},
     reader::Reader,
     samples::Samples,
+    stamp::Stamp,
 };
 use super::{
     headers::Header,
@@ -76,22 +79,6 @@ pub(super) struct Lost {
     /// Frames per second, where that is not what the track says.
     pub(super) rate_hz: Option<u32>,
     pub(super) packets: u64,
-}
-
-/// When a packet is to be heard, from whatever moment on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub(super) ticks: u64,
-    pub(super) ticks_per_second: u64,
-    /// After so many ticks they begin anew.
-    pub(super) round: Option<u64>,
-}
-
-impl Stamp {
-    /// As MPEG-TS counts, and HLS for packed audio.
-    fn mpeg(ticks: u64) -> Self {
-        Self { ticks, ticks_per_second: 90_000, round: Some(1 << 33) }
-    }
 }
 
 /// What came instead of a packet.

@@ -9,6 +9,7 @@ use crate::{
         demux::Stamp,
         opening::{self, Opened},
         source::Inside,
+        times::frames_of,
     },
     stream::tape::{self, Join, Tape},
 };
@@ -200,10 +201,4 @@ impl<'y> Player<'_, 'y> {
 pub(super) fn stamp(inside: &Inside<'_>, opened: &mut Opened<'_>) -> Option<Stamp> {
     let start = inside.resident.is_tape().then(|| inside.resident.start().media)?;
     opened.demux.enter_part(start).flatten()
-}
-
-/// Frames that last so long.
-pub(super) fn frames_of(time: Duration, rate_hz: u32) -> i64 {
-    let frames = (time.as_micros() * u128::from(rate_hz) + 500_000) / 1_000_000;
-    i64::try_from(frames).unwrap_or(i64::MAX / 2)
 }

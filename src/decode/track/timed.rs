@@ -4,20 +4,18 @@
 //! encoder began with. So the ticks of the first part are asked as well, and what lies between is counted in whole
 //! packets. Where there are no ticks, the playlist's own times are taken, to the nearest packet.
 
-use std::{rc::Rc, time::Duration};
+use std::rc::Rc;
 
-use super::{
-    player::{Player, Priming},
-    stretches::frames_of,
-};
+use super::player::{Player, Priming};
 use crate::{
     decode::{
         Error,
         decoder::Mode,
-        demux::{Demux, Stamp},
+        demux::Demux,
         opening::{self, Opened},
         skip::Preroll,
         source::Inside,
+        times::{frames_of, time_of},
     },
     stream::tape::position_of,
 };
@@ -140,50 +138,5 @@ impl<'y> Player<'_, 'y> {
         demux.enter_part(first);
         (self.packet, self.clock) = (self.link_packet, self.link_clock);
         false
-    }
-}
-
-fn time_of(frame: i64, rate_hz: u32) -> Duration {
-    let frame = u64::try_from(frame).unwrap_or(0);
-    let us = u128::from(frame) * 1_000_000 / u128::from(rate_hz.max(1));
-    Duration::from_micros(u64::try_from(us).unwrap_or(u64::MAX))
-}
-
-impl Stamp {
-    /// Frames from one to another that is `said` later, near enough: times may begin anew in between.
-    pub(super) fn frames_since(&self, start: &Self, said: Duration, rate_hz: u32) -> u64 {
-        let per_second = u128::from(self.ticks_per_second.max(1));
-        let mut ticks = u128::from(self.ticks.wrapping_sub(start.ticks));
-        if let Some(round) = self.round {
-            let (round, said) = (u128::from(round), said.as_micros() * per_second / 1_000_000);
-            ticks = (u128::from(self.ticks) + round - u128::from(start.ticks) % round) % round;
-            let rounds = (said + round / 2).saturating_sub(ticks) / round;
-            ticks += rounds * round;
-        }
-        let frames = (ticks * u128::from(rate_hz) + per_second / 2) / per_second;
-        u64::try_from(frames).unwrap_or(u64::MAX)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_told_apart_though_they_begin_anew() {
-        let stamp = |ticks| Stamp { ticks, ticks_per_second: 90_000, round: Some(1 << 33) };
-        let frames = |from, to, seconds| {
-            stamp(to).frames_since(&stamp(from), Duration::from_secs(seconds), 44_100)
-        };
-        assert_eq!(frames(126_000, 126_000 + 900_000, 10), 441_000);
-        assert_eq!(frames((1 << 33) - 450_000, 450_000, 10), 441_000);
-        // 30 hours are more than all of 33 bits.
-        let thirty_hours = 30 * 3600;
-        assert_eq!(
-            frames(7, 7 + 90_000 * thirty_hours % (1 << 33), thirty_hours),
-            44_100 * thirty_hours
-        );
-        let ticks = |ticks| Stamp { ticks, ticks_per_second: 44_100, round: None };
-        assert_eq!(ticks(1_024_000).frames_since(&ticks(1024), Duration::ZERO, 44_100), 1_022_976);
     }
 }
