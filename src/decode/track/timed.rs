@@ -52,10 +52,9 @@ impl<'y> Player<'_, 'y> {
     fn is_far(&self, inside: &Inside<'_>, opened: &Opened<'_>) -> bool {
         let Some(shape) = self.stated else { return false };
         let wanted = self.entry_frame(&opened.demux);
-        let part = inside.resident.with_tape(|tape| tape.part_at(time_of(wanted, shape.rate_hz)));
-        let start = part.and_then(|part| {
-            inside.resident.with_tape(|tape| tape.time_of(part.saturating_sub(1)))
-        });
+        let wanted = time_of(wanted, shape.rate_hz);
+        let start =
+            inside.resident.with_tape(|tape| tape.time_of(tape.part_at(wanted).saturating_sub(1)));
         start.is_some_and(|start| self.clock < frames_of(start, shape.rate_hz))
     }
 
