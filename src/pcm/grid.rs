@@ -32,6 +32,8 @@ pub struct Piece {
     pub frames: u64,
     /// Time of the core that it took to make them; nothing for one who did not wait for that.
     pub cost: Duration,
+    /// Something of the source was missing, and may be there when they are made another time.
+    pub is_torn: bool,
     /// Their bytes and nothing else.
     pub block: Block,
 }

@@ -117,11 +117,6 @@ impl Maker {
         self.reader.has_all()
     }
 
-    /// Whether something of the source could not be had, which may be there another time.
-    pub fn is_torn(&self) -> bool {
-        self.reader.resident().is_torn()
-    }
-
     /// What the source is. `None` before [`Work::Opened`].
     pub fn info(&self) -> Option<&Info> {
         self.decoder.info()
@@ -203,6 +198,7 @@ impl Maker {
         self.cost += runtime::core_time().saturating_sub(began);
         if let Ok(Work::Piece(piece)) = &mut work {
             piece.cost = self.take_cost();
+            piece.is_torn = self.reader.resident().is_torn();
         }
         work
     }
@@ -297,6 +293,6 @@ impl Output {
     fn piece(&mut self, block: BlockMut, filled: usize) -> Piece {
         let (first, frames) = (self.first, filled as u64 / self.grid.frame_bytes());
         self.first += frames;
-        Piece { first, frames, cost: Duration::ZERO, block: block.freeze(filled) }
+        Piece { first, frames, cost: Duration::ZERO, is_torn: false, block: block.freeze(filled) }
     }
 }

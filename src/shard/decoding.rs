@@ -154,7 +154,7 @@ impl Decoding {
                     self.share.measured(piece.cost, Duration::from_micros(audio_us));
                     self.shard.stats.borrow_mut().frames += piece.frames;
                     self.count_undecoded();
-                    if self.maker.is_torn() && self.doubt.is_none() {
+                    if piece.is_torn && self.doubt.is_none() {
                         self.doubt = Some(self.making.doubt(piece.first));
                     }
                     self.making.put(piece);

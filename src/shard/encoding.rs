@@ -159,10 +159,11 @@ impl Work {
             Err(refusal) => fill.fail(refusal),
             Ok(()) => {
                 let (frames, body_bytes) = (playing.frames_done(), fill.written_bytes());
+                let is_torn = playing.is_torn();
                 let front = self.encoder.final_front();
                 // The disk is waited for without what others have use for.
                 drop((self, playing));
-                fill.settle(front, &About { body_bytes, frames }).await;
+                fill.settle(front, &About { body_bytes, frames }, is_torn).await;
             }
         }
     }
@@ -285,8 +286,9 @@ impl Fill {
         }
     }
 
-    /// The body is whole: it stays, with its front behind it, where the disk has all of both.
-    async fn settle(mut self, front: Vec<u8>, about: &About) {
+    /// The body is whole: it stays, with its front behind it, where the disk has all of both and nothing of
+    /// the source was missing.
+    async fn settle(mut self, front: Vec<u8>, about: &About, is_torn: bool) {
         let course = Rc::clone(&self.course);
         let front = course.front.get_or_init(|| front);
         self.course.body_bytes.set(Some(about.body_bytes));
@@ -295,7 +297,7 @@ impl Fill {
         let resource = Rc::clone(self.resource());
         let store = self.shard.files.store();
         let is_kept = resource.is_cached()
-            && self.shard.is_of_all(&self.place)
+            && self.shard.is_of_all(&self.place, is_torn)
             && self.write(front).await.is_ok()
             && store.settle_derived(&self.permit, &about.to_string()).await;
         if is_kept {

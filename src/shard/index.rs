@@ -37,10 +37,12 @@ impl Place {
 }
 
 impl Shard {
-    /// Whether what was made of a source may be kept: not of parts of which some were missing.
-    pub(super) fn is_of_all(&self, place: &Place) -> bool {
+    /// Whether what was made of a source may be kept: not while it is unknown how long its parts are, and
+    /// not where one of them was missing.
+    pub(super) fn is_of_all(&self, place: &Place, is_torn: bool) -> bool {
         let known = || self.renditions.known(&place.name);
-        !place.in_parts || known().is_some_and(|known| known.info.frames.is_some())
+        let is_counted = || known().is_some_and(|known| known.info.frames.is_some());
+        !is_torn && (!place.in_parts || is_counted())
     }
 
     /// The index that was kept of this version of the source.

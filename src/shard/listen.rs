@@ -51,6 +51,8 @@ pub(super) struct Listen {
     share: Option<Rc<Share>>,
     /// Of a source in segments.
     ahead: Option<Ahead>,
+    /// Something was missing when frames were made that it heard.
+    is_torn: bool,
 }
 
 impl Listen {
@@ -72,7 +74,8 @@ impl Listen {
         };
         let listening = shard.renditions.listen(key, rendition.total());
         let (shard, share, ahead) = (Rc::clone(shard), None, None);
-        Self { shard, listening, readable, place, known, rendition, fresh, share, ahead }
+        let is_torn = false;
+        Self { shard, listening, readable, place, known, rendition, fresh, share, ahead, is_torn }
     }
 
     /// What of a presentation is heard at a frame.
@@ -86,6 +89,11 @@ impl Listen {
     /// What the answer is.
     pub(super) fn rendition(&self) -> &Rendition {
         &self.rendition
+    }
+
+    /// Whether something was missing when frames were made that it heard.
+    pub(super) fn is_torn(&self) -> bool {
+        self.is_torn
     }
 
     /// Where the timeline turned out to end.
@@ -116,7 +124,10 @@ impl Listen {
                 self.fresh = None;
             }
             match look {
-                Look::Piece(piece) => return Ok(Some(piece)),
+                Look::Piece(piece) => {
+                    self.is_torn |= piece.is_torn;
+                    return Ok(Some(piece));
+                }
                 Look::End => return Ok(None),
                 Look::Failed(error) => return Err(error.into()),
                 Look::Coming => more.await,

@@ -223,6 +223,11 @@ impl Playing {
         self.course.frames_done()
     }
 
+    /// Whether something was missing when frames were made that it gave.
+    pub(super) fn is_torn(&self) -> bool {
+        self.listen.is_torn()
+    }
+
     /// The next block of the answer, for one with so much lead; `None` at its end.
     pub(super) async fn next(&mut self, lead_us: i64) -> Result<Option<Block>, Refusal> {
         loop {

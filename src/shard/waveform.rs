@@ -56,8 +56,8 @@ async fn draw(shard: &Rc<Shard>, wanted: &WaveformWanted) -> Result<Waveform, Re
         return Ok(Waveform { etag, info, peaks: Some(peaks) });
     }
     let place = understood.place.clone();
-    let peaks = listen(shard, wanted, understood).await?;
-    if is_shared && shard.is_of_all(&place) {
+    let (peaks, is_torn) = listen(shard, wanted, understood).await?;
+    if is_shared && shard.is_of_all(&place, is_torn) {
         store.keep_derived(&key, &version, &name, &peaks.to_bytes()).await;
     }
     Ok(Waveform { etag, info, peaks: Some(peaks) })
@@ -69,11 +69,12 @@ fn etag(understood: &Understood, name: &str) -> String {
     format!("\"{}\"", hash(&text))
 }
 
+/// The outline, and whether something was missing of what it was drawn from.
 async fn listen(
     shard: &Rc<Shard>,
     wanted: &WaveformWanted,
     understood: Understood,
-) -> Result<Peaks, Refusal> {
+) -> Result<(Peaks, bool), Refusal> {
     let rendition = Rendition::new(understood.known.info.clone(), &as_it_is(wanted))?;
     let (spec, frames) = (rendition.spec, rendition.frames());
     let mut listen = Listen::new(shard, understood, rendition);
@@ -84,7 +85,7 @@ async fn listen(
     };
     let mut peaks = Peaks::new(frames, wanted.points);
     walk(&mut listen, Some(frames), |first, pcm| peaks.push(first, pcm, spec.channels)).await?;
-    Ok(peaks)
+    Ok((peaks, listen.is_torn()))
 }
 
 /// Goes through the timeline to its end, which is the answer.

@@ -151,15 +151,20 @@ impl Presentation {
 
     /// What a decode of all bytes in a row gives.
     pub fn continuous(&self) -> Vec<f32> {
-        let dir = scratch();
-        let path = dir.path().join("whole");
         let mut bytes = self.init.clone().unwrap_or_default();
         self.parts.iter().for_each(|part| bytes.extend(part));
-        fs::write(&path, bytes).unwrap();
-        let output = kithara(&["pcm", path.to_str().unwrap(), "-o", "-", "--format", "f32le"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        samples(&output.stdout)
+        decoded(&bytes)
     }
+}
+
+/// What a file holds.
+pub fn decoded(bytes: &[u8]) -> Vec<f32> {
+    let dir = scratch();
+    let path = dir.path().join("whole");
+    fs::write(&path, bytes).unwrap();
+    let output = kithara(&["pcm", path.to_str().unwrap(), "-o", "-", "--format", "f32le"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    samples(&output.stdout)
 }
 
 pub fn samples(bytes: &[u8]) -> Vec<f32> {

@@ -99,6 +99,7 @@ struct Kept {
     length: usize,
     bytes: Spare,
     cost_us: u64,
+    is_torn: bool,
     uses: u64,
     rank: Rank,
 }
@@ -154,7 +155,7 @@ impl Store {
         kept.uses = (kept.uses + 1).min(MOST_USES);
         let block = kept.bytes.block().slice(0..kept.length);
         let (first, frames, cost) = (name.1, kept.frames, Duration::from_micros(kept.cost_us));
-        let piece = Piece { first, frames, cost, block };
+        let piece = Piece { first, frames, cost, is_torn: kept.is_torn, block };
         self.rank(name);
         Some(piece)
     }
@@ -254,7 +255,8 @@ impl Store {
         *self.counts.entry(name.0).or_default() += 1;
         let cost_us = u64::try_from(piece.cost.as_micros()).unwrap_or(u64::MAX);
         let (frames, uses, rank) = (piece.frames, 1, (Worth::Price(0), 0));
-        self.pieces.insert(name, Kept { frames, length, bytes, cost_us, uses, rank });
+        let is_torn = piece.is_torn;
+        self.pieces.insert(name, Kept { frames, length, bytes, cost_us, is_torn, uses, rank });
         self.rank(name);
     }
 
@@ -332,7 +334,7 @@ mod tests {
     fn piece(pool: &BufPool, first: u64, frames: u64, cost: Duration) -> Piece {
         let class = if frames == 100 { Class::Large } else { Class::Medium };
         let block = pool.take(class).unwrap().freeze(frames as usize);
-        Piece { first, frames, cost, block }
+        Piece { first, frames, cost, is_torn: false, block }
     }
 
     fn windows(pool: &BufPool, store: &mut Store, timeline: TimelineId, of: u64, cost: Duration) {

@@ -34,7 +34,8 @@ fn listen_to(renditions: &Renditions, version: &str, frames: Option<u64>) -> Lis
 
 fn window(pool: &BufPool, first: u64) -> Piece {
     let block = pool.take(Class::Large).unwrap().freeze(64 << 10);
-    Piece { first, frames: WINDOW, cost: Duration::from_millis(1), block }
+    let cost = Duration::from_millis(1);
+    Piece { first, frames: WINDOW, cost, is_torn: false, block }
 }
 
 fn wanted(making: &Making) -> Option<(i64, bool)> {
