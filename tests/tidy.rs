@@ -38,7 +38,7 @@ const SEAMS: &[(&str, &[&str])] = &[
     ("realfft", &["decode/resample.rs"]),
     ("rubato", &["decode/resample.rs"]),
     ("rusty_mp3", &["encode/mp3/"]),
-    ("syom", &["decode/he_aac.rs", "encode/aac.rs"]),
+    ("syom", &["decode/he_aac.rs", "decode/surround.rs", "encode/aac.rs"]),
 ];
 
 /// Crates that have locks for threads, with those that may use them all the same. What these do with

@@ -64,6 +64,7 @@ mod skip;
 mod sniff;
 mod source;
 mod spares;
+mod surround;
 mod tables;
 mod tags;
 mod times;

@@ -18,6 +18,7 @@ use super::{
     opus::Opus,
     planes,
     spares::{Lent, Spares},
+    surround::Surround,
 };
 
 /// What the first decoded packet settles.
@@ -110,6 +111,9 @@ fn new_decoder(
     }
     if he_aac::is_it(codec) {
         let decoder = HeAac::new(params).ok_or_else(|| Error::unsupported(codec))?;
+        return Ok(Box::new(decoder));
+    }
+    if let Some(decoder) = Surround::new(params) {
         return Ok(Box::new(decoder));
     }
     // Trimming is ours: the reader's idea of it is an estimate where no tag says better.

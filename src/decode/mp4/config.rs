@@ -2,7 +2,12 @@
 //!
 //! Pure: no I/O, no clock, no executor.
 
+use super::program;
 use crate::decode::headers::ADTS_RATES_HZ;
+
+/// Speakers by the channel configuration, in the words of WAVE (1.6.3.5): none of 0, where a program config
+/// element says it, nor of those from 8 on.
+const SPEAKERS: [u32; 8] = [0, 0x4, 0x3, 0x7, 0x107, 0x37, 0x3F, 0x63F];
 
 /// What a configuration says of spectral band replication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +32,20 @@ pub(in crate::decode) fn refused_config(config: &[u8]) -> Option<&'static str> {
         _ => return Some("aac (not Low Complexity)"),
     }
     let core_hz = bits.rate()?;
-    if bits.take(4)? > 2 {
-        return Some("aac (more than two channels)");
+    let channels = bits.take(4)?;
+    if channels > 7 {
+        return Some("aac (a channel configuration above 7)");
+    }
+    if channels == 0 && object == 2 && speakers(config).is_none() {
+        return Some("aac (a program of other channels than those of 7.1)");
     }
     let Some(extension) = extension(config) else {
         // One that says no more than that it is extended.
         return (object != 2).then_some("aac (HE-AAC that does not say its rate)");
     };
+    if !matches!(channels, 1 | 2) {
+        return Some("aac (HE-AAC of more than two channels)");
+    }
     if extension.rate_hz != core_hz.saturating_mul(2) {
         return Some("aac (HE-AAC of another rate than twice its core's)");
     }
@@ -52,12 +64,15 @@ pub(in crate::decode) fn extension(config: &[u8]) -> Option<Extension> {
     let mut bits = Bits { bytes: config, at: 0 };
     let object = bits.object_type()?;
     bits.rate()?;
-    bits.take(4)?;
+    let channels = bits.take(4)?;
     if matches!(object, 5 | 29) {
         let has_stereo = (object == 29).then_some(true);
         return Some(Extension { rate_hz: bits.rate()?, has_stereo });
     }
     bits.take(3)?;
+    if channels == 0 {
+        program::speakers(&mut bits)?;
+    }
     if bits.take(11)? != 0x2B7 || bits.object_type()? != 5 || bits.take(1)? != 1 {
         return None;
     }
@@ -73,27 +88,58 @@ pub(in crate::decode) fn core_rate_hz(config: &[u8]) -> Option<u32> {
     bits.rate().filter(|rate| *rate > 0)
 }
 
-/// The channels of the core, where that is one or two.
-pub(in crate::decode) fn core_channels(config: &[u8]) -> Option<u16> {
+/// The speakers that the channels are for, in the words of WAVE. `None`: it does not say it, or others than
+/// WAVE has.
+pub(in crate::decode) fn speakers(config: &[u8]) -> Option<u32> {
     let mut bits = Bits { bytes: config, at: 0 };
-    bits.object_type()?;
+    let object = bits.object_type()?;
     bits.rate()?;
-    bits.take(4).filter(|channels| matches!(channels, 1 | 2)).map(|channels| channels as u16)
+    match bits.take(4)? {
+        0 if object == 2 => {
+            bits.take(3)?;
+            program::speakers(&mut bits)
+        }
+        channels => SPEAKERS.get(channels as usize).copied().filter(|mask| *mask != 0),
+    }
 }
 
-struct Bits<'a> {
+/// Whether the channels are named by a program config element, in whose order they then come.
+pub(in crate::decode) fn has_program(config: &[u8]) -> bool {
+    let mut bits = Bits { bytes: config, at: 0 };
+    let before = bits.object_type().and(bits.rate());
+    before.is_some() && bits.take(4) == Some(0)
+}
+
+/// The configuration of Low Complexity of this rate, of one of [`ADTS_RATES_HZ`], and of so many channels by a
+/// channel configuration. `None`: there is none.
+pub(in crate::decode) fn config_of(rate_hz: u32, channels: u16) -> Option<[u8; 2]> {
+    const LOW_COMPLEXITY: u16 = 2;
+    let rate = ADTS_RATES_HZ.iter().position(|hz| *hz == rate_hz)? as u16;
+    let of = |mask: &u32| mask.count_ones() == u32::from(channels);
+    let channels = SPEAKERS.iter().position(|mask| *mask != 0 && of(mask))? as u16;
+    Some((LOW_COMPLEXITY << 11 | rate << 7 | channels << 3).to_be_bytes())
+}
+
+/// Bits of a configuration.
+pub(super) struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl Bits<'_> {
-    fn take(&mut self, count: usize) -> Option<u32> {
+    /// The next of them; `None` where it ends before.
+    pub(super) fn take(&mut self, count: usize) -> Option<u32> {
         (0..count).try_fold(0, |value, _| {
             let byte = *self.bytes.get(self.at / 8)?;
             let bit = (byte >> (7 - self.at % 8)) & 1;
             self.at += 1;
             Some((value << 1) | u32::from(bit))
         })
+    }
+
+    /// Goes on at the next byte.
+    pub(super) fn align(&mut self) {
+        self.at = self.at.next_multiple_of(8);
     }
 
     fn object_type(&mut self) -> Option<u32> {
@@ -119,7 +165,7 @@ mod tests {
     fn high_efficiency_is_named_however_it_is_signalled() {
         assert_eq!(refused_config(&[0x12, 0x10]), None);
         assert_eq!(core_rate_hz(&[0x12, 0x10]), Some(44_100));
-        assert_eq!(core_channels(&[0x12, 0x10]), Some(2));
+        assert_eq!(speakers(&[0x12, 0x10]), Some(0x3));
         assert_eq!(core_rate_hz(&[0x13, 0x90]), Some(22_050));
         let said = |rate_hz, has_stereo| Some(Extension { rate_hz, has_stereo });
         for (config, expected) in [
@@ -149,7 +195,23 @@ mod tests {
             "aac (HE-AAC whose core is not Low Complexity)"
         );
         assert_eq!(refused(&[0x2B, 0x92, 0x0A, 0x00]), "aac (HE-AAC of 960 frames)");
-        assert_eq!(refused(&[0x2B, 0xB2, 0x08, 0x00]), "aac (more than two channels)");
+        assert_eq!(refused(&[0x2B, 0xB2, 0x08, 0x00]), "aac (HE-AAC of more than two channels)");
+        assert_eq!(refused(&[0x12, 0x60]), "aac (a channel configuration above 7)");
         assert_eq!(refused(&[0x2B]), "");
+    }
+
+    #[test]
+    fn a_configuration_that_is_made_says_what_it_was_made_of() {
+        for (channels, mask) in
+            [(1, 0x4), (2, 0x3), (3, 0x7), (4, 0x107), (5, 0x37), (6, 0x3F), (8, 0x63F)]
+        {
+            let config = config_of(48_000, channels).expect("there is one");
+            assert_eq!((core_rate_hz(&config), speakers(&config)), (Some(48_000), Some(mask)));
+            assert_eq!((refused_config(&config), has_program(&config)), (None, false));
+        }
+        assert_eq!(
+            (config_of(48_000, 7), config_of(48_001, 2), config_of(48_000, 0)),
+            (None, None, None)
+        );
     }
 }

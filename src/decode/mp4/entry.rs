@@ -107,6 +107,11 @@ impl Entry {
         Some(sample_bytes * u32::from(self.channels)).filter(|bytes| *bytes > 0)
     }
 
+    /// Whether its configuration is one of AAC.
+    pub(in crate::decode) fn is_aac(&self) -> bool {
+        &self.kind == b"mp4a" && matches!(self.object_type, 0x40 | 0x66 | 0x67)
+    }
+
     /// The name of a codec that is known and not decoded.
     pub(in crate::decode) fn refused(&self) -> Option<&'static str> {
         Some(match &self.kind {

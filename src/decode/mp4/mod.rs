@@ -8,17 +8,21 @@
 //!
 //! - `boxes`: the walk over them;
 //! - `entry`: what the samples of a track are;
-//! - `config`: what kind of AAC.
+//! - `config`: what kind of AAC;
+//! - `program`: which channels, where it is not one of the usual ways.
 
 mod boxes;
 mod config;
 mod entry;
+mod program;
 
 use std::ops::Range;
 
 pub(super) use self::{
     boxes::read,
-    config::{Extension, core_channels, core_rate_hz, extension, refused_config},
+    config::{
+        Extension, config_of, core_rate_hz, extension, has_program, refused_config, speakers,
+    },
     entry::{Entry, Pcm},
 };
 use super::{Error, opening::Timeline};

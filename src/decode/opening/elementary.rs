@@ -15,7 +15,9 @@ use crate::decode::{
     Error,
     demux::{Demux, elementary},
     headers::{Header, Kind, is_trailer},
+    mp4,
     source::{Inside, Window},
+    surround,
     xing::{self, Claim},
 };
 
@@ -33,7 +35,7 @@ pub(super) fn open<'y>(
     let (codec, demux) = match header.kind {
         Kind::Adts => {
             let packets = Demux::Elementary(frames(start));
-            match he_aac_of(packets, header.rate_hz, header.channels, None) {
+            match he_aac_of(packets, header.rate_hz, header.channels, None)? {
                 Some((codec, setup)) => {
                     params = setup.params();
                     (codec, frames(start).extended())
@@ -63,6 +65,11 @@ pub(in crate::decode) fn params_of(header: &Header) -> Result<AudioCodecParamete
     let mut params = AudioCodecParameters::new();
     params.with_sample_rate(header.rate_hz);
     match header.kind {
+        Kind::Adts if header.channels > 2 => {
+            let config = mp4::config_of(header.rate_hz, header.channels);
+            let surround = config.and_then(|config| surround::params_of(&config));
+            return surround.ok_or_else(|| Error::unsupported("aac"));
+        }
         Kind::Adts => {
             params.for_codec(CODEC_ID_AAC).with_channels(aac_channels(header.channels)?);
         }
@@ -118,12 +125,11 @@ pub(in crate::decode) fn is_end(inside: &Inside<'_>, end: u64) -> bool {
     }
 }
 
-/// The channels of an AAC channel configuration that we decode.
+/// One channel or two.
 fn aac_channels(count: u16) -> Result<Channels, Error> {
     match count {
         1 => Ok(layouts::CHANNEL_LAYOUT_MONO),
         2 => Ok(layouts::CHANNEL_LAYOUT_STEREO),
-        0 => Err(Error::unsupported("aac (channels by program config)")),
-        _ => Err(Error::unsupported("aac (more than two channels)")),
+        _ => Err(Error::unsupported("aac (channels by program config in ADTS)")),
     }
 }

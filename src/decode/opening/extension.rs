@@ -2,6 +2,7 @@
 //! header of ADTS, tells of their core alone.
 
 use crate::decode::{
+    Error,
     demux::{Demux, Next},
     he_aac::{Setup, Survey},
     mp4::Extension,
@@ -14,15 +15,21 @@ const HEADER_PACKETS: usize = 48;
 
 /// What an AAC track is that may be HE-AAC, and what is known of it then: by its configuration, or by
 /// packets of a core of `core_hz` that say it themselves.
+///
+/// # Errors
+/// [`Error::Unsupported`] where it is HE-AAC of more channels than are decoded.
 pub(super) fn he_aac_of(
     mut demux: Demux<'_>,
     core_hz: u32,
     core_channels: u16,
     stated: Option<Extension>,
-) -> Option<(&'static str, Setup)> {
+) -> Result<Option<(&'static str, Setup)>, Error> {
     let mut packets = different(&mut demux, sbr::PACKETS);
     if stated.is_none() && !sbr::is_extended(packets.iter().map(Vec::as_slice), core_hz) {
-        return None;
+        return Ok(None);
+    }
+    if core_channels > 2 {
+        return Err(Error::unsupported("aac (HE-AAC of more than two channels)"));
     }
     let mut survey =
         Survey::new(core_hz, core_channels, stated.and_then(|stated| stated.has_stereo));
@@ -35,7 +42,7 @@ pub(super) fn he_aac_of(
         more.iter().for_each(|packet| survey.look_at(packet));
         packets.extend(more);
     }
-    Some(survey.end())
+    Ok(Some(survey.end()))
 }
 
 /// The next packets that differ from the one before them.

@@ -23,6 +23,7 @@ use crate::decode::{
     matroska::Times,
     mp4, opus, sbr,
     source::{Inside, Window},
+    surround,
 };
 
 /// The packets of a track, of which the reader says what it is, and the frames that they decode to before
@@ -64,7 +65,7 @@ pub(super) fn packets<'y>(
     Ok((Demux::Matroska(Box::new(packets)), delay))
 }
 
-/// Takes the rate of AAC from its own configuration.
+/// Takes the rate of AAC, and which channels it has, from its own configuration.
 ///
 /// # Errors
 /// [`Error::Unsupported`] where that is of none that is decoded here.
@@ -78,7 +79,10 @@ fn configure(params: &mut AudioCodecParameters) -> Result<(), Error> {
     if mp4::extension(config).is_some() {
         return Err(Error::unsupported(HE_AAC));
     }
-    params.sample_rate = mp4::core_rate_hz(config).or(params.sample_rate);
+    match surround::params_of(config) {
+        Some(surround) => *params = surround,
+        None => params.sample_rate = mp4::core_rate_hz(config).or(params.sample_rate),
+    }
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use crate::decode::{
     he_aac,
     mp4::{self, Entry, Movie, Pcm},
     source::Inside,
-    tags,
+    surround, tags,
 };
 
 /// Opens the wanted audio track of an MP4 file, its first if none is.
@@ -42,7 +42,7 @@ pub(super) fn open<'y>(
         let (core, _) = packets(&params, codec);
         let (core_hz, channels) = (params.sample_rate.unwrap_or(0), channels_of(&params));
         let stated = mp4::extension(&track.entry.config);
-        if let Some((name, setup)) = he_aac_of(core, core_hz, channels, stated) {
+        if let Some((name, setup)) = he_aac_of(core, core_hz, channels, stated)? {
             (codec, params) = (name, setup.params());
         }
     }
@@ -131,11 +131,17 @@ fn params_of(entry: &Entry) -> Option<AudioCodecParameters> {
     let mut params = AudioCodecParameters::new();
     let config = || entry.config.clone().into_boxed_slice();
     let (mut rate_hz, mut channels) = (entry.rate_hz, entry.channels);
+    if entry.is_aac()
+        && let Some(surround) = surround::params_of(&entry.config)
+    {
+        return Some(surround);
+    }
     let id = match (&entry.kind, entry.object_type) {
-        (b"mp4a", 0x40 | 0x66 | 0x67) => {
+        _ if entry.is_aac() => {
             params.with_extra_data(config());
             rate_hz = mp4::core_rate_hz(&entry.config).unwrap_or(rate_hz);
-            channels = mp4::core_channels(&entry.config).unwrap_or(channels);
+            let speakers = mp4::speakers(&entry.config);
+            channels = speakers.map_or(channels, |speakers| speakers.count_ones() as u16);
             CODEC_ID_AAC
         }
         (b"mp4a", 0x69 | 0x6B) | (b".mp3", _) => CODEC_ID_MP3,

@@ -45,7 +45,7 @@ pub(super) fn open<'y>(
     let (codec, demux) = match header.kind {
         Kind::Adts => {
             let packets = Demux::Ts(Box::new(track(SURVEY_BYTES)?.0));
-            match he_aac_of(packets, header.rate_hz, header.channels, None) {
+            match he_aac_of(packets, header.rate_hz, header.channels, None)? {
                 Some((codec, setup)) => {
                     params = setup.params();
                     (codec, whole()?.extended())
