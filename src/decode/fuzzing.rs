@@ -7,7 +7,7 @@ use symphonia::core::{
 };
 
 use super::{
-    Index, flac,
+    Index, alac, caf, flac,
     he_aac::{self, HeAac, Survey},
     mp4, ts, wav, xing,
 };
@@ -29,6 +29,31 @@ pub fn flac(bytes: &[u8]) -> usize {
         info.is_some_and(|info| header.is_of(&info) && header.start(&info) < header.end(&info))
     });
     of_it.count()
+}
+
+/// Reads the chunks of a CAF file and the entries of its table; says how many of those there are.
+pub fn caf(bytes: &[u8]) -> usize {
+    let length = bytes.len() as u64;
+    let caf = caf::read(&mut |at, into| copy(bytes, at, into), Some(length), true);
+    let Ok(caf) = caf else { return 0 };
+    assert!(caf.data.start <= caf.data.end && caf.data.end <= length.max(caf.data.start));
+    assert!(caf.promised_bytes().is_some_and(|bytes| bytes >= caf.data.end - caf.data.start));
+    let config = alac::Config::parse(alac::config_in(&caf.cookie));
+    let most = config.map_or(0, |config| u64::from(config.packet_frames));
+    assert!(config.is_none_or(|config| config.frames(bytes) <= most));
+    let _ = (caf.format.pcm(), mp4::described(&caf.cookie));
+    let Some(table) = caf.table else { return 0 };
+    let mut at = table.entries.start;
+    let mut entries = 0;
+    while let Some(number) = caf::entry(|| {
+        let byte = *bytes.get(usize::try_from(at).ok()?)?;
+        at += 1;
+        Some(byte)
+    }) {
+        assert!(number < 1 << 63);
+        entries += 1;
+    }
+    entries
 }
 
 /// Reads the boxes of an MP4 file and what follows from them; says how many tracks there are.

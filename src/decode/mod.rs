@@ -24,8 +24,8 @@
 //!
 //! What a request wants of the frames, a [`Pipeline`] makes: mixed, resampled, quantised.
 //!
-//! [`sniff`] names the container by its bytes. MP3, ADTS, MPEG-TS, FLAC, MP4, WAVE, Ogg's pages and
-//! Matroska's blocks are demultiplexed here; AIFF, CAF, ADPCM in WAVE, and the headers of Ogg and
+//! [`sniff`] names the container by its bytes. MP3, ADTS, MPEG-TS, FLAC, MP4, CAF, WAVE, Ogg's pages
+//! and Matroska's blocks are demultiplexed here; AIFF, ADPCM in WAVE, and the headers of Ogg and
 //! Matroska, by symphonia's readers. What is ours lends packets out of the blocks that hold the source
 //! (copies of those that two blocks share, and of Ogg and MPEG-TS, which cut them up), keeps of tables a
 //! few KiB, and looks a late start up where headers or tables say where a frame lies. WAVE is ours for
@@ -33,6 +33,8 @@
 //! finding frames in it is arithmetic.
 
 mod adapter;
+mod alac;
+mod caf;
 mod coroutine;
 mod decoder;
 mod demux;
@@ -65,7 +67,6 @@ mod sniff;
 mod source;
 mod spares;
 mod surround;
-mod tables;
 mod tags;
 mod times;
 mod track;

@@ -95,6 +95,29 @@ pub(super) fn read_riff(
     }
 }
 
+/// Adds the texts of an information chunk of `bytes` at `start` in a CAF file: behind their number, names and
+/// texts, each with a zero behind it.
+pub(super) fn read_strings(
+    inside: &Inside<'_>,
+    start: u64,
+    bytes: u64,
+    tags: &mut Vec<(String, String)>,
+) {
+    let mut body = vec![0; bytes.min(ID3_BYTES) as usize];
+    let length = inside.read_full(start, &mut body);
+    parse_strings(&body[..length], tags);
+}
+
+fn parse_strings(body: &[u8], tags: &mut Vec<(String, String)>) {
+    let texts = body.get(4..).unwrap_or_default();
+    // What no zero ends was cut off.
+    let mut texts = texts.split_inclusive(|byte| *byte == 0).filter(|text| text.ends_with(&[0]));
+    while let (Some(name), Some(text)) = (texts.next(), texts.next()) {
+        let name = String::from_utf8_lossy(&name[..name.len() - 1]);
+        push(tags, &name, String::from_utf8_lossy(text).into_owned());
+    }
+}
+
 /// Adds what a list of comments of Xiph's (Vorbis I, 5) of `bytes` at `start` says.
 pub(super) fn read_comments(
     inside: &Inside<'_>,
@@ -184,7 +207,8 @@ fn common_name(name: &str) -> String {
         "©gen" | "IGNR" => "genre".to_owned(),
         "©day" | "ICRD" => "date".to_owned(),
         "aART" | "ALBUMARTIST" => "album_artist".to_owned(),
-        "TRACKNUMBER" | "ITRK" => "track".to_owned(),
+        "TRACKNUMBER" | "ITRK" | "track number" => "track".to_owned(),
+        "year" => "date".to_owned(),
         other => other.to_lowercase(),
     }
 }
@@ -220,6 +244,16 @@ mod tests {
         comments.iter().for_each(|comment| push_comment(comment, &mut tags));
         let expected = [("title", "a=b"), ("track", "3")];
         assert_eq!(tags, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn names_and_texts_follow_each_other_in_caf() {
+        let mut tags = Vec::new();
+        parse_strings(b"\0\0\0\x03title\0abc\0year\x001999\0cut\0of", &mut tags);
+        let expected = [("title", "abc"), ("date", "1999")];
+        assert_eq!(tags, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        parse_strings(b"\0\0", &mut tags);
+        assert_eq!(tags.len(), 2);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 #[cfg(feature = "aac")]
 mod aac_out;
+mod caf;
 mod changes;
 mod damage;
 mod encoded;

@@ -1,15 +1,19 @@
 //! Packets out of containers.
 //!
+//! - `caf`: packets of CAF;
+//! - `column`: the entries of a table, a few KiB of them at a time;
 //! - `elementary`: MPEG audio and ADTS frames in a row;
 //! - `flac`: FLAC;
 //! - `matroska`: Matroska and WebM;
 //! - `mp4`: MP4, by tables and by fragments;
-//! - `samples`: WAVE;
+//! - `samples`: samples in a row, of WAVE and CAF;
 //! - `pages`: Ogg;
 //! - `stamp`: when a packet is to be heard;
 //! - `ts`: MPEG-TS;
 //! - `reader`: what symphonia's readers demultiplex.
 
+pub(super) mod caf;
+mod column;
 pub(super) mod elementary;
 pub(super) mod flac;
 pub(super) mod matroska;
@@ -95,6 +99,8 @@ pub(super) enum Next<'a> {
 
 /// A reader of one container, and which of its tracks is wanted.
 pub(super) enum Demux<'y> {
+    /// CAF.
+    Caf(Box<caf::Packets<'y>>),
     /// MP3 and ADTS.
     Elementary(elementary::Frames<'y>),
     /// FLAC.
@@ -103,7 +109,7 @@ pub(super) enum Demux<'y> {
     Matroska(Box<matroska::Track<'y>>),
     /// MP4.
     Mp4(Box<mp4::Track<'y>>),
-    /// WAVE.
+    /// WAVE, and samples as they are in CAF.
     Samples(Samples<'y>),
     /// A file of headers.
     Empty,
@@ -119,6 +125,7 @@ impl Demux<'_> {
     /// The next packet of the track.
     pub(super) fn next(&mut self) -> Next<'_> {
         match self {
+            Self::Caf(packets) => packets.next(),
             Self::Elementary(frames) => frames.next(),
             Self::Flac(frames) => frames.next(),
             Self::Matroska(track) => track.next(),
@@ -173,6 +180,7 @@ impl Demux<'_> {
                 let frame = Some(stream.go_to(frame)).filter(|frame| *frame > 0)?;
                 Some(Found { packet: 0, frame })
             }
+            Self::Caf(packets) => packets.find(frame, entries),
             Self::Mp4(track) => track.find_packet(frame, entries),
             _ => None,
         }

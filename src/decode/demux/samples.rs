@@ -1,4 +1,4 @@
-//! Samples in a row: the demultiplexer of WAVE.
+//! Samples in a row: the demultiplexer of WAVE, and of CAF where it has no codec.
 
 use symphonia::core::{
     packet::PacketRef,

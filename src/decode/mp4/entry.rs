@@ -28,6 +28,16 @@ pub(in crate::decode) enum Pcm {
     Plain { bits: u16, is_float: bool, is_signed: bool, is_big_endian: bool },
 }
 
+impl Pcm {
+    /// Bytes of one.
+    pub(in crate::decode) fn sample_bytes(self) -> u32 {
+        match self {
+            Self::Alaw | Self::Mulaw => 1,
+            Self::Plain { bits, .. } => u32::from(bits).div_ceil(8),
+        }
+    }
+}
+
 /// Bytes of an entry before what depends on its version.
 const BASE_BYTES: usize = 36;
 
@@ -75,35 +85,14 @@ impl Entry {
             }
             _ => {
                 let descriptors = named(entry, b"esds").and_then(|content| content.get(4..));
-                self.describe(descriptors.unwrap_or_default());
+                (self.object_type, self.config) = described(descriptors.unwrap_or_default());
             }
-        }
-    }
-
-    /// Reads the elementary stream descriptor (ISO/IEC 14496-1, 7.2.6.5).
-    fn describe(&mut self, mut rest: &[u8]) {
-        while let Some((tag, content, after)) = descriptor(rest) {
-            rest = match tag {
-                3 => content.get(3..).unwrap_or_default(),
-                4 => {
-                    self.object_type = content.first().copied().unwrap_or(0);
-                    content.get(13..).unwrap_or_default()
-                }
-                5 => {
-                    self.config = content.to_vec();
-                    return;
-                }
-                _ => after,
-            };
         }
     }
 
     /// Bytes of a frame of plain samples.
     pub(in crate::decode) fn frame_bytes(&self) -> Option<u32> {
-        let sample_bytes = match self.pcm? {
-            Pcm::Alaw | Pcm::Mulaw => 1,
-            Pcm::Plain { bits, .. } => u32::from(bits).div_ceil(8),
-        };
+        let sample_bytes = self.pcm?.sample_bytes();
         Some(sample_bytes * u32::from(self.channels)).filter(|bytes| *bytes > 0)
     }
 
@@ -177,6 +166,24 @@ fn pcm(entry: &[u8], version: u16) -> Option<Pcm> {
         }
         _ => None,
     }
+}
+
+/// What an elementary stream descriptor (ISO/IEC 14496-1, 7.2.6.5) says: the object type, and what the decoder is
+/// told.
+pub(in crate::decode) fn described(mut rest: &[u8]) -> (u8, Vec<u8>) {
+    let mut object_type = 0;
+    while let Some((tag, content, after)) = descriptor(rest) {
+        rest = match tag {
+            3 => content.get(3..).unwrap_or_default(),
+            4 => {
+                object_type = content.first().copied().unwrap_or(0);
+                content.get(13..).unwrap_or_default()
+            }
+            5 => return (object_type, content.to_vec()),
+            _ => after,
+        };
+    }
+    (object_type, Vec::new())
 }
 
 /// Tag, content and rest of an MPEG-4 descriptor.

@@ -23,7 +23,7 @@ pub(super) use self::{
     config::{
         Extension, config_of, core_rate_hz, extension, has_program, refused_config, speakers,
     },
-    entry::{Entry, Pcm},
+    entry::{Entry, Pcm, described},
 };
 use super::{Error, opening::Timeline};
 

@@ -1,15 +1,17 @@
 //! From bytes to a track: finds the container, opens its reader, chooses the track.
 //!
 //! - `elementary`: MP3 and ADTS, which are frames and nothing else;
+//! - `caf`: CAF;
 //! - `extension`: whether AAC is HE-AAC;
 //! - `flac`: FLAC;
 //! - `matroska`: the packets of Matroska;
 //! - `mp4`: MP4;
 //! - `samples`: WAVE;
 //! - `ts`: MPEG-TS;
-//! - `reader`: what symphonia's readers open: AIFF, CAF, Matroska, Ogg, ADPCM in WAVE;
+//! - `reader`: what symphonia's readers open: AIFF, Matroska, Ogg, ADPCM in WAVE;
 //! - `empty`: Ogg files of headers.
 
+mod caf;
 mod elementary;
 mod empty;
 mod extension;
@@ -122,6 +124,10 @@ fn open_found<'y>(
             the_only_one(wanted)?;
             flac::open(inside, found)
         }
+        (Container::Caf, _) => {
+            the_only_one(wanted)?;
+            caf::open(inside, found)
+        }
         (Container::Mp4, _) => mp4::open(inside, found, wanted),
         (Container::Ts, _) => ts::open(inside, found, wanted),
         _ => reader::open(inside, found, wanted),
@@ -232,12 +238,6 @@ pub(super) fn is_plausible(inside: &Inside<'_>, at: u64, end: i64) -> bool {
     let read = inside.resident.bytes_before(inside.desk.read_to.get());
     let most = read.saturating_mul(FRAMES_PER_BYTE);
     at <= most && i64::try_from(at).is_ok_and(|at| at <= end)
-}
-
-/// Bits per sample by the ALACSpecificConfig, which symphonia's readers do not pass on.
-fn alac_bits(config: &[u8]) -> Option<u32> {
-    let bits = config.get(5).map(|bits| u32::from(*bits));
-    bits.filter(|bits| config.len() >= 24 && config[4] == 0 && [16, 20, 24, 32].contains(bits))
 }
 
 /// The name of a codec that we decode.

@@ -7,11 +7,9 @@ use symphonia::core::{
     codecs::audio::{AudioCodecId, AudioCodecParameters, well_known::*},
 };
 
-use super::{
-    Found, Opened, Timeline, alac_bits, codec_name, extension::he_aac_of, fits, plausible, reads,
-};
+use super::{Found, Opened, Timeline, codec_name, extension::he_aac_of, fits, plausible, reads};
 use crate::decode::{
-    Error,
+    Error, alac,
     demux::{
         Demux,
         mp4::{Plan, Track},
@@ -146,7 +144,7 @@ fn params_of(entry: &Entry) -> Option<AudioCodecParameters> {
         }
         (b"mp4a", 0x69 | 0x6B) | (b".mp3", _) => CODEC_ID_MP3,
         (b"alac", _) if entry.config.len() >= 24 => {
-            params.bits_per_sample = alac_bits(&entry.config);
+            params.bits_per_sample = alac::Config::parse(&entry.config).map(|config| config.bits);
             params.with_extra_data(config());
             CODEC_ID_ALAC
         }
@@ -170,7 +168,7 @@ fn params_of(entry: &Entry) -> Option<AudioCodecParameters> {
 }
 
 /// The codec of plain samples, and their bits where they are integers.
-fn pcm_of(pcm: Pcm) -> Option<(AudioCodecId, Option<u32>)> {
+pub(super) fn pcm_of(pcm: Pcm) -> Option<(AudioCodecId, Option<u32>)> {
     let Pcm::Plain { bits, is_float, is_signed, is_big_endian } = pcm else {
         let is_alaw = pcm == Pcm::Alaw;
         return Some((if is_alaw { CODEC_ID_PCM_ALAW } else { CODEC_ID_PCM_MULAW }, None));

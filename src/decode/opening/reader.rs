@@ -18,24 +18,23 @@ use symphonia::{
 };
 
 use super::{
-    Found, Opened, Timeline, alac_bits, codec_name, empty, fits, matroska, plausible, reads,
-    samples, the_only_one,
+    Found, Opened, Timeline, codec_name, empty, matroska, plausible, reads, samples, the_only_one,
 };
 use crate::decode::{
-    Container, Error,
+    Container, Error, alac,
     demux::{Codec, Demux, Pages, Reader},
     matroska::without_chapters_and_cues,
     ogg, opus, sbr,
     source::{Inside, Source, View, Window},
-    tables, tags,
+    tags,
     vorbis::Blocks,
 };
 
 /// The ring of symphonia's stream, which insists on more than 32 KiB.
 const RING_BYTES: usize = 64 << 10;
 
-/// What is decoded out of MP4, ADTS and MPEG-TS alone.
-pub(super) const HE_AAC: &str = "aac (HE-AAC outside of MP4, ADTS and MPEG-TS)";
+/// What is decoded out of MP4, CAF, ADTS and MPEG-TS alone.
+pub(super) const HE_AAC: &str = "aac (HE-AAC outside of MP4, CAF, ADTS and MPEG-TS)";
 
 pub(super) fn open<'y>(
     inside: &Rc<Inside<'y>>,
@@ -47,10 +46,6 @@ pub(super) fn open<'y>(
         _ => Vec::new(),
     };
     refuse_ogg(&streams)?;
-    if found.container == Container::Caf {
-        let bytes = tables::packet_table_bytes(&mut reads(inside, found.start));
-        fits(inside, "packet table", bytes)?;
-    }
     if found.container == Container::Wav
         && let Some(opened) = samples::open(inside, &found)?
     {
@@ -74,7 +69,7 @@ pub(super) fn open<'y>(
         return Err(Error::unsupported("opus"));
     }
     if codec == "alac" && params.bits_per_sample.is_none() {
-        params.bits_per_sample = params.extra_data.as_deref().and_then(alac_bits);
+        params.bits_per_sample = alac_config(&params).map(|config| config.bits);
     }
     // symphonia 0.6.1 undoes the steps of a coupling in their order, not in the reverse (Vorbis I
     // 4.3.5): where there is more than one, other channels than were meant come out.
@@ -205,6 +200,11 @@ fn pages<'y>(
     Ok(Demux::Ogg(Pages::new(window, listed.id, codec_of(params)?)))
 }
 
+/// What the configuration of ALAC says, which the reader does not pass on.
+pub(super) fn alac_config(params: &AudioCodecParameters) -> Option<alac::Config> {
+    params.extra_data.as_deref().and_then(alac::Config::parse)
+}
+
 /// What says how many frames a packet of FLAC, Opus or Vorbis holds.
 pub(super) fn codec_of(params: &AudioCodecParameters) -> Result<Codec, Error> {
     let codec = match params.codec {
@@ -311,10 +311,10 @@ fn new_reader<'y>(
         Container::Matroska => boxed(formats::MkvReader::try_new(stream, options)),
         Container::Wav => boxed(formats::WavReader::try_new(stream, options)),
         Container::Aiff => boxed(formats::AiffReader::try_new(stream, options)),
-        Container::Caf => boxed(formats::CafReader::try_new(stream, options)),
         Container::Mp3
         | Container::Adts
         | Container::Flac
+        | Container::Caf
         | Container::Mp4
         | Container::Ts
         | Container::Other(_) => Err(Error::unsupported(container.name())),
@@ -355,7 +355,7 @@ fn stated(
         (Container::Ogg, _) if params.codec == CODEC_ID_FLAC => {
             listed.num_frames.filter(|frames| *frames > 0)
         }
-        (Container::Wav | Container::Aiff | Container::Caf, Some(_)) => listed.num_frames,
+        (Container::Wav | Container::Aiff, Some(_)) => listed.num_frames,
         _ => None,
     };
     Timeline { delay: 0, frames }

@@ -5,9 +5,10 @@
 
 use std::rc::Rc;
 
-use super::{Sample, column::Column};
+use super::Sample;
 use crate::{
     decode::{
+        demux::column::Column,
         mp4::{BOX_HEADER_BYTES, Defaults, box_header, u32_at, u64_at},
         source::{Inside, Window},
     },

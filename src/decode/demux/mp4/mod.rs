@@ -1,10 +1,8 @@
 //! The samples of one track of an MP4 file, wherever they lie in it.
 //!
 //! - `tables`: by the tables of the movie box;
-//! - `fragments`: by fragments;
-//! - `column`: the entries of a table, a few KiB of them at a time.
+//! - `fragments`: by fragments.
 
-mod column;
 mod fragments;
 mod tables;
 

@@ -3,8 +3,9 @@
 
 use std::rc::Rc;
 
-use super::{Sample, column::Column};
+use super::Sample;
 use crate::decode::{
+    demux::column::Column,
     mp4::{Tables, u32_at},
     source::Inside,
 };
