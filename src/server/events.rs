@@ -49,6 +49,9 @@ fn parts(what: &What) -> (&'static str, Value) {
             });
             ("segment_begun", data)
         }
+        What::Stalled { id, lasted } => {
+            ("stalled", json!({ "id": id.to_string(), "seconds": lasted.as_secs_f64() }))
+        }
         What::SegmentFetched { playlist, segment, bytes, took } => (
             "segment_fetched",
             json!({

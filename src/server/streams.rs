@@ -30,6 +30,7 @@ fn stream(session: &Listed) -> Value {
         "format": session.format,
         "started_unix_ms": unix_ms(session.started),
         "bytes": session.bytes,
+        "stalls": session.stalls,
         "segment": session.hearing.map(|hearing| hearing.segment),
         "variant": session.hearing.and_then(|hearing| hearing.variant).map(|variant| variant.0),
     })

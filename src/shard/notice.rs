@@ -108,6 +108,13 @@ pub enum What {
         /// What it plays.
         hearing: Hearing,
     },
+    /// A session waited for what it plays until it had nothing left to play.
+    Stalled {
+        /// The name of the session.
+        id: SessionId,
+        /// For how long.
+        lasted: Duration,
+    },
     /// A segment was fetched ahead of a listener.
     SegmentFetched {
         /// The playlist that names it.

@@ -196,12 +196,16 @@ impl Playing {
     async fn run(mut self, mut pace: Pace, out: Rc<Outlet>) -> Result<(), Gone> {
         let result = loop {
             let credit = out.credit().await;
+            pace.takes(runtime::now());
             if let Some(hearing) = self.course.frame().and_then(|frame| self.listen.hearing(frame))
             {
                 out.registered.hears(hearing);
             }
             match self.next(pace.lead_us(runtime::now())).await {
                 Ok(Some(block)) => {
+                    if let Some(lasted) = pace.comes(runtime::now()) {
+                        out.registered.stalled(lasted);
+                    }
                     pace.sent(self.course.frames_done());
                     self.shard.count(&block);
                     out.block(credit, block)?;

@@ -8,7 +8,7 @@ use std::{
     fmt,
     rc::Rc,
     str::FromStr,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use slab::Slab;
@@ -100,6 +100,8 @@ pub struct Listed {
     /// Bytes of the body that were handed to its client's connection; of a prefetch, bytes that are
     /// there.
     pub bytes: u64,
+    /// How often what it plays did not come in time, of one that plays at pace.
+    pub stalls: u32,
     /// Of a presentation: what it plays.
     pub hearing: Option<Hearing>,
 }
@@ -120,6 +122,7 @@ struct Inner {
 struct Entry {
     session: Listed,
     bytes: Rc<Cell<u64>>,
+    stalls: Rc<Cell<u32>>,
     hearing: Rc<Cell<Option<Hearing>>>,
     commands: channel::Sender<Command>,
 }
@@ -147,16 +150,23 @@ impl Register {
         let (what, format) = (job.name(), job.format().map(|format| format.name()));
         feed.tell(|| What::SessionBegun { id, source: source.clone(), job: what });
         let started = runtime::wall_clock();
-        let session = Listed { id, front, source, what, format, started, bytes: 0, hearing: None };
+        let (stalls, hearing) = Default::default();
+        let session =
+            Listed { id, front, source, what, format, started, bytes: 0, stalls, hearing };
         let (commands, heard) = channel::bounded(COMMANDS_PER_SESSION);
-        let (bytes, hearing) = <(Rc<_>, Rc<_>)>::default();
-        let entry =
-            Entry { session, bytes: Rc::clone(&bytes), hearing: Rc::clone(&hearing), commands };
+        let (bytes, stalls, hearing) = <(Rc<_>, Rc<_>, Rc<_>)>::default();
+        let entry = Entry {
+            session,
+            bytes: Rc::clone(&bytes),
+            stalls: Rc::clone(&stalls),
+            hearing: Rc::clone(&hearing),
+            commands,
+        };
         let taken = self.inner.entries.borrow_mut().insert(entry);
         assert_eq!(taken, slot as usize, "nothing was entered in between");
         let (register, feed, since) = (self.clone(), feed.clone(), runtime::now());
         let end = Cell::new(End::Left);
-        (Registered { register, feed, id, bytes, hearing, since, end }, heard)
+        (Registered { register, feed, id, bytes, stalls, hearing, since, end }, heard)
     }
 
     /// The oldest sessions, and how many more there are.
@@ -164,10 +174,12 @@ impl Register {
         let entries = self.inner.entries.borrow();
         let mut by_age: Vec<_> = entries.iter().map(|(_, entry)| entry).collect();
         by_age.sort_unstable_by_key(|entry| entry.session.id.generation);
-        let listed =
-            by_age.iter().take(LISTED_SESSIONS).map(|Entry { session, bytes, hearing, .. }| {
-                Listed { bytes: bytes.get(), hearing: hearing.get(), ..session.clone() }
-            });
+        let listed = by_age.iter().take(LISTED_SESSIONS).map(|entry| Listed {
+            bytes: entry.bytes.get(),
+            stalls: entry.stalls.get(),
+            hearing: entry.hearing.get(),
+            ..entry.session.clone()
+        });
         (listed.collect(), entries.len().saturating_sub(LISTED_SESSIONS))
     }
 
@@ -191,6 +203,7 @@ pub(super) struct Registered {
     feed: Feed,
     id: SessionId,
     bytes: Rc<Cell<u64>>,
+    stalls: Rc<Cell<u32>>,
     hearing: Rc<Cell<Option<Hearing>>>,
     since: Instant,
     end: Cell<End>,
@@ -208,6 +221,13 @@ impl Registered {
             let id = self.id;
             self.feed.tell(|| What::SegmentBegun { id, hearing });
         }
+    }
+
+    /// It had nothing left to play for so long.
+    pub(super) fn stalled(&self, lasted: Duration) {
+        self.stalls.set(self.stalls.get() + 1);
+        let id = self.id;
+        self.feed.tell(|| What::Stalled { id, lasted });
     }
 
     /// So much is done of what has no body.
