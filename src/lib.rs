@@ -54,8 +54,8 @@
 //! makes of the chosen variant (`hls/choice`(P)) a tape of its segments (`hls/parts`(P), `stream/tape`(P)). In the place
 //! of `stream/reader` stands `hls/reader`, which has each segment from the shard that owns it (`shard/segments`), as a
 //! client would; `shard/ahead` has those to come fetched by then (`hls/schedule`(P)). Where the variant is not named,
-//! `shard/adaptive` chooses one for each of them by what came so far (`hls/abr`(P)), and a listener goes from one
-//! variant's timeline to the other's.
+//! `shard/choosing` chooses one for each of them by what came so far (`hls/abr`(P), `shard/lines`(P)), and by
+//! `shard/adaptive` a listener goes from one variant's timeline to the other's.
 //!
 //! Warm: the same files without `net`, and what is hot without the disk. A client that goes away drops
 //! its response; that drops the session, its decoder and its lease, and the fill goes on only while

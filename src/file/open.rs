@@ -42,7 +42,8 @@ pub struct Library {
     pub dir: PathBuf,
 }
 
-/// A file that can be read now.
+/// A file that can be read now. A clone is another handle to the same version.
+#[derive(Clone)]
 pub struct Opened {
     /// Its bytes.
     pub source: Source,
@@ -104,6 +105,11 @@ impl Files {
     /// The cache under these files.
     pub fn store(&self) -> &AssetStore {
         &self.store
+    }
+
+    /// From now on what `watches` gives for the URL of a request hears how fast its body comes.
+    pub fn watch(&self, watches: impl Fn(&Url) -> net::Watch + 'static) {
+        self.client.watch(watches);
     }
 
     /// Asks no origin any more.

@@ -11,7 +11,7 @@ use super::{
         Coming, Controller, Epoch, Estimate, First, Ladder, Mode, SegmentIndex, Situation,
         VariantIndex,
     },
-    playlist::{self, Multivariant, Track},
+    playlist::{self, Multivariant, Track, Variables},
 };
 
 /// What a line carries of which nothing is known, in bits per second.
@@ -48,6 +48,7 @@ pub struct Variants {
     /// By rung: media playlists that are as good as each other.
     urls: Vec<Vec<Url>>,
     ladder: Ladder,
+    variables: Variables,
 }
 
 impl Variants {
@@ -66,6 +67,7 @@ impl Variants {
             numbers: audio.iter().map(|audio| VariantIndex(audio.variant as u8)).collect(),
             urls: audio.iter().map(|audio| audio.urls.to_vec()).collect(),
             ladder: Ladder::new(&bandwidths),
+            variables: list.variables.clone(),
         })
     }
 
@@ -90,28 +92,48 @@ impl Variants {
         &self.ladder
     }
 
-    /// Whether there is something to choose.
-    pub fn are_several(&self) -> bool {
-        self.numbers.len() > 1
+    /// What the media playlists may refer to by name.
+    pub fn variables(&self) -> &Variables {
+        &self.variables
     }
 
-    /// The rung to begin with.
+    /// Their rungs in the order of the playlist.
+    pub fn rungs(&self) -> impl Iterator<Item = VariantIndex> + use<> {
+        (0..self.numbers.len() as u8).map(VariantIndex)
+    }
+
+    /// Whether there is something to choose, were it of two that are as good as each other.
+    pub fn are_several(&self) -> bool {
+        self.numbers.len() > 1 || self.urls.iter().any(|urls| urls.len() > 1)
+    }
+
+    /// The rung to begin with, none of those that are `lost`.
     ///
     /// # Errors
-    /// There is no variant of that number with the track.
-    pub fn choose(&self, mode: Mode, estimate: Option<Estimate>) -> Result<VariantIndex, Error> {
+    /// There is no variant of that number with the track, or no other.
+    pub fn choose(
+        &self,
+        mode: Mode,
+        estimate: Option<Estimate>,
+        lost: &[VariantIndex],
+    ) -> Result<VariantIndex, Error> {
         let numbers = || {
             let numbers = self.numbers.iter().map(ToString::to_string);
             numbers.collect::<Vec<_>>().join(", ")
         };
         let rung = match mode {
             Mode::Fixed(wanted) => self.rung(wanted),
-            mode => self.first(mode, estimate),
+            mode => self.first(mode, estimate, lost),
         };
         rung.ok_or_else(|| Error::NoVariant(numbers()))
     }
 
-    fn first(&self, mode: Mode, estimate: Option<Estimate>) -> Option<VariantIndex> {
+    fn first(
+        &self,
+        mode: Mode,
+        estimate: Option<Estimate>,
+        lost: &[VariantIndex],
+    ) -> Option<VariantIndex> {
         let coming = Coming { segments: 1, duration: Duration::from_secs(4), sizes: &|_, _| None };
         let situation = Situation {
             ladder: &self.ladder,
@@ -122,7 +144,8 @@ impl Variants {
             capacity: Duration::ZERO,
             coming,
         };
-        let controller = Controller::new(mode, First::Bandwidth(ASSUMED_BANDWIDTH));
+        let mut controller = Controller::new(mode, First::Bandwidth(ASSUMED_BANDWIDTH));
+        lost.iter().for_each(|rung| controller.lose(*rung));
         Some(controller.decide(&situation).ok()?.variant)
     }
 }

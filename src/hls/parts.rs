@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no clock, no executor.
 
-use std::{ops::Range, rc::Rc};
+use std::{num::NonZeroU16, ops::Range, rc::Rc};
 
 use url::Url;
 
@@ -74,6 +74,17 @@ impl Parts {
         Some(self.resource_of(init.uri, init.byte_range, key))
     }
 
+    /// Bytes of a segment, where the playlist says how many there are, or about how many.
+    pub fn bytes(&self, segment: u32) -> Option<u64> {
+        let segment = self.media.segments().get(segment as usize)?;
+        let range = segment.byte_range.map(ByteRange::positions);
+        let about = |kbits: NonZeroU16| {
+            let bytes = f64::from(kbits.get()) * 125.0 * segment.duration.as_secs_f64();
+            bytes as u64
+        };
+        range.map(|range| range.end - range.start).or_else(|| segment.kbits.map(about))
+    }
+
     fn resource_of(
         &self,
         uri: Uri,
@@ -120,6 +131,17 @@ mod tests {
             Playlist::Media(media) => Parts::new(media),
             Playlist::Multivariant(_) => panic!("it is a media playlist"),
         }
+    }
+
+    #[test]
+    fn a_playlist_may_say_how_long_its_segments_are() {
+        let parts = parts(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\na\n#EXT-X-BITRATE:96\n#EXTINF:4,\nb\n\
+             #EXTINF:2,\n#EXT-X-BYTERANGE:50@100\nc\n#EXTINF:2,\nd\n#EXT-X-BITRATE:none\n#EXTINF:2,\ne\n\
+             #EXT-X-ENDLIST\n",
+        );
+        let bytes = [0, 1, 2, 3, 4, 5].map(|part| parts.bytes(part));
+        assert_eq!(bytes, [None, Some(48_000), Some(50), Some(24_000), None, None]);
     }
 
     #[test]

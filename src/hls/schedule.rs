@@ -26,14 +26,21 @@ pub struct Schedule {
     count: u32,
     /// The segment that is played.
     position: u32,
+    /// Whether it is fetched too, where none was before it.
+    begins_there: bool,
     /// Those behind it that were fetched, in a row, with their bytes.
     fetched: VecDeque<(u32, u64)>,
 }
 
 impl Schedule {
-    /// Of a listener who has not begun.
+    /// Of a listener who has not begun. What is played first comes without it.
     pub fn new(reach: Reach) -> Self {
-        Self { reach, count: 1, position: 0, fetched: VecDeque::new() }
+        Self { reach, count: 1, position: 0, begins_there: false, fetched: VecDeque::new() }
+    }
+
+    /// The same where also that is to be fetched.
+    pub fn with_first(reach: Reach, position: u32) -> Self {
+        Self { position, begins_there: true, ..Self::new(reach) }
     }
 
     /// The listener has come to a segment, by playing those before it.
@@ -41,6 +48,7 @@ impl Schedule {
         for _ in self.position..position {
             self.count = self.count.saturating_mul(2);
         }
+        self.begins_there &= self.position == position;
         self.position = position;
         while self.fetched.front().is_some_and(|(segment, _)| *segment <= position) {
             self.fetched.pop_front();
@@ -53,9 +61,15 @@ impl Schedule {
         self.fetched.clear();
     }
 
+    /// What was fetched is of no use, from the segment on that is played.
+    pub fn again(&mut self) {
+        self.begins_there = true;
+        self.fetched.clear();
+    }
+
     /// The segment to fetch now. `None`: not before the listener has moved.
     pub fn next(&self, tape: &Tape, segments: u32) -> Option<u32> {
-        let next = self.fetched.back().map_or(self.position, |(last, _)| *last) + 1;
+        let next = self.due();
         let bytes: u64 = self.fetched.iter().map(|(_, bytes)| bytes).sum();
         let time = tape.time_of(next).saturating_sub(tape.time_of(self.position));
         let is_near = next - self.position <= self.count && time <= self.reach.time;
@@ -64,9 +78,18 @@ impl Schedule {
 
     /// A segment was fetched, of so many bytes; or it cannot be.
     pub fn fetched(&mut self, segment: u32, bytes: u64) {
-        let next = self.fetched.back().map_or(self.position, |(last, _)| *last) + 1;
-        if segment == next {
+        if segment == self.due() {
+            self.begins_there = false;
             self.fetched.push_back((segment, bytes));
+        }
+    }
+
+    /// The one behind those that were fetched, or that are played.
+    fn due(&self) -> u32 {
+        match self.fetched.back() {
+            Some((last, _)) => last + 1,
+            None if self.begins_there => self.position,
+            None => self.position + 1,
         }
     }
 }
@@ -125,6 +148,21 @@ mod tests {
         let mut last = super::tests::schedule();
         last.play(SEGMENTS - 1);
         assert_eq!(last.next(&tape(), SEGMENTS), None);
+    }
+
+    #[test]
+    fn the_first_is_fetched_too_where_that_is_wanted() {
+        let mut schedule = Schedule::with_first(Reach { time: Duration::MAX, bytes: 1000 }, 7);
+        assert_eq!(schedule.next(&tape(), SEGMENTS), Some(7));
+        schedule.play(7);
+        schedule.fetched(7, 1);
+        assert_eq!(fetch(&mut schedule, 1), 8);
+        let mut late = Schedule::with_first(Reach { time: Duration::MAX, bytes: 1000 }, 7);
+        late.play(8);
+        assert_eq!(late.next(&tape(), SEGMENTS), Some(9), "it is played already");
+        fetch(&mut late, 1);
+        late.again();
+        assert_eq!(late.next(&tape(), SEGMENTS), Some(8));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tracing::debug;
 
-use super::{Error, pool::Lease};
-use crate::runtime::Alarm;
+use super::{Error, Watch, flow::Meter, pool::Lease};
+use crate::runtime::{self, Alarm};
 
 /// Bytes of one answer as they arrive.
 ///
@@ -24,6 +24,36 @@ pub struct Body {
     inactivity: Duration,
     /// Rings after so long.
     alarm: Alarm,
+    gauge: Gauge,
+}
+
+/// Measures one answer by the clock until it is dropped, if anybody wants to know.
+#[derive(Default)]
+pub(super) struct Gauge(Option<Meter>);
+
+impl Gauge {
+    /// For an answer to what is asked now.
+    pub(super) fn new(watch: Option<Watch>) -> Self {
+        Self(watch.map(|watch| Meter::new(watch, runtime::now())))
+    }
+
+    fn begins(&mut self) {
+        self.0.iter_mut().for_each(|meter| meter.begins(runtime::now()));
+    }
+
+    fn asks(&mut self) {
+        self.0.iter_mut().for_each(|meter| meter.asks(runtime::now()));
+    }
+
+    fn comes(&mut self, bytes: usize) {
+        self.0.iter_mut().for_each(|meter| meter.comes(bytes as u64, runtime::now()));
+    }
+}
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|meter| meter.ends(runtime::now()));
+    }
 }
 
 impl Body {
@@ -35,9 +65,17 @@ impl Body {
         inactivity: Duration,
     ) -> Self {
         let (source, alarm) = (Some((incoming, lease)), Alarm::default());
-        let mut body = Self { source, position, left, inactivity, alarm };
+        let gauge = Gauge::default();
+        let mut body = Self { source, position, left, inactivity, alarm, gauge };
         body.finish_if_whole();
         body
+    }
+
+    /// The same measured.
+    pub(super) fn measured(mut self, mut gauge: Gauge) -> Self {
+        gauge.begins();
+        self.gauge = gauge;
+        self
     }
 
     /// Position of the next byte in the complete representation.
@@ -55,6 +93,7 @@ impl Body {
     /// No byte is lost; call again.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         let Some((incoming, _)) = &mut self.source else { return self.end() };
+        self.gauge.asks();
         match self.alarm.within(self.inactivity, next_bytes(incoming)).await {
             Ok(Ok(Some(bytes))) => Ok(Some(self.take(bytes))),
             Ok(Ok(None)) => {
@@ -80,6 +119,7 @@ impl Body {
             *left -= bytes.len() as u64;
         }
         self.position += bytes.len() as u64;
+        self.gauge.comes(bytes.len());
         self.finish_if_whole();
         bytes
     }

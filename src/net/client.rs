@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     hash::{BuildHasher, RandomState},
     net::{Ipv4Addr, SocketAddr},
     ops::Range,
@@ -26,8 +26,10 @@ use url::{Host, Url};
 use super::{
     Answer, Ask, Body, Error, Hops, Options, Origin, Resolver, Roots, Validator,
     address::is_allowed,
+    body::Gauge,
     complaints::Complaints,
     connection::{Connection, Outgoing},
+    flow::{Watch, Watches},
     pool::{Lease, Pool, Slot},
     rangeless::Rangeless,
     redirect::is_redirect,
@@ -91,6 +93,7 @@ struct Inner {
     closed: Cell<bool>,
     complaints: RefCell<Complaints>,
     rangeless: RefCell<Rangeless>,
+    watches: OnceCell<Watches>,
 }
 
 /// An answer whose head is not judged yet.
@@ -113,6 +116,7 @@ impl Client {
             closed: Cell::new(false),
             complaints: RefCell::default(),
             rangeless: RefCell::default(),
+            watches: OnceCell::new(),
         };
         Self { inner: Rc::new(inner) }
     }
@@ -127,6 +131,12 @@ impl Client {
     pub async fn get(&self, origin: &Origin, url: &Url, ask: &Ask) -> Result<Response, Error> {
         let retries = if ask.once { 0 } else { self.inner.options.retries };
         self.get_within(origin, url, ask, &mut self.attempts_of(retries)).await
+    }
+
+    /// From now on what `watches` gives for the URL of a request hears how fast its body comes. The first one
+    /// stays.
+    pub fn watch(&self, watches: impl Fn(&Url) -> Watch + 'static) {
+        let _ = self.inner.watches.set(Box::new(watches));
     }
 
     /// Starts no more requests and closes idle connections. Running answers go on.
@@ -252,10 +262,12 @@ impl Client {
     /// One question, followed wherever the origin points.
     async fn follow(&self, origin: &Origin, url: &Url, ask: &Ask) -> Result<Response, Error> {
         let mut hops = Hops::new(url.clone(), self.inner.options.redirects);
+        let gauge = Gauge::new(self.inner.watches.get().map(|watches| watches(url)));
         loop {
             let raw = self.exchange(origin, &hops, ask).await?;
             if ask.as_it_is || !is_redirect(raw.response.status().as_u16()) {
-                return self.judge(raw, hops.url(), ask);
+                let Response { head, body } = self.judge(raw, hops.url(), ask)?;
+                return Ok(Response { head, body: body.measured(gauge) });
             }
             let locations = raw.response.headers().get_all(LOCATION);
             hops.follow(locations.iter())?;

@@ -13,6 +13,7 @@
 //! | `client` | one question: resolve, check, connect, send, judge |
 //! | `call` | one request with any method, to the operator's listener of a node |
 //! | `body`, `download` | the bytes of one answer; of one resource |
+//! | `flow`(P) | how fast they come, for who wants to know |
 //! | `pool`, `permits`, `connection` | connections: kept, counted, driven |
 //! | `rangeless`(P) | what is asked for as a whole, since its ranges were refused |
 //! | `complaints`(P) | which failures the log is told of |
@@ -34,6 +35,7 @@ mod content_range;
 mod dns;
 mod download;
 mod error;
+mod flow;
 mod options;
 mod origin;
 mod permits;
@@ -56,6 +58,7 @@ pub use content_range::ContentRange;
 pub use dns::{Resolver, System, Table};
 pub use download::{Download, Known, Provenance};
 pub use error::Error;
+pub use flow::{Flow, Watch};
 pub use options::Options;
 pub use origin::{BadBase, Origin, literal_addresses, nearest};
 pub use redirect::{BadRedirect, Hops};

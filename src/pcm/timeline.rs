@@ -70,6 +70,12 @@ impl Seconds {
         self.units == 0
     }
 
+    /// To a nanosecond.
+    pub fn time(self) -> std::time::Duration {
+        let nanos = u128::from(self.units) * 1_000_000_000 / 10_u128.pow(self.decimals);
+        std::time::Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
     /// The nearest frame, the later one for a tie: floor(seconds * rate + 1/2).
     pub fn frames(self, rate_hz: u32) -> u64 {
         let scale = 10_u128.pow(self.decimals);

@@ -35,7 +35,7 @@ use crate::{
         mailbox::Mesh,
         signals::{Signal, Signals},
     },
-    shard::{self, Cut, Gate, MAILBOX, Mail, Pass, Reason, Shard, reclaim, returns},
+    shard::{self, Cut, Gate, MAILBOX, Mail, Pass, Reason, Shard, reclaim, returns, tell_lines},
     storage::{self, Directory, Format, queue_bytes},
 };
 
@@ -228,6 +228,7 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
         runtime::spawn(Queue::Background, "prefetches", prefetches.run(Rc::clone(&shard)))
     });
     let reclaiming = runtime::spawn(Queue::Background, "reclaim", reclaim(Rc::clone(&shard)));
+    let telling = runtime::spawn(Queue::Background, "lines", tell_lines(Rc::clone(&shard)));
     let mut listeners = start.sockets.of(id)?;
     let desk = Desk { shard: Rc::clone(&shard), prefetches };
     let house = House::new(&start, Rc::new(desk));
@@ -259,7 +260,7 @@ async fn live(start: Start, id: ShardId) -> Result<(), Error> {
         // It has ended or it panicked; either was logged.
         let _ = task.await;
     }
-    drop((demo, reclaiming));
+    drop((demo, reclaiming, telling));
     if let Err(error) = life.end().await {
         tracing::warn!(%error, "the cache cannot be made durable");
     }

@@ -2,296 +2,219 @@
 //!
 //! What is chosen is the variant of the next segment that is fetched ahead; it is heard when the listener comes
 //! there. By then the other variant is understood and its segment is here or on its way, so that the timeline of
-//! the one goes on where that of the other is left, at an exact frame.
+//! the one goes on where that of the other is left, at an exact frame. Timelines are made in windows, and one
+//! goes over the end of a segment: that one is of the lower of the two variants, since of it a segment more is
+//! fetched, or of the one that is left.
 
-use std::{cell::RefCell, collections::BTreeMap, pin::pin, rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use futures_lite::future;
 
 use super::{
-    By, Refusal, Shard, What,
-    ahead::Place,
-    notice::shown,
-    presentation::Presentation,
-    segments::{Brought, Segments},
-    understand::{Understood, understand},
+    Refusal, Shard,
+    choosing::{BEGINNING, Choosing, Step},
+    rungs::{Pick, Rungs, is_of_variant},
+    understand::{Count, Readable, Understood, understand_opened},
 };
 use crate::{
-    hls::{
-        Parts, Schedule, Variants,
-        abr::{
-            Coming, Controller, Decision, Epoch, Fetch, First, Mode, NoVariant, Sample,
-            SegmentIndex, Situation, Source, VariantIndex,
-        },
-    },
-    pcm::{Choice, SourceName, TrackName},
+    decode::Info,
+    pcm::{Ask, timeline::Seconds},
     runtime::{self, Queue, Task},
 };
 
-/// How often it is asked whether a segment that comes slowly is worth waiting for.
-const LOOK: Duration = Duration::from_millis(500);
+/// How far behind the start of a segment a decoder can begin so that it needs nothing before that.
+const LEAD: Duration = Duration::from_millis(250);
 
-/// After how long variants that could not be had are tried once more.
-const AGAIN: Duration = Duration::from_secs(5);
+/// How far behind its last frame a decoder has read.
+const TRAIL: Duration = Duration::from_millis(50);
+
+/// How long one who has heard that something is missing waits for it of another variant.
+const MENDED: Duration = Duration::from_secs(5);
 
 /// Chooses for one listener, until it is dropped.
 pub(super) struct Adaptive {
-    rungs: Rc<Rungs>,
-    /// The rung that is heard.
-    heard: VariantIndex,
-    place: Rc<Place>,
-    parts: Rc<Parts>,
-    plan: Rc<Plan>,
+    choosing: Rc<Choosing>,
+    heard: Pick,
+    /// What cannot be heard in this step for want of memory.
+    aside: Cell<Option<(u32, Pick)>>,
     _task: Task<()>,
 }
 
-/// The rung of each segment that was chosen.
-type Plan = RefCell<BTreeMap<u32, VariantIndex>>;
-
-/// The rungs of a presentation, and the way to each.
-struct Rungs {
-    shard: Rc<Shard>,
-    source: SourceName,
-    track: Option<TrackName>,
-    variants: Rc<Variants>,
-}
-
-impl Rungs {
-    /// What is known of a rung, which is found out if it is not.
-    async fn understand(&self, rung: VariantIndex) -> Result<Understood, Refusal> {
-        let variant = Mode::Fixed(self.variants.number(rung));
-        let choice = Choice { track: self.track.clone(), variant };
-        understand(&self.shard, &self.source, &choice).await
-    }
-}
-
 impl Adaptive {
-    /// Chooses among `variants` of a source for who begins with what is `understood`. `None`: there is nothing
-    /// to choose.
-    pub(super) fn new(
+    /// Opens a source, and finds out what is played of it from the begin of `ask` on. Where its variant may change on
+    /// the way, that is the first that can be had.
+    pub(super) async fn open(
         shard: &Rc<Shard>,
-        source: &SourceName,
-        choice: &Choice,
-        understood: &Understood,
-    ) -> Option<Self> {
-        let presentation = understood.readable.presentation()?;
-        let variants = presentation.variants()?;
-        let heard = variants.rung(presentation.variant()?)?;
-        let rungs = Rungs {
-            shard: Rc::clone(shard),
-            source: source.clone(),
-            track: choice.track.clone(),
-            variants,
+        ask: &Ask,
+    ) -> Result<(Understood, Option<Self>), Refusal> {
+        let (readable, track) = Readable::open(shard, &ask.source, &ask.choice).await?;
+        let parts = readable.presentation().map(|presentation| presentation.parts());
+        let rungs = Rungs::of(shard, &ask.source, &ask.choice, &readable);
+        let Some((rungs, parts)) = rungs.zip(parts) else {
+            let understood =
+                understand_opened(shard, &ask.source, readable, (track, Count::IfHere)).await?;
+            return Ok((understood, None));
         };
-        let (rungs, place, plan) = (Rc::new(rungs), Rc::default(), Rc::default());
-        let parts = presentation.parts();
-        let choosing = Choosing {
-            rungs: Rc::clone(&rungs),
-            place: Rc::clone(&place),
-            plan: Rc::clone(&plan),
-            parts: Rc::clone(&parts),
-            controller: Controller::new(choice.variant, First::Variant(heard)),
-            mode: choice.variant,
-            heard,
-            chosen: None,
-        };
-        let _task = runtime::spawn(Queue::Io, "adaptive", choosing.run());
-        Some(Self { rungs, heard, place, parts, plan, _task })
+        let heard = rungs.first();
+        let choosing = Choosing::new(rungs, parts, ask.start.map_or(Duration::ZERO, Seconds::time));
+        let _task = runtime::spawn(Queue::Io, "adaptive", Rc::clone(&choosing).run());
+        let mut adaptive = Self { choosing, heard, aside: Cell::new(None), _task };
+        let understood = adaptive.understand_first().await?;
+        Ok((understood, Some(adaptive)))
     }
 
-    /// The listener comes to a time: what it may hear from there on, if that is another variant.
-    pub(super) async fn at(&mut self, position: Duration) -> Option<(VariantIndex, Understood)> {
-        let segment = self.place.at(self.parts.tape(), position)?;
-        let rung = self.plan.borrow().get(&segment).copied()?;
-        if rung == self.heard {
+    /// What is known of the first that can be had.
+    async fn understand_first(&mut self) -> Result<Understood, Refusal> {
+        let mut first = None;
+        loop {
+            let position = self.choosing.place.position();
+            let understood =
+                async { Some(self.choosing.rungs.understand(self.heard, Count::IfHere).await) };
+            let other = async {
+                self.other(position, position).await;
+                None
+            };
+            match future::or(understood, other).await {
+                Some(Err(refusal)) if is_of_variant(&refusal) => {
+                    self.choosing.lose(self.heard);
+                    first.get_or_insert(refusal);
+                    if !self.has_other(position).await {
+                        return Err(first.unwrap_or(Refusal::Broken));
+                    }
+                }
+                Some(understood) => return understood,
+                None => {}
+            }
+            self.heard = self.due(position, position).unwrap_or(self.heard);
+        }
+    }
+
+    /// What the answer's rate and channels are, where a client does not name them: those of the first variant in the
+    /// order of the playlist that can be had, whichever is heard first.
+    pub(super) async fn shape(&self, heard: &Understood) -> Info {
+        let rungs = &self.choosing.rungs;
+        let found = async {
+            for rung in rungs.variants().rungs().take_while(|rung| *rung != self.heard.rung) {
+                if let Ok(understood) = rungs.understand(rungs.pick(rung), Count::Never).await {
+                    return Some(understood.known.info.clone());
+                }
+            }
+            None
+        };
+        let found = runtime::timeout(BEGINNING, found).await.ok().flatten();
+        found.unwrap_or_else(|| heard.known.info.clone())
+    }
+
+    /// The listener comes to a time, of a window that ends at another.
+    pub(super) fn at(&self, position: Duration) {
+        self.choosing.at(position);
+    }
+
+    /// What is to be heard from a time on, of a window that ends at another, if that is another variant.
+    pub(super) fn due(&self, position: Duration, end: Duration) -> Option<Pick> {
+        let segment = self.choosing.segment_at(position);
+        let next = self.choosing.segment_at(end + TRAIL);
+        let chosen = |segment| self.choosing.step(segment).and_then(Step::pick);
+        if next > segment && chosen(next) == Some(self.heard) {
+            // It took over before the end of what was chosen for now.
             return None;
         }
-        let understood = self.rungs.understand(rung).await;
-        if let Err(refusal) = &understood {
-            tracing::warn!(%refusal, "a variant is not heard");
+        let is_aside = |pick| self.aside.get() == Some((segment, pick));
+        let another = |pick: &Pick| *pick != self.heard && !is_aside(*pick);
+        if let Some(now) = chosen(segment).filter(another) {
+            let is_there = self.choosing.step(segment) == Some(Step::Here(now));
+            let is_due = is_there && position >= self.choosing.time_of(segment) + LEAD;
+            let goes_on = !self.choosing.was_given_up(segment) && self.goes_on_before(now);
+            return (is_due || !goes_on).then_some(now);
         }
-        Some((rung, understood.ok()?))
+        chosen(next).filter(another).filter(|next| !self.goes_on_before(*next))
     }
 
-    /// That is what it hears from now on.
-    pub(super) fn hears(&mut self, rung: VariantIndex) {
-        self.heard = rung;
-        self.rungs.shard.stats.borrow_mut().variant_switches += 1;
+    /// Whether what is heard may go on into a segment of another variant.
+    fn goes_on_before(&self, other: Pick) -> bool {
+        let rungs = &self.choosing.rungs;
+        let bandwidth = |pick: Pick| rungs.variants().ladder().bandwidth(pick.rung);
+        rungs.pick(self.heard.rung) == self.heard && bandwidth(self.heard) < bandwidth(other)
     }
-}
 
-/// The task that fetches ahead, and chooses.
-struct Choosing {
-    rungs: Rc<Rungs>,
-    place: Rc<Place>,
-    plan: Rc<Plan>,
-    /// Of the variant that was heard first: the others have theirs at the same times.
-    parts: Rc<Parts>,
-    controller: Controller,
-    mode: Mode,
-    /// The rung that was heard first.
-    heard: VariantIndex,
-    /// The rung that was chosen last, and what is known of it.
-    chosen: Option<(VariantIndex, Rc<Presentation>)>,
-}
-
-/// What the fetch of a segment came to.
-enum Brings {
-    /// It is there, of so many bytes.
-    Bytes(u64),
-    /// It is given up for this.
-    Less(Decision),
-    /// It cannot be had.
-    Nothing,
-}
-
-impl Choosing {
-    async fn run(mut self) {
-        let mut schedule = Schedule::new(self.rungs.shard.options.reach);
-        let mut jumps = 0;
+    /// Ready once another variant is to be heard there.
+    pub(super) async fn other(&self, position: Duration, end: Duration) {
         loop {
-            let moved = self.place.moved();
-            self.place.follow(&mut schedule, &mut jumps);
-            match schedule.next(self.parts.tape(), self.parts.segments()) {
-                Some(segment) => match self.fetch(segment, jumps).await {
-                    Some(bytes) => schedule.fetched(segment, bytes),
-                    // No variant is left, of an origin that may come back.
-                    None => {
-                        runtime::sleep(AGAIN).await;
-                        let first = First::Variant(self.heard);
-                        self.controller = Controller::new(self.mode, first);
-                    }
-                },
-                None => moved.await,
+            let changed = self.choosing.changed();
+            if self.due(position, end).is_some() {
+                return;
             }
-            let heard = self.place.segment();
-            self.plan.borrow_mut().retain(|segment, _| *segment >= heard);
+            changed.await;
         }
     }
 
-    /// Fetches a segment in the variant that is best for it. `None`: none can be had.
-    async fn fetch(&mut self, segment: u32, jumps: u32) -> Option<u64> {
-        let mut instead = None;
+    /// Whether another variant is chosen for a time, as what is heard cannot be there: that is waited for.
+    pub(super) async fn has_other(&self, position: Duration) -> bool {
+        let segment = self.choosing.segment_at(position);
         loop {
-            let decision = match instead.take() {
-                Some(decision) => decision,
-                None => self.decide(segment, jumps).ok()?,
-            };
-            let rung = decision.variant;
-            let Some(presentation) = self.presentation(rung).await else {
-                self.controller.lose(rung);
-                continue;
-            };
-            let is_stale = self.with(segment, jumps, |controller, situation| {
-                controller.apply(&decision, situation).is_err()
-            });
-            if is_stale {
-                continue;
-            }
-            self.tell(segment, &decision);
-            self.plan.borrow_mut().insert(segment, rung);
-            match self.bring(segment, jumps, rung, &presentation).await {
-                Brings::Bytes(bytes) => return Some(bytes),
-                Brings::Less(decision) => instead = Some(decision),
-                // Another variant may have it.
-                Brings::Nothing => self.controller.lose(rung),
+            let changed = self.choosing.changed();
+            match self.choosing.step(segment) {
+                Some(Step::Missing) => return false,
+                Some(Step::Coming(pick) | Step::Here(pick)) if pick != self.heard => return true,
+                _ => changed.await,
             }
         }
     }
 
-    /// What is played of a rung. It is read anew only where another was chosen in between.
-    async fn presentation(&mut self, rung: VariantIndex) -> Option<Rc<Presentation>> {
-        if let Some((chosen, presentation)) = &self.chosen
-            && *chosen == rung
-        {
-            return Some(Rc::clone(presentation));
-        }
-        let understood = self.rungs.understand(rung).await.ok()?;
-        let presentation = Rc::clone(understood.readable.presentation()?);
-        self.chosen = Some((rung, Rc::clone(&presentation)));
-        Some(presentation)
-    }
-
-    /// Fetches a segment of a rung, unless it comes so slowly that another is better.
-    async fn bring(
-        &mut self,
-        segment: u32,
-        jumps: u32,
-        rung: VariantIndex,
-        presentation: &Presentation,
-    ) -> Brings {
-        let parts = presentation.parts();
-        let resource = parts.resource(segment).filter(|_| !parts.is_gap(segment));
-        let Some(resource) = resource else { return Brings::Bytes(0) };
-        let segments = Segments::new(&self.rungs.shard, presentation.of(), By::Node);
-        let brought = Brought::default();
-        let mut bringing = pin!(segments.bring(segment, &resource, &brought));
-        let brings = loop {
-            match runtime::timeout(LOOK, bringing.as_mut()).await {
-                Ok(true) => break Brings::Bytes(brought.bytes()),
-                Ok(false) => break Brings::Nothing,
-                Err(_) => {
-                    if let Some(instead) = self.give_up(segment, jumps, rung, &brought) {
-                        break Brings::Less(instead);
+    /// Whether what was missing at a time comes of another variant: that is waited for, unless it is known that what
+    /// is heard was there, or that nothing else is. What was heard is lost then.
+    pub(super) async fn is_mended(&self, position: Duration) -> bool {
+        let segment = self.choosing.segment_at(position);
+        let mended = async {
+            loop {
+                let changed = self.choosing.changed();
+                match self.choosing.step(segment) {
+                    None | Some(Step::Missing) => return false,
+                    Some(Step::Here(pick)) if pick == self.heard => return false,
+                    Some(Step::Coming(pick) | Step::Here(pick)) if pick != self.heard => {
+                        return true;
                     }
+                    Some(_) => changed.await,
                 }
             }
         };
-        self.learn(&brought);
-        brings
+        let is_mended = runtime::timeout(MENDED, mended).await.unwrap_or(false);
+        if is_mended {
+            self.choosing.rungs.lose(self.heard);
+        }
+        is_mended
     }
 
-    fn tell(&self, segment: u32, decision: &Decision) {
-        let source = shown(&self.rungs.source.to_string());
-        let variant = self.rungs.variants.number(decision.variant);
-        let why = decision.reason.to_string();
-        self.rungs.shard.tell(|| What::VariantChosen { source, segment, variant, why });
+    /// A variant cannot be heard, whatever is fetched of it.
+    pub(super) fn lose(&self, pick: Pick) {
+        self.choosing.lose(pick);
     }
 
-    fn decide(&mut self, segment: u32, jumps: u32) -> Result<Decision, NoVariant> {
-        self.with(segment, jumps, |controller, situation| controller.decide(situation))
+    /// What is heard.
+    pub(super) fn heard(&self) -> Pick {
+        self.heard
     }
 
-    fn give_up(
-        &mut self,
-        segment: u32,
-        jumps: u32,
-        variant: VariantIndex,
-        brought: &Brought,
-    ) -> Option<Decision> {
-        let (bytes, got) = (brought.length()?, brought.bytes());
-        let fetch = Fetch { variant, bytes, got };
-        self.with(segment, jumps, |controller, situation| controller.give_up(situation, &fetch))
+    /// What is known of another variant at a time, if it can be heard.
+    pub(super) async fn understand(&self, pick: Pick, position: Duration) -> Option<Understood> {
+        let understood = self.choosing.rungs.understand(pick, Count::Never);
+        match runtime::timeout(BEGINNING, understood).await {
+            Ok(Ok(understood)) => return Some(understood),
+            Ok(Err(refusal)) if !is_of_variant(&refusal) => {
+                self.aside.set(Some((self.choosing.segment_at(position), pick)));
+            }
+            Ok(Err(refusal)) => {
+                tracing::warn!(%refusal, "a variant is not heard");
+                self.choosing.lose(pick);
+            }
+            Err(_) => self.choosing.lose(pick),
+        }
+        None
     }
 
-    /// What came of a fetch, for those to come.
-    fn learn(&self, brought: &Brought) {
-        let Some((latency, duration)) = brought.times() else { return };
-        let source = if brought.is_from_origin() { Source::Origin } else { Source::Cache };
-        let sample = Sample { source, bytes: brought.bytes(), duration, latency };
-        self.rungs.shard.lines.learn(&self.rungs.source.name, &sample, runtime::now());
-    }
-
-    fn with<T>(
-        &mut self,
-        segment: u32,
-        jumps: u32,
-        act: impl FnOnce(&mut Controller, &Situation<'_>) -> T,
-    ) -> T {
-        let (tape, heard) = (self.parts.tape(), self.place.segment());
-        let left = self.parts.segments().saturating_sub(segment).max(1);
-        let end = tape.time_of(self.parts.segments());
-        let situation = Situation {
-            ladder: self.rungs.variants.ladder(),
-            estimate: self.rungs.shard.lines.estimate(&self.rungs.source.name),
-            segment: SegmentIndex(segment),
-            epoch: Epoch(jumps),
-            ahead: tape.time_of(segment).saturating_sub(tape.time_of(heard)),
-            capacity: self.rungs.shard.options.reach.time,
-            coming: Coming {
-                segments: left,
-                duration: end.saturating_sub(tape.time_of(segment)) / left,
-                sizes: &|_, _| None,
-            },
-        };
-        act(&mut self.controller, &situation)
+    /// That is what it hears from now on.
+    pub(super) fn hears(&mut self, pick: Pick) {
+        self.heard = pick;
+        self.choosing.rungs.shard().stats.borrow_mut().variant_switches += 1;
     }
 }

@@ -26,6 +26,7 @@ pub(super) struct Ahead {
 /// Where the listener is.
 #[derive(Default)]
 pub(super) struct Place {
+    position: Cell<Duration>,
     segment: Cell<u32>,
     /// How often it jumped.
     jumps: Cell<u32>,
@@ -33,23 +34,34 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The listener comes to a time. The segment, if it is another one than before.
-    pub(super) fn at(&self, tape: &Tape, position: Duration) -> Option<u32> {
+    /// Of a listener who begins at a time.
+    pub(super) fn begin(tape: &Tape, position: Duration) -> Self {
+        let (position, segment) = (Cell::new(position), Cell::new(tape.part_at(position)));
+        Self { position, segment, ..Self::default() }
+    }
+
+    /// The listener comes to a time.
+    pub(super) fn at(&self, tape: &Tape, position: Duration) {
+        self.position.set(position);
         let segment = tape.part_at(position);
         let before = self.segment.replace(segment);
         if segment == before {
-            return None;
+            return;
         }
         // A piece is shorter than a segment.
         if segment != before + 1 {
             self.jumps.set(self.jumps.get().wrapping_add(1));
         }
         self.moved.notify_all();
-        Some(segment)
     }
 
     pub(super) fn segment(&self) -> u32 {
         self.segment.get()
+    }
+
+    /// The time that it came to last.
+    pub(super) fn position(&self) -> Duration {
+        self.position.get()
     }
 
     /// Ready once the listener has moved after this call.

@@ -257,6 +257,8 @@ impl Shard {
                 Mail::ChoreDone(place, outcome) => self.chores.end(peer, place, *outcome),
                 Mail::Pull { fresh } => self.feed.pulled(peer, fresh),
                 Mail::Notices(notices) => self.feed.take_in(peer, notices),
+                Mail::Lines(told) => self.hear_of_lines(peer, *told),
+                Mail::LinesHeard => self.lines_were_heard(peer),
                 Mail::Commanded(place, outcome) => self.commands.end(peer, place, outcome),
             }
         }

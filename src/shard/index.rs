@@ -45,6 +45,17 @@ impl Shard {
         !is_torn && (!place.in_parts || is_counted())
     }
 
+    /// Whether it is known how many frames a track has, be it since a start before this one.
+    pub(super) async fn is_counted(&self, place: &Place) -> bool {
+        match self.renditions.known(&place.name) {
+            Some(known) => known.info.frames.is_some(),
+            None => {
+                let kept = self.kept_index(place).await;
+                kept.is_some_and(|index| index.frames().is_some())
+            }
+        }
+    }
+
     /// The index that was kept of this version of the source.
     pub(super) async fn kept_index(&self, place: &Place) -> Option<Rc<Index>> {
         if !place.is_shared {

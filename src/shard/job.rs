@@ -349,15 +349,20 @@ impl Refusal {
 
     /// Whether asking again later is promising.
     pub fn may_pass(&self) -> bool {
+        let origin = |error: &net::Error| error.may_pass() || *error == net::Error::Changed;
+        self.is_of_node()
+            || self.origin_error().is_some_and(origin)
+            || matches!(self, Self::Unkept(Unkept::Now))
+    }
+
+    /// Whether this node has no room for it, or no time, whatever the source is.
+    pub fn is_of_node(&self) -> bool {
         let no_memory = self.failure().is_some_and(|failure| {
             failure.cause::<Exhausted>().is_some()
                 || matches!(failure.cause(), Some(storage::Error::Exhausted(_)))
         });
-        let origin = |error: &net::Error| error.may_pass() || *error == net::Error::Changed;
         no_memory
-            || self.origin_error().is_some_and(origin)
             || matches!(self, Self::Full | Self::DecodeShare | Self::Draining)
-            || matches!(self, Self::Unkept(Unkept::Now))
             || matches!(self, Self::Pcm(pcm::Error::Exhausted(_)))
     }
 

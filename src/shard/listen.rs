@@ -101,6 +101,12 @@ impl Listen {
         self.listening.end()
     }
 
+    /// Where the window ends that holds `frame`.
+    pub(super) fn window_end(&self, frame: u64) -> u64 {
+        let grid = self.listening.grid();
+        grid.window_of(frame) + grid.window_frames()
+    }
+
     /// The piece that holds `frame`; `None` where the timeline ended before it. It is what a session
     /// waits for to begin, or one with so much lead needs next.
     ///

@@ -8,6 +8,7 @@ use super::{
     Abort, Answer, Chore, Command, Job, Notice, Progress, Refusal, Report, SessionId,
     chore::{self, CHORES_PER_PAIR},
     command::{COMMANDS_PER_PAIR, Outcome},
+    lines::Told,
 };
 use crate::bufpool::Block;
 
@@ -31,8 +32,8 @@ const MAIL_PER_SESSION: usize = BYTE_CREDITS + 3;
 
 /// Messages of one direction that concern no session's body: a look, a report, the last word; the
 /// commands and chores of this shard and its answers to the other's; a pull and the notices for the
-/// other's.
-const MAIL_BESIDES: usize = 5 + 2 * COMMANDS_PER_PAIR + 2 * CHORES_PER_PAIR;
+/// other's; what is told of lines, and the word that it was heard.
+const MAIL_BESIDES: usize = 7 + 2 * COMMANDS_PER_PAIR + 2 * CHORES_PER_PAIR;
 
 /// Room of the mailbox between one pair of shards, for both roles of each.
 pub const MAILBOX: usize = 2 * SESSIONS_PER_PAIR * MAIL_PER_SESSION + MAIL_BESIDES;
@@ -87,4 +88,8 @@ pub enum Mail {
     },
     /// The answer to a pull.
     Notices(Vec<Notice>),
+    /// To anybody: this came over lines to origins, and that is to be expected. One at a time.
+    Lines(Box<Told>),
+    /// The answer to it.
+    LinesHeard,
 }

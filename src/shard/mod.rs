@@ -13,7 +13,11 @@
 //! now (`encoding`) or at another time (`stored`).
 //!
 //! Where the source is a playlist (`presentation`), its segments are sessions at the shards that own them
-//! (`segments`), begun before they are wanted (`ahead`), in variants that may change on the way (`adaptive`).
+//! (`segments`), begun before they are wanted (`ahead`), in variants (`rungs`) that may change on the way (`adaptive`), as one is
+//! chosen for each (`choosing`).
+//!
+//! What comes over the lines to origins is told to the one shard that has the estimator of each, and what is to be
+//! expected of them to all (`lines`, `line_news`).
 //!
 //! Each shard keeps the sessions that it serves in a `register`, where the operator finds them and
 //! commands reach them, and tells what happens by its `feed` to whoever listens on any shard. What the
@@ -29,6 +33,7 @@
 mod adaptive;
 mod ahead;
 mod asked;
+mod choosing;
 mod chore;
 mod command;
 mod cut;
@@ -41,6 +46,7 @@ mod gate;
 mod index;
 mod job;
 mod keys;
+mod line_news;
 mod lines;
 mod listen;
 mod mail;
@@ -55,6 +61,7 @@ mod reclaim;
 mod register;
 mod returns;
 mod route;
+mod rungs;
 mod schedule;
 mod segments;
 mod serve;
@@ -88,7 +95,8 @@ pub use job::{
     Probed, Progress, Refusal, Unkept, Wanted, Waveform, WaveformWanted,
 };
 use keys::Keys;
-use lines::Lines;
+use line_news::LineNews;
+pub use line_news::tell_lines;
 pub use mail::{MAILBOX, Mail};
 pub use notice::{End, Hearing, Notice, Reason, What, shown};
 pub use outlet::{Sent, Step};
@@ -135,7 +143,7 @@ pub struct Shard {
     /// Of encrypted segments.
     keys: Keys,
     /// What the lines to origins carry.
-    lines: Lines,
+    lines: Rc<LineNews>,
     /// What it was told.
     options: Options,
     /// Sessions that cross to other shards, and theirs that cross to this one.
@@ -263,6 +271,9 @@ impl Shard {
         let feed = Feed::new(Rc::clone(&mailbox), usize::from(route.shards));
         let observer = feed.clone();
         stacks.keep_spares(&pool);
+        let lines = LineNews::new(mailbox.shard(), usize::from(route.shards));
+        let watching = Rc::clone(&lines);
+        files.watch(move |url| watching.watch(url));
         files.store().observe(move |url, news| observer.tell(|| notice::of_asset(url, news)));
         Rc::new(Shard {
             id: mailbox.shard(),
@@ -275,7 +286,7 @@ impl Shard {
             files,
             stacks,
             keys: Keys::default(),
-            lines: Lines::default(),
+            lines,
             options,
             desk: Desk::new(usize::from(route.shards)),
             gate: Gate::default(),

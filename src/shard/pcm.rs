@@ -2,18 +2,21 @@
 
 use std::{ops::Range, rc::Rc, time::Duration};
 
+use futures_lite::future;
+
 use super::{
     Abort, Answer, PcmHead, PcmWanted, Refusal, Shard,
     adaptive::Adaptive,
     listen::Listen,
     outlet::{Gone, Outlet},
     pace::Pace,
+    rungs::is_of_variant,
     serve::{before_it_goes_out, cached, is_unmodified},
-    understand::{Understood, understand},
+    understand::Understood,
 };
 use crate::{
     bufpool::{Block, BlockMut, Class},
-    decode,
+    decode::{self, Info},
     file::{
         Opened,
         conditional::{Current, range_applies},
@@ -61,15 +64,15 @@ pub(super) async fn pcm(shard: &Rc<Shard>, wanted: PcmWanted, out: Rc<Outlet>) -
 
 async fn ready(shard: &Rc<Shard>, wanted: &PcmWanted) -> Result<Ready, Refusal> {
     let ask = &wanted.ask;
-    let understood = understand(shard, &ask.source, &ask.choice).await?;
+    let (understood, adaptive) = Adaptive::open(shard, ask).await?;
     let Understood { known, readable, decode, .. } = &understood;
     let opened = &readable.opened;
-    let may_change = readable.may_change();
-    let mut info = known.info.clone();
-    if may_change {
+    let info = match &adaptive {
         // The rest may be of another variant.
-        info.frames = None;
-    }
+        Some(adaptive) => Info { frames: None, ..adaptive.shape(&understood).await },
+        None => known.info.clone(),
+    };
+    let may_change = adaptive.is_some();
     let rendition = Rendition::new(info, ask)?;
     let length = rendition.body().map(|body| body.bytes());
     let etag = etag(opened, ask, &rendition, "");
@@ -94,8 +97,8 @@ async fn ready(shard: &Rc<Shard>, wanted: &PcmWanted) -> Result<Ready, Refusal> 
     if wanted.head_only || unmodified {
         return Ok(Ready { head, playing: None });
     }
-    let mut playing = match Adaptive::new(shard, &ask.source, &ask.choice, &understood) {
-        Some(adaptive) => Playing::adaptive(shard, &head.rendition, adaptive, understood),
+    let mut playing = match adaptive {
+        Some(adaptive) => Playing::adaptive(shard, &head.rendition, adaptive, understood)?,
         None => Playing::new(shard, &head.rendition, head.part.as_ref(), understood),
     };
     head.decode += playing.begin().await?;
@@ -163,9 +166,10 @@ impl Playing {
         rendition: &Rendition,
         adaptive: Adaptive,
         understood: Understood,
-    ) -> Self {
-        let listen = Listen::bare(shard, understood, rendition.clone());
-        Self::of(shard, listen, Some(adaptive), Course::of(rendition, None))
+    ) -> Result<Self, Refusal> {
+        let own = rendition.of_source(understood.known.info.clone())?;
+        let listen = Listen::bare(shard, understood, own);
+        Ok(Self::of(shard, listen, Some(adaptive), Course::of(rendition, None)))
     }
 
     fn of(shard: &Rc<Shard>, listen: Listen, adaptive: Option<Adaptive>, course: Course) -> Self {
@@ -179,7 +183,7 @@ impl Playing {
     /// behind the end.
     pub(super) async fn begin(&mut self) -> Result<Duration, Refusal> {
         let Some(frame) = self.course.frame() else { return Ok(Duration::ZERO) };
-        self.piece = self.listen.piece(frame, 0, true).await?;
+        self.piece = self.piece(frame, 0).await?;
         self.is_first = false;
         match &self.piece {
             Some(piece) => Ok(piece.cost),
@@ -251,23 +255,58 @@ impl Playing {
     }
 
     async fn piece(&mut self, frame: u64, lead_us: i64) -> Result<Option<Piece>, Refusal> {
-        self.change_variant(frame).await;
-        let here = self.piece.take().filter(|piece| piece.range().contains(&frame));
-        match here {
-            Some(piece) => Ok(Some(piece)),
-            None => self.listen.piece(frame, lead_us, self.is_first).await,
+        loop {
+            self.change_variant(frame).await;
+            let here = self.piece.take().filter(|piece| piece.range().contains(&frame));
+            if let Some(piece) = here {
+                return Ok(Some(piece));
+            }
+            let (position, end) = self.window(frame);
+            let next = self.listen.piece(frame, lead_us, self.is_first);
+            let Some(adaptive) = &self.adaptive else { return next.await };
+            let other = async {
+                adaptive.other(position, end).await;
+                None
+            };
+            // Another variant may be heard instead.
+            let Some(next) = future::or(async { Some(next.await) }, other).await else { continue };
+            match next {
+                Ok(Some(piece)) => {
+                    if !piece.is_torn || !adaptive.is_mended(position).await {
+                        return Ok(Some(piece));
+                    }
+                }
+                Ok(None) => return Ok(None),
+                Err(refusal) => {
+                    if !is_of_variant(&refusal) {
+                        return Err(refusal);
+                    }
+                    adaptive.lose(adaptive.heard());
+                    if !adaptive.has_other(position).await {
+                        return Err(refusal);
+                    }
+                }
+            }
         }
+    }
+
+    /// The time of a frame, and that of the end of its window.
+    fn window(&self, frame: u64) -> (Duration, Duration) {
+        let time = |frame| decode::time_of(frame as i64, self.listen.rendition().spec.rate_hz);
+        (time(frame), time(self.listen.window_end(frame)))
     }
 
     /// Listens to another variant from `frame` on, where that was chosen and is of the same shape by now.
     async fn change_variant(&mut self, frame: u64) {
+        let (position, end) = self.window(frame);
         let Some(adaptive) = &mut self.adaptive else { return };
-        let rendition = self.listen.rendition();
-        let position = decode::time_of(frame as i64, rendition.spec.rate_hz);
-        let Some((rung, understood)) = adaptive.at(position).await else { return };
+        adaptive.at(position);
+        let Some(pick) = adaptive.due(position, end) else { return };
+        let Some(understood) = adaptive.understand(pick, position).await else { return };
         // Rate, channels and samples stay what they were.
-        let Ok(rendition) = rendition.of_source(understood.known.info.clone()) else { return };
-        adaptive.hears(rung);
+        let of_source = self.listen.rendition().of_source(understood.known.info.clone());
+        let Ok(rendition) = of_source else { return adaptive.lose(pick) };
+        adaptive.hears(pick);
         self.listen = Listen::bare(&self.shard, understood, rendition);
         self.piece = None;
     }

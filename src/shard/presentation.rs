@@ -5,7 +5,9 @@ use std::{collections::HashSet, rc::Rc};
 use http::header::CONTENT_TYPE;
 use url::Url;
 
-use super::{Answer, By, Job, Refusal, Shard, Wanted, pcm::hash, segments::Segments};
+use super::{
+    Answer, By, Job, Refusal, Shard, Wanted, pcm::hash, segments::Segments, understand::place_of,
+};
 use crate::{
     file::Opened,
     hls::{
@@ -13,7 +15,7 @@ use crate::{
         abr::{Mode, VariantIndex},
         playlist::{self, Multivariant, Playlist, Track, Variables},
     },
-    pcm::{self, Choice, Input, KnownName, SourceName},
+    pcm::{self, Choice, Input, SourceName},
 };
 
 /// What is played of a presentation.
@@ -25,6 +27,8 @@ pub(super) struct Presentation {
     version: String,
     /// The variant, by its place in the multivariant playlist.
     variant: Option<VariantIndex>,
+    /// Which of its playlists, of those that are as good as each other.
+    copy: u8,
     offer: Offer,
     /// All that there are, where another may be chosen on the way.
     variants: Option<Rc<Variants>>,
@@ -37,8 +41,8 @@ impl Presentation {
     /// What `media` names, of which there is nothing to choose.
     fn new(came: Came, media: playlist::Media) -> Self {
         let (parts, version) = (Rc::new(Parts::new(media)), came.version());
-        let (variant, offer, variants) = Default::default();
-        Self { parts, of: came.of, version, variant, offer, variants }
+        let (variant, copy, offer, variants) = Default::default();
+        Self { parts, of: came.of, version, variant, copy, offer, variants }
     }
 
     /// Reads it from the start.
@@ -76,6 +80,11 @@ impl Presentation {
     /// The variant, by its place in the multivariant playlist.
     pub(super) fn variant(&self) -> Option<VariantIndex> {
         self.variant
+    }
+
+    /// Which of its playlists that is, of those that are as good as each other.
+    pub(super) fn copy(&self) -> u8 {
+        self.copy
     }
 }
 
@@ -120,11 +129,11 @@ impl Shard {
         let rungs: Vec<_> = match which {
             Which::All => best_first.collect(),
             Which::Best => best_first.take(1).collect(),
-            Which::Number(number) => vec![variants.choose(Mode::Fixed(number), None)?],
+            Which::Number(number) => vec![variants.choose(Mode::Fixed(number), None, &[])?],
         };
         let mut resources = Vec::new();
         for rung in rungs {
-            let found = self.rung(source, &list, &variants, rung, By::Node).await?;
+            let found = self.rung(source, &variants, rung, By::Node).await?;
             resources.extend(self.resources_of(source, &found.parts)?);
         }
         Ok(resources)
@@ -167,45 +176,64 @@ impl Shard {
             }
             Ok(Playlist::Multivariant(list)) => {
                 let offer = Offer::of(&list);
-                Presentation { offer, ..self.variant_of(source, &list, choice).await? }
+                Presentation { offer, ..self.variant_of(source, opened, &list, choice).await? }
             }
         };
         Ok(Some(Rc::new(found)))
     }
 
-    /// The media playlist of the chosen variant. Those that are as good stand in for one that cannot be had.
+    /// The media playlist of the chosen variant. Where the choice is open another stands in for one that cannot be
+    /// had.
     async fn variant_of(
         self: &Rc<Self>,
         source: &SourceName,
+        opened: &Opened,
         list: &Multivariant,
         choice: &Choice,
     ) -> Result<Presentation, Refusal> {
         let variants = Rc::new(Variants::of(list, choice.track_name())?);
         let is_open = !matches!(choice.variant, Mode::Fixed(_)) && variants.are_several();
         if is_open
-            && let Some(found) = self.best_here(source, list, &variants, choice.variant).await
+            && let Some(found) = self.best_here(source, opened, &variants, choice.variant).await
         {
             return Ok(found);
         }
-        let rung = variants.choose(choice.variant, self.lines.estimate(&source.name))?;
-        let found = self.rung(source, list, &variants, rung, By::Node).await?;
-        Ok(Presentation { variants: is_open.then_some(variants), ..found })
+        let estimate = self.lines.estimate(&self.files.url(&source.name, &source.path)?);
+        let (mut lost, mut first) = (Vec::new(), None);
+        loop {
+            let rung = match variants.choose(choice.variant, estimate, &lost) {
+                Ok(rung) => rung,
+                Err(error) => return Err(first.unwrap_or(error.into())),
+            };
+            match self.rung(source, &variants, rung, By::Node).await {
+                Ok(found) => {
+                    return Ok(Presentation { variants: is_open.then_some(variants), ..found });
+                }
+                Err(refusal) if !is_open || refusal.is_of_node() => return Err(refusal),
+                Err(refusal) => {
+                    lost.push(rung);
+                    first.get_or_insert(refusal);
+                }
+            }
+        }
     }
 
     /// The best variant of which all is here and counted: that one has a length, and is played to its end.
     async fn best_here(
         self: &Rc<Self>,
         source: &SourceName,
-        list: &Multivariant,
+        opened: &Opened,
         variants: &Rc<Variants>,
         mode: Mode,
     ) -> Option<Presentation> {
         for rung in variants.ladder().best_first(mode) {
-            let Ok(found) = self.rung(source, list, variants, rung, By::NodeIfCached).await else {
+            let Ok(found) = self.rung(source, variants, rung, By::NodeIfCached).await else {
                 continue;
             };
-            let name = KnownName { version: found.version.clone(), track: None };
-            if self.renditions.known(&name).is_some_and(|known| known.info.frames.is_some()) {
+            let mut opened = opened.clone();
+            found.version.clone_into(&mut opened.version);
+            let place = place_of(self, source, &opened, Some(&found), None).ok()?;
+            if self.is_counted(&place).await {
                 return Some(found);
             }
         }
@@ -216,36 +244,38 @@ impl Shard {
     async fn rung(
         self: &Rc<Self>,
         source: &SourceName,
-        list: &Multivariant,
         variants: &Variants,
         rung: VariantIndex,
         by: By,
     ) -> Result<Presentation, Refusal> {
         let mut last = None;
-        for url in variants.urls(rung) {
-            match self.media_playlist(source, url, &list.variables, by).await {
-                Ok(found) => {
-                    return Ok(Presentation { variant: Some(variants.number(rung)), ..found });
-                }
+        for copy in 0..variants.urls(rung).len() {
+            match self.media_playlist(source, variants, (rung, copy as u8), by).await {
+                Ok(found) => return Ok(found),
                 Err(refusal) => last = Some(refusal),
             }
         }
         Err(last.unwrap_or(Refusal::Broken))
     }
 
-    async fn media_playlist(
+    /// One media playlist of a rung.
+    pub(super) async fn media_playlist(
         self: &Rc<Self>,
         source: &SourceName,
-        url: &Url,
-        variables: &Variables,
+        variants: &Variants,
+        (rung, copy): (VariantIndex, u8),
         by: By,
     ) -> Result<Presentation, Refusal> {
+        let url = variants.urls(rung).get(usize::from(copy)).ok_or(Refusal::Broken)?;
         let referred = self.files.referred(&source.name, url);
         let (name, path) = referred.ok_or(hls::Error::LeadsOut)?;
         let came =
             self.fetch_playlist(SourceName { name, path, is_file: source.is_file }, by).await?;
-        match self.parse(&came, variables)? {
-            Playlist::Media(media) => Ok(Presentation::new(came, media)),
+        match self.parse(&came, variants.variables())? {
+            Playlist::Media(media) => {
+                let variant = Some(variants.number(rung));
+                Ok(Presentation { variant, copy, ..Presentation::new(came, media) })
+            }
             Playlist::Multivariant(_) => Err(hls::Error::Nested.into()),
         }
     }

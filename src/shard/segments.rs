@@ -1,7 +1,7 @@
 //! Segments and keys of a presentation, from whichever shards own them: by the way of every client.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -15,7 +15,10 @@ use super::{
 use crate::{
     bufpool::{Block, Exhausted},
     file::{self, How},
-    hls::{self, Body, Fetch, KEY_BYTES, Local, Resource, Unfetched},
+    hls::{
+        self, Body, Fetch, KEY_BYTES, Local, Resource, Unfetched,
+        abr::{Estimator, Sample},
+    },
     pcm::SourceName,
     runtime,
     storage::Failure,
@@ -72,7 +75,7 @@ impl Segments {
     }
 
     /// How long a resource is, if all of it is in the cache.
-    async fn bytes_here(&self, resource: &Resource) -> Option<u64> {
+    pub(super) async fn bytes_here(&self, resource: &Resource) -> Option<u64> {
         let range = resource.range.as_ref().and_then(|range| ranged(range.start, Some(range.end)));
         let wanted = Wanted { range, by: By::NodeIfCached, head_only: true, ..Wanted::default() };
         let response = self.request(&resource.url, wanted).await.ok()?;
@@ -173,6 +176,9 @@ pub(super) struct Brought {
     /// When the first byte was there, and the last.
     first: Cell<Option<Instant>>,
     last: Cell<Option<Instant>>,
+    /// When it was looked at last, and the bytes that there were.
+    looked: Cell<Option<(Instant, u64)>>,
+    line: RefCell<Estimator>,
 }
 
 impl Brought {
@@ -195,6 +201,22 @@ impl Brought {
     pub(super) fn times(&self) -> Option<(Duration, Duration)> {
         let (asked, first, last) = (self.asked.get()?, self.first.get()?, self.last.get()?);
         Some((first.saturating_duration_since(asked), last.saturating_duration_since(first)))
+    }
+
+    /// Looks how fast it comes: bits per second of late, where that can be said, and how long nothing came. To be
+    /// looked at again and again.
+    pub(super) fn look(&self, now: Instant) -> (Option<f64>, Duration) {
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let Some(begun) = self.first.get() else {
+            return (None, self.asked.get().map(since).unwrap_or_default());
+        };
+        let (looked, before) = self.looked.replace(Some((now, self.bytes()))).unwrap_or((begun, 0));
+        let (bytes, duration) = (self.bytes() - before, since(looked));
+        let sample = Sample { bytes, duration, latency: Duration::ZERO };
+        let mut line = self.line.borrow_mut();
+        line.add(&sample, now);
+        let silent = since(self.last.get().unwrap_or(begun));
+        (line.estimate().map(|estimate| estimate.bandwidth), silent)
     }
 
     fn begins(&self, body: &SegmentBody) {

@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Duration};
 
 use super::{
     By, Refusal, Shard, ahead::Ahead, index::Place, listen::Fresh, presentation::Presentation,
-    promises::DECODER_BYTES,
+    promises::DECODER_BYTES, rungs::Rungs,
 };
 use crate::{
     decode::{self, Index, Info},
@@ -24,7 +24,8 @@ pub(super) struct Understood {
     pub(super) decode: Duration,
 }
 
-/// A source that can be read now.
+/// A source that can be read now. A clone is another handle to the same version.
+#[derive(Clone)]
 pub(super) struct Readable {
     /// The lease on it lives as long as this. Its version is that of what is played.
     pub(super) opened: Opened,
@@ -49,6 +50,13 @@ impl Readable {
             None => choice.of_file()?,
         };
         Ok((Self { opened, presentation }, track))
+    }
+
+    /// The same source with something else played of it.
+    pub(super) fn playing(&self, presentation: Rc<Presentation>) -> Self {
+        let mut opened = self.opened.clone();
+        presentation.version().clone_into(&mut opened.version);
+        Self { opened, presentation: Some(presentation) }
     }
 
     /// What is open and no playlist.
@@ -85,11 +93,6 @@ impl Readable {
         self.presentation.as_ref()
     }
 
-    /// Whether another variant may be heard on the way.
-    pub(super) fn may_change(&self) -> bool {
-        self.presentation().is_some_and(|presentation| presentation.variants().is_some())
-    }
-
     /// Fetches ahead of who listens to it, where it comes in segments.
     pub(super) fn ahead(&self, shard: &Rc<Shard>) -> Option<Ahead> {
         self.presentation.as_ref().map(|presentation| Ahead::new(shard, presentation))
@@ -116,11 +119,38 @@ pub(super) async fn understand(
     choice: &Choice,
 ) -> Result<Understood, Refusal> {
     let (readable, track) = Readable::open(shard, source, choice).await?;
+    match Rungs::of(shard, source, choice, &readable) {
+        Some(rungs) => rungs.understand_any(readable).await,
+        None => understand_opened(shard, source, readable, (track, Count::IfHere)).await,
+    }
+}
+
+/// Whether packets are counted where nobody knows how many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    /// As far as they are here.
+    IfHere,
+    /// What is played has no length in any case.
+    Never,
+}
+
+/// The same of a track of a source that is open.
+///
+/// # Errors
+/// As there.
+pub(super) async fn understand_opened(
+    shard: &Rc<Shard>,
+    source: &SourceName,
+    readable: Readable,
+    (track, count): (Option<u32>, Count),
+) -> Result<Understood, Refusal> {
     let place = place(shard, source, &readable, track)?;
     let mine = loop {
         match shard.renditions.knowledge(&place.name) {
-            Knowledge::Known(known) => {
-                let known = shard.count_again(&readable, &place, known).await;
+            Knowledge::Known(mut known) => {
+                if count == Count::IfHere {
+                    known = shard.count_again(&readable, &place, known).await;
+                }
                 let (fresh, decode) = (None, Duration::ZERO);
                 return Ok(Understood { known, readable, place, fresh, decode });
             }
@@ -137,7 +167,10 @@ pub(super) async fn understand(
             return Err(error.into());
         }
     };
-    let scanned = shard.scan(&readable, &info, track, index.clone()).await;
+    let scanned = match count {
+        Count::IfHere => shard.scan(&readable, &info, track, index.clone()).await,
+        Count::Never => None,
+    };
     let known = mine.learn(Known::new(info, index));
     let known = shard.learnt(&place, known, scanned);
     let decode = maker.take_cost();
@@ -151,8 +184,19 @@ pub(super) fn place(
     readable: &Readable,
     track: Option<u32>,
 ) -> Result<Place, Refusal> {
-    let (opened, variant) = (&readable.opened, readable.variant());
-    let in_parts = readable.presentation.is_some();
+    place_of(shard, source, &readable.opened, readable.presentation.as_deref(), track)
+}
+
+/// The same of what is played of it.
+pub(super) fn place_of(
+    shard: &Shard,
+    source: &SourceName,
+    opened: &Opened,
+    presentation: Option<&Presentation>,
+    track: Option<u32>,
+) -> Result<Place, Refusal> {
+    let variant = presentation.and_then(Presentation::variant);
+    let in_parts = presentation.is_some();
     let is_shared = opened.lease().is_none_or(|lease| lease.is_shared());
     let key = match opened.lease() {
         Some(lease) => lease.key.clone(),

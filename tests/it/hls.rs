@@ -77,15 +77,20 @@ pub struct Presentation {
 
 /// ffmpeg's of a sound, one part every two seconds; `None`, and loudly so, where there is no ffmpeg.
 pub fn presentation(form: Form, sound: &str) -> Option<Presentation> {
+    presentation_cut(form, sound, "2")
+}
+
+/// The same with parts of so many seconds.
+pub fn presentation_cut(form: Form, sound: &str, seconds: &str) -> Option<Presentation> {
     let dir = scratch();
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.current_dir(&dir).args(["-v", "error", "-f", "lavfi", "-i", sound, "-map", "0:a"]);
     ffmpeg.args(form.codec()).args(form.muxer());
     match form {
         Packed | PackedMp3 | PackedLow => {
-            ffmpeg.args(["-segment_time", "2", "-segment_list", "list.m3u8", "part%02d"])
+            ffmpeg.args(["-segment_time", seconds, "-segment_list", "list.m3u8", "part%02d"])
         }
-        _ => ffmpeg.args(["-hls_time", "2", "-hls_playlist_type", "vod", "list.m3u8"]),
+        _ => ffmpeg.args(["-hls_time", seconds, "-hls_playlist_type", "vod", "list.m3u8"]),
     };
     let Ok(output) = ffmpeg.output() else {
         let _ =
@@ -104,7 +109,7 @@ pub fn presentation(form: Form, sound: &str) -> Option<Presentation> {
 impl Presentation {
     /// Its media playlist, with a line before each segment.
     pub fn playlist(&self, line: impl Fn(usize) -> String) -> String {
-        let mut text = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:3\n".to_owned();
+        let mut text = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:4\n".to_owned();
         if self.init.is_some() {
             text += "#EXT-X-MAP:URI=\"init.mp4\"\n";
         }

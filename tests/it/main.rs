@@ -13,6 +13,7 @@ mod node;
 mod origin;
 mod wav;
 
+mod adaptive;
 mod caching;
 mod damage;
 mod errors;

@@ -232,23 +232,6 @@ fn ladder(high: &Presentation, low: &Presentation, bytes_per_second: u64) -> Ori
 }
 
 #[test]
-fn where_the_line_is_slow_another_variant_goes_on_at_the_very_frame() {
-    let both = presentation_of(Ts, 8).zip(presentation_of(PackedLow, 8));
-    let Some((high, low)) = both else { return };
-    let (whole_high, whole_low) = (high.continuous(), low.continuous());
-    let origin = ladder(&high, &low, 9_000);
-    let node = node().origin(&origin).start();
-    let answer = node.get(PCM).ok();
-    assert_eq!((answer.field("etag"), answer.field("accept-ranges")), (None, Some("none")));
-    let frames = samples(&answer.body);
-    let same = differs_at(&frames, &whole_high).expect("the line does not carry all of it");
-    assert!(same > 44_100, "it changed after {same} frames");
-    let (from, to) = (5 * SEGMENT, frames.len().min(whole_low.len()));
-    assert_eq!(differs_at(&frames[from..to], &whole_low[from..]), None);
-    assert!(node.counter("/hls/variant_switches") > 0);
-}
-
-#[test]
 fn a_variant_that_is_here_is_what_all_hear_who_do_not_choose() {
     let Some((high, low)) = presentation_of(Ts, 8).zip(presentation_of(PackedLow, 8)) else {
         return;

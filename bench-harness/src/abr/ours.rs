@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kithara::hls::abr::{
     Coming, Controller, Decision, Epoch, Estimate, Estimator, Fetch, First, Ladder, Mode, Sample,
-    SegmentIndex, Situation, Source, VariantIndex,
+    SegmentIndex, Situation, VariantIndex,
 };
 
 use super::{BUFFER, Download, LADDER, Rule, Trace, View};
@@ -84,7 +84,6 @@ impl Ours {
 
 fn sample(bits: f64, seconds: f64, latency: f64) -> Sample {
     Sample {
-        source: Source::Origin,
         bytes: (bits / 8.0) as u64,
         duration: Duration::from_secs_f64(seconds),
         latency: Duration::from_secs_f64(latency),
@@ -110,8 +109,11 @@ impl Rule for Ours {
         self.tell(view, download);
         let fetch = Fetch {
             variant: VariantIndex(download.variant as u8),
-            bytes: (download.bits / 8.0) as u64,
+            bytes: Some((download.bits / 8.0) as u64),
             got: (download.got / 8.0) as u64,
+            // In the model a fetch is the whole line, of which the estimator hears while bytes come.
+            pace: None,
+            silent: Duration::ZERO,
         };
         self.in_situation(view, |controller, situation| {
             let decision = controller.give_up(situation, &fetch)?;

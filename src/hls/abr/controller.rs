@@ -14,6 +14,14 @@ use super::{
 /// What has to be won per second of media where a fetch is given up: what came of it is lost for sure.
 const GIVE_UP: f64 = 0.03;
 
+/// How long nothing may come of a fetch before that says anything: beyond a few latencies, a new connection among
+/// them.
+const HUSH_SECONDS: f64 = 1.0;
+const HUSH_LATENCIES: f64 = 2.0;
+
+/// A fetch of which nothing came for so long beyond that may never end.
+const DEAD_SECONDS: f64 = 2.0;
+
 /// Chooses the variant of one session: at most 48 bytes, from its first segment to its last.
 #[derive(Debug)]
 pub struct Controller {
@@ -87,10 +95,14 @@ pub struct Decision {
 pub struct Fetch {
     /// Of which variant.
     pub variant: VariantIndex,
-    /// Bytes that are to come.
-    pub bytes: u64,
+    /// Bytes that are to come, where that is known.
+    pub bytes: Option<u64>,
     /// Bytes that came.
     pub got: u64,
+    /// Bits per second of late, if it is no matter of the line alone: it may be slower than others.
+    pub pace: Option<f64>,
+    /// How long nothing has come.
+    pub silent: Duration,
 }
 
 /// No variant that the mode allows is left.
@@ -134,6 +146,11 @@ impl Controller {
         self.lost.add(variant);
     }
 
+    /// A variant that was lost is to be tried once more.
+    pub fn regain(&mut self, variant: VariantIndex) {
+        self.lost.remove(variant);
+    }
+
     /// The variant for the next segment.
     ///
     /// # Errors
@@ -169,22 +186,32 @@ impl Controller {
     }
 
     /// What to fetch instead of what is on its way, if that takes so long that a lower variant from the beginning
-    /// is worth more than the rest. To be asked from time to time while bytes come slowly.
+    /// is worth more than the rest; a higher one where there is no lower, and nothing comes. To be asked from time to
+    /// time while bytes come slowly.
     pub fn give_up(&self, situation: &Situation<'_>, fetch: &Fetch) -> Option<Decision> {
-        let left = fetch.bytes.saturating_sub(fetch.got) as f64 * 8.0;
-        let is_late = left / situation.estimate?.bandwidth > situation.ahead.as_secs_f64() / 2.0;
-        if !is_late {
-            return None;
-        }
         let rungs = situation.ladder.usable(self.mode, self.lost);
         let rungs = rungs.as_slice();
         let at = rungs.iter().position(|rung| rung.variant == fetch.variant)?;
-        let outlook = Outlook::new(situation, rungs)?;
-        let stay = outlook.worth_of_rest(at, left) + GIVE_UP * outlook.segment();
-        let smaller = (0..at).filter(|&rung| outlook.bits(rung) < left);
-        let instead = best(smaller, |rung| outlook.worth(rung))?;
-        let (from, got, bytes) = (fetch.variant, fetch.got, fetch.bytes);
-        let reason = Reason::Stalled { from, got, bytes };
+        let bytes = fetch.bytes_in(situation, rungs[at]);
+        let left = bytes.saturating_sub(fetch.got) as f64 * 8.0;
+        let estimate = fetch.estimate(situation, rungs[at]);
+        let hush = fetch.hush(&estimate);
+        let is_known = situation.estimate.is_some() || fetch.pace.is_some() || hush > 0.0;
+        let bandwidth =
+            fetch.pace.map_or(estimate.bandwidth, |pace| pace.min(estimate.bandwidth)).max(1.0);
+        // What has not come for a while will not come for as long again.
+        let is_late = hush + left / bandwidth > situation.ahead.as_secs_f64() / 2.0;
+        if !is_known || !is_late {
+            return None;
+        }
+        let outlook = Outlook::new(&Situation { estimate: Some(estimate), ..*situation }, rungs)?;
+        let rest = left * estimate.bandwidth / bandwidth;
+        let stay = outlook.worth_of_rest(at, rest, hush) + GIVE_UP * outlook.segment();
+        let is_dead = hush >= DEAD_SECONDS;
+        let others = if is_dead && at == 0 { 1..rungs.len() } else { 0..at };
+        let others = others.filter(|&rung| is_dead || outlook.bits(rung) < left);
+        let instead = best(others, |rung| outlook.worth(rung))?;
+        let reason = Reason::Stalled { from: fetch.variant, got: fetch.got, bytes };
         let helps = outlook.worth(instead) > stay;
         helps.then(|| situation.decision(rungs[instead].variant, reason))
     }
@@ -234,6 +261,29 @@ impl Controller {
             Some(current) if current.bandwidth == chosen.bandwidth => Reason::Kept(seen),
             _ => Reason::Up(seen),
         }
+    }
+}
+
+impl Fetch {
+    /// How many there are to come, where nobody says it as many as are usual.
+    fn bytes_in(&self, situation: &Situation<'_>, rung: Rung) -> u64 {
+        let usual =
+            || (rung.bandwidth as f64 * situation.coming.duration.as_secs_f64() / 8.0) as u64;
+        let known = || situation.coming.bytes(self.variant, situation.segment);
+        self.bytes.or_else(known).unwrap_or_else(usual)
+    }
+
+    /// What is expected of its origin: where nothing is known but this fetch, what came of it; and where nothing did,
+    /// that it is what its variant was chosen for.
+    fn estimate(&self, situation: &Situation<'_>, rung: Rung) -> Estimate {
+        let unknown = || Estimate::assumed(self.pace.unwrap_or(rung.bandwidth as f64));
+        situation.estimate.unwrap_or_else(unknown)
+    }
+
+    /// Seconds for which nothing came, beyond what is usual.
+    fn hush(&self, estimate: &Estimate) -> f64 {
+        let usual = HUSH_SECONDS + HUSH_LATENCIES * estimate.latency;
+        (self.silent.as_secs_f64() - usual).max(0.0)
     }
 }
 

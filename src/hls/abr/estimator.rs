@@ -23,6 +23,9 @@ const LONG: Duration = Duration::from_millis(500);
 /// How far off the first prediction may be, as the deviation of a logarithm.
 const FIRST_SPREAD: f64 = 0.5;
 
+/// How long a first byte takes until that is known, seconds.
+const FIRST_LATENCY: f64 = 0.1;
+
 /// How much of what was believed about latency and spread the next fetch replaces.
 const LATENCY_SHARE: f64 = 0.3;
 const SPREAD_SHARE: f64 = 0.4;
@@ -31,26 +34,15 @@ const SPREAD_SHARE: f64 = 0.4;
 const FARTHEST: f64 = 2.5;
 const SLOWEST: f64 = 1_000.0;
 
-/// A stretch of a fetch, or the whole of it.
+/// A stretch of a fetch from an origin, or the whole of it. What comes from the cache is none.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// Where it came from.
-    pub source: Source,
     /// How much came; nothing of a line that is dead.
     pub bytes: u64,
     /// How long it came, latency not included.
     pub duration: Duration,
     /// From the request to the first byte.
     pub latency: Duration,
-}
-
-/// Where bytes come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The origin, by a line that has to be known.
-    Origin,
-    /// The cache, or a fill of another: says nothing about the line.
-    Cache,
 }
 
 /// What can be expected of an origin.
@@ -66,6 +58,14 @@ pub struct Estimate {
     pub latency: f64,
 }
 
+impl Estimate {
+    /// What is assumed where nothing is known but bits per second.
+    pub(super) fn assumed(bandwidth: f64) -> Self {
+        let bandwidth = bandwidth.max(SLOWEST);
+        Self { bandwidth, rise: 0.0, spread: FIRST_SPREAD, latency: FIRST_LATENCY }
+    }
+}
+
 /// Collects the samples of an origin.
 #[derive(Debug)]
 pub struct Estimator {
@@ -78,13 +78,13 @@ pub struct Estimator {
 impl Default for Estimator {
     fn default() -> Self {
         let means = [Mean::default(); 2];
-        Self { means, last: None, latency: 0.1, variance: FIRST_SPREAD * FIRST_SPREAD }
+        Self { means, last: None, latency: FIRST_LATENCY, variance: FIRST_SPREAD * FIRST_SPREAD }
     }
 }
 
 impl Estimator {
-    /// Takes a stretch of a fetch that ended `now`. `false`: it says nothing, and of a fetch that comes from the
-    /// origin the caller should go on counting until there is more.
+    /// Takes a stretch of a fetch that ended `now`. `false`: it is too small to say anything, and the caller
+    /// should go on counting until there is more.
     pub fn add(&mut self, sample: &Sample, now: Instant) -> bool {
         if !counts(sample) {
             return false;
@@ -128,8 +128,7 @@ impl Estimator {
 }
 
 fn counts(sample: &Sample) -> bool {
-    let is_small = sample.bytes < SMALL_BYTES && sample.duration < LONG;
-    sample.source == Source::Origin && !is_small
+    sample.bytes >= SMALL_BYTES || sample.duration >= LONG
 }
 
 /// Bits per second.
@@ -186,7 +185,7 @@ mod tests {
 
     fn sample(bytes: u64, seconds: f64) -> Sample {
         let duration = Duration::from_secs_f64(seconds);
-        Sample { source: Source::Origin, bytes, duration, latency: Duration::from_millis(20) }
+        Sample { bytes, duration, latency: Duration::from_millis(20) }
     }
 
     #[test]
@@ -213,19 +212,6 @@ mod tests {
         line.carries(800_000, 60);
         line.carries(100_000, 4);
         assert!(rise(&line) == 0.0, "the quick mean is what counts");
-    }
-
-    #[test]
-    fn what_the_cache_had_never_counts() {
-        let mut line = Line::new();
-        line.carries(100_000, 20);
-        let before = line.estimator.estimate();
-        for _ in 0..100 {
-            let hit = Sample { source: Source::Cache, ..sample(500_000, 0.001) };
-            assert!(!line.estimator.add(&hit, line.now));
-            line.estimator.learn(&hit, before);
-        }
-        assert_eq!(line.estimator.estimate(), before);
     }
 
     #[test]

@@ -44,6 +44,11 @@ impl Ladder {
         variants.into_iter()
     }
 
+    /// What a variant takes, in bits per second.
+    pub fn bandwidth(&self, variant: VariantIndex) -> u64 {
+        self.rung(variant).map_or(0, |rung| rung.bandwidth)
+    }
+
     /// A variant of it.
     pub(super) fn rung(&self, variant: VariantIndex) -> Option<Rung> {
         self.0.iter().copied().find(|rung| rung.variant == variant)
@@ -74,6 +79,10 @@ impl Lost {
 
     pub(super) fn add(&mut self, variant: VariantIndex) {
         self.0 |= Self::bit(variant);
+    }
+
+    pub(super) fn remove(&mut self, variant: VariantIndex) {
+        self.0 &= !Self::bit(variant);
     }
 
     pub(super) fn has(self, variant: VariantIndex) -> bool {

@@ -27,7 +27,7 @@ mod tests;
 use std::fmt;
 
 pub use controller::{Coming, Controller, Decision, Fetch, First, NoVariant, Situation, Stale};
-pub use estimator::{Estimate, Estimator, Sample, Source};
+pub use estimator::{Estimate, Estimator, Sample};
 pub use ladder::Ladder;
 pub use mode::{Mode, NoMode};
 pub use reason::{Reason, Seen};

@@ -151,9 +151,9 @@ impl Outlook {
         })
     }
 
-    /// What it is worth to wait for the rest of the next segment, so many bits.
-    pub(super) fn worth_of_rest(&self, rung: usize, bits: f64) -> f64 {
-        let rest = Fetch { bits, ..self.fetch(rung, 0.0) };
+    /// What it is worth to wait for the rest of the next segment, so many bits, of which nothing comes for so long.
+    pub(super) fn worth_of_rest(&self, rung: usize, bits: f64, seconds: f64) -> f64 {
+        let rest = Fetch { bits, ..self.fetch(rung, seconds) };
         self.mean(|scenario| self.outcome(&rest, self.buffer, scenario))
     }
 

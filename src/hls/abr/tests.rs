@@ -11,6 +11,10 @@ const LOW: VariantIndex = VariantIndex(0);
 const MIDDLE: VariantIndex = VariantIndex(1);
 const HIGH: VariantIndex = VariantIndex(2);
 
+/// The fetch of a segment of the highest variant, which has just begun.
+const FETCH: Fetch =
+    Fetch { variant: HIGH, bytes: None, got: 0, pace: None, silent: Duration::ZERO };
+
 /// What a session sees.
 struct Listening {
     ladder: Ladder,
@@ -70,8 +74,11 @@ impl Listening {
     }
 
     fn give_up(&mut self, bytes: u64, got: u64) -> Option<Decision> {
-        let fetch = Fetch { variant: HIGH, bytes, got };
-        self.with(|controller, situation| controller.give_up(situation, &fetch))
+        self.give_up_of(&Fetch { bytes: Some(bytes), got, ..FETCH })
+    }
+
+    fn give_up_of(&mut self, fetch: &Fetch) -> Option<Decision> {
+        self.with(|controller, situation| controller.give_up(situation, fetch))
     }
 }
 
@@ -128,6 +135,10 @@ fn a_dead_variant_is_left() {
     session.controller.lose(HIGH);
     assert_eq!(session.next(), (MIDDLE, Reason::Escape { from: HIGH }));
     assert_eq!(session.next().0, MIDDLE, "and not gone back to");
+    session.controller.regain(HIGH);
+    assert_eq!(session.next().0, HIGH, "until it may be there again");
+    session.controller.lose(HIGH);
+    session.next();
     session.controller.lose(MIDDLE);
     session.next();
     assert_eq!(session.next(), (LOW, Reason::Only));
@@ -166,6 +177,65 @@ fn a_stalled_fetch_is_given_up_only_where_that_helps() {
     session.ahead_seconds = 24;
     session.carries = Some(400.0);
     assert_eq!(session.give_up(160_000, 10_000), None, "it will be there in time");
+}
+
+/// For how many seconds of a fetch nothing comes before it is given up, while what is there is played; and for which
+/// variant. None: it is waited for to the last second.
+fn given_up_after(session: &mut Listening, fetch: Fetch) -> Option<(u64, VariantIndex)> {
+    let ahead = session.ahead_seconds;
+    (0..ahead).find_map(|seconds| {
+        session.ahead_seconds = ahead - seconds;
+        let silent = Duration::from_secs(seconds);
+        let instead = session.give_up_of(&Fetch { silent, ..fetch })?;
+        Some((seconds, instead.variant))
+    })
+}
+
+#[test]
+fn a_fetch_of_which_nothing_comes_is_given_up_while_there_is_time_for_another() {
+    let begun = Fetch { bytes: Some(160_000), got: 80_000, ..FETCH };
+    for fetch in [FETCH, begun, Fetch { bytes: Some(160_000), ..FETCH }] {
+        for carries in [None, Some(1000.0)] {
+            let mut session = listening(Mode::Auto);
+            session.carries = carries;
+            let (seconds, variant) = given_up_after(&mut session, fetch).expect("it is dead");
+            assert!((3..=9).contains(&seconds), "{fetch:?} {carries:?}: after {seconds} s of 12");
+            assert!(variant < HIGH, "{fetch:?} {carries:?}");
+        }
+    }
+}
+
+#[test]
+fn a_hush_that_is_no_more_than_latency_is_none() {
+    let mut session = listening(Mode::Auto);
+    let silent = Duration::from_millis(900);
+    for (carries, ahead_seconds) in [(Some(1000.0), 1), (None, 0)] {
+        (session.carries, session.ahead_seconds) = (carries, ahead_seconds);
+        assert_eq!(session.give_up_of(&Fetch { silent, ..FETCH }), None, "{carries:?}");
+    }
+}
+
+#[test]
+fn below_a_dead_variant_that_is_the_lowest_there_is_a_higher_one() {
+    let mut session = listening(Mode::Auto);
+    let fetch = Fetch { variant: LOW, ..FETCH };
+    let (seconds, variant) = given_up_after(&mut session, fetch).expect("it is dead");
+    assert!((3..=9).contains(&seconds) && variant > LOW, "after {seconds} s: {variant}");
+    session.ahead_seconds = 2;
+    let slow = Fetch { pace: Some(1_000.0), got: 100, ..fetch };
+    assert_eq!(session.give_up_of(&slow), None, "what comes slowly is all that there is");
+}
+
+#[test]
+fn a_fetch_that_is_slower_than_its_origin_is_given_up_by_its_own_pace() {
+    let mut session = listening(Mode::Auto);
+    session.ahead_seconds = 8;
+    let fetch = Fetch { bytes: Some(160_000), got: 10_000, ..FETCH };
+    assert_eq!(session.give_up_of(&fetch), None, "the line carries it");
+    let slow = Fetch { pace: Some(40e3), ..fetch };
+    assert!(session.give_up_of(&slow).is_some_and(|decision| decision.variant < HIGH));
+    session.carries = None;
+    assert!(session.give_up_of(&slow).is_some_and(|decision| decision.variant < HIGH));
 }
 
 #[test]
@@ -257,6 +327,11 @@ fn nothing_in_a_situation_makes_a_decision_impossible() {
                 let _ = session.decide();
                 let _ = session.give_up(u64::MAX, 0);
                 let _ = session.give_up(0, 1);
+                for pace in [None, Some(0.0), Some(1e9)] {
+                    for silent in [Duration::ZERO, Duration::MAX] {
+                        let _ = session.give_up_of(&Fetch { pace, silent, ..FETCH });
+                    }
+                }
             }
         }
     }

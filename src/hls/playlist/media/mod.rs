@@ -8,7 +8,12 @@
 mod keys;
 mod read;
 
-use std::{num::NonZeroU64, ops::Range, rc::Rc, time::Duration};
+use std::{
+    num::{NonZeroU16, NonZeroU64},
+    ops::Range,
+    rc::Rc,
+    time::Duration,
+};
 
 use url::Url;
 
@@ -42,6 +47,8 @@ pub struct Segment {
     pub byte_range: Option<ByteRange>,
     /// As the playlist has it, which is near what its frames last.
     pub duration: Duration,
+    /// About so many kilobits per second, where that is said of its resource.
+    pub kbits: Option<NonZeroU16>,
     /// Without one it is in the clear.
     pub key: Option<Rc<Key>>,
     /// What comes before it in the same form; there is none for MPEG-TS and packed audio.

@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no clock, no executor.
 
-use std::{collections::HashSet, rc::Rc, time::Duration};
+use std::{collections::HashSet, num::NonZeroU16, rc::Rc, time::Duration};
 
 use super::{
     super::{
@@ -54,6 +54,8 @@ struct Reader<'a> {
     first_sequence: u64,
     first_discontinuity_sequence: u64,
     discontinuities: u32,
+    /// What was said of all segments from here on.
+    kbits: Option<NonZeroU16>,
     duration: Duration,
     dates: Vec<(usize, i64)>,
     start: Option<Start>,
@@ -87,6 +89,7 @@ impl<'a> Reader<'a> {
             first_sequence: 0,
             first_discontinuity_sequence: 0,
             discontinuities: 0,
+            kbits: None,
             duration: Duration::ZERO,
             dates: Vec::new(),
             start: None,
@@ -100,6 +103,7 @@ impl<'a> Reader<'a> {
             "EXTINF" => self.duration(line, value)?,
             "EXT-X-BYTERANGE" => self.next.byte_range = Some(byte_range(line, value)?),
             "EXT-X-DISCONTINUITY" => self.discontinuity(),
+            "EXT-X-BITRATE" => self.kbits = value.parse().ok(),
             "EXT-X-GAP" => self.next.is_gap = true,
             "EXT-X-PROGRAM-DATE-TIME" => self.next.date_unix_ms = value::date_unix_ms(value),
             "EXT-X-KEY" => self.key(line, attributes)?,
@@ -231,6 +235,7 @@ impl<'a> Reader<'a> {
             uri,
             byte_range,
             duration,
+            kbits: self.kbits,
             key: self.keys.holding(line)?.cloned(),
             init: self.init.clone(),
             discontinuities: self.discontinuities,
