@@ -1,4 +1,6 @@
-//! Doors into the pure parsers, for the fuzz targets only.
+//! Doors into the parsers, for the fuzz targets only.
+
+mod segments;
 
 use symphonia::core::{
     codecs::audio::AudioDecoder,
@@ -6,10 +8,14 @@ use symphonia::core::{
     units::{Duration, Timestamp},
 };
 
+pub use self::segments::{Segment, segments};
 use super::{
-    Index, alac, caf, flac,
+    Index, alac, caf,
+    demux::elementary::timestamp,
+    flac,
     he_aac::{self, HeAac, Survey},
-    mp4, ts, wav, xing,
+    headers::tag_bytes,
+    mp4, tags, ts, wav, xing,
 };
 use crate::storage::crc32c;
 
@@ -99,6 +105,15 @@ pub fn he_aac(bytes: &[u8]) -> usize {
         true
     };
     packets().map(decodes).filter(|decodes| *decodes).count()
+}
+
+/// Reads an ID3v2 tag; says how many texts it has.
+pub fn id3(bytes: &[u8]) -> usize {
+    let texts = tags::parse_id3(bytes);
+    assert!(texts.iter().all(|(name, text)| !name.is_empty() && text.len() <= 3 * 1024));
+    assert!(tag_bytes(bytes).is_none_or(|length| length > 0));
+    assert!(timestamp(bytes).is_none_or(|ticks| ticks < 1 << 33));
+    texts.len()
 }
 
 /// Reads a seek index, as it is and as if its sum were right; says whether it is one.

@@ -19,7 +19,7 @@ pub(super) fn read_id3(inside: &Inside<'_>, start: u64, bytes: u64) -> Vec<(Stri
 }
 
 /// The text frames at the start of an ID3v2.3 or 2.4 tag (id3.org, 4.2).
-fn parse_id3(tag: &[u8]) -> Vec<(String, String)> {
+pub(super) fn parse_id3(tag: &[u8]) -> Vec<(String, String)> {
     let mut tags = Vec::new();
     let (Some(&version), Some(mut rest)) = (tag.get(3), tag.get(10..)) else { return tags };
     if !(3..=4).contains(&version) {

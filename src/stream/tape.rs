@@ -217,11 +217,15 @@ impl Tape {
         position_of(part) | offset.min(u32::MAX.into())
     }
 
-    /// Whether the stretch, or the head, ends at or before a position.
+    /// Whether the stretch, or the head, ends at or before a position. There is nothing in a part that there
+    /// is not.
     pub fn at_end(&self, position: u64) -> bool {
         let (part, offset) = part_of(self.normal(position));
-        let is_media = (part as usize) < self.media.len();
-        let is_behind = is_media && part as usize >= self.stretch.end;
+        let at = part as usize;
+        let is_behind = match at < self.media.len() {
+            true => at >= self.stretch.end,
+            false => at - self.media.len() >= self.heads.len(),
+        };
         is_behind || self.length(part).is_some_and(|length| offset >= length.into())
     }
 
@@ -313,6 +317,14 @@ mod tests {
         assert_eq!(tape.next_stretch(), Join { due: None, is_break: false, is_end: false });
         assert_eq!(tape.start(), Start { head: position_of(5), media: position_of(3) });
         assert!(tape.next_stretch().is_end);
+    }
+
+    #[test]
+    fn where_there_is_no_part_nothing_is_waited_for() {
+        let mut tape = tape(&[part()]);
+        tape.rewind();
+        assert!(!tape.at_end(position_of(1)) && !tape.at_end(position_of(2)), "heads");
+        assert!(tape.at_end(position_of(3)) && tape.at_end(u64::MAX));
     }
 
     #[test]

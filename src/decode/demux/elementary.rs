@@ -187,7 +187,7 @@ impl<'y> Frames<'y> {
 const TAG_BYTES: usize = 1024;
 
 /// When the frame behind a tag is heard (RFC 8216 section 3.4).
-fn timestamp(tag: &[u8]) -> Option<u64> {
+pub(in crate::decode) fn timestamp(tag: &[u8]) -> Option<u64> {
     const OWNER: &[u8] = b"com.apple.streaming.transportStreamTimestamp\0";
     let at = tag.windows(OWNER.len()).position(|bytes| bytes == OWNER)?;
     let ticks = tag.get(at + OWNER.len()..)?.first_chunk()?;

@@ -38,7 +38,7 @@ use super::{
 };
 
 /// The longest packet that is read: a FLAC frame of 65,535 frames of eight channels of 32 bits.
-const PACKET_BYTES: usize = 2 << 20;
+pub(super) const PACKET_BYTES: usize = 2 << 20;
 /// Bytes of plain samples that are one packet at most.
 const TOGETHER_BYTES: usize = 8 << 10;
 /// The furthest that a link may start before its frame 0: frames of the encoder.

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use kithara::net::{Answer, Ask, Validator};
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|input: (u16, u64, Option<u64>, &[u8])| {
     let (status, from, until, text) = input;
@@ -17,7 +17,8 @@ fuzz_target!(|input: (u16, u64, Option<u64>, &[u8])| {
             headers.append(name, value);
         }
     }
-    let ask = Ask { range: Some((from, until)), if_range: Validator::of(&headers), ..Ask::default() };
+    let ask =
+        Ask { range: Some((from, until)), if_range: Validator::of(&headers), ..Ask::default() };
     let Ok(answer) = Answer::read(status, &headers, &ask) else { return };
     if let Some(range) = answer.range {
         assert_eq!(range.start, from);

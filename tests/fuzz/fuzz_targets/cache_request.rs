@@ -4,7 +4,7 @@
 
 use http::Method;
 use kithara::server::assets::{Cursor, Errand};
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|text: &str| {
     let (path, query) = text.split_once('?').unwrap_or((text, ""));

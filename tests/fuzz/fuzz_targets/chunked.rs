@@ -2,7 +2,7 @@
 #![no_main]
 
 use kithara::server::guard::chunked::Chunked;
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let whole = Chunked::default().advance(bytes);

@@ -2,7 +2,7 @@
 #![no_main]
 
 use kithara::config::{File, Inputs, Merged, Show, effective};
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|text: &str| {
     let file = Some(File { name: "fuzz.toml".to_owned(), text: text.to_owned() });

@@ -2,7 +2,7 @@
 #![no_main]
 
 use kithara::net::ContentRange;
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|value: &[u8]| {
     match ContentRange::parse(value) {

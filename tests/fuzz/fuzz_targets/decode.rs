@@ -12,7 +12,7 @@ use kithara::{
     decode::{Ask, Decoder, DecoderOptions, Error, Index, Mode, Stacks, Step},
     stream::Resident,
 };
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 /// Frames of one tray: a full one and the longest packet, a FLAC block.
 const TRAY_FRAMES: usize = 4096 + 65_535;

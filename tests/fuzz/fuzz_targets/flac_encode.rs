@@ -11,7 +11,7 @@ use kithara::{
     encode::flac::{Encoder, Format},
     stream::Resident,
 };
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 const RATES_HZ: [u32; 8] = [11_025, 8_000, 44_100, 48_000, 65_537, 192_000, 255_001, 655_350];
 

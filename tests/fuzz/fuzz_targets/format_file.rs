@@ -3,7 +3,7 @@
 #![no_main]
 
 use kithara::storage::format::{Format, FormatError};
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     check(bytes);

@@ -6,7 +6,7 @@ use kithara::assets::{
     Head,
     freshness::{Directives, Share, Use, Verdict, is_selected, judge, selecting, share},
 };
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|input: (u16, u32, u32, &[u8], &[u8])| {
     let (status, answered, later, said, asked) = input;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use kithara::storage::format::{PAGE_BYTES, PAGE_ROOM, Whose, open, records, seal};
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|input: (u128, u32, u64, u32, &[u8])| {
     let (uuid, volume, epoch, number, bytes) = input;

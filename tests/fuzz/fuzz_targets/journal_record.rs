@@ -2,7 +2,7 @@
 #![no_main]
 
 use kithara::storage::format::{LENGTH_LIMIT, PAGE_ROOM, Record, records};
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let bytes = &bytes[..bytes.len().min(PAGE_ROOM)];

@@ -2,10 +2,13 @@
 #![no_main]
 
 use kithara::assets::Head;
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some(head) = Head::decode(bytes, "http://origin/song") {
-        assert_eq!(Head::decode(&head.encode("http://origin/song"), "http://origin/song"), Some(head));
+        assert_eq!(
+            Head::decode(&head.encode("http://origin/song"), "http://origin/song"),
+            Some(head)
+        );
     }
 });

@@ -2,7 +2,7 @@
 #![no_main]
 
 use kithara::decode::fuzzing;
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     fuzzing::mp4_boxes(bytes);

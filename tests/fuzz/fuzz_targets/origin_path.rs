@@ -2,7 +2,7 @@
 #![no_main]
 
 use kithara::net::Origin;
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|path: &str| {
     let origin = Origin::new("fuzz", "https://origin.example/a/b/".parse().unwrap()).unwrap();

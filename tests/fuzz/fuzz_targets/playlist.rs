@@ -2,7 +2,7 @@
 #![no_main]
 
 use kithara::hls::playlist::{Limits, Media, Multivariant, Playlist, Track, Variables, parse};
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 use url::Url;
 
 fuzz_target!(|bytes: &[u8]| {

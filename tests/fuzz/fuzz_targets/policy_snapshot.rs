@@ -7,7 +7,7 @@ use kithara::storage::{
     ObjectId,
     policy::{Kind, PIECE_BYTES, Policy},
 };
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 const OBJECTS: u128 = 40;
 

@@ -3,7 +3,7 @@
 #![no_main]
 
 use kithara::prefetch::{Limits, Queue, journal};
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let is_library = |name: &str| name.len() % 2 == 0;
@@ -15,7 +15,8 @@ fuzz_target!(|bytes: &[u8]| {
         Some(queue)
     };
     // As found, and with sums that fit, since nobody guesses those.
-    let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    let lines =
+        bytes.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
     let summed = lines.fold(journal::header(), |text, line| {
         format!("{text}{:08x} {line}\n", crc32c::crc32c(line.as_bytes()))
     });

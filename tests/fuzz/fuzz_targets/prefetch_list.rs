@@ -2,7 +2,7 @@
 #![no_main]
 
 use kithara::{pcm::SourceName, prefetch::playlist};
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let of = SourceName { name: "music".into(), path: "lists/top.m3u".into(), is_file: false };

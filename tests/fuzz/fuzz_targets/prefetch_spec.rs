@@ -2,7 +2,7 @@
 #![no_main]
 
 use kithara::prefetch::Spec;
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
     let is_library = |name: &str| name.len() % 2 == 0;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use kithara::server::request::{ObjectRequest, parse_pcm, parse_probe, parse_transcode};
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|text: &str| {
     let (query, accept) = text.split_once('\n').unwrap_or((text, ""));

@@ -2,7 +2,7 @@
 #![no_main]
 
 use kithara::file::range::{Selection, content_range, select};
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|input: (u64, &[u8])| {
     let (length, field) = input;

@@ -3,7 +3,7 @@
 
 use http::HeaderValue;
 use kithara::net::Hops;
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
     let home: url::Url = "https://origin.example/audio/song.mp3".parse().unwrap();

@@ -7,7 +7,7 @@ use kithara::{
     bufpool::{BufPool, Class, Options},
     stream::Resident,
 };
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 /// What the source has at a position.
 fn source(position: u64) -> u8 {

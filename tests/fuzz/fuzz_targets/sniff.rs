@@ -2,7 +2,7 @@
 #![no_main]
 
 use kithara::decode::sniff;
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|head: &[u8]| {
     let found = sniff(head);

@@ -3,7 +3,7 @@
 #![no_main]
 
 use kithara::storage::format::{SUPERBLOCK_BYTES, Superblock, SuperblockError, newest};
-use libfuzzer_sys::fuzz_target;
+use kithara_fuzz::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     check(bytes);
