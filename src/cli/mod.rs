@@ -28,7 +28,7 @@ mod transcode;
 
 use std::io::{self, Write};
 
-use clap::Parser;
+pub use clap::Parser;
 
 pub use args::{
     Cli, Command, ConfigArgs, DoctorArgs, LogFormat, NodeArgs, PcmArgs, PlayedArgs, PrefetchArgs,
@@ -39,6 +39,7 @@ pub use doctor::{examine, preflight};
 pub use failure::{ExitCode, Failure};
 pub use logging::{dropped_lines, start as start_log, wants_colour};
 pub use machine::raise_open_files;
+pub use serve::node_options;
 
 use crate::config::{Show, effective};
 

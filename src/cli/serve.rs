@@ -1,6 +1,7 @@
 //! `kithara serve`: from the configuration to a running node.
 
 use std::{
+    collections::BTreeMap,
     io::{self, IsTerminal, Write},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -10,11 +11,11 @@ use http::{HeaderName, HeaderValue};
 use super::{ExitCode, Failure, ServeArgs, machine, preflight, start_log};
 use crate::{
     assets,
-    config::{self, Config, Merged, Source},
+    config::{self, Config, Merged, Secret, Source},
     decode, demo,
     file::Library,
     hls::{self, playlist},
-    net::{self, Origin},
+    net::{self, Origin, Secrets},
     prefetch::{self, ListLimits},
     runtime,
     server::{
@@ -45,6 +46,15 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let ready = if args.demo { demo_is_ready } else { is_ready };
     server::run(options, Tell { ready, failed })?;
     Ok(ExitCode::Ok)
+}
+
+/// What these arguments, the environment and the file tell a node, for a program that adds to it what none of
+/// them can say and [runs](server::run) it.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn node_options(args: &ServeArgs) -> Result<server::Options, Failure> {
+    options(&args.node.load()?.config)
 }
 
 /// Keys that lock something must not be taken and then left without effect.
@@ -196,6 +206,7 @@ pub(super) fn options(config: &Config) -> Result<server::Options, Failure> {
             parts: hls::PartLimits {
                 segment_bytes: limits.segment_bytes.0,
                 init_bytes: limits.init_bytes.0,
+                key_bytes: limits.key_bytes.0 as usize,
             },
             reach: hls::Reach {
                 time: limits.read_ahead.0,
@@ -206,6 +217,7 @@ pub(super) fn options(config: &Config) -> Result<server::Options, Failure> {
         net: net_options(limits),
         origins: origins(config)?,
         libraries: libraries(config),
+        key_processor: None,
         demo: false,
         decoders: decode::DecoderOptions {
             stack_bytes: limits.stack_bytes.0 as usize,
@@ -272,21 +284,26 @@ fn origins(config: &Config) -> Result<Vec<Origin>, Failure> {
         origin.allow_private = told.allow_private.clone();
         origin.key_ignore = told.key_ignore.clone();
         origin.forward_credentials = told.forward_credentials;
-        for (field, value) in &told.headers {
-            let field_name = HeaderName::try_from(field.as_str());
-            let value = HeaderValue::try_from(value.expose());
-            let (Ok(field_name), Ok(mut value)) = (field_name, value) else {
-                return Err(bad(
-                    name,
-                    format!("`{field}` is no header field, or its value is none"),
-                ));
-            };
-            value.set_sensitive(true);
-            origin.headers.push((field_name, value));
-        }
+        origin.headers = headers(&told.headers).map_err(|what| bad(name, what))?;
+        origin.key_headers = headers(&told.key_headers).map_err(|what| bad(name, what))?;
+        let pair = |(name, value): (&String, &Secret)| (name.clone(), value.expose().to_owned());
+        origin.key_query = Secrets(told.key_query.iter().map(pair).collect());
         Ok(origin)
     });
     made.collect()
+}
+
+fn headers(told: &BTreeMap<String, Secret>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let header = |(field, value): (&String, &Secret)| {
+        let name = HeaderName::try_from(field.as_str());
+        let value = HeaderValue::try_from(value.expose());
+        let (Ok(name), Ok(mut value)) = (name, value) else {
+            return Err(format!("`{field}` is no header field, or its value is none"));
+        };
+        value.set_sensitive(true);
+        Ok((name, value))
+    };
+    told.iter().map(header).collect()
 }
 
 fn libraries(config: &Config) -> Vec<Library> {

@@ -107,10 +107,11 @@ mod tests {
     #[test]
     fn secrets_do_not_show() {
         let text = "[admin]\ntoken = \"hush1\"\n[origin.a]\nbase = \"http://a/\"\n\
-             headers = { authorization = \"hush2\" }\n[signing]\nkeys = { k1 = \"hush3\" }";
+             headers = { authorization = \"hush2\" }\nkey_headers = { x-key = \"hush4\" }\n\
+             key_query = { token = \"hush5\" }\n[signing]\nkeys = { k1 = \"hush3\" }";
         let shown = effective(&merged(text), Show::All);
         assert!(!shown.contains("hush"), "{shown}");
-        assert_eq!(shown.matches("<redacted>").count(), 3, "{shown}");
+        assert_eq!(shown.matches("<redacted>").count(), 5, "{shown}");
     }
 
     #[test]

@@ -32,7 +32,16 @@ macro_rules! settings {
 settings!(Admin { listen, token });
 settings!(Log { level, format });
 settings!(Cache { dir, size, policy, media_ttl, sync_interval });
-settings!(Origin { base, allow_private, headers, key_ignore, methods, forward_credentials });
+settings!(Origin {
+    base,
+    allow_private,
+    headers,
+    key_headers,
+    key_query,
+    key_ignore,
+    methods,
+    forward_credentials,
+});
 settings!(Library { dir });
 settings!(Signing { keys });
 settings!(Limits {
@@ -87,12 +96,11 @@ const PLAIN: &[&str] = &["admin", "log", "cache", "limits", "signing"];
 const NAMED: &[&str] = &["origin", "library"];
 
 /// Limits that have a name and a default already, and whose enforcement comes with later work.
-pub const UNENFORCED: [&str; 5] = [
+pub const UNENFORCED: [&str; 4] = [
     "limits.connections_per_client",
     "limits.streams_per_client",
     "limits.min_write_rate",
     "limits.ranges",
-    "limits.key_bytes",
 ];
 
 /// Whether `path` is a heading, whose keys follow one level deeper.
@@ -218,6 +226,8 @@ mod tests {
             ("limits.idle_timout", "limits.idle_timeout"),
             ("idle_timeout", "limits.idle_timeout"),
             ("origin.music.bas", "origin.music.base"),
+            ("origin.music.keyheaders", "origin.music.key_headers"),
+            ("origin.music.key_querry", "origin.music.key_query"),
             ("orign.music.base", "origin.music.base"),
             ("library.local.path", "library.local.dir"),
             ("signing.key", "signing.keys"),

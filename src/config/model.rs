@@ -133,6 +133,10 @@ pub struct Origin {
     pub allow_private: Vec<IpNet>,
     /// Sent with GET and HEAD only.
     pub headers: BTreeMap<String, Secret>,
+    /// Sent with requests for keys of presentations only, before `headers` of the same names.
+    pub key_headers: BTreeMap<String, Secret>,
+    /// Added to the query of those.
+    pub key_query: BTreeMap<String, Secret>,
     /// Names of the query that do not make another resource, such as tokens.
     pub key_ignore: Vec<String>,
     /// Unsafe methods that are passed through, and invalidate.
@@ -307,6 +311,8 @@ impl Default for Origin {
             base: Url::parse("unset:").expect("a constant URL"),
             allow_private: Vec::new(),
             headers: BTreeMap::new(),
+            key_headers: BTreeMap::new(),
+            key_query: BTreeMap::new(),
             key_ignore: Vec::new(),
             methods: Vec::new(),
             forward_credentials: false,

@@ -124,16 +124,21 @@ fn validate_origin(name: &str, origin: &Origin) -> Verdict {
     ensure(base.path().ends_with('/'), &key, || {
         format!("the base of origin `{name}` does not end in `/`: {base}")
     })?;
-    origin.headers.iter().try_for_each(|(field, value)| header(name, field, value))?;
+    for (setting, headers) in [("headers", &origin.headers), ("key_headers", &origin.key_headers)] {
+        let key = format!("origin.{name}.{setting}");
+        headers.iter().try_for_each(|(field, value)| header(&key, field, value))?;
+    }
+    ensure(!origin.key_query.contains_key(""), &format!("origin.{name}.key_query"), || {
+        "a parameter of a query has a name".to_owned()
+    })?;
     origin.methods.iter().try_for_each(|method| unsafe_method(name, method))
 }
 
-fn header(origin: &str, field: &str, value: &Secret) -> Verdict {
-    let key = format!("origin.{origin}.headers");
-    ensure(http::HeaderName::try_from(field).is_ok(), &key, || {
+fn header(key: &str, field: &str, value: &Secret) -> Verdict {
+    ensure(http::HeaderName::try_from(field).is_ok(), key, || {
         format!("`{field}` is no name for a header")
     })?;
-    ensure(http::HeaderValue::from_str(value.expose()).is_ok(), &key, || {
+    ensure(http::HeaderValue::from_str(value.expose()).is_ok(), key, || {
         format!("the value of header `{field}` has characters that no header can have")
     })
 }
@@ -320,6 +325,14 @@ mod tests {
             ("[origin.a]\nbase = \"http://u:p@a/\"", "origin.a.base"),
             ("[origin.a]\nbase = \"http://a/\"\nheaders = { \"a b\" = \"c\" }", "origin.a.headers"),
             ("[origin.a]\nbase = \"http://a/\"\nheaders = { a = \"\\n\" }", "origin.a.headers"),
+            (
+                "[origin.a]\nbase = \"http://a/\"\nkey_headers = { \"a b\" = \"c\" }",
+                "origin.a.key_headers",
+            ),
+            (
+                "[origin.a]\nbase = \"http://a/\"\nkey_query = { \"\" = \"c\" }",
+                "origin.a.key_query",
+            ),
             ("[origin.a]\nbase = \"http://a/\"\nmethods = [\"GET\"]", "origin.a.methods"),
             ("[origin.a]\nbase = \"http://a/\"\nmethods = [\"put\"]", "origin.a.methods"),
             ("[library.A]\ndir = \"/\"", "library.A"),
@@ -370,6 +383,7 @@ mod tests {
         for text in [
             "[origin.a]\nbase = \"http://u:hush@a/\"",
             "[origin.a]\nbase = \"http://a/\"\nheaders = { a = \"hush\\n\" }",
+            "[origin.a]\nbase = \"http://a/\"\nkey_headers = { a = \"hush\\n\" }",
             "[signing]\nkeys = { k = \"hush\" }",
         ] {
             let broken = validate(text).unwrap_err();

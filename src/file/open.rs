@@ -183,6 +183,36 @@ impl Files {
         }
     }
 
+    /// Opens a key of a presentation: with what its origin was told to be asked for keys, of an answer that
+    /// nobody else gets and that is not kept.
+    ///
+    /// # Errors
+    /// A key that is not there, or is not given to us.
+    pub async fn open_key(&self, name: &str, path: &str) -> Result<Opened, Error> {
+        let (origin, url) = match self.place(name, path)? {
+            Place::Origin { origin, url } => (Rc::new(origin.for_keys()), url),
+            Place::Library { library, path } => return open_library(&library, &path).await,
+        };
+        let (began, key) = (runtime::now(), Key::of_url(&url, &origin.key_ignore));
+        let asker = Asker { apart: true, ..Asker::media() };
+        let inquiry = self.inquiry(&key, &origin, &url, &asker, None);
+        inquiry.put_alone();
+        let lease = match inquiry.outcome().await {
+            Outcome::Failed(failure) => return Err(failure.into()),
+            _ => inquiry.take_alone().expect("it is for the one who asks apart"),
+        };
+        let fit = asker.fit(&lease.head(), &key, lease.generation.0);
+        // What its answer varies by, and where it led, is for who keeps it.
+        if matches!(fit, Fit::NoMedia(_) | Fit::Packed) {
+            return Err(misfit_error(&fit));
+        }
+        self.fill(&lease, &origin, &url, &asker);
+        let judgement = self.judge(&lease, &asker);
+        let mut opened = opened(lease, judgement, How::Absent);
+        opened.found.origin = Some(began.elapsed());
+        Ok(opened)
+    }
+
     /// Opens a source to pass it on as it is from `position` on, whatever the origin answers, to a client
     /// with those `fields` that are [passed on](super::passed_on).
     ///
@@ -275,6 +305,17 @@ impl Files {
             Some(path) => Some((name.to_owned(), path.to_owned())),
             None => is_http.then(|| (format!("{name}{BY_URL}"), url.to_string())),
         }
+    }
+
+    /// The same of a key, which may lie at another origin that was told how it is asked for keys.
+    pub fn referred_key(&self, name: &str, url: &Url) -> Option<(String, String)> {
+        let referred = self.referred(name, url)?;
+        if !referred.0.ends_with(BY_URL) {
+            return Some(referred);
+        }
+        let origins = self.origins.values().map(Rc::as_ref).filter(|origin| origin.has_keys());
+        let at = net::nearest(origins, url).and_then(|origin| self.referred(&origin.name, url));
+        Some(at.unwrap_or(referred))
     }
 
     fn place(&self, name: &str, path: &str) -> Result<Place, Error> {

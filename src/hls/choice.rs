@@ -32,9 +32,14 @@ pub enum Error {
     /// The playlist of a variant came only in part.
     #[error("the playlist of a variant broke off")]
     BrokenOff,
-    /// A key is none.
-    #[error("a key of it is not one of AES-128: it has not 16 bytes")]
-    BadKey,
+    /// A key cannot be had, or what came for it is none.
+    #[error("its key {name}: {why}")]
+    NoKey {
+        /// Where it lies.
+        name: String,
+        /// What its origin said, or what is wrong with it.
+        why: String,
+    },
     /// A variant's playlist names variants.
     #[error("the playlist of a variant names variants, where segments should be")]
     Nested,

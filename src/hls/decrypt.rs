@@ -61,11 +61,11 @@ impl Decrypt {
         self.held_bytes = end;
     }
 
-    /// Nothing follows: the rest, at most a block less one byte.
+    /// Nothing follows: the rest goes to the start of `out`, which has room for a block, and is so many bytes.
     ///
     /// # Errors
     /// It was not whole, or has another key.
-    pub(super) fn finish(mut self) -> Result<Vec<u8>, BadPadding> {
+    pub(super) fn finish(mut self, out: &mut [u8]) -> Result<usize, BadPadding> {
         if self.held_bytes != BLOCK_BYTES {
             // Nothing at all is nothing.
             return Err(BadPadding);
@@ -74,10 +74,12 @@ impl Decrypt {
         let padding = usize::from(self.held[BLOCK_BYTES - 1]);
         let is_right = (1..=BLOCK_BYTES).contains(&padding)
             && self.held[BLOCK_BYTES - padding..].iter().all(|byte| usize::from(*byte) == padding);
-        match is_right {
-            true => Ok(self.held[..BLOCK_BYTES - padding].to_vec()),
-            false => Err(BadPadding),
+        if !is_right {
+            return Err(BadPadding);
         }
+        let rest = &self.held[..BLOCK_BYTES - padding];
+        out[..rest.len()].copy_from_slice(rest);
+        Ok(rest.len())
     }
 }
 
@@ -97,14 +99,14 @@ mod tests {
         blocks.iter().flat_map(|block| block.to_be_bytes()).collect()
     }
 
-    fn decrypted(cipher: &[u8], piece: usize) -> (Vec<u8>, Result<Vec<u8>, BadPadding>) {
+    fn decrypted(cipher: &[u8], piece: usize) -> (Vec<u8>, Result<usize, BadPadding>) {
         let (mut decrypt, mut plain) = (Decrypt::new(&KEY, &IV), Vec::new());
         for coming in cipher.chunks(piece) {
             let mut out = vec![0; decrypt.bytes_of(coming.len())];
             decrypt.push(coming, &mut out);
             plain.extend(out);
         }
-        (plain, decrypt.finish())
+        (plain, decrypt.finish(&mut [0; BLOCK_BYTES]))
     }
 
     #[test]

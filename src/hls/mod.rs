@@ -3,6 +3,7 @@
 //! - [`abr`] (P): from which variant the next segment comes;
 //! - `choice` (P): the variant and the track that a client asks for;
 //! - `decrypt` (P): segments that are encrypted;
+//! - `keys` (P): what they are encrypted with, and who unwraps what comes wrapped;
 //! - `offer` (P): what there is to choose from;
 //! - `parts` (P): a media playlist as a [tape](crate::stream::tape);
 //! - [`playlist`] (P): what the playlists of a presentation say;
@@ -14,6 +15,7 @@
 pub mod abr;
 mod choice;
 mod decrypt;
+mod keys;
 mod offer;
 mod parts;
 pub mod playlist;
@@ -22,6 +24,7 @@ mod schedule;
 
 pub use choice::{Error, Variants, is_only_choice};
 pub use decrypt::BLOCK_BYTES as KEY_BYTES;
+pub use keys::{IDENTITY, KeyName, KeyProcessor, KeyRefused};
 pub use offer::{Offer, OfferedTrack, OfferedVariant};
 pub use parts::{Parts, Resource};
 pub use reader::{BadPart, Body, Fetch, Local, PartLimits, Reader, Unfetched};

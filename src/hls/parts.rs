@@ -6,7 +6,10 @@ use std::{num::NonZeroU16, ops::Range, rc::Rc};
 
 use url::Url;
 
-use super::playlist::{ByteRange, InitSection, Key, Media, Uri};
+use super::{
+    keys::{IDENTITY, KeyName},
+    playlist::{ByteRange, InitSection, Key, Media, Uri},
+};
 use crate::stream::tape::{Part, Tape};
 
 /// The parts of one variant: its segments in their order, and behind them its init sections.
@@ -25,8 +28,8 @@ pub struct Resource {
     pub url: Url,
     /// Its bytes there; all if `None`.
     pub range: Option<Range<u64>>,
-    /// Where the key is that they are encrypted with, and the initialization vector.
-    pub key: Option<(Url, [u8; 16])>,
+    /// The key that they are encrypted with, and the initialization vector.
+    pub key: Option<(KeyName, [u8; 16])>,
 }
 
 impl Parts {
@@ -94,8 +97,15 @@ impl Parts {
         Resource {
             url: self.media.url(uri),
             range: range.map(ByteRange::positions),
-            key: key.map(|(key, iv)| (self.media.url(key.uri), iv)),
+            key: key.map(|(key, iv)| (self.key_name(key), iv)),
         }
+    }
+
+    fn key_name(&self, key: &Key) -> KeyName {
+        let (url, iv) = (self.media.url(key.uri), key.stated_iv());
+        let (format, versions) =
+            key.format.as_deref().cloned().unwrap_or_else(|| (IDENTITY.into(), "1".into()));
+        KeyName { url, format, versions, iv }
     }
 }
 
@@ -159,7 +169,9 @@ mod tests {
         assert_eq!(parts.resource(0), Some(clear("a/all.mp4", Some(100..150))));
         let mut iv = [0; 16];
         iv[15] = 8;
-        let key = Some((url("key"), iv));
+        let name =
+            KeyName { url: url("key"), format: "identity".into(), versions: "1".into(), iv: None };
+        let key = Some((name, iv));
         assert_eq!(parts.resource(1), Some(Resource { url: url("a/b.m4s"), range: None, key }));
         assert_eq!(parts.resource(3), Some(clear("a/init.mp4", Some(0..100))));
         assert_eq!(parts.resource(4).map(|part| part.url), Some(url("a/other.mp4")));

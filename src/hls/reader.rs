@@ -5,10 +5,17 @@
 //! decrypts what is encrypted; what it has it makes [`Resident`]. A part that cannot be had is lost to the
 //! tape, which is no error where others can: silence of its length is heard in its place.
 
-use std::{future::Future, ops::Range, pin::Pin, rc::Rc};
+use std::{
+    future::{Future, poll_fn},
+    ops::Range,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
 
 use super::{
     decrypt::{BLOCK_BYTES, BadPadding, Decrypt},
+    keys::KeyName,
     parts::{Parts, Resource},
 };
 use crate::{
@@ -30,11 +37,13 @@ pub struct PartLimits {
     pub segment_bytes: u64,
     /// Bytes of an init section.
     pub init_bytes: u64,
+    /// Bytes of a key, as it comes.
+    pub key_bytes: usize,
 }
 
 impl Default for PartLimits {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, init_bytes: 1 << 20 }
+        Self { segment_bytes: 64 << 20, init_bytes: 1 << 20, key_bytes: 64 }
     }
 }
 
@@ -46,14 +55,14 @@ pub trait Fetch {
     /// A segment cannot be had, and is silence.
     fn missing(&self, segment: u32, why: &Failure);
 
-    /// The key that lies at a URL.
-    fn key<'a>(&'a self, url: &'a url::Url) -> Local<'a, Result<[u8; BLOCK_BYTES], Unfetched>>;
+    /// A key.
+    fn key<'a>(&'a self, name: &'a KeyName) -> Local<'a, Result<[u8; BLOCK_BYTES], Unfetched>>;
 }
 
 /// The bytes of one resource, in order.
 pub trait Body {
     /// The next of them; `None` at their end.
-    fn next(&mut self) -> Local<'_, Result<Option<Block>, Unfetched>>;
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Block>, Unfetched>>;
 }
 
 /// Why bytes of a resource are not had.
@@ -241,18 +250,15 @@ impl Reader {
 
     async fn next(&self, running: &mut Running) -> Result<Came, Unfetched> {
         while !running.is_over {
-            let Some(block) = running.body.next().await? else {
+            let next = poll_fn(|context| running.body.poll_next(context)).await?;
+            let Some(block) = next else {
                 running.is_over = true;
                 let Some(decrypt) = running.decrypt.take() else { return Ok(Came::End) };
-                let rest = decrypt
-                    .finish()
+                let mut rest = self.room(BLOCK_BYTES).await?;
+                let count = decrypt
+                    .finish(&mut rest)
                     .map_err(|BadPadding| Unfetched::Missing(Failure::new(BadPart::Padding)))?;
-                if rest.is_empty() {
-                    return Ok(Came::End);
-                }
-                let mut block = self.room(rest.len()).await?;
-                block[..rest.len()].copy_from_slice(&rest);
-                return Ok(Came::Block(block.freeze(rest.len())));
+                return Ok(if count == 0 { Came::End } else { Came::Block(rest.freeze(count)) });
             };
             let Some(decrypt) = &mut running.decrypt else { return Ok(Came::Block(block)) };
             let count = decrypt.bytes_of(block.len());

@@ -403,14 +403,15 @@ impl Client {
     }
 }
 
-/// The request for `url`, with the origin's own headers only `at_home`.
+/// The request for `url`, with the origin's own headers and query only `at_home`.
 fn request(
     origin: &Origin,
     url: &Url,
     at_home: bool,
     ask: &Ask,
 ) -> Result<Request<Outgoing>, Error> {
-    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let asked = if at_home { origin.asked(url) } else { Cow::Borrowed(url) };
+    let target = &asked[url::Position::BeforePath..url::Position::AfterQuery];
     let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
     let method = if ask.head_only { Method::HEAD } else { Method::GET };
     let mut request = Request::builder()

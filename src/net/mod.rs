@@ -21,7 +21,7 @@
 //!
 //! Invariants: a body never ends cleanly before its length. Bytes of two versions are never
 //! joined. No address is connected to that was not checked for this very origin. Configured headers
-//! never reach another scheme, host or port. Every wait has a limit, but none limits a whole body.
+//! and queries never reach another scheme, host or port. Every wait has a limit, but none limits a whole body.
 #![forbid(unsafe_code)]
 
 mod address;
@@ -60,7 +60,7 @@ pub use download::{Download, Known, Provenance};
 pub use error::Error;
 pub use flow::{Flow, Watch};
 pub use options::Options;
-pub use origin::{BadBase, Origin, literal_addresses, nearest};
+pub use origin::{BadBase, Origin, Secrets, literal_addresses, nearest};
 pub use redirect::{BadRedirect, Hops};
 pub use tls::Roots;
 pub use validator::{Signs, Validator};

@@ -7,7 +7,7 @@
 //! backslash, dot segments) is refused rather than repaired.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -27,6 +27,13 @@ pub struct Origin {
     pub allow_private: Vec<IpNet>,
     /// Sent with GET and HEAD, to the scheme, host and port of `base` only.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Added to the query of each request, likewise; no URL that is kept or shown has it.
+    pub query: Secrets,
+    /// What besides goes with requests for [keys](Self::for_keys) of presentations: before `headers` of the
+    /// same names, and in the place of `query`.
+    pub key_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Likewise.
+    pub key_query: Secrets,
     /// Names of query parameters that do not make another resource (tokens).
     pub key_ignore: Vec<String>,
     /// A client's Authorization and Cookie go to it too.
@@ -37,6 +44,16 @@ pub struct Origin {
     /// Whoever runs this process named the whole URL. Nothing of its path is refused, and what two
     /// readers could take for two things is sent as it was typed.
     pub free: bool,
+}
+
+/// Names and values of a query that are shown to nobody else.
+#[derive(Clone, Default)]
+pub struct Secrets(pub Vec<(String, String)>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of them", self.0.len())
+    }
 }
 
 /// Why a URL cannot be the base of an origin.
@@ -71,12 +88,16 @@ impl Origin {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let (allow_private, headers, key_ignore) = Default::default();
+        let (allow_private, headers, key_headers, key_ignore) = Default::default();
+        let (query, key_query) = Default::default();
         Ok(Self {
             name: name.into(),
             base,
             allow_private,
             headers,
+            query,
+            key_headers,
+            key_query,
             key_ignore,
             forward_credentials: false,
             loopback_port: None,
@@ -89,6 +110,36 @@ impl Origin {
     pub fn free(mut self) -> Self {
         self.free = true;
         self
+    }
+
+    /// The same origin as it is asked for keys.
+    #[must_use]
+    pub fn for_keys(&self) -> Self {
+        let mut origin = self.clone();
+        origin.headers.retain(|(name, _)| self.key_headers.iter().all(|(own, _)| own != name));
+        origin.headers.extend_from_slice(&self.key_headers);
+        origin.query = self.key_query.clone();
+        origin
+    }
+
+    /// Whether it was told how it is asked for keys.
+    pub fn has_keys(&self) -> bool {
+        !self.key_headers.is_empty() || !self.key_query.0.is_empty()
+    }
+
+    /// What is asked for in the place of `url`, which is one of its own: the same with its own query, before
+    /// parameters of the same names.
+    pub fn asked<'url>(&self, url: &'url Url) -> Cow<'url, Url> {
+        if self.query.0.is_empty() {
+            return Cow::Borrowed(url);
+        }
+        let is_own = |name: &str| self.query.0.iter().any(|(own, _)| *own == name);
+        let pairs = url.query().into_iter().flat_map(|query| query.split('&'));
+        let others: Vec<&str> = pairs.filter(|pair| !named(pair, is_own)).collect();
+        let mut asked = url.clone();
+        asked.set_query((!others.is_empty()).then(|| others.join("&")).as_deref());
+        asked.query_pairs_mut().extend_pairs(&self.query.0);
+        Cow::Owned(asked)
     }
 
     /// Has it asked at `port` of this machine: see [`loopback_port`](Self::loopback_port).
@@ -161,9 +212,14 @@ impl Origin {
     }
 
     fn ignores(&self, pair: &str) -> bool {
-        let name = form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name);
-        name.is_some_and(|name| self.key_ignore.iter().any(|ignored| *ignored == name))
+        named(pair, |name| self.key_ignore.iter().any(|ignored| *ignored == name))
     }
+}
+
+/// Whether the name of a pair of a query is such a one.
+fn named(pair: &str, is_such: impl FnOnce(&str) -> bool) -> bool {
+    let pair = form_urlencoded::parse(pair.as_bytes()).next();
+    pair.is_some_and(|(name, _)| is_such(&name))
 }
 
 /// The addresses that a URL names without any resolver: a literal one, or loopback for `localhost`
@@ -307,6 +363,25 @@ mod tests {
             let once = canonical_path(path);
             assert_eq!(canonical_path(&once), once, "{path}");
         }
+    }
+
+    #[test]
+    fn keys_are_asked_for_with_what_is_told_for_them() {
+        let field = |name, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        let mut told = origin("https://cdn.example/");
+        told.headers = vec![field("authorization", "all"), field("x-a", "all")];
+        told.key_headers = vec![field("authorization", "keys"), field("x-b", "keys")];
+        told.key_query = Secrets(vec![("token".to_owned(), "a&b".to_owned())]);
+        assert!(told.has_keys() && !origin("https://cdn.example/").has_keys());
+        let url: Url = "https://cdn.example/k?x=%2F&token=theirs&y".parse().unwrap();
+        assert_eq!(*told.asked(&url), url);
+        let keys = told.for_keys();
+        assert_eq!(keys.asked(&url).as_str(), "https://cdn.example/k?x=%2F&y&token=a%26b");
+        let plain = "https://cdn.example/k".parse().unwrap();
+        assert_eq!(keys.asked(&plain).as_str(), "https://cdn.example/k?token=a%26b");
+        let sent = [field("x-a", "all"), field("authorization", "keys"), field("x-b", "keys")];
+        assert_eq!(keys.headers, sent);
+        assert!(!format!("{told:?}").contains("a&b"));
     }
 
     #[test]

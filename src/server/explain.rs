@@ -105,6 +105,8 @@ fn of_hls(error: &hls::Error, source: &SourceName) -> Problem {
             Problem::new(Kind::Parameter, format!("{source} has no such audio `track`"))
                 .hint(format!("there are {there}"))
         }
+        hls::Error::NoKey { .. } => Problem::origin_failed(source, &error.to_string())
+            .hint("the operator says what goes with requests for keys: `origin.NAME.key_headers` and `key_query`"),
         hls::Error::LeadsOut => Problem::forbidden(source).hint(error.to_string()),
         hls::Error::Playlist(Playlist::Malformed { .. } | Playlist::Empty) | hls::Error::Nested => {
             Problem::new(Kind::Damaged, format!("{source}: {error}"))

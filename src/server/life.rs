@@ -107,7 +107,8 @@ impl Life {
         let (origins, libraries) = (options.origins.clone(), options.libraries.clone());
         let files = Files::new(store, client, origins, libraries);
         let stacks = Stacks::new(options.decoders);
-        let shard = Shard::new(route, pool, files, stacks, options.shard, mailbox);
+        let (shard, keys) = (options.shard, options.key_processor.clone());
+        let shard = Shard::new(route, pool, files, stacks, shard, mailbox, keys);
         let attending = runtime::spawn(Queue::Io, "mail", Rc::clone(&shard).attend());
         Ok(Self { shard, attending, keeper, disk })
     }

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     assets, decode,
     file::Library,
+    hls::KeyProcessor,
     net::{self, Origin},
     prefetch::{self, ListLimits, Prefetches},
     runtime::{
@@ -66,6 +67,8 @@ pub struct Options {
     pub origins: Vec<Origin>,
     /// The configured libraries.
     pub libraries: Vec<Library>,
+    /// Who unwraps keys of presentations that come wrapped.
+    pub key_processor: Option<Arc<dyn KeyProcessor>>,
     /// Whether the demo's origin runs inside.
     pub demo: bool,
     /// What a decoder may take.

@@ -3,7 +3,9 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
     rc::{Rc, Weak},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -36,7 +38,15 @@ impl Response {
     /// # Errors
     /// It breaks off before that.
     pub async fn next(&mut self) -> Result<Option<Sent>, Abort> {
-        self.body.recv().await.unwrap_or(Err(Abort::Failed))
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// The same for who is polled itself.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Sent>, Abort>> {
+        self.body.poll_recv(context).map(|part| part.unwrap_or(Err(Abort::Failed)))
     }
 }
 

@@ -105,8 +105,8 @@ pub enum By {
     Node,
     /// The same, and where it is not in the cache it is not fetched.
     NodeIfCached,
-    /// The same of a secret, which is not kept on disk.
-    NodeOnly,
+    /// The node itself, of a key: it is asked for as its origin wants it, and not kept on disk.
+    NodeForKey,
 }
 
 impl Job {

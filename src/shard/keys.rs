@@ -4,9 +4,7 @@
 
 use std::{cell::RefCell, collections::VecDeque};
 
-use url::Url;
-
-use crate::hls::KEY_BYTES;
+use crate::hls::{KEY_BYTES, KeyName};
 
 /// Keys that are kept: a presentation that changes its key each segment has one for ten minutes and more.
 const KEYS: usize = 256;
@@ -17,13 +15,13 @@ pub(super) type SecretKey = [u8; KEY_BYTES];
 /// Those that were fetched last.
 #[derive(Default)]
 pub(super) struct Keys {
-    keys: RefCell<VecDeque<(Url, SecretKey)>>,
+    keys: RefCell<VecDeque<(KeyName, SecretKey)>>,
 }
 
 impl Keys {
-    pub(super) fn get(&self, url: &Url) -> Option<SecretKey> {
+    pub(super) fn get(&self, name: &KeyName) -> Option<SecretKey> {
         let mut keys = self.keys.borrow_mut();
-        let at = keys.iter().position(|(known, _)| known == url)?;
+        let at = keys.iter().position(|(known, _)| known == name)?;
         // Wanted last, it goes last.
         let found = keys.remove(at)?;
         let key = found.1;
@@ -31,13 +29,13 @@ impl Keys {
         Some(key)
     }
 
-    pub(super) fn put(&self, url: &Url, key: SecretKey) {
+    pub(super) fn put(&self, name: &KeyName, key: SecretKey) {
         let mut keys = self.keys.borrow_mut();
-        keys.retain(|(known, _)| known != url);
+        keys.retain(|(known, _)| known != name);
         if keys.len() == KEYS {
             keys.pop_front();
         }
-        keys.push_back((url.clone(), key));
+        keys.push_back((name.clone(), key));
     }
 }
 
@@ -47,13 +45,20 @@ mod tests {
 
     #[test]
     fn the_key_that_nobody_wanted_longest_goes_first() {
-        let url = |at: usize| Url::parse(&format!("http://keys/{at}")).unwrap();
+        let name = |at: usize| KeyName {
+            url: format!("http://keys/{at}").parse().unwrap(),
+            format: "identity".into(),
+            versions: "1".into(),
+            iv: None,
+        };
         let keys = Keys::default();
-        (0..KEYS).for_each(|at| keys.put(&url(at), [at as u8; KEY_BYTES]));
-        assert_eq!(keys.get(&url(0)), Some([0; KEY_BYTES]));
-        keys.put(&url(KEYS), [9; KEY_BYTES]);
-        assert_eq!((keys.get(&url(1)), keys.get(&url(0))), (None, Some([0; KEY_BYTES])));
-        keys.put(&url(0), [7; KEY_BYTES]);
-        assert_eq!(keys.get(&url(0)), Some([7; KEY_BYTES]));
+        (0..KEYS).for_each(|at| keys.put(&name(at), [at as u8; KEY_BYTES]));
+        assert_eq!(keys.get(&name(0)), Some([0; KEY_BYTES]));
+        keys.put(&name(KEYS), [9; KEY_BYTES]);
+        assert_eq!((keys.get(&name(1)), keys.get(&name(0))), (None, Some([0; KEY_BYTES])));
+        keys.put(&name(0), [7; KEY_BYTES]);
+        assert_eq!(keys.get(&name(0)), Some([7; KEY_BYTES]));
+        let wrapped = KeyName { iv: Some([0; 16]), ..name(0) };
+        assert_eq!(keys.get(&wrapped), None, "another vector may make another key");
     }
 }

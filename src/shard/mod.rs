@@ -74,10 +74,11 @@ mod thrift;
 mod transcode;
 mod turns;
 mod understand;
+mod unwrapping;
 mod upkeep;
 mod waveform;
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use asked::Asked;
 use chore::CHORES_PER_PAIR;
@@ -113,13 +114,14 @@ use shares::Shares;
 pub use survey::Report;
 use survey::Survey;
 use turns::Turns;
+use unwrapping::Unwrapping;
 pub use upkeep::upkeep;
 
 use crate::{
     bufpool::BufPool,
     decode::Stacks,
     file::Files,
-    hls::{self, playlist},
+    hls::{self, KeyProcessor, playlist},
     pcm::Renditions,
     runtime::{ShardId, event::Event, mailbox::Mailbox},
 };
@@ -142,6 +144,8 @@ pub struct Shard {
     pub stacks: Stacks,
     /// Of encrypted segments.
     keys: Keys,
+    /// What comes for a key and is none yet.
+    unwrapping: Unwrapping,
     /// What the lines to origins carry.
     lines: Rc<LineNews>,
     /// What it was told.
@@ -266,6 +270,7 @@ impl Shard {
         stacks: Stacks,
         options: Options,
         mailbox: Mailbox<Mail>,
+        key_processor: Option<Arc<dyn KeyProcessor>>,
     ) -> Rc<Shard> {
         let mailbox = Rc::new(mailbox);
         let feed = Feed::new(Rc::clone(&mailbox), usize::from(route.shards));
@@ -286,6 +291,7 @@ impl Shard {
             files,
             stacks,
             keys: Keys::default(),
+            unwrapping: Unwrapping::new(key_processor),
             lines,
             options,
             desk: Desk::new(usize::from(route.shards)),

@@ -307,7 +307,9 @@ impl Shard {
     }
 
     fn parse(&self, came: &Came, variables: &Variables) -> Result<Playlist, Refusal> {
-        let parsed = playlist::parse(&came.text, &came.url, variables, &self.options.playlists);
+        let (limits, formats) = (&self.options.playlists, self.unwrapping.formats());
+        let formats = [&[hls::IDENTITY], formats].concat();
+        let parsed = playlist::parse_with_keys(&came.text, &came.url, variables, limits, &formats);
         Ok(parsed.map_err(hls::Error::Playlist)?)
     }
 

@@ -2,7 +2,9 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
     rc::Rc,
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -16,9 +18,10 @@ use crate::{
     bufpool::{Block, Exhausted},
     file::{self, How},
     hls::{
-        self, Body, Fetch, KEY_BYTES, Local, Resource, Unfetched,
+        self, Body, Fetch, KEY_BYTES, KeyName, Local, Resource, Unfetched,
         abr::{Estimator, Sample},
     },
+    net,
     pcm::SourceName,
     runtime,
     storage::Failure,
@@ -53,8 +56,8 @@ impl Segments {
     }
 
     async fn bring_quietly(&self, resource: &Resource, brought: &Brought) -> bool {
-        if let Some((url, _)) = &resource.key
-            && self.fetch_key(url).await.is_err()
+        if let Some((name, _)) = &resource.key
+            && self.fetch_key(name).await.is_err()
         {
             return false;
         }
@@ -66,7 +69,7 @@ impl Segments {
         let Ok(mut body) = self.body(resource, 0).await else { return false };
         brought.begins(&body);
         loop {
-            match body.take().await {
+            match poll_fn(|context| body.poll_next(context)).await {
                 Ok(Some(block)) => brought.comes(block.len() as u64),
                 Ok(None) => return true,
                 Err(_) => return false,
@@ -104,7 +107,11 @@ impl Segments {
 
     /// The answer about a URL that the playlist led to. Where this node is full, it is waited for.
     async fn request(&self, url: &Url, wanted: Wanted) -> Result<Response, Unfetched> {
-        let referred = self.shard.files.referred(&self.of.name, url);
+        let files = &self.shard.files;
+        let referred = match wanted.by {
+            By::NodeForKey => files.referred_key(&self.of.name, url),
+            _ => files.referred(&self.of.name, url),
+        };
         let leads_out = || Unfetched::Missing(Failure::new(Refusal::Hls(hls::Error::LeadsOut)));
         let (name, path) = referred.ok_or_else(leads_out)?;
         let source = SourceName { name, path, is_file: self.of.is_file };
@@ -124,28 +131,63 @@ impl Segments {
         }
     }
 
-    async fn fetch_key(&self, url: &Url) -> Result<SecretKey, Unfetched> {
-        if let Some(key) = self.shard.keys.get(url) {
+    async fn fetch_key(&self, name: &KeyName) -> Result<SecretKey, Unfetched> {
+        let Shard { keys, unwrapping, .. } = &*self.shard;
+        let is_wrapped = unwrapping.formats().contains(&&*name.format);
+        // What is a key as it comes is the same with any vector.
+        let kept = KeyName { iv: name.iv.filter(|_| is_wrapped), ..name.clone() };
+        if let Some(key) = keys.get(&kept) {
             return Ok(key);
         }
-        let wanted = Wanted { by: By::NodeOnly, ..Wanted::default() };
-        let mut body =
-            SegmentBody { response: self.request(url, wanted).await?, skip: 0, left: None };
-        let mut bytes = Vec::new();
-        while let Some(block) = body.take().await? {
-            bytes.extend_from_slice(&block);
-            if bytes.len() > KEY_BYTES {
-                break;
-            }
-        }
-        let key = SecretKey::try_from(bytes).map_err(|_| {
-            tracing::warn!(url = shown(url.as_str()), "a key has not {KEY_BYTES} bytes");
-            Unfetched::Missing(Failure::new(Refusal::Hls(hls::Error::BadKey)))
-        })?;
-        self.shard.keys.put(url, key);
+        let bytes = self.key_bytes(&name.url).await?;
+        let key = match is_wrapped {
+            true => unwrapping.unwrap(name, bytes).await.map_err(|why| why.to_string()),
+            false => SecretKey::try_from(bytes)
+                .map_err(|bytes| format!("it has {} bytes, and not {KEY_BYTES}", bytes.len())),
+        };
+        let key = key.map_err(|why| no_key(&name.url, why))?;
+        keys.put(&kept, key);
         self.shard.tell(|| What::KeyFetched { playlist: shown(&self.of.to_string()) });
         Ok(key)
     }
+
+    /// What lies there for a key.
+    async fn key_bytes(&self, url: &Url) -> Result<Vec<u8>, Unfetched> {
+        let wanted = Wanted { by: By::NodeForKey, ..Wanted::default() };
+        let response = self.request(url, wanted).await.map_err(|unfetched| match unfetched {
+            Unfetched::Missing(failure) => match refused_status(&failure) {
+                Some(status) => no_key(url, format!("its origin answers {status}")),
+                None => Unfetched::Missing(failure),
+            },
+            other => other,
+        })?;
+        let mut body = SegmentBody { response, skip: 0, left: None };
+        let (mut bytes, most) = (Vec::new(), self.shard.options.parts.key_bytes);
+        while let Some(block) = poll_fn(|context| body.poll_next(context)).await? {
+            if bytes.len() + block.len() > most {
+                return Err(no_key(
+                    url,
+                    format!("it has more than {most} bytes (`limits.key_bytes`)"),
+                ));
+            }
+            bytes.extend_from_slice(&block);
+        }
+        Ok(bytes)
+    }
+}
+
+/// There is no key at `url`, for who asked for it at least.
+fn no_key(url: &Url, why: String) -> Unfetched {
+    let name = shown(url.as_str());
+    tracing::warn!(key = name, why, "a key cannot be had");
+    Unfetched::Missing(Failure::new(Refusal::Hls(hls::Error::NoKey { name, why })))
+}
+
+/// The status by which an origin says that what is asked for is not there, or not for us.
+fn refused_status(failure: &Failure) -> Option<u16> {
+    let Some(Refusal::File(file::Error::Source(failure))) = failure.cause() else { return None };
+    let status = failure.cause::<net::Error>()?.status()?;
+    (matches!(status, 400..=499) && status != 429).then_some(status)
 }
 
 impl Fetch for Segments {
@@ -161,8 +203,8 @@ impl Fetch for Segments {
         self.shard.tell(|| What::SegmentMissing { playlist, segment, why });
     }
 
-    fn key<'a>(&'a self, url: &'a Url) -> Local<'a, Result<SecretKey, Unfetched>> {
-        Box::pin(self.fetch_key(url))
+    fn key<'a>(&'a self, name: &'a KeyName) -> Local<'a, Result<SecretKey, Unfetched>> {
+        Box::pin(self.fetch_key(name))
     }
 }
 
@@ -244,30 +286,23 @@ struct SegmentBody {
     left: Option<u64>,
 }
 
-impl SegmentBody {
-    async fn take(&mut self) -> Result<Option<Block>, Unfetched> {
-        loop {
-            if self.left == Some(0) {
-                return Ok(None);
-            }
-            let next = self.response.next().await;
+impl Body for SegmentBody {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Block>, Unfetched>> {
+        while self.left != Some(0) {
+            let next = ready!(self.response.poll_next(context));
             let next = next.map_err(|abort| Unfetched::Missing(Failure::new(abort)))?;
-            let Some(sent) = next else { return Ok(None) };
+            let Some(sent) = next else { break };
             let block = sent.block();
             let skip = self.skip.min(block.len() as u64);
             self.skip -= skip;
             let most = self.left.unwrap_or(u64::MAX).min(block.len() as u64 - skip);
             self.left = self.left.map(|left| left - most);
             if most > 0 {
-                return Ok(Some(block.slice(skip as usize..(skip + most) as usize)));
+                let wanted = block.slice(skip as usize..(skip + most) as usize);
+                return Poll::Ready(Ok(Some(wanted)));
             }
         }
-    }
-}
-
-impl Body for SegmentBody {
-    fn next(&mut self) -> Local<'_, Result<Option<Block>, Unfetched>> {
-        Box::pin(self.take())
+        Poll::Ready(Ok(None))
     }
 }
 

@@ -236,8 +236,11 @@ async fn open_object(
 ) -> Result<(Opened, ObjectHead), Refusal> {
     let (name, path) = (&source.name, &source.path);
     let opened = match wanted.head_only {
+        _ if wanted.by == By::NodeForKey => shard.files.open_key(name, path).await?,
         _ if wanted.by != By::Client => {
-            shard.files.open_wishing(name, path, wishes(wanted.by)).await?
+            let only_if_cached = wanted.by == By::NodeIfCached;
+            let wishes = Directives { only_if_cached, ..Directives::default() };
+            shard.files.open_wishing(name, path, wishes).await?
         }
         true => shard.files.open_head(name, path, &wanted.fields).await?,
         false => {
@@ -264,12 +267,6 @@ async fn open_object(
     let cached = cached(&opened, part.as_ref().unwrap_or(&(0..length.unwrap_or(u64::MAX))));
     let redirected = opened.redirected();
     Ok((opened, ObjectHead { status, fields, redirected, length, part, unmodified, cached }))
-}
-
-/// What the node wishes of its own cache.
-fn wishes(by: By) -> Directives {
-    let only_if_cached = by == By::NodeIfCached;
-    Directives { only_if_cached, no_store: by == By::NodeOnly, ..Directives::default() }
 }
 
 /// The part that is asked for, of the version that these fields describe.

@@ -65,7 +65,7 @@ fn shard(mailbox: Mailbox<Mail>, roots: &net::Roots, dir: PathBuf) -> Rc<Shard> 
     let (parts, reach) = (hls::PartLimits::default(), hls::Reach { time: scan_wait, bytes: 0 });
     let options =
         Options { read_ahead_bytes, scan_wait, scan_bytes, decode_share, playlists, parts, reach };
-    Shard::new(ROUTE, pool, files, stacks, options, mailbox)
+    Shard::new(ROUTE, pool, files, stacks, options, mailbox, None)
 }
 
 fn attends(shard: Rc<Shard>) -> Life {

@@ -140,17 +140,9 @@ impl Presentation {
 
     /// The same with each segment encrypted, by its number where `iv` has no vector.
     pub fn encrypted(&self, iv: Option<u128>) -> Self {
-        let encrypt = |(at, part): (usize, &Vec<u8>)| {
-            let iv = iv.unwrap_or(at as u128).to_be_bytes();
-            let mut cipher = Encryptor::<Aes128>::new(&KEY.into(), &iv.into());
-            let padding = 16 - part.len() % 16;
-            let mut bytes = [&part[..], &vec![padding as u8; padding]].concat();
-            for block in bytes.as_chunks_mut::<16>().0 {
-                cipher.encrypt_block(block.into());
-            }
-            bytes
-        };
-        let parts = self.parts.iter().enumerate().map(encrypt).collect();
+        let parts = self.parts.iter().enumerate();
+        let parts = parts.map(|(at, part)| encrypted(part, &KEY, iv.unwrap_or(at as u128)));
+        let parts = parts.collect();
         Self { parts, seconds: self.seconds.clone(), init: self.init.clone() }
     }
 
@@ -160,6 +152,17 @@ impl Presentation {
         self.parts.iter().for_each(|part| bytes.extend(part));
         decoded(&bytes)
     }
+}
+
+/// The same bytes, padded and encrypted.
+pub fn encrypted(bytes: &[u8], key: &[u8; 16], iv: u128) -> Vec<u8> {
+    let mut cipher = Encryptor::<Aes128>::new(key.into(), &iv.to_be_bytes().into());
+    let padding = 16 - bytes.len() % 16;
+    let mut bytes = [bytes, &vec![padding as u8; padding]].concat();
+    for block in bytes.as_chunks_mut::<16>().0 {
+        cipher.encrypt_block(block.into());
+    }
+    bytes
 }
 
 /// What a file holds.

@@ -16,9 +16,11 @@ mod wav;
 mod adaptive;
 mod caching;
 mod damage;
+mod encrypted;
 mod errors;
 mod fetching;
 mod formats;
+mod keys;
 mod listening;
 mod long;
 #[cfg(any(feature = "aac", feature = "mp3"))]

@@ -44,6 +44,8 @@ struct File {
     fields: String,
     /// Fields of a request whose values are told in the body, before the bytes.
     echoes: Option<&'static str>,
+    /// A field without which a request is answered 403.
+    needs: Option<(&'static str, &'static str)>,
 }
 
 impl File {
@@ -76,6 +78,7 @@ impl Builder {
             redirect: None,
             fields: String::new(),
             echoes: None,
+            needs: None,
         };
         self.files.insert(name.to_owned(), file);
         self.last = name.to_owned();
@@ -150,6 +153,11 @@ impl Builder {
     /// The body is the value of a field of the request, and the answer varies by it.
     pub fn echoes(self, name: &'static str) -> Self {
         self.says("Vary", name).change(|file| (file.echoes, file.etag) = (Some(name), None))
+    }
+
+    /// Who asks without this field is refused. Names are in small letters.
+    pub fn needs(self, name: &'static str, value: &'static str) -> Self {
+        self.change(|file| file.needs = Some((name, value)))
     }
 
     pub fn redirects_to(self, target: &str) -> Self {
@@ -335,6 +343,11 @@ impl Shared {
             return reply(stream, 404, "Content-Length: 0\r\n");
         };
         let fields = &file.fields;
+        let has =
+            |(name, value)| request.fields.contains(&(String::from(name), String::from(value)));
+        if !file.needs.is_none_or(has) {
+            return reply(stream, 403, "Content-Length: 0\r\n");
+        }
         if let Some(target) = &file.redirect {
             let fields = format!("{fields}Location: {target}\r\nContent-Length: 0\r\n");
             return reply(stream, 302, &fields);

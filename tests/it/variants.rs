@@ -195,7 +195,7 @@ fn a_key_that_is_gone_is_said_and_no_silence() {
     let (encrypted, playlist) = with_key(&tone);
     let origin = encrypted.on(origin(), "", &playlist).start();
     let node = node().origin(&origin).start();
-    is_refused(&ask(&node, "list.m3u8", ""), 404, &["list.m3u8"]);
+    is_refused(&ask(&node, "list.m3u8", ""), 502, &["list.m3u8", "its key", "the.key", "404"]);
 }
 
 /// The bytes of all files below a directory that hold anything.

@@ -29,7 +29,7 @@ pub(super) enum Door {
     /// A directory that nobody else has.
     Closed(Rc<Shard>),
     /// A node's admin listener.
-    Node(Client, Origin),
+    Node(Client, Box<Origin>),
 }
 
 /// Why a cache or its node does not do what it was asked.
@@ -68,7 +68,7 @@ where
         let (node, roots) = running_node(url)?;
         return on_a_core(async move |_| {
             let client = Client::new(patient(), &roots, Resolver::system());
-            work(Door::Node(client, node)).await
+            work(Door::Node(client, Box::new(node))).await
         });
     }
     let options = serve::options(&merged.config)?;

@@ -44,6 +44,7 @@ use self::{
     line::{Line, Lines},
     scope::Scope,
 };
+use super::keys::IDENTITY;
 
 /// One of the two kinds of playlist.
 #[derive(Debug)]
@@ -84,12 +85,26 @@ pub fn parse(
     imports: &Variables,
     limits: &Limits,
 ) -> Result<Playlist, Error> {
+    parse_with_keys(bytes, url, imports, limits, &[IDENTITY])
+}
+
+/// The same where keys of these formats can be had.
+///
+/// # Errors
+/// See [`Error`].
+pub fn parse_with_keys(
+    bytes: &[u8],
+    url: &Url,
+    imports: &Variables,
+    limits: &Limits,
+    key_formats: &[&str],
+) -> Result<Playlist, Error> {
     if bytes.len() > limits.playlist_bytes {
         let (line, most) = (0, limits.playlist_bytes);
         return Err(Error::Limit { line, name: "playlist_bytes", most });
     }
     let lines = Lines::new(bytes, limits.playlist_lines)?;
-    let scope = Scope::new(url, imports, limits);
+    let scope = Scope::new(url, imports, limits, key_formats);
     match kind(lines.clone())? {
         Kind::Multivariant => multivariant::read(lines, scope).map(Playlist::Multivariant),
         Kind::Media => media::read(lines, scope).map(Playlist::Media),

@@ -19,6 +19,7 @@ use super::{
 pub(super) struct Scope<'a> {
     pub(super) url: &'a Url,
     pub(super) limits: &'a Limits,
+    key_formats: &'a [&'a str],
     imports: &'a Variables,
     pub(super) variables: Variables,
 }
@@ -43,8 +44,18 @@ impl Place {
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(url: &'a Url, imports: &'a Variables, limits: &'a Limits) -> Self {
-        Self { url, limits, imports, variables: Variables::default() }
+    pub(super) fn new(
+        url: &'a Url,
+        imports: &'a Variables,
+        limits: &'a Limits,
+        key_formats: &'a [&'a str],
+    ) -> Self {
+        Self { url, limits, key_formats, imports, variables: Variables::default() }
+    }
+
+    /// Whether keys of a format can be had.
+    pub(super) fn takes_keys(&self, format: &str) -> bool {
+        self.key_formats.contains(&format)
     }
 
     /// `text` with its variables replaced.
@@ -127,7 +138,7 @@ mod tests {
         let url = Url::parse(&format!("https://a.example/x/list.m3u8?{query}")).unwrap();
         let (mut imports, limits) = (Variables::default(), Limits::default());
         imports.define("host", "cdn.example");
-        let mut scope = Scope::new(&url, &imports, &limits);
+        let mut scope = Scope::new(&url, &imports, &limits, &[]);
         scope.define(3, Attributes::new(list))?;
         Ok(scope.variables)
     }
@@ -166,7 +177,7 @@ mod tests {
     fn a_uri_is_resolved_and_leads_to_nothing_of_this_machine() {
         let url = Url::parse("https://a.example/x/list.m3u8?t=1").unwrap();
         let (imports, limits) = (Variables::default(), Limits::default());
-        let scope = Scope::new(&url, &imports, &limits);
+        let scope = Scope::new(&url, &imports, &limits, &[]);
         let resolve = |uri| scope.resolve(Place { line: 1, tag: "URI" }, uri).map(String::from);
         assert_eq!(resolve("../b?c").as_deref(), Ok("https://a.example/b?c"));
         assert_eq!(resolve("//b.example/c").as_deref(), Ok("https://b.example/c"));

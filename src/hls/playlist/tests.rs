@@ -126,6 +126,24 @@ fn of_several_key_formats_the_identity_is_taken() {
 }
 
 #[test]
+fn keys_of_another_format_are_taken_where_somebody_unwraps_them() {
+    let text = "#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI=\"a.key\",IV=0x10,KEYFORMAT=\"com.example\",\
+                KEYFORMATVERSIONS=\"1/2\"\n#EXTINF:1,\n1.ts\n#EXT-X-ENDLIST";
+    let (url, imports, limits) =
+        (Url::parse(HOME).unwrap(), Variables::default(), Limits::default());
+    let parsed = |formats: &[&str]| {
+        super::parse_with_keys(text.as_bytes(), &url, &imports, &limits, formats)
+    };
+    let refused = parsed(&["identity"]).unwrap_err();
+    assert!(refused.to_string().contains("AES-128 (com.example)"), "{refused}");
+    let Ok(Playlist::Media(media)) = parsed(&["identity", "com.example"]) else { panic!("taken") };
+    let key = media.segments()[0].key.clone().unwrap();
+    let format = key.format.as_deref().map(|(format, versions)| (&**format, &**versions));
+    assert_eq!(format, Some(("com.example", "1/2")));
+    assert_eq!(key.stated_iv(), Some(16_u128.to_be_bytes()));
+}
+
+#[test]
 fn what_cannot_be_decrypted_is_refused_by_its_name() {
     let name = |keys: &str| match error(&format!("{keys}\n#EXTINF:1,\n1.ts\n#EXT-X-ENDLIST")) {
         Error::Encrypted { name, line } => (name, line),

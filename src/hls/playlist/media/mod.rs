@@ -71,10 +71,19 @@ pub struct ByteRange {
 /// A key for AES-128: CBC with padding over a whole segment or init section.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Of the 16 bytes.
+    /// Of the 16 bytes, or of what they are made of.
     pub uri: Uri,
+    /// `KEYFORMAT` and `KEYFORMATVERSIONS`, where it is not `identity`.
+    pub format: Option<Rc<(Box<str>, Box<str>)>>,
     /// The initialization vector, if the playlist has one; see [`Media::iv`].
     iv: Option<u128>,
+}
+
+impl Key {
+    /// The initialization vector, if the playlist has one.
+    pub fn stated_iv(&self) -> Option<[u8; 16]> {
+        self.iv.map(u128::to_be_bytes)
+    }
 }
 
 /// What a decoder needs before the segments it goes with.

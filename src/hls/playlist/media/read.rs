@@ -5,6 +5,7 @@
 use std::{collections::HashSet, num::NonZeroU16, rc::Rc, time::Duration};
 
 use super::{
+    super::super::keys::IDENTITY,
     super::{
         attributes::Attributes,
         error::Error,
@@ -171,10 +172,12 @@ impl<'a> Reader<'a> {
             self.keys.clear();
             return Ok(());
         }
-        let format = attributes.get("KEYFORMAT").unwrap_or("identity");
+        let format = attributes.get("KEYFORMAT").unwrap_or(IDENTITY);
         let holding = match (method, format) {
-            ("AES-128", "identity") => Holding::Usable(self.usable_key(place, attributes)?),
-            (method, "identity") => Holding::Unusable(method.to_owned()),
+            ("AES-128", format) if self.scope.takes_keys(format) => {
+                Holding::Usable(self.usable_key(place, attributes)?)
+            }
+            (method, IDENTITY) => Holding::Unusable(method.to_owned()),
             (method, format) => Holding::Unusable(format!("{method} ({format})")),
         };
         match self.keys.hold(format, holding) {
@@ -192,7 +195,12 @@ impl<'a> Reader<'a> {
             }
             iv => iv.flatten(),
         };
-        Ok(shared(&mut self.known_keys, Key { uri, iv }))
+        let format = attributes.get("KEYFORMAT").filter(|format| *format != IDENTITY);
+        let format = format.map(|format| {
+            let versions = attributes.get("KEYFORMATVERSIONS").unwrap_or("1");
+            Rc::new((format.into(), versions.into()))
+        });
+        Ok(shared(&mut self.known_keys, Key { uri, format, iv }))
     }
 
     fn init(&mut self, line: usize, attributes: Attributes) -> Result<(), Error> {
