@@ -78,7 +78,8 @@
 //! executors is read at each spawn, and written only while a shard starts or ends; its channel of
 //! blocking calls (flume, spin) lies between a shard and its own threads; its wake-ups from outside
 //! (crossbeam) lock only where a thread blocks on them, and none does; hyper's channels (tokio) join
-//! the two ends of a connection, which lives on one shard; crc-fast has spin for builds without std.
+//! the two ends of a connection, which lives on one shard; prometheus-client (parking_lot) locks metrics that
+//! threads share, and a scrape has its own; crc-fast has spin for builds without std.
 //!
 //! # House rules
 //!

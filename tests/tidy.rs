@@ -35,6 +35,7 @@ const SEAMS: &[(&str, &[&str])] = &[
     ("symphonia", &["decode/", "encode/flac/tests.rs"]),
     ("nanomp3", &["decode/mp3.rs"]),
     ("opus_pure", &["decode/opus.rs", "encode/opus.rs"]),
+    ("prometheus_client", &["server/metrics/"]),
     ("realfft", &["decode/resample.rs"]),
     ("rubato", &["decode/resample.rs"]),
     ("rusty_mp3", &["encode/mp3/"]),
@@ -52,7 +53,7 @@ const LOCKS: &[(&str, &[&str])] = &[
     ("dhat", &["kithara-bench"]),
     ("flume", &["glommio"]),
     ("lockfree", &["glommio"]),
-    ("parking_lot", &["dhat"]),
+    ("parking_lot", &["dhat", "prometheus-client"]),
     ("spin", &["crc-fast", "flume"]),
     ("tokio", &["hyper"]),
 ];

@@ -90,6 +90,7 @@ impl Decoder {
             info: RefCell::default(),
             decoded: 0.into(),
             undecoded: 0.into(),
+            made: 0.into(),
             read_to: 0.into(),
         });
         if let Some(name) = ask.name_hint {
@@ -207,6 +208,12 @@ impl Decoder {
     /// Packets that did not decode so far. Silence of their length stands in their place.
     pub fn undecoded_packets(&self) -> u64 {
         self.desk.undecoded.get()
+    }
+
+    /// Frames that were decoded and given out so far. Silence does not count, nor what is decoded and
+    /// dropped.
+    pub fn decoded_frames(&self) -> u64 {
+        self.desk.made.get()
     }
 
     /// Where the decoder read last in the source: what lies before may be released, unless a later

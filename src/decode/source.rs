@@ -51,6 +51,8 @@ pub(super) struct Desk {
     pub(super) decoded: Cell<u64>,
     /// Packets that did not decode.
     pub(super) undecoded: Cell<u64>,
+    /// Frames that went on the tray and are no silence.
+    pub(super) made: Cell<u64>,
     /// Where the last read of the source ended.
     pub(super) read_to: Cell<u64>,
 }

@@ -76,6 +76,8 @@ pub struct Maker {
     /// The source does not say how long it is.
     is_open: bool,
     cost: Duration,
+    /// Of the frames that it decoded, those that were told.
+    told_frames: u64,
     memory: Vec<Charge>,
 }
 
@@ -112,6 +114,7 @@ impl Maker {
             output: None,
             is_open: false,
             cost: Duration::ZERO,
+            told_frames: 0,
             memory,
         })
     }
@@ -183,6 +186,7 @@ impl Maker {
             let ask =
                 decode::Ask { track: self.track, from_frame: frame, index, ..Default::default() };
             self.decoder = Decoder::new(&self.stacks, self.reader.resident(), ask)?;
+            self.told_frames = 0;
         }
         let (grid, rate_hz) = (Grid::of(&spec), spec.rate_hz);
         self.is_open = info.frames.is_none();
@@ -210,6 +214,16 @@ impl Maker {
     /// The time of the core that it took since the last piece, or since this was asked.
     pub fn take_cost(&mut self) -> Duration {
         std::mem::take(&mut self.cost)
+    }
+
+    /// The audio that it decoded since this was asked last, and of which codec it is: frames of the source
+    /// that were wanted, without the silence among them. `None` where there was none.
+    pub fn take_decoded(&mut self) -> Option<(&'static str, Duration)> {
+        let frames = self.decoder.decoded_frames();
+        let new = frames - std::mem::replace(&mut self.told_frames, frames);
+        let info = self.info().filter(|_| new > 0)?;
+        let nanoseconds = u128::from(new) * 1_000_000_000 / u128::from(info.rate_hz.max(1));
+        Some((info.codec, Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))))
     }
 
     fn go_on(&mut self, until: Instant) -> Result<Work, Error> {

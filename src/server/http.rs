@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use super::{
     assets::Errand,
     explain::problem_of,
-    prefetch, probe,
+    metrics, prefetch, probe,
     problem::Problem,
     request::{
         self, Door, ObjectRequest, Route, parse_pcm, parse_probe, parse_transcode, parse_waveform,
@@ -157,6 +157,7 @@ async fn respond(
     match route {
         Route::Shards => Ok(json(shards::json(&shard.survey().await))),
         Route::Streams => Ok(json(streams::json(&shard.survey().await))),
+        Route::Metrics => Ok(metrics(shard).await),
         Route::Events => events(shard),
         Route::Prefetch => prefetch::accept(desk, sent).await,
         Route::Prefetches => prefetch::list(desk),
@@ -364,6 +365,14 @@ fn events(shard: &Shard) -> Result<Response<Body>, Problem> {
 }
 
 // --- What all of them share ------------------------------------------------------------------
+
+/// What the shards have done, for a scraper. A copy of it is old at once.
+async fn metrics(shard: &Shard) -> Response<Body> {
+    let mut response = Response::new(Body::small(metrics::text(shard.survey().await)));
+    set(response.headers_mut(), CONTENT_TYPE, metrics::CONTENT_TYPE);
+    set(response.headers_mut(), CACHE_CONTROL, "no-store");
+    response
+}
 
 fn body(shard: &Shard, served: Served, length: Option<u64>) -> Body {
     Body::session(served.body, Some(served.session), length, shard.cut.watch())

@@ -5,7 +5,7 @@
 //! response, `problem` every error and `explain` which error becomes which;
 //! `probe` and `waveform` (P) are their documents. `connection` drives one
 //! connection from its first byte to its last. For the operator, `shards`, `streams` and `events`
-//! are what the shards say, as JSON; `prefetch` is how sources are asked for ahead; `assets` (P) reads
+//! are what the shards say, as JSON, and `metrics` (P) as Prometheus reads it; `prefetch` is how sources are asked for ahead; `assets` (P) reads
 //! what is asked of the cache, and `tending` has it done. `life` is a shard from its start to its
 //! end, with or without a server; `node` puts shards and listeners together.
 //!
@@ -31,6 +31,7 @@ mod explain;
 pub mod guard;
 mod http;
 mod life;
+mod metrics;
 mod node;
 mod prefetch;
 mod probe;

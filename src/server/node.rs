@@ -339,7 +339,8 @@ impl House {
     fn new(start: &Start, desk: Rc<Desk>) -> Rc<Self> {
         let options = &start.options;
         let most = options.connections.div_ceil(options.runtime.shards);
-        Rc::new(Self::of(Handler::Shard(desk), options, most))
+        let gate = desk.shard.connections.clone();
+        Rc::new(Self { gate, ..Self::of(Handler::Shard(desk), options, most) })
     }
 
     /// The demo's origin has a house of its own, which lives as long as the node.
@@ -389,6 +390,9 @@ impl House {
         let Some(pass) = self.admit(door) else { return self.turn_away(stream) };
         if stream.set(self.sockets).is_err() {
             return; // Gone already.
+        }
+        if let Handler::Shard(desk) = &self.handler {
+            desk.shard.stats.borrow_mut().connections += 1;
         }
         let slot = self.tasks.borrow_mut().insert(None);
         let leaving = Leaving { house: Rc::clone(self), slot, _passes: pass };

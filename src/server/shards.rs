@@ -2,7 +2,9 @@
 //!
 //! Pure: no I/O, no clock, no executor.
 
-use serde_json::{Value, json};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
 
 use crate::{runtime::Queue, shard::Report};
 
@@ -16,13 +18,16 @@ fn shard(report: &Report) -> Value {
     let Report { id, stats, sessions_now, memory, decode, assets, storage, core, .. } = report;
     let [pcm, object, probe, prefetch, waveform, transcode] = stats.sessions;
     let queues: Vec<_> = core.queues.iter().map(|queue| queue.busy.as_secs_f64()).collect();
-    let queues: serde_json::Map<_, _> = Queue::ALL
+    let queues: Map<_, _> = Queue::ALL
         .iter()
         .zip(queues)
         .map(|(queue, seconds)| (format!("{queue:?}").to_lowercase(), seconds.into()))
         .collect();
     json!({
         "shard": id.0,
+        "uptime_seconds": report.uptime.as_secs_f64(),
+        "connections_now": report.connections_now,
+        "connections": stats.connections,
         "sessions_now": sessions_now,
         "sessions": {
             "pcm": pcm, "object": object, "probe": probe, "prefetch": prefetch, "waveform": waveform,
@@ -34,6 +39,7 @@ fn shard(report: &Report) -> Value {
             "kept": stats.transcodes.kept,
             "reused": stats.transcodes.reused,
         },
+        "decoded_seconds": stats.decoded.by_codec().iter().map(decoded).collect::<Map<_, _>>(),
         "frames": stats.frames,
         "body_bytes": stats.bytes,
         "undecoded_packets": stats.undecoded_packets,
@@ -117,4 +123,8 @@ fn shard(report: &Report) -> Value {
             "queue_seconds": queues,
         },
     })
+}
+
+fn decoded((codec, audio): &(&'static str, Duration)) -> (String, Value) {
+    ((*codec).to_owned(), audio.as_secs_f64().into())
 }

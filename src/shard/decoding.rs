@@ -82,15 +82,16 @@ impl Decoding {
         self.finish(last);
     }
 
-    /// Each packet is counted once, when the piece comes out that it would have been in.
-    fn count_undecoded(&mut self) {
+    /// Each packet is counted once, when the piece comes out that it is in, or would have been.
+    fn count(&mut self) {
+        self.shard.count_decoded(&mut self.maker);
         let undecoded = self.maker.undecoded_packets();
         let new = undecoded - std::mem::replace(&mut self.undecoded, undecoded);
         self.shard.stats.borrow_mut().undecoded_packets += new;
     }
 
     fn finish(mut self, last: Result<Step, pcm::Error>) {
-        self.count_undecoded();
+        self.count();
         let Self { shard, making, maker, share, memory, place, doubt, _ends, .. } = self;
         if let Some(doubt) = doubt {
             let forgotten = async move {
@@ -153,7 +154,7 @@ impl Decoding {
                     let audio_us = piece.frames * 1_000_000 / u64::from(self.rate_hz);
                     self.share.measured(piece.cost, Duration::from_micros(audio_us));
                     self.shard.stats.borrow_mut().frames += piece.frames;
-                    self.count_undecoded();
+                    self.count();
                     if piece.is_torn && self.doubt.is_none() {
                         self.doubt = Some(self.making.doubt(piece.first));
                     }
@@ -179,5 +180,14 @@ impl Decoding {
             }
         };
         future::or(fetched, unwanted).await
+    }
+}
+
+impl Shard {
+    /// Counts the audio that a decoder made since it was counted last.
+    pub(super) fn count_decoded(&self, maker: &mut Maker) {
+        if let Some((codec, audio)) = maker.take_decoded() {
+            self.stats.borrow_mut().decoded.add(codec, audio);
+        }
     }
 }

@@ -20,7 +20,7 @@
 //! expected of them to all (`lines`, `line_news`).
 //!
 //! Each shard keeps the sessions that it serves in a `register`, where the operator finds them and
-//! commands reach them, and tells what happens by its `feed` to whoever listens on any shard. What the
+//! commands reach them, counts what it did (`stats`, of which a `survey` asks all), and tells what happens by its `feed` to whoever listens on any shard. What the
 //! operator wants of the cache is a `chore` for the shard that owns the volume.
 //!
 //! ```text
@@ -66,6 +66,7 @@ mod schedule;
 mod segments;
 mod serve;
 mod shares;
+mod stats;
 mod stored;
 mod survey;
 #[cfg(test)]
@@ -78,7 +79,12 @@ mod unwrapping;
 mod upkeep;
 mod waveform;
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use asked::Asked;
 use chore::CHORES_PER_PAIR;
@@ -111,6 +117,7 @@ pub use returns::returns;
 pub use route::Route;
 pub use shares::Promised;
 use shares::Shares;
+pub use stats::{Decoded, Refused, Stats, Transcodes};
 pub use survey::Report;
 use survey::Survey;
 use turns::Turns;
@@ -123,7 +130,7 @@ use crate::{
     file::Files,
     hls::{self, KeyProcessor, playlist},
     pcm::Renditions,
-    runtime::{ShardId, event::Event, mailbox::Mailbox},
+    runtime::{self, ShardId, event::Event, mailbox::Mailbox},
 };
 
 /// Everything one core owns. Nothing in here is `Send`; other shards reach it by mailbox only.
@@ -156,8 +163,12 @@ pub struct Shard {
     pub mailbox: Rc<Mailbox<Mail>>,
     /// Open while the shard takes new work.
     pub gate: Gate,
+    /// Where its clients come in, and the operator.
+    pub connections: Gate,
     /// Ends the responses that the end of the node does not wait for.
     pub cut: Cut,
+    /// When it began.
+    began: Instant,
     /// Memory that running sessions may count on.
     promises: Promises,
     /// Time of the core that they may count on.
@@ -201,66 +212,6 @@ pub struct Options {
     pub reach: hls::Reach,
 }
 
-/// Counters of one shard.
-#[derive(Debug, Clone, Default)]
-pub struct Stats {
-    /// Sessions begun, by what they asked for: PCM, original bytes, a probe, a prefetch, an outline, a
-    /// transcode.
-    pub sessions: [u64; 6],
-    /// What became of transcodes.
-    pub transcodes: Transcodes,
-    /// Frames of PCM made.
-    pub frames: u64,
-    /// Body bytes sent.
-    pub bytes: u64,
-    /// Packets that did not decode and became silence.
-    pub undecoded_packets: u64,
-    /// Bodies that ended short because their source failed.
-    pub aborted: u64,
-    /// Bytes that were fetched for prefetches and no client.
-    pub prefetched_bytes: u64,
-    /// Sources that could not be prefetched, each time one was tried.
-    pub prefetch_failures: u64,
-    /// Segments of presentations that could not be had and became silence, each time that one was wanted.
-    pub missing_segments: u64,
-    /// Times that another variant of a presentation was heard than before.
-    pub variant_switches: u64,
-    /// Sessions that the operator ended.
-    pub cancelled: u64,
-    /// Times that memory went back to the system.
-    pub trims: u64,
-    /// What was refused.
-    pub refused: Refused,
-}
-
-/// What became of transcodes, those of sessions that wanted more than a head.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Transcodes {
-    /// Encoders that began.
-    pub begun: u64,
-    /// Sessions that joined one which was under way.
-    pub joined: u64,
-    /// What encoders made that stays in the cache.
-    pub kept: u64,
-    /// Sessions that were given what had been kept.
-    pub reused: u64,
-}
-
-/// What was refused, by the bound that was reached.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Refused {
-    /// Sessions, for want of memory.
-    pub memory: u64,
-    /// Sessions, for want of time of the core.
-    pub decode_share: u64,
-    /// Sessions, for want of a slot at the shard that owns their source.
-    pub slots: u64,
-    /// Sessions, because the shard was draining.
-    pub draining: u64,
-    /// Connections above their limit.
-    pub connections: u64,
-}
-
 impl Shard {
     /// Puts the layers together.
     pub fn new(
@@ -296,6 +247,8 @@ impl Shard {
             options,
             desk: Desk::new(usize::from(route.shards)),
             gate: Gate::default(),
+            connections: Gate::default(),
+            began: runtime::now(),
             cut: Cut::default(),
             stats: RefCell::default(),
             survey: Survey::new(usize::from(route.shards)),
@@ -324,16 +277,7 @@ impl Shard {
 
     /// Counts what was turned away, and says so.
     pub fn refused(&self, reason: Reason) {
-        let mut stats = self.stats.borrow_mut();
-        let refused = &mut stats.refused;
-        *match reason {
-            Reason::Memory => &mut refused.memory,
-            Reason::DecodeShare => &mut refused.decode_share,
-            Reason::Slots => &mut refused.slots,
-            Reason::Draining => &mut refused.draining,
-            Reason::Connections => &mut refused.connections,
-        } += 1;
-        drop(stats);
+        self.stats.borrow_mut().refused.count(reason);
         self.feed.tell(|| What::Refused { reason });
     }
 }

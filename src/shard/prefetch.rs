@@ -248,10 +248,14 @@ async fn check(
                 maker.start(&info, as_it_is(&info), 0, None)?;
                 promised = info.frames;
             }
-            Work::Slice | Work::Piece(_) => runtime::yield_now().await,
+            Work::Slice | Work::Piece(_) => {
+                shard.count_decoded(&mut maker);
+                runtime::yield_now().await;
+            }
             Work::End => break,
         }
     }
+    shard.count_decoded(&mut maker);
     if let Some(index) = maker.index() {
         shard.learn_index_ahead(&place, &index).await;
     }

@@ -20,6 +20,10 @@ pub struct Report {
     pub id: ShardId,
     /// Its counters.
     pub stats: Stats,
+    /// Since it began.
+    pub uptime: Duration,
+    /// Connections now, the operator's among them.
+    pub connections_now: usize,
     /// Sessions now, those that it forwards from other shards among them.
     pub sessions_now: usize,
     /// The oldest of those that it serves itself.
@@ -36,8 +40,12 @@ pub struct Report {
     pub pcm: StoreStats,
     /// Its cache, by resource.
     pub assets: assets::Stats,
+    /// Resources of it that somebody reads or fills now.
+    pub assets_open: usize,
     /// Its cache, by chunk.
     pub storage: storage::Stats,
+    /// Its volumes.
+    pub volumes: Vec<storage::State>,
     /// Bytes of its volumes in use.
     pub used_bytes: u64,
     /// Those of them that an object holds.
@@ -99,6 +107,8 @@ impl Shard {
         Report {
             id: self.id,
             stats: self.stats.borrow().clone(),
+            uptime: runtime::now().saturating_duration_since(self.began),
+            connections_now: self.connections.inside(),
             sessions_now: self.gate.inside(),
             sessions,
             sessions_left_off,
@@ -107,7 +117,9 @@ impl Shard {
             decoders: self.renditions.decoders(),
             pcm: self.renditions.stats(),
             assets: self.files.store().stats(),
+            assets_open: self.files.store().len(),
             storage: volumes.stats(),
+            volumes: volumes.states().into_iter().map(|(_, state)| state).collect(),
             used_bytes: volumes.used_bytes(),
             stored_bytes: volumes.stored_bytes(),
             free_bytes: volumes.free_bytes(),

@@ -26,6 +26,7 @@ mod long;
 #[cfg(any(feature = "aac", feature = "mp3"))]
 mod lossy;
 mod media;
+mod metrics;
 mod objects;
 mod offline;
 mod operating;

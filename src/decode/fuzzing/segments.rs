@@ -75,6 +75,7 @@ fn desk() -> Rc<Desk> {
         info: RefCell::default(),
         decoded: 0.into(),
         undecoded: 0.into(),
+        made: 0.into(),
         read_to: 0.into(),
     })
 }

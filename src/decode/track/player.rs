@@ -311,6 +311,8 @@ impl<'a, 'y> Player<'a, 'y> {
         };
         let count = self.span.untrimmed(count, piece.trimmed);
         put(self.inside, shape, self.span, &mut self.clock, count, |part, tray| {
+            let made = &self.inside.desk.made;
+            made.set(made.get() + (part.1 - part.0) as u64);
             planes::append(&decoded, part, shape.lossy, shape.wide, tray);
         });
         put_silence(self.inside, shape, self.span, &mut self.clock, short);

@@ -98,6 +98,8 @@ pub enum Route<'a> {
     Shards,
     /// `/v1/streams`, for the operator.
     Streams,
+    /// `/metrics`, for the operator.
+    Metrics,
     /// `/events`, for the operator.
     Events,
     /// POST of `/v1/prefetch`, for the operator: the one request whose body is read.
@@ -134,6 +136,7 @@ pub fn route<'a>(door: Door, method: &Method, path: &'a str) -> Result<Route<'a>
     let route = match path {
         "/v1/shards" if door == Door::Admin => Route::Shards,
         "/v1/streams" if door == Door::Admin => Route::Streams,
+        "/metrics" if door == Door::Admin => Route::Metrics,
         "/events" if door == Door::Admin => Route::Events,
         "*" => Route::Options(ALLOW),
         "/v1/pcm" => Route::Pcm,
@@ -185,6 +188,8 @@ mod tests {
         assert_eq!(route(Door::Media, &Method::GET, "/v1/shards").unwrap_err().status(), 404);
         assert_eq!(route(Door::Admin, &Method::GET, "/v1/shards"), Ok(Route::Shards));
         assert_eq!(route(Door::Admin, &Method::GET, "/v1/pcm"), Ok(Route::Pcm));
+        assert_eq!(route(Door::Media, &Method::GET, "/metrics").unwrap_err().status(), 404);
+        assert_eq!(route(Door::Admin, &Method::HEAD, "/metrics"), Ok(Route::Metrics));
         assert_eq!(route(Door::Media, &Method::GET, "/events").unwrap_err().status(), 404);
         assert_eq!(route(Door::Admin, &Method::GET, "/events"), Ok(Route::Events));
         for path in ["/v1/prefetch", "/v1/prefetch/1"] {
