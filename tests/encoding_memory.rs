@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use kithara::encode::{Codec, Encoder, Output, wav::Samples};
+use kithara::encode::{Codec, Encoder, Output, Tags, wav::Samples};
 
 /// Counts the bytes that are there, and the most of them that were.
 struct Counting;
@@ -86,7 +86,12 @@ fn no_encoder_holds_more_than_is_promised_for_it() {
         }
         let samples = codec.samples(Some(24));
         let (frames, level, serial) = (None, codec.levels().map(|levels| *levels.end()), 0);
-        let output = Output { codec, rate_hz, channels, samples, frames, level, bit_rate, serial };
+        // As much as a stream may say.
+        let texts: Vec<_> =
+            (0..64).map(|name| (format!("name {name}"), "text".repeat(256))).collect();
+        let tags = Tags::of(&texts, codec, true);
+        let output =
+            Output { codec, rate_hz, channels, samples, frames, level, bit_rate, serial, tags };
         // Its tables are made once in a process, for all its streams.
         held(&output);
         let (held, further) = held(&output);

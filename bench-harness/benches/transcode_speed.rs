@@ -15,7 +15,7 @@ use std::{
     process::Command,
 };
 
-use kithara::encode::{Codec, Encoder, Output, flac::MAX_LEVEL, opus, wav::Samples};
+use kithara::encode::{Codec, Encoder, Output, Tags, flac::MAX_LEVEL, opus, wav::Samples};
 use kithara_bench::{Scratch, Table, median, thread_cpu, user_time};
 
 /// The shortest music that is worth a measurement; shorter is repeated.
@@ -169,6 +169,7 @@ fn output(codec: Codec, samples: Samples) -> Output {
         level: None,
         bit_rate: None,
         serial: 1,
+        tags: Tags::default(),
     }
 }
 

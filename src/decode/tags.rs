@@ -29,12 +29,36 @@ pub(super) fn parse_id3(tag: &[u8]) -> Vec<(String, String)> {
         let shift = if version == 4 { 7 } else { 8 };
         let size = head[4..8].iter().fold(0usize, |size, &byte| (size << shift) | byte as usize);
         let Some(body) = after.get(..size) else { break };
-        if let (Some(name), Some(text)) = (id3_name(&head[..4]), id3_text(body)) {
-            push(&mut tags, name, text);
+        if let Some((name, text)) = id3_tag(&head[..4], body) {
+            push(&mut tags, &name, text);
         }
         rest = &after[size..];
     }
     tags
+}
+
+/// The name and the text of a frame, if it is one of text.
+fn id3_tag(id: &[u8], body: &[u8]) -> Option<(String, String)> {
+    match id {
+        // A language, and what it is about: players have theirs in some that have such a name.
+        b"COMM" => {
+            let (encoding, text) = body.split_first()?;
+            let text = id3_text(&[&[*encoding], text.get(3..)?].concat())?;
+            let (about, comment) = text.split_once('\0')?;
+            about.is_empty().then(|| ("comment".to_owned(), unmarked(comment)))
+        }
+        b"TXXX" => {
+            let text = id3_text(body)?;
+            let (name, value) = text.split_once('\0')?;
+            (!name.is_empty()).then(|| (name.to_owned(), unmarked(value)))
+        }
+        _ => Some((id3_name(id)?.to_owned(), id3_text(body)?)),
+    }
+}
+
+/// The second text of a frame has a mark of its own, as the first has.
+fn unmarked(text: &str) -> String {
+    text.trim_start_matches('\u{FEFF}').to_owned()
 }
 
 fn id3_name(id: &[u8]) -> Option<&'static str> {
@@ -48,6 +72,9 @@ fn id3_name(id: &[u8]) -> Option<&'static str> {
         b"TCON" => "genre",
         b"TDRC" | b"TYER" => "date",
         b"TCOM" => "composer",
+        b"TCOP" => "copyright",
+        b"TPUB" => "publisher",
+        b"TSRC" => "isrc",
         _ => return None,
     })
 }
@@ -193,8 +220,11 @@ pub(super) fn collect(format: &mut dyn FormatReader, tags: &mut Vec<(String, Str
 
 pub(super) fn push(tags: &mut Vec<(String, String)>, name: &str, value: String) {
     let value = value.trim_matches(['\0', ' ', '\n', '\r']).replace('\0', "; ");
-    if !value.is_empty() && value.len() <= VALUE_BYTES && tags.len() < COUNT {
-        tags.push((common_name(name), value));
+    let tag = (common_name(name), value);
+    // symphonia has a number of several twice, once for each.
+    let is_new = !tag.1.is_empty() && tag.1.len() <= VALUE_BYTES && !tags.contains(&tag);
+    if is_new && tags.len() < COUNT {
+        tags.push(tag);
     }
 }
 
@@ -202,12 +232,18 @@ pub(super) fn push(tags: &mut Vec<(String, String)>, name: &str, value: String) 
 fn common_name(name: &str) -> String {
     match name {
         "©nam" | "INAM" => "title".to_owned(),
+        // That is where the comment of other formats goes.
+        "©cmt" | "ICMT" | "DESCRIPTION" | "comments" => "comment".to_owned(),
+        "©wrt" => "composer".to_owned(),
+        "cprt" | "ICOP" => "copyright".to_owned(),
+        "©too" | "ISFT" => "encoder".to_owned(),
         "©ART" | "IART" => "artist".to_owned(),
         "©alb" | "IPRD" => "album".to_owned(),
         "©gen" | "IGNR" => "genre".to_owned(),
         "©day" | "ICRD" => "date".to_owned(),
         "aART" | "ALBUMARTIST" => "album_artist".to_owned(),
-        "TRACKNUMBER" | "ITRK" | "track number" => "track".to_owned(),
+        "TRACKNUMBER" | "ITRK" | "IPRT" | "trkn" | "track number" => "track".to_owned(),
+        "DISCNUMBER" | "disk" => "disc".to_owned(),
         "year" => "date".to_owned(),
         other => other.to_lowercase(),
     }
@@ -222,9 +258,12 @@ mod tests {
         let mut tag = b"ID3\x03\0\0\0\0\0\x60".to_vec();
         tag.extend(b"TIT2\0\0\0\x04\0\0\0abc");
         tag.extend(b"TPE1\0\0\0\x07\0\0\x01\xFF\xFEx\0y\0");
+        tag.extend(b"COMM\0\0\0\x07\0\0\x00eng\0so");
+        tag.extend(b"COMM\0\0\0\x0F\0\0\x00engiTunNORM\0 0");
+        tag.extend(b"TXXX\0\0\0\x0B\0\0\x01\xFF\xFEk\0\0\0\xFF\xFEv\0");
         tag.extend(b"APIC\0\x01\0\0\0\0");
         let tags = parse_id3(&tag);
-        let expected = [("title", "abc"), ("artist", "xy")];
+        let expected = [("title", "abc"), ("artist", "xy"), ("comment", "so"), ("k", "v")];
         assert_eq!(tags, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 
@@ -232,7 +271,7 @@ mod tests {
     fn the_texts_of_an_info_list_are_read_padded_or_not() {
         let mut tags = Vec::new();
         parse_info(b"INFOINAM\x03\0\0\0abcIART\x03\0\0\0de\0\0ISFT\xFF\0\0\0x", &mut tags);
-        let expected = [("title", "abc"), ("artist", "de"), ("isft", "x")];
+        let expected = [("title", "abc"), ("artist", "de"), ("encoder", "x")];
         assert_eq!(tags, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 

@@ -1,5 +1,7 @@
 //! AAC-LC in ADTS (ISO/IEC 13818-7), frame by frame while the PCM comes in.
 //!
+//! What it says of the music stands in a tag of ID3 in front, as players know it from packed audio of HLS:
+//! ffmpeg, mpv and Chromium read on behind it.
 //! ADTS says nothing of where the audio begins or ends. A decoder gives [`BLOCK_FRAMES`] frames before the
 //! first that was encoded, and silence behind the last until its packet is full. The same frames give the
 //! same bytes.
@@ -53,7 +55,7 @@ impl Encoder {
             planes: vec![Vec::with_capacity(BLOCK_FRAMES); order.len()],
             given: 0,
             is_finished: false,
-            encoded: Outgoing::default(),
+            encoded: Outgoing::of(output.tags.id3()),
         })
     }
 

@@ -8,6 +8,9 @@ use std::ops::RangeInclusive;
 use super::mp3;
 use super::{Error, flac, wav::Samples};
 
+/// Raised where streams come out otherwise of the same samples: 2, since they say what the music is.
+const REVISION: u32 = 2;
+
 /// A format that audio is encoded to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
@@ -74,13 +77,14 @@ impl Codec {
         }
     }
 
-    /// What its bytes depend on that is neither in this build nor asked for: part of what they are called.
-    pub fn switches(self) -> &'static str {
-        match self {
+    /// What its bytes depend on besides the samples and what is asked for: part of what they are called.
+    pub fn identity(self) -> String {
+        let switches = match self {
             #[cfg(feature = "mp3")]
             Self::Mp3 => mp3::switches(),
             _ => "",
-        }
+        };
+        format!(" written-{REVISION}{switches}")
     }
 
     /// How the samples that are pushed lie, where those of the source have so many `bits`; `None` where a

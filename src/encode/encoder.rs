@@ -9,7 +9,7 @@ use std::{fmt::Display, ops::RangeInclusive};
 use super::aac;
 #[cfg(feature = "mp3")]
 use super::mp3;
-use super::{Codec, flac, opus, wav::Samples};
+use super::{Codec, Tags, flac, opus, wav::Samples};
 
 /// What is encoded, and into what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Output {
     pub bit_rate: Option<u32>,
     /// What tells the stream apart, where its format numbers streams.
     pub serial: u32,
+    /// What it says of the music.
+    pub tags: Tags,
 }
 
 /// Why there is no such encoder.
@@ -98,6 +100,10 @@ pub struct Flac {
 /// Bytes for each channel of FLAC, which holds 257 KiB of two, and 347 of eight.
 const FLAC_CHANNEL_BYTES: usize = 16 << 10;
 
+/// How often its comments are there: in the layout, in what comes out first, and in both fronts, which others
+/// have as well.
+const COPIES: usize = 6;
+
 impl Encoder {
     /// An encoder that has had nothing yet.
     ///
@@ -108,7 +114,8 @@ impl Encoder {
             Codec::Flac => Ok(Self::Flac(Box::new(Flac::new(output)?))),
             Codec::Opus => {
                 let Output { rate_hz, channels, bit_rate, serial, .. } = *output;
-                let encoder = opus::Encoder::new(rate_hz, channels, bit_rate, serial)?;
+                let encoder =
+                    opus::Encoder::new(rate_hz, channels, bit_rate, serial, &output.tags)?;
                 Ok(Self::Opus(Box::new(encoder)))
             }
             #[cfg(feature = "mp3")]
@@ -228,7 +235,12 @@ impl Flac {
         };
         let (format, level) =
             (flac::Format { rate_hz, channels, bits }, level.unwrap_or(flac::DEFAULT_LEVEL));
-        let mut encoder = flac::Encoder::stored(format, level, frames)?;
+        // Who plays along needs no more than what there is to say.
+        let comment = if output.tags.is_empty() { Vec::new() } else { output.tags.comments() };
+        let front = flac::head(format, &flac::Layout { seek_points: 0, comment }, frames, None);
+        let comment = output.tags.comments();
+        let further_bytes = usize::from(channels) * FLAC_CHANNEL_BYTES + COPIES * comment.len();
+        let mut encoder = flac::Encoder::stored(format, level, frames, comment)?;
         let (mut room, mut piece) = (Vec::new(), [0; 512]);
         loop {
             match encoder.pull(&mut piece) {
@@ -236,8 +248,6 @@ impl Flac {
                 count => room.extend_from_slice(&piece[..count]),
             }
         }
-        let front = flac::head(format, flac::Layout::default(), frames, None);
-        let further_bytes = usize::from(channels) * FLAC_CHANNEL_BYTES;
         Ok(Self { encoder, front, room, further_bytes })
     }
 }

@@ -7,7 +7,7 @@
 
 use opus_pure::{Application, MAX_PACKET_BYTES, OpusMSEncoder};
 
-use super::{incoming::Incoming, ogg::Pages, outgoing::Outgoing};
+use super::{Tags, incoming::Incoming, ogg::Pages, outgoing::Outgoing};
 
 /// The rate that Opus has, whatever was recorded.
 pub const RATE_HZ: u32 = 48_000;
@@ -83,6 +83,7 @@ impl std::fmt::Debug for Encoder {
 impl Encoder {
     /// An encoder of interleaved floats, whose head can be pulled at once. `bit_rate` is that of all
     /// channels in bits per second; `serial` tells its stream from others that may stand beside it.
+    /// Its gain is 0, so what `tags` say of loudness is of the samples as they are pushed.
     ///
     /// # Errors
     /// See [`Error`].
@@ -91,6 +92,7 @@ impl Encoder {
         channels: u16,
         bit_rate: Option<u32>,
         serial: u32,
+        tags: &Tags,
     ) -> Result<Self, Error> {
         let refused = Error::Format { rate_hz, channels };
         if rate_hz != RATE_HZ || !(1..=MAX_CHANNELS).contains(&channels) {
@@ -115,7 +117,7 @@ impl Encoder {
             encoded: Outgoing::default(),
             encoder,
         };
-        made.write_head(family);
+        made.write_head(family, tags);
         Ok(made)
     }
 
@@ -125,7 +127,7 @@ impl Encoder {
     }
 
     /// The two pages before the audio (RFC 7845, 5.1 and 5.2).
-    fn write_head(&mut self, family: u8) {
+    fn write_head(&mut self, family: u8, tags: &Tags) {
         let mut head = b"OpusHead\x01".to_vec();
         head.push(self.channels as u8);
         head.extend(self.preskip.to_le_bytes());
@@ -137,11 +139,7 @@ impl Encoder {
             head.extend([layout.nb_streams as u8, layout.nb_coupled_streams as u8]);
             head.extend(&layout.mapping);
         }
-        let vendor = concat!("kithara ", env!("CARGO_PKG_VERSION"));
-        let mut tags = b"OpusTags".to_vec();
-        tags.extend((vendor.len() as u32).to_le_bytes());
-        tags.extend(vendor.as_bytes());
-        tags.extend([0; 4]);
+        let tags = [b"OpusTags", &tags.comments()[..]].concat();
         for packet in [head, tags] {
             self.pages.put(&packet);
             self.pages.write(0, false, self.encoded.end());

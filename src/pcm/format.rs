@@ -67,9 +67,9 @@ impl Format {
         }
     }
 
-    /// What its bytes depend on that is neither in this build nor asked for: part of what they are called.
-    pub fn switches(self) -> &'static str {
-        self.coding().map_or("", |coding| coding.codec.switches())
+    /// What its bytes depend on besides the samples and what is asked for: part of what they are called.
+    pub fn identity(self) -> String {
+        self.coding().map_or_else(String::new, |coding| coding.codec.identity())
     }
 
     /// The format called `name`.

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     decode::{Encoding, Info, Sample, Spec, default_mask, frames_out},
     encode::{
-        Coding, Output,
+        Coding, Output, Tags,
         wav::{self, Samples},
     },
 };
@@ -131,6 +131,7 @@ impl Rendition {
             level: coding.level,
             bit_rate: coding.bit_rate,
             serial: 0,
+            tags: Tags::of(&self.info.tags, coding.codec, channels == self.info.channels.count),
         })
     }
 

@@ -137,7 +137,7 @@ pub(super) fn etag(opened: &Opened, ask: &Ask, rendition: &Rendition, form: &str
         rendition.format,
         rendition.slice,
         decode::identity(),
-        rendition.format.switches(),
+        rendition.format.identity(),
     );
     format!("\"{}\"", hash(&text))
 }

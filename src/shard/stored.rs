@@ -28,8 +28,8 @@ pub(super) struct Made {
 impl Made {
     /// What is made for `ask`, of which the answer is `rendition`.
     pub(super) fn of(place: &Place, ask: &Ask, rendition: &Rendition) -> Self {
-        let switches = rendition.format.switches();
-        let version = format!("{} {}{switches}", place.name.version, decode::identity());
+        let (decoded, written) = (decode::identity(), rendition.format.identity());
+        let version = format!("{} {decoded}{written}", place.name.version);
         // Not how many frames there are: before it was played to its end that may not be known.
         let (of, cut) = ((place.variant, place.name.track), (ask.start, ask.duration));
         let text = format!("{of:?} {:?} {:?} {cut:?}", rendition.spec, rendition.format);

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use kithara::encode::{Codec, Encoder, Output};
+use kithara::encode::{Codec, Encoder, Output, Tags};
 use tempfile::NamedTempFile;
 
 use crate::{
@@ -21,6 +21,7 @@ pub(crate) fn output(codec: Codec, rate_hz: u32, channels: u16, bit_rate: Option
         level: None,
         bit_rate,
         serial: 7,
+        tags: Tags::default(),
     }
 }
 

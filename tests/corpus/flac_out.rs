@@ -43,7 +43,7 @@ fn pcm(path: &Path, format: Format) -> Vec<u8> {
 
 /// A stored stream with its final head.
 fn encode(pcm: &[u8], format: Format, level: u8) -> Vec<u8> {
-    let mut encoder = Encoder::stored(format, level, None).expect("possible");
+    let mut encoder = Encoder::stored(format, level, None, Vec::new()).expect("possible");
     let (mut flac, mut block) = (Vec::new(), [0; 4096]);
     for part in pcm.chunks(10_007) {
         encoder.push(part);

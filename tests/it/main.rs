@@ -37,6 +37,7 @@ mod ranges;
 mod real_presentations;
 mod restarting;
 mod sealed;
+mod tagging;
 mod tending;
 mod transcoding;
 mod variants;

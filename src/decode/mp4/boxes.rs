@@ -230,7 +230,11 @@ impl Walk<'_, '_> {
                 b"data" => {
                     self.gapless(&body);
                     let has_room = self.movie.tags.len() < TAGS;
-                    if let Some(value) = text_of(&body).filter(|_| has_room) {
+                    let value = match &item.kind {
+                        b"trkn" | b"disk" => number_of(&body),
+                        _ => text_of(&body),
+                    };
+                    if let Some(value) = value.filter(|_| has_room) {
                         self.movie.tags.push((name.clone(), value));
                     }
                 }
@@ -276,6 +280,41 @@ fn entry_bytes(kind: &[u8; 4]) -> Option<(u64, u64)> {
         b"stsc" => Some((12, 12)),
         b"elst" => Some((12, 16)),
         _ => None,
+    }
+}
+
+/// The language of a media header: three letters of 5 bits each. Smaller numbers are of QuickTime's own.
+fn language(body: &[u8]) -> Option<String> {
+    let at = if body.first() == Some(&1) { 32 } else { 20 };
+    let packed = u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?]);
+    let letters = [10, 5, 0].map(|shift| char::from(0x60 + (packed >> shift & 0x1F) as u8));
+    let is_code = packed >= 0x400 && letters.iter().all(char::is_ascii_lowercase);
+    AudioTrack::language(&letters.iter().collect::<String>()).filter(|_| is_code)
+}
+
+/// Text up to its zero, or behind its length as QuickTime has it.
+fn text(bytes: Option<&[u8]>) -> String {
+    let bytes = bytes.unwrap_or_default();
+    let bytes = match bytes.split_first() {
+        Some((length, rest)) if usize::from(*length) == rest.len() => rest,
+        _ => bytes,
+    };
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end.min(NAME_BYTES)]).trim().to_owned()
+}
+
+/// Whether a handler was given a name: most have one of their kind.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.to_ascii_lowercase().contains("handler")
+}
+
+/// Which of how many something is, as a text; no number is 0.
+fn number_of(body: &[u8]) -> Option<String> {
+    let number = |at| Some(u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?]));
+    match (number(10)?, number(12).unwrap_or(0)) {
+        (0, _) => None,
+        (number, 0) => Some(number.to_string()),
+        (number, total) => Some(format!("{number}/{total}")),
     }
 }
 

@@ -18,8 +18,6 @@ const POINT_BYTES: usize = 18;
 /// Bytes in front of a block of metadata (section 8.1).
 const BLOCK_HEADER_BYTES: usize = 4;
 const STREAM_INFO_BYTES: usize = 34;
-/// Who wrote the stream.
-const VENDOR: &str = concat!("kithara ", env!("CARGO_PKG_VERSION"));
 
 /// Types of metadata blocks (section 8.1).
 const STREAM_INFO: u8 = 0;
@@ -41,12 +39,12 @@ pub struct SeekPoint {
 const PLACEHOLDER: SeekPoint = SeekPoint { sample: u64::MAX, offset: 0, samples: 0 };
 
 /// What blocks there are behind STREAMINFO.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layout {
     /// Points that the SEEKTABLE has room for; with 0 there is none.
     pub seek_points: usize,
-    /// Whether a VORBIS_COMMENT names who wrote the stream.
-    pub vendor: bool,
+    /// The list of a VORBIS_COMMENT (section 8.6); where it is empty there is none.
+    pub comment: Vec<u8>,
 }
 
 impl Layout {
@@ -56,7 +54,10 @@ impl Layout {
             0 => 0,
             points => BLOCK_HEADER_BYTES + points * POINT_BYTES,
         };
-        let comment = if self.vendor { BLOCK_HEADER_BYTES + comment().len() } else { 0 };
+        let comment = match self.comment.len() {
+            0 => 0,
+            bytes => BLOCK_HEADER_BYTES + bytes,
+        };
         HEADER_BYTES + table + comment
     }
 }
@@ -85,20 +86,21 @@ pub struct Summary {
 /// If there are more points than the layout has room for.
 pub fn head(
     format: Format,
-    layout: Layout,
+    layout: &Layout,
     frames: Option<u64>,
     summary: Option<&Summary>,
 ) -> Vec<u8> {
     let mut head = Vec::with_capacity(layout.bytes());
     head.extend(b"fLaC");
-    let is_last = layout == Layout::default();
+    let is_last = *layout == Layout::default();
     put_block(&mut head, STREAM_INFO, is_last, &stream_info(format, frames, summary));
     if layout.seek_points > 0 {
         let points = summary.map_or(&[][..], |summary| &summary.seek_points);
-        put_block(&mut head, SEEK_TABLE, !layout.vendor, &seek_table(layout, points));
+        let is_last = layout.comment.is_empty();
+        put_block(&mut head, SEEK_TABLE, is_last, &seek_table(layout.seek_points, points));
     }
-    if layout.vendor {
-        put_block(&mut head, VORBIS_COMMENT, true, &comment());
+    if !layout.comment.is_empty() {
+        put_block(&mut head, VORBIS_COMMENT, true, &layout.comment);
     }
     assert_eq!(head.len(), layout.bytes());
     head
@@ -137,11 +139,11 @@ fn stream_info(
 }
 
 /// SEEKTABLE (section 8.5): points in order, then placeholders.
-fn seek_table(layout: Layout, points: &[SeekPoint]) -> Vec<u8> {
-    assert!(points.len() <= layout.seek_points, "a table has room for its points");
-    let mut table = Vec::with_capacity(layout.seek_points * POINT_BYTES);
+fn seek_table(room: usize, points: &[SeekPoint]) -> Vec<u8> {
+    assert!(points.len() <= room, "a table has room for its points");
+    let mut table = Vec::with_capacity(room * POINT_BYTES);
     let points = points.iter().chain(std::iter::repeat(&PLACEHOLDER));
-    for point in points.take(layout.seek_points) {
+    for point in points.take(room) {
         table.extend(point.sample.to_be_bytes());
         table.extend(point.offset.to_be_bytes());
         table.extend(point.samples.to_be_bytes());
@@ -149,18 +151,15 @@ fn seek_table(layout: Layout, points: &[SeekPoint]) -> Vec<u8> {
     table
 }
 
-/// VORBIS_COMMENT (section 8.6): the vendor's name, and no comments.
-fn comment() -> Vec<u8> {
-    let length = (VENDOR.len() as u32).to_le_bytes();
-    [&length, VENDOR.as_bytes(), &[0; 4]].concat()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const FORMAT: Format = Format { rate_hz: 44_100, channels: 2, bits: 16 };
-    const FULL: Layout = Layout { seek_points: 3, vendor: true };
+
+    fn full() -> Layout {
+        Layout { seek_points: 3, comment: b"\x02\0\0\0me\0\0\0\0".to_vec() }
+    }
 
     fn summary() -> Summary {
         Summary {
@@ -174,17 +173,17 @@ mod tests {
 
     #[test]
     fn the_final_head_is_as_long_as_the_first() {
-        for layout in [Layout::default(), FULL, Layout { vendor: false, ..FULL }] {
+        for layout in [Layout::default(), full(), Layout { comment: Vec::new(), ..full() }] {
             let summary = Summary { seek_points: Vec::new(), ..summary() };
-            let first = head(FORMAT, layout, None, None);
-            assert_eq!(head(FORMAT, layout, Some(1), Some(&summary)).len(), first.len());
+            let first = head(FORMAT, &layout, None, None);
+            assert_eq!(head(FORMAT, &layout, Some(1), Some(&summary)).len(), first.len());
             assert_eq!(first.len(), layout.bytes());
         }
     }
 
     #[test]
     fn blocks_follow_each_other_and_the_last_one_says_so() {
-        let head = head(FORMAT, FULL, None, Some(&summary()));
+        let head = head(FORMAT, &full(), None, Some(&summary()));
         assert_eq!(head[..8], *b"fLaC\x00\x00\x00\x22");
         assert_eq!(head[8..18], [0x10, 0, 0x10, 0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(head[18..26], [0x0A, 0xC4, 0x42, 0xF0, 0, 0, 0x13, 0x88]);
@@ -193,15 +192,14 @@ mod tests {
         assert_eq!(head[46..64], *b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x10\0");
         let placeholder = [[0xFF; 8].as_slice(), &[0; 10]].concat();
         assert_eq!(head[64..100], placeholder.repeat(2));
-        let length = (VENDOR.len() + 8) as u8;
-        assert_eq!(head[100..104], [0x84, 0, 0, length]);
-        assert_eq!(head[108..108 + VENDOR.len()], *VENDOR.as_bytes());
+        assert_eq!(head[100..104], [0x84, 0, 0, 10]);
+        assert_eq!(head[104..], full().comment);
     }
 
     #[test]
     fn a_length_that_has_no_room_is_not_known() {
-        assert_eq!(head(FORMAT, Layout::default(), Some(MAX_FRAMES), None)[21..26], [0xFF; 5]);
-        let long = head(FORMAT, Layout::default(), Some(MAX_FRAMES + 1), None);
+        assert_eq!(head(FORMAT, &Layout::default(), Some(MAX_FRAMES), None)[21..26], [0xFF; 5]);
+        let long = head(FORMAT, &Layout::default(), Some(MAX_FRAMES + 1), None);
         assert_eq!(long[21..26], [0xF0, 0, 0, 0, 0]);
     }
 }

@@ -170,12 +170,18 @@ impl Encoder {
     }
 
     /// The same of a stream that is stored: its head has room for what [`head`](Self::head) gives in
-    /// the end. The table of seek points is as long as `frames` need, if they are known.
+    /// the end. The table of seek points is as long as `frames` need, if they are known; `comment` is the
+    /// list of a VORBIS_COMMENT.
     ///
     /// # Errors
     /// As [`streamed`](Self::streamed).
-    pub fn stored(format: Format, level: u8, frames: Option<u64>) -> Result<Self, Error> {
-        let layout = Layout { seek_points: format.seek_points(frames), vendor: true };
+    pub fn stored(
+        format: Format,
+        level: u8,
+        frames: Option<u64>,
+        comment: Vec<u8>,
+    ) -> Result<Self, Error> {
+        let layout = Layout { seek_points: format.seek_points(frames), comment };
         let learned = Learned {
             md5: md5::Context::new(),
             min_frame_bytes: u32::MAX,
@@ -197,6 +203,7 @@ impl Encoder {
         let coder = Coder::new(format, Effort::of(level).ok_or(Error::Level(level))?);
         Ok(Self {
             format,
+            encoded: Outgoing::of(head(format, &layout, frames, None)),
             layout,
             planes: vec![vec![0; BLOCK_FRAMES]; coder.planes()],
             coder,
@@ -205,7 +212,6 @@ impl Encoder {
             cut_bytes: 0,
             blocks: 0,
             frames: 0,
-            encoded: Outgoing::of(head(format, layout, frames, None)),
             learned,
         })
     }
@@ -266,7 +272,7 @@ impl Encoder {
 
     /// The final head of a finished stream, as long as the one that it began with and that it replaces.
     pub fn head(&self) -> Vec<u8> {
-        head(self.format, self.layout, Some(self.frames), self.summary().as_ref())
+        head(self.format, &self.layout, Some(self.frames), self.summary().as_ref())
     }
 
     /// Takes whole frames.

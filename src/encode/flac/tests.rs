@@ -1,6 +1,7 @@
 //! Streams that are read back, by the decoder that serves FLAC sources.
 
 use super::*;
+use crate::encode::Tags;
 
 /// Pushes PCM in pieces of those lengths, again and again, and pulls what comes.
 fn run(encoder: &mut Encoder, pcm: &[u8], cuts: &[usize]) -> Vec<u8> {
@@ -196,7 +197,8 @@ fn a_stored_stream_gets_a_head_that_is_true() {
     for frames in [0, 1, 4096, 100_000] {
         for promised in [None, Some(frames)] {
             let pcm = tone(frames as usize, 2, 24);
-            let mut encoder = Encoder::stored(format, 5, promised).expect("possible");
+            let mut encoder =
+                Encoder::stored(format, 5, promised, Tags::default().comments()).expect("possible");
             let mut flac = run(&mut encoder, &pcm, &[7777]);
             let head = encoder.head();
             flac[..head.len()].copy_from_slice(&head);

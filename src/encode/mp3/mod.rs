@@ -71,6 +71,8 @@ pub struct Encoder {
     /// MPEG frames behind the tag.
     packets: u64,
     checksum: Digest,
+    /// What the stream says of the music, in front of all.
+    id3: Vec<u8>,
     is_finished: bool,
     encoded: Outgoing,
 }
@@ -109,6 +111,7 @@ impl Encoder {
             expected: frames,
             packets: 0,
             checksum: Digest::new(CrcAlgorithm::Crc16Arc),
+            id3: output.tags.id3(),
             is_finished: false,
             encoded: Outgoing::default(),
         };
@@ -135,19 +138,20 @@ impl Encoder {
         tag::Audio { packets, padding: padding as u32, checksum: 0 }
     }
 
-    /// The tag as far as it is known before the audio.
+    /// The tags: what they say of the music, and as far as it is known before the audio how long it is.
     pub fn front(&self) -> Vec<u8> {
         self.tag(self.expected.map(|frames| self.audio(frames)))
     }
 
-    /// The tag of a stream that is finished.
+    /// The tags of a stream that is finished.
     pub fn final_front(&self) -> Vec<u8> {
         let checksum = self.checksum.clone().finalize() as u16;
         self.tag(Some(tag::Audio { checksum, ..self.audio(self.frames()) }))
     }
 
     fn tag(&self, audio: Option<tag::Audio>) -> Vec<u8> {
-        tag::frame(&self.header, (ENCODER_DELAY + self.lead()) as u32, audio)
+        let tag = tag::frame(&self.header, (ENCODER_DELAY + self.lead()) as u32, audio);
+        [&self.id3[..], &tag].concat()
     }
 
     /// Frames that were pushed.

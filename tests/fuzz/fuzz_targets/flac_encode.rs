@@ -43,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn encode(pcm: &[u8], frames: usize, format: Format, level: u8, cut: usize) -> Vec<u8> {
-    let mut encoder = Encoder::stored(format, level, Some(frames as u64)).expect("possible");
+    let mut encoder = Encoder::stored(format, level, Some(frames as u64), Vec::new()).expect("possible");
     pcm.chunks(cut * 16).for_each(|part| encoder.push(part));
     encoder.finish();
     let mut flac = vec![0; 1 << 20];
