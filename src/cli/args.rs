@@ -173,7 +173,7 @@ pub struct PlayedArgs {
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub start: Option<Seconds>,
     /// How much, in seconds; to the end if not given.
-    #[arg(long, value_name = "S", value_parser = duration)]
+    #[arg(long, value_name = "S", value_parser = seconds)]
     pub duration: Option<Seconds>,
 }
 
@@ -413,16 +413,6 @@ fn bit_rate(text: &str) -> Result<u32, &'static str> {
     parse_bit_rate(text).ok_or("bits per second, such as 128000 or 128k")
 }
 
-fn duration(text: &str) -> Result<Seconds, String> {
-    let seconds = seconds(text).map_err(|error| error.to_string())?;
-    match seconds.is_zero() {
-        true => {
-            Err("nothing would be left; write seconds above 0, such as 90 or 12.345".to_owned())
-        }
-        false => Ok(seconds),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, error::ErrorKind};
@@ -511,8 +501,7 @@ mod tests {
             "kithara pcm song.mp3 -o x --channels 9",
             "kithara pcm song.mp3 -o x --start -1",
             "kithara pcm song.mp3 -o x --duration nan",
-            "kithara pcm song.mp3 -o x --duration 0",
-            "kithara pcm song.mp3 -o x --duration 0.000",
+            "kithara pcm song.mp3 -o x --duration 1e1",
             "kithara transcode song.mp3",
             "kithara transcode song.mp3 -o x.opus --bitrate fast",
             "kithara probe",

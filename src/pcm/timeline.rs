@@ -18,7 +18,7 @@ pub struct Seconds {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Not digits with at most one point, or more than 18 of them.
-    #[error("{0:?} is not a time in seconds, such as 90 or 12.345")]
+    #[error("{0:?} is not a time in seconds, such as 90 or 12.345, without a sign and an exponent")]
     NotSeconds(String),
     /// The slice would begin where nothing is any more.
     #[error("starts past the end; the duration is {duration} s")]
@@ -65,11 +65,6 @@ impl std::fmt::Display for Seconds {
 }
 
 impl Seconds {
-    /// Whether it is no time at all.
-    pub fn is_zero(self) -> bool {
-        self.units == 0
-    }
-
     /// To a nanosecond.
     pub fn time(self) -> std::time::Duration {
         let nanos = u128::from(self.units) * 1_000_000_000 / 10_u128.pow(self.decimals);

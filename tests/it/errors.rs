@@ -34,7 +34,7 @@ fn bad_parameters_are_named_with_their_range() {
         ("&quality=superb", "`quality` takes fast, good or best"),
         ("&dither=yes", "`dither` takes none or tpdf"),
         ("&t=-1", "`t` takes seconds from 0"),
-        ("&d=never", "`d` takes seconds above 0"),
+        ("&d=never", "`d` takes seconds from 0"),
         ("&track=first", "`track` takes a number here"),
         ("&variant=1", "`variant` takes auto or 0 here"),
         ("&variant=best", "`variant` takes auto, a number"),

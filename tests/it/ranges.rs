@@ -425,3 +425,35 @@ fn an_outline_is_not_drawn_for_who_has_it() {
     assert_eq!(node.get_with(OUTLINE, "If-Match: \"another\"\r\n").status, 412);
     assert_eq!(node.get_with(OUTLINE, &has("\"another\"")).ok().body, whole.body);
 }
+
+/// As ffmpeg has it of `-t 0`: nothing of the source, in whatever it is asked for.
+#[test]
+fn a_slice_of_no_length_is_an_empty_resource() {
+    let node = node().arg("--demo").start();
+    let target = "/v1/pcm?src=demo:strings.mp3&t=1";
+    let empty = node.get(&format!("{target}&d=0")).ok();
+    assert_eq!(wav::Wav::parse(&empty.body).frames(), 0);
+    assert_eq!(empty.field("content-length"), Some("44"));
+    assert_eq!(empty.field("x-content-duration"), Some("0.000"));
+    let etag = empty.field("etag").expect("it has a name of its own");
+    // What snaps to no frame is the same.
+    let next = node.get(&format!("{target}&d=0.00001")).ok();
+    assert!(next.body == empty.body && next.field("etag") == Some(etag));
+    assert_ne!(node.head(&format!("{target}&d=1")).field("etag"), Some(etag));
+    let head = node.head(&format!("{target}&d=0.0"));
+    assert_eq!((head.field("content-length"), head.field("etag")), (Some("44"), Some(etag)));
+    let unchanged = node.get_with(&format!("{target}&d=0"), &format!("If-None-Match: {etag}\r\n"));
+    assert_eq!(unchanged.status, 304);
+    let bare = format!("{target}&d=0&format=s16le");
+    assert!(node.get(&bare).ok().body.is_empty());
+    let range = node.get_with(&bare, "Range: bytes=0-\r\n");
+    assert_eq!((range.status, range.body.len()), (200, 0), "no part can be named of nothing");
+    assert_eq!(node.get(&format!("{target}00&d=0")).status, 400, "there is nothing to begin at");
+    let flac = node.get("/v1/transcode?src=demo:strings.mp3&format=flac&d=0").ok();
+    assert!(flac.body.starts_with(b"fLaC"));
+    for wrong in ["d=-1", "d=1e1", "t=1e1", "t=-0"] {
+        let refused = node.get(&format!("/v1/pcm?src=demo:strings.mp3&{wrong}"));
+        assert_eq!(refused.status, 400, "{wrong}");
+        assert!(refused.text().contains("without a sign and an exponent"), "{}", refused.text());
+    }
+}

@@ -95,7 +95,7 @@ fn ask(
         dither: Dither::None,
         channels,
         start: query.read("t", TIMES, parse_seconds)?,
-        duration: query.read("d", DURATIONS, parse_duration)?,
+        duration: query.read("d", TIMES, parse_seconds)?,
         choice: choice(query)?,
         quality: query.read("quality", "fast, good or best", parse_quality)?.unwrap_or_default(),
     })
@@ -209,9 +209,8 @@ const BIT_RATES: &str = "bits per second, such as 128000 or 128k";
 const RATES: &str = "8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, \
                      96000, 176400 or 192000";
 
-const TIMES: &str = "seconds from 0, such as 90 or 12.345";
-
-const DURATIONS: &str = "seconds above 0, such as 90 or 12.345";
+const TIMES: &str =
+    "seconds from 0 in decimals, such as 90 or 12.345, without a sign and an exponent";
 
 const TRACKS: &str = "a track number from 0, or the name or language of a rendition";
 
@@ -234,10 +233,6 @@ fn parse_channels(text: &str) -> Option<u16> {
 
 fn parse_seconds(text: &str) -> Option<Seconds> {
     text.parse().ok()
-}
-
-fn parse_duration(text: &str) -> Option<Seconds> {
-    parse_seconds(text).filter(|duration| !duration.is_zero())
 }
 
 fn parse_dither(text: &str) -> Option<Dither> {
@@ -344,8 +339,8 @@ mod tests {
             ("t=-1", "t"),
             ("t=1e3", "t"),
             ("t=NaN", "t"),
-            ("d=0", "d"),
-            ("d=0.000", "d"),
+            ("d=-0.5", "d"),
+            ("d=1e1", "d"),
             ("track=", "track"),
             ("variant=max:", "variant"),
             ("variant=max:0", "variant"),
