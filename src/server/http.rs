@@ -334,7 +334,9 @@ async fn waveform(
         Some(peaks) => json(waveform::json(&source.to_string(), &drawn.info, peaks)),
         None => unmodified(Response::new(())),
     };
-    set(out.headers_mut(), ETAG, &drawn.etag);
+    if let Some(etag) = &drawn.etag {
+        set(out.headers_mut(), ETAG, etag);
+    }
     Ok(out)
 }
 
@@ -364,8 +366,6 @@ fn events(shard: &Shard) -> Result<Response<Body>, Problem> {
     Ok(response)
 }
 
-// --- What all of them share ------------------------------------------------------------------
-
 /// What the shards have done, for a scraper. A copy of it is old at once.
 async fn metrics(shard: &Shard) -> Response<Body> {
     let mut response = Response::new(Body::small(metrics::text(shard.survey().await)));
@@ -373,6 +373,8 @@ async fn metrics(shard: &Shard) -> Response<Body> {
     set(response.headers_mut(), CACHE_CONTROL, "no-store");
     response
 }
+
+// --- What all of them share ------------------------------------------------------------------
 
 fn body(shard: &Shard, served: Served, length: Option<u64>) -> Body {
     Body::session(served.body, Some(served.session), length, shard.cut.watch())

@@ -219,8 +219,8 @@ pub enum Answer {
 /// The outline of a source.
 #[derive(Debug, Clone)]
 pub struct Waveform {
-    /// Names the version of the source, and what draws it.
-    pub etag: String,
+    /// Names the version of the source, and what draws it; none where something of that was missing.
+    pub etag: Option<String>,
     /// What the source is.
     pub info: Info,
     /// Its lowest and highest samples; `None` where the client has them.

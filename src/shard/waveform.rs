@@ -45,7 +45,7 @@ async fn draw(shard: &Rc<Shard>, wanted: &WaveformWanted) -> Result<Waveform, Re
     let etag = etag(&understood, &name);
     let current = Current { etag: Some(&etag), ..Current::default() };
     if is_unmodified(&wanted.conditions, current)? {
-        return Ok(Waveform { etag, info, peaks: None });
+        return Ok(Waveform { etag: Some(etag), info, peaks: None });
     }
     let is_shared = understood.place.is_shared;
     let kept = match is_shared {
@@ -53,13 +53,15 @@ async fn draw(shard: &Rc<Shard>, wanted: &WaveformWanted) -> Result<Waveform, Re
         false => None,
     };
     if let Some(peaks) = kept.and_then(|bytes| Peaks::parse(&bytes, wanted.points)) {
-        return Ok(Waveform { etag, info, peaks: Some(peaks) });
+        return Ok(Waveform { etag: Some(etag), info, peaks: Some(peaks) });
     }
     let place = understood.place.clone();
     let (peaks, is_torn) = listen(shard, wanted, understood).await?;
-    if is_shared && shard.is_of_all(&place, is_torn) {
+    let is_of_all = shard.is_of_all(&place, is_torn);
+    if is_shared && is_of_all {
         store.keep_derived(&key, &version, &name, &peaks.to_bytes()).await;
     }
+    let etag = is_of_all.then_some(etag);
     Ok(Waveform { etag, info, peaks: Some(peaks) })
 }
 

@@ -272,3 +272,27 @@ fn what_is_made_while_a_segment_is_missing_is_not_kept() {
     assert_eq!(differs_at(&hls::decoded(&kept.body), &whole), None);
     assert_eq!(differs_at(&heard(&node, ""), &whole), None);
 }
+
+/// An outline is kept likewise, and what was drawn of less has no name under which a client could keep it.
+#[test]
+fn what_is_drawn_while_a_segment_is_missing_is_not_kept() {
+    let Some(presentation) = presentation_of(Ts, 8) else { return };
+    let origin = presentation.on(origin(), "", &presentation.plain()).start();
+    let node = || node().origin(&origin).start();
+    let drawn = |node: &Node| {
+        let answer = node.get("/v1/waveform?src=origin:list.m3u8&points=16").ok();
+        (answer.text(), answer.field("etag").is_some())
+    };
+    let (whole, has_etag) = drawn(&node());
+    assert!(has_etag);
+    origin.answers("part03", Some(404));
+    let node = node();
+    let (torn, has_etag) = drawn(&node);
+    assert!(torn != whole && !has_etag, "an eighth of it is silence");
+    origin.answers("part03", None);
+    let begun = Instant::now();
+    while drawn(&node) != (whole.clone(), true) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "what was drawn of less stays");
+        thread::sleep(Duration::from_millis(500));
+    }
+}
