@@ -35,6 +35,7 @@ pub fn resample(frames: &Frames, from_hz: u32, spec: Spec, mut visit: impl FnMut
         sample: Sample::Float,
         frames: Some(frames.len() as u64),
         tags: Vec::new(),
+        tracks: Vec::new(),
     };
     let mut pipeline = Pipeline::new(&info, spec, 0, None).expect("possible");
     let mut block = vec![0; 64 << 10];

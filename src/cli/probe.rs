@@ -11,7 +11,7 @@ use super::{
     start_log,
 };
 use crate::{
-    decode::Sample,
+    decode::{AudioTrack, Info, Sample},
     hls::{Offer, OfferedTrack, OfferedVariant},
     pcm::timeline,
     server::probe_json,
@@ -67,7 +67,7 @@ fn table(probed: &Probed) -> String {
         ("duration", duration),
     ];
     let tags = info.tags.iter().map(|(name, value)| (name.as_str(), value.clone()));
-    let offered = offered(offer);
+    let offered = offered(info, offer);
     let offered = offered.iter().map(|(name, value)| (*name, value.clone()));
     for (name, value) in rows.into_iter().chain(tags).chain(offered) {
         // Tags are somebody's bytes: what would move a terminal's cursor is shown as an escape.
@@ -77,9 +77,12 @@ fn table(probed: &Probed) -> String {
 }
 
 /// What there is to choose from, a row each.
-fn offered(offer: &Offer) -> Vec<(&'static str, String)> {
+fn offered(info: &Info, offer: &Offer) -> Vec<(&'static str, String)> {
     let variants = offer.variants.iter().enumerate().map(|row| ("variant", variant(row)));
-    variants.chain(offer.tracks.iter().enumerate().map(|row| ("track", track(row)))).collect()
+    let renditions = offer.tracks.iter().enumerate().map(|row| ("track", rendition(row)));
+    let own = offer.tracks.is_empty().then_some(&info.tracks).into_iter().flatten();
+    let tracks = own.enumerate().map(|row| ("track", track(row)));
+    variants.chain(renditions).chain(tracks).collect()
 }
 
 fn variant((number, variant): (usize, &OfferedVariant)) -> String {
@@ -90,9 +93,20 @@ fn variant((number, variant): (usize, &OfferedVariant)) -> String {
     format!("{number}: {}", said.collect::<Vec<_>>().join("  "))
 }
 
-fn track((number, track): (usize, &OfferedTrack)) -> String {
+fn rendition((number, track): (usize, &OfferedTrack)) -> String {
     match &track.language {
         Some(language) => format!("{number}: {} ({language})", track.name),
         None => format!("{number}: {}", track.name),
     }
+}
+
+fn track((number, track): (usize, &AudioTrack)) -> String {
+    let said = [
+        track.codec.map(str::to_owned),
+        track.rate_hz.map(|rate_hz| format!("{rate_hz} Hz")),
+        track.channels.map(|channels| format!("{channels} channels")),
+        track.name.clone(),
+        track.language.as_ref().map(|language| format!("({language})")),
+    ];
+    format!("{number}: {}", said.into_iter().flatten().collect::<Vec<_>>().join("  "))
 }

@@ -42,4 +42,30 @@ pub struct Info {
     pub frames: Option<u64>,
     /// Title, artist and the like, by lower-case name, in the order of the file.
     pub tags: Vec<(String, String)>,
+    /// The audio tracks to choose from, by their numbers; none where there is one alone.
+    pub tracks: Vec<AudioTrack>,
+}
+
+/// An audio track as its container lists it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AudioTrack {
+    /// The codec, whether it is decoded here or not; `None` where it has no name here.
+    pub codec: Option<&'static str>,
+    /// Frames per second, where the container says so.
+    pub rate_hz: Option<u32>,
+    /// How many channels, likewise.
+    pub channels: Option<u16>,
+    /// As ISO 639-2 or BCP 47 has it.
+    pub language: Option<String>,
+    /// For people.
+    pub name: Option<String>,
+}
+
+impl AudioTrack {
+    /// The language of a code that may say that it is not known.
+    pub(super) fn language(code: &str) -> Option<String> {
+        let is_code = !code.is_empty()
+            && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        (is_code && !code.eq_ignore_ascii_case("und")).then(|| code.to_owned())
+    }
 }

@@ -82,7 +82,7 @@ pub use error::Error;
 pub use frames::Frames;
 pub use identity::identity;
 pub use index::Index;
-pub use info::{Channels, Info, Sample};
+pub use info::{AudioTrack, Channels, Info, Sample};
 pub use mix::{MAX_CHANNELS, Mixer, default_mask};
 pub use pipeline::{Pipeline, Spec, SpecError};
 pub use quantise::{Dither, Encoding, quantise, quantise_wide};

@@ -33,6 +33,10 @@ pub struct OfferedTrack {
     pub name: Box<str>,
     /// As RFC 5646 tags it.
     pub language: Option<Box<str>>,
+    /// How many, where the playlist says so.
+    pub channels: Option<u64>,
+    /// Whether it is for those who do not choose.
+    pub is_default: bool,
 }
 
 impl Offer {
@@ -51,6 +55,8 @@ impl Offer {
         let tracks = list.tracks().into_iter().map(|track| OfferedTrack {
             name: track.name.clone(),
             language: track.language.clone(),
+            channels: track.channels,
+            is_default: track.is_default,
         });
         Self { variants: variants.collect(), tracks: tracks.collect() }
     }

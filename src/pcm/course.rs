@@ -148,6 +148,7 @@ mod tests {
             sample: Sample::Integer { bits: 16 },
             frames,
             tags: Vec::new(),
+            tracks: Vec::new(),
         };
         let source = SourceName { name: "a".into(), path: "b".into(), is_file: true };
         let (rate_hz, channels, dither, quality, choice) = Default::default();

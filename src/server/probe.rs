@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    decode::Sample,
+    decode::{AudioTrack, Sample},
     hls::{OfferedTrack, OfferedVariant},
     pcm::timeline,
     shard::Probed,
@@ -34,7 +34,7 @@ pub fn json(source: &str, probed: &Probed) -> String {
         "duration": duration,
         "tags": tags,
         "variants": offer.variants.iter().enumerate().map(variant).collect::<Vec<_>>(),
-        "tracks": offer.tracks.iter().enumerate().map(track).collect::<Vec<_>>(),
+        "tracks": tracks(probed),
     }))
     .expect("a document of strings and numbers can be written");
     text.push('\n');
@@ -51,6 +51,36 @@ fn variant((number, variant): (usize, &OfferedVariant)) -> Value {
     })
 }
 
-fn track((number, track): (usize, &OfferedTrack)) -> Value {
-    json!({ "number": number, "name": track.name, "language": track.language })
+/// What there is to choose from: of a presentation, or in a file. Whatever is not known is null.
+fn tracks(Probed { info, offer }: &Probed) -> Vec<Value> {
+    match offer.tracks.is_empty() {
+        true => info.tracks.iter().enumerate().map(track).collect(),
+        false => offer.tracks.iter().enumerate().map(rendition).collect(),
+    }
+}
+
+/// Who does not choose gets the first.
+fn track((number, track): (usize, &AudioTrack)) -> Value {
+    json!({
+        "number": number,
+        "name": track.name,
+        "language": track.language,
+        "codec": track.codec,
+        "rate": track.rate_hz,
+        "channels": track.channels,
+        "default": number == 0,
+    })
+}
+
+/// What it is coded in, the variants say.
+fn rendition((number, track): (usize, &OfferedTrack)) -> Value {
+    json!({
+        "number": number,
+        "name": track.name,
+        "language": track.language,
+        "codec": null,
+        "rate": null,
+        "channels": track.channels,
+        "default": track.is_default,
+    })
 }

@@ -39,6 +39,7 @@ mod restarting;
 mod sealed;
 mod tagging;
 mod tending;
+mod tracks;
 mod transcoding;
 mod variants;
 mod waiting;

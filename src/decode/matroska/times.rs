@@ -3,14 +3,14 @@
 //!
 //! Pure: no I/O, no clock, no executor. Bytes come through [`Read`].
 
-use super::element::{INFO, TRACKS, before_clusters, children, number};
+use super::element::{Element, INFO, TRACKS, before_clusters, children, number};
 use crate::decode::mp4::Read;
 
 /// Bytes of what is said of a file or of its tracks that are looked at.
 const BODY_BYTES: u64 = 1 << 20;
 const TICK: u32 = 0x2A_D7B1;
-const TRACK: u32 = 0xAE;
-const TRACK_NUMBER: u32 = 0xD7;
+pub(super) const TRACK: u32 = 0xAE;
+pub(super) const TRACK_NUMBER: u32 = 0xD7;
 const CODEC_DELAY: u32 = 0x56AA;
 
 /// What is said of the times of a track.
@@ -30,9 +30,8 @@ impl Times {
             if ![INFO, TRACKS].contains(&element.id) {
                 continue;
             }
-            let mut body = vec![0; element.size.unwrap_or(0).min(BODY_BYTES) as usize];
-            let got = read(at + element.header_bytes, &mut body);
-            for (id, place) in children(&body[..got]) {
+            let body = body_of(read, at, &element);
+            for (id, place) in children(&body) {
                 let content = &body[place];
                 match id {
                     TICK => times.tick_ns = number(content).unwrap_or(times.tick_ns),
@@ -47,8 +46,16 @@ impl Times {
     }
 }
 
+/// What an element at `at` holds, as far as that is looked at.
+pub(super) fn body_of(read: &mut Read<'_>, at: u64, element: &Element) -> Vec<u8> {
+    let mut body = vec![0; element.size.unwrap_or(0).min(BODY_BYTES) as usize];
+    let got = read(at + element.header_bytes, &mut body);
+    body.truncate(got);
+    body
+}
+
 /// The integer of this name among `body`.
-fn find(body: &[u8], wanted: u32) -> Option<u64> {
+pub(super) fn find(body: &[u8], wanted: u32) -> Option<u64> {
     children(body).find(|(id, _)| *id == wanted).and_then(|(_, place)| number(&body[place]))
 }
 

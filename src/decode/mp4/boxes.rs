@@ -5,9 +5,12 @@
 use super::{
     BOX_HEADER_BYTES, Defaults, Entry, Gapless, Movie, Read, Track, box_header, u32_at, u64_at,
 };
+use crate::decode::AudioTrack;
 
 /// Boxes looked at in one file at most: fragments of many hours stay far below.
 const BOXES: u32 = 100_000;
+/// Bytes of the name of a track that are kept.
+const NAME_BYTES: usize = 256;
 /// Texts of tags that are kept.
 const TAGS: usize = 64;
 /// Bytes of a small box that are read.
@@ -119,7 +122,7 @@ impl Walk<'_, '_> {
 
     /// Boxes that say something of the last track.
     fn track_box(&mut self, found: &Found) {
-        if !matches!(&found.kind, b"tkhd" | b"mdhd" | b"hdlr" | b"elst" | b"stsd") {
+        if !matches!(&found.kind, b"tkhd" | b"mdhd" | b"elng" | b"hdlr" | b"elst" | b"stsd") {
             return;
         }
         let timescale = self.timescale(found);
@@ -127,8 +130,18 @@ impl Walk<'_, '_> {
         let Some(track) = self.movie.tracks.last_mut() else { return };
         match &found.kind {
             b"tkhd" => track.id = u32_at(&body, if body.first() == Some(&1) { 20 } else { 12 }),
-            b"mdhd" => track.timescale = timescale,
-            b"hdlr" => track.is_audio |= body.get(8..12) == Some(b"soun"),
+            b"mdhd" => {
+                track.timescale = timescale;
+                track.language = track.language.take().or_else(|| language(&body));
+            }
+            b"elng" => {
+                track.language =
+                    AudioTrack::language(&text(body.get(4..))).or(track.language.take())
+            }
+            b"hdlr" if body.get(8..12) == Some(b"soun") => {
+                track.is_audio = true;
+                track.name = Some(text(body.get(24..))).filter(|name| is_name(name));
+            }
             b"elst" => track.edits = edits(&body),
             b"stsd" => track.entry = Entry::parse(&body).unwrap_or_default(),
             _ => {}
@@ -270,19 +283,6 @@ fn text_of(body: &[u8]) -> Option<String> {
     }
 }
 
-/// Bytes of an entry of a table: in the file, and in memory.
-fn entry_bytes(kind: &[u8; 4]) -> Option<(u64, u64)> {
-    match kind {
-        b"stts" | b"co64" => Some((8, 8)),
-        b"stsz" | b"stco" => Some((4, 4)),
-        // Of 16 bits; shorter ones end with their box.
-        b"stz2" => Some((2, 2)),
-        b"stsc" => Some((12, 12)),
-        b"elst" => Some((12, 16)),
-        _ => None,
-    }
-}
-
 /// The language of a media header: three letters of 5 bits each. Smaller numbers are of QuickTime's own.
 fn language(body: &[u8]) -> Option<String> {
     let at = if body.first() == Some(&1) { 32 } else { 20 };
@@ -315,6 +315,19 @@ fn number_of(body: &[u8]) -> Option<String> {
         (0, _) => None,
         (number, 0) => Some(number.to_string()),
         (number, total) => Some(format!("{number}/{total}")),
+    }
+}
+
+/// Bytes of an entry of a table: in the file, and in memory.
+fn entry_bytes(kind: &[u8; 4]) -> Option<(u64, u64)> {
+    match kind {
+        b"stts" | b"co64" => Some((8, 8)),
+        b"stsz" | b"stco" => Some((4, 4)),
+        // Of 16 bits; shorter ones end with their box.
+        b"stz2" => Some((2, 2)),
+        b"stsc" => Some((12, 12)),
+        b"elst" => Some((12, 16)),
+        _ => None,
     }
 }
 

@@ -81,6 +81,10 @@ pub(super) struct Track {
     pub(super) id: u32,
     pub(super) is_audio: bool,
     pub(super) entry: Entry,
+    /// As its header says it, or better a box of its own.
+    pub(super) language: Option<String>,
+    /// What its handler is called, unless that is a name of handlers.
+    pub(super) name: Option<String>,
     pub(super) tables: Tables,
     /// Ticks per second.
     pub(super) timescale: u64,

@@ -57,6 +57,7 @@ pub(super) fn open<'y>(
         link_frames: None,
         claim,
         tags: found.tags,
+        tracks: Vec::new(),
     })
 }
 

@@ -54,5 +54,6 @@ pub(super) fn open<'y>(
         link_frames: None,
         claim: None,
         tags: found.tags,
+        tracks: Vec::new(),
     })
 }

@@ -31,7 +31,7 @@ pub(super) use self::{
     reader::open_link,
 };
 use super::{
-    Container, Error,
+    AudioTrack, Container, Error,
     demux::Demux,
     headers::{FREE_FORMAT_BYTES, Header, find_frames, free_header, is_free_format, tag_bytes},
     sniff::{by_frame, by_magic, is_ac3, is_markup},
@@ -59,6 +59,8 @@ pub(super) struct Opened<'y> {
     /// A total that is only found to be true or not where the audio ends.
     pub(super) claim: Option<Claim>,
     pub(super) tags: Vec<(String, String)>,
+    /// All audio tracks, where there are several.
+    pub(super) tracks: Vec<AudioTrack>,
 }
 
 /// How decoded frames lie on the trimmed timeline.
@@ -114,7 +116,7 @@ fn open_found<'y>(
     found: Found,
     wanted: Option<u32>,
 ) -> Result<Opened<'y>, Error> {
-    match (found.container, found.header) {
+    let mut opened = match (found.container, found.header) {
         (Container::Other(name), _) => Err(Error::unsupported(name)),
         (_, Some(header)) => {
             the_only_one(wanted)?;
@@ -131,7 +133,14 @@ fn open_found<'y>(
         (Container::Mp4, _) => mp4::open(inside, found, wanted),
         (Container::Ts, _) => ts::open(inside, found, wanted),
         _ => reader::open(inside, found, wanted),
+    }?;
+    let Opened { tracks, params, codec, .. } = &mut opened;
+    if let Some(track) = tracks.get_mut(wanted.unwrap_or(0) as usize) {
+        // Of the one that is opened more is known than its container lists.
+        (track.codec, track.rate_hz) = (Some(*codec), params.sample_rate);
+        track.channels = channels_of(params);
     }
+    Ok(opened)
 }
 
 fn find(inside: &Inside<'_>) -> Result<Found, Error> {
@@ -206,6 +215,19 @@ fn find_stream(inside: &Inside<'_>, start: u64) -> Option<(u64, Header)> {
 /// Reads of a source whose position 0 is `start`, for what is parsed here.
 fn reads<'a>(inside: &'a Inside<'_>, start: u64) -> impl FnMut(u64, &mut [u8]) -> usize {
     move |at, into| inside.read_full(start.saturating_add(at), into)
+}
+
+/// Audio tracks that are listed at most.
+const LISTED: usize = 64;
+
+/// What there is to choose from, if there is.
+fn several(tracks: impl Iterator<Item = AudioTrack>) -> Vec<AudioTrack> {
+    let tracks: Vec<_> = tracks.take(LISTED).collect();
+    if tracks.len() > 1 { tracks } else { Vec::new() }
+}
+
+fn channels_of(params: &AudioCodecParameters) -> Option<u16> {
+    params.channels.as_ref().and_then(|channels| u16::try_from(channels.count()).ok())
 }
 
 /// What holds one track holds no other.

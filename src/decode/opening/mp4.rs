@@ -7,9 +7,12 @@ use symphonia::core::{
     codecs::audio::{AudioCodecId, AudioCodecParameters, well_known::*},
 };
 
-use super::{Found, Opened, Timeline, codec_name, extension::he_aac_of, fits, plausible, reads};
+use super::{
+    Found, Opened, Timeline, channels_of, codec_name, extension::he_aac_of, fits, plausible, reads,
+    several,
+};
 use crate::decode::{
-    Error, alac,
+    AudioTrack, Error, alac,
     demux::{
         Demux,
         mp4::{Plan, Track},
@@ -38,7 +41,8 @@ pub(super) fn open<'y>(
     };
     if codec == "aac" {
         let (core, _) = packets(&params, codec);
-        let (core_hz, channels) = (params.sample_rate.unwrap_or(0), channels_of(&params));
+        let (core_hz, channels) =
+            (params.sample_rate.unwrap_or(0), channels_of(&params).unwrap_or(0));
         let stated = mp4::extension(&track.entry.config);
         if let Some((name, setup)) = he_aac_of(core, core_hz, channels, stated)? {
             (codec, params) = (name, setup.params());
@@ -58,7 +62,21 @@ pub(super) fn open<'y>(
         link_frames: None,
         claim: None,
         tags,
+        tracks: several(movie.audio_tracks().map(listed)),
     })
+}
+
+/// What the boxes of a track say of it.
+fn listed(track: &mp4::Track) -> AudioTrack {
+    let params = params_of(&track.entry);
+    let decoded = params.as_ref().and_then(|params| codec_name(params.codec));
+    AudioTrack {
+        codec: track.entry.refused().or(decoded),
+        rate_hz: params.as_ref().and_then(|params| params.sample_rate),
+        channels: params.as_ref().and_then(channels_of),
+        language: track.language.clone(),
+        name: track.name.clone(),
+    }
 }
 
 /// The packets of a track, and where on its timeline they lie.
@@ -118,10 +136,6 @@ fn choose(movie: &Movie, wanted: Option<u32>) -> Result<&mp4::Track, Error> {
         Some(_) => Err(track.unsupported()),
         None => Ok(track),
     }
-}
-
-fn channels_of(params: &AudioCodecParameters) -> u16 {
-    params.channels.as_ref().map_or(0, |channels| channels.count() as u16)
 }
 
 /// What a decoder of the samples needs to know. `None`: there is none.

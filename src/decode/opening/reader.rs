@@ -18,12 +18,13 @@ use symphonia::{
 };
 
 use super::{
-    Found, Opened, Timeline, codec_name, empty, matroska, plausible, reads, samples, the_only_one,
+    Found, Opened, Timeline, channels_of, codec_name, empty, matroska, plausible, reads, samples,
+    several, the_only_one,
 };
 use crate::decode::{
-    Container, Error, alac,
+    AudioTrack, Container, Error, alac,
     demux::{Codec, Demux, Pages, Reader},
-    matroska::without_chapters_and_cues,
+    matroska::{names, without_chapters_and_cues},
     ogg, opus, sbr,
     source::{Inside, Source, View, Window},
     tags,
@@ -90,6 +91,7 @@ pub(super) fn open<'y>(
         // The reader does not look past a damaged page.
         listed.num_frames = listed.num_frames.or(u64::try_from(last.granule).ok());
     }
+    let tracks = tracks(inside, &found, &*format);
     let mut tags = found.tags;
     tags::collect(&mut *format, &mut tags);
     let container = found.container;
@@ -119,7 +121,31 @@ pub(super) fn open<'y>(
     };
     let is_of_link = may_be_chained && !is_repeated;
     let link_frames = listed.num_frames.filter(|frames| is_of_link && *frames > 0);
-    Ok(Opened { demux, container, params, codec, timeline, link_frames, claim: None, tags })
+    let claim = None;
+    Ok(Opened { demux, container, params, codec, timeline, link_frames, claim, tags, tracks })
+}
+
+/// What a reader says of all its audio tracks.
+fn tracks(inside: &Inside<'_>, found: &Found, format: &dyn FormatReader) -> Vec<AudioTrack> {
+    let names = match found.container {
+        Container::Matroska => names(&mut reads(inside, found.start)),
+        _ => Vec::new(),
+    };
+    several(audio_tracks(format).filter_map(|track| {
+        let Some(CodecParameters::Audio(params)) = &track.codec_params else { return None };
+        let name = names.iter().find(|(number, _)| *number == u64::from(track.id));
+        let rate_hz = match params.codec {
+            CODEC_ID_OPUS => Some(opus::RATE_HZ),
+            _ => params.sample_rate,
+        };
+        Some(AudioTrack {
+            codec: codec_name(params.codec).or_else(|| name_of_refused(params.codec)),
+            rate_hz,
+            channels: channels_of(params),
+            language: track.language.as_deref().and_then(AudioTrack::language),
+            name: name.map(|(_, name)| name.clone()),
+        })
+    }))
 }
 
 /// The packets that a reader of symphonia's gives of a track.
@@ -323,14 +349,17 @@ fn new_reader<'y>(
 
 /// The wanted audio track.
 fn choose(format: &dyn FormatReader, wanted: Option<u32>) -> Result<Listed, Error> {
-    let is_audio = |track: &&Listed| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
-    let mut known = format.tracks().iter().filter(is_audio);
-    let tracks = known.clone().count();
+    let tracks = audio_tracks(format).count();
     if tracks == 0 {
         return Err(Error::NoAudio);
     }
-    let found = known.nth(wanted.unwrap_or(0) as usize);
+    let found = audio_tracks(format).nth(wanted.unwrap_or(0) as usize);
     found.cloned().ok_or(Error::NoTrack { tracks })
+}
+
+fn audio_tracks(format: &dyn FormatReader) -> impl Iterator<Item = &Listed> {
+    let is_audio = |track: &&Listed| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
+    format.tracks().iter().filter(is_audio)
 }
 
 /// Frames per tick of the track's time base, as a fraction.
@@ -363,7 +392,11 @@ fn stated(
 
 /// The name of a codec that symphonia's readers know and nothing here decodes.
 fn refused(id: AudioCodecId) -> &'static str {
-    match id {
+    name_of_refused(id).unwrap_or("this codec")
+}
+
+fn name_of_refused(id: AudioCodecId) -> Option<&'static str> {
+    Some(match id {
         CODEC_ID_SPEEX => "speex",
         CODEC_ID_AC3 => "ac3",
         CODEC_ID_EAC3 => "eac3",
@@ -374,6 +407,6 @@ fn refused(id: AudioCodecId) -> &'static str {
         CODEC_ID_WAVPACK => "wavpack",
         CODEC_ID_TTA => "tta",
         CODEC_ID_TRUEHD => "truehd",
-        _ => "this codec",
-    }
+        _ => return None,
+    })
 }

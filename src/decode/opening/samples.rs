@@ -52,6 +52,7 @@ pub(super) fn open<'y>(
         link_frames: None,
         claim: None,
         tags,
+        tracks: Vec::new(),
     }))
 }
 

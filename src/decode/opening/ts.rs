@@ -3,9 +3,9 @@
 
 use std::rc::Rc;
 
-use super::{Found, Opened, Timeline, extension::he_aac_of, params_of};
+use super::{Found, Opened, Timeline, extension::he_aac_of, params_of, several};
 use crate::decode::{
-    Error,
+    AudioTrack, Error,
     demux::{
         Demux,
         ts::{Choice, Packets, Payload, Track},
@@ -13,7 +13,7 @@ use crate::decode::{
     headers::{Header, Kind},
     sniff::by_frame,
     source::{Inside, Window},
-    ts::{Coding, Framing, Map, Tables},
+    ts::{Coding, Framing, Map, Stream, Tables},
 };
 
 /// How far tables are looked for: they come every half second at least.
@@ -37,7 +37,8 @@ pub(super) fn open<'y>(
         let end = found.start.saturating_add(bytes);
         Packets::new(Window::new(Rc::clone(inside), found.start, end), framing)
     };
-    let choice = choose(packets(TABLES_BYTES), wanted)?;
+    let map = first_with_audio(packets(TABLES_BYTES))?;
+    let choice = choose(&map, wanted)?;
     let track = |bytes| first_frame(Payload::new(packets(bytes), choice), choice.coding);
     let (_, header) = track(AUDIO_BYTES)?;
     let whole = || track(u64::MAX).map(|(track, _)| track);
@@ -65,6 +66,7 @@ pub(super) fn open<'y>(
         link_frames: None,
         claim: None,
         tags: found.tags,
+        tracks: several(map.audio.iter().map(listed)),
     })
 }
 
@@ -80,15 +82,24 @@ fn first_frame(mut payload: Payload<'_>, coding: Coding) -> Result<(Track<'_>, H
     }
 }
 
+/// What a table says of a stream; its frames would say more.
+fn listed(stream: &Stream) -> AudioTrack {
+    let codec = match stream.coding {
+        Coding::Adts => Some("aac"),
+        // Of which layer its frames say.
+        Coding::Mpeg => None,
+        Coding::Other(name) => Some(name),
+    };
+    AudioTrack { codec, language: stream.language.clone(), ..AudioTrack::default() }
+}
+
 /// The wanted audio stream.
-fn choose(packets: Packets<'_>, wanted: Option<u32>) -> Result<Choice, Error> {
-    let map = first_with_audio(packets)?;
+fn choose(map: &Map, wanted: Option<u32>) -> Result<Choice, Error> {
     let track = wanted.unwrap_or(0) as usize;
-    let tracks = map.audio.len();
     match map.audio.get(track) {
-        None => Err(Error::NoTrack { tracks }),
-        Some((_, Coding::Other(name))) => Err(Error::unsupported(*name)),
-        Some((pid, coding)) => {
+        None => Err(Error::NoTrack { tracks: map.audio.len() }),
+        Some(Stream { coding: Coding::Other(name), .. }) => Err(Error::unsupported(*name)),
+        Some(Stream { pid, coding, .. }) => {
             Ok(Choice { program: map.program, track, coding: *coding, pid: *pid })
         }
     }

@@ -17,6 +17,7 @@ fn info(rate_hz: u32, count: u16, frames: Option<u64>) -> Info {
         sample: Sample::Float,
         frames,
         tags: Vec::new(),
+        tracks: Vec::new(),
     }
 }
 

@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use self::player::Player;
 use super::{
-    Error, Info,
+    AudioTrack, Error, Info,
     decoder::Mode,
     demux::{Demux, Next},
     opening::{self, Opened, Timeline},
@@ -105,12 +105,13 @@ struct Known {
     container: &'static str,
     codec: &'static str,
     tags: Vec<(String, String)>,
+    tracks: Vec<AudioTrack>,
 }
 
 impl Known {
     fn of(opened: &Opened<'_>) -> Self {
-        let (container, tags) = (opened.container.name(), opened.tags.clone());
-        Self { container, codec: opened.codec, tags }
+        let (tags, tracks) = (opened.tags.clone(), opened.tracks.clone());
+        Self { container: opened.container.name(), codec: opened.codec, tags, tracks }
     }
 }
 
@@ -123,5 +124,6 @@ fn announce(inside: &Inside<'_>, known: &Known, shape: Shape, timeline: &Timelin
         sample: shape.sample,
         frames: timeline.frames,
         tags: known.tags.clone(),
+        tracks: known.tracks.clone(),
     });
 }

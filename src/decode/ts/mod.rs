@@ -20,5 +20,5 @@ pub(super) use self::{
     clock::Clock,
     packet::{Framing, Packet},
     pes::{Head, parse_head},
-    tables::{Coding, Map, Program, Tables},
+    tables::{Coding, Map, Program, Stream, Tables},
 };

@@ -6,7 +6,7 @@ use std::mem;
 
 use crc_fast::{CrcAlgorithm, checksum};
 
-use crate::decode::headers::Kind;
+use crate::decode::{AudioTrack, headers::Kind};
 
 /// The stream in which programs are listed.
 const LIST_PID: u16 = 0;
@@ -28,8 +28,16 @@ pub(in crate::decode) struct Program {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::decode) struct Map {
     pub(in crate::decode) program: u16,
-    /// Each stream's number and what is in it.
-    pub(in crate::decode) audio: Vec<(u16, Coding)>,
+    pub(in crate::decode) audio: Vec<Stream>,
+}
+
+/// An audio stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::decode) struct Stream {
+    pub(in crate::decode) pid: u16,
+    pub(in crate::decode) coding: Coding,
+    /// As ISO 639-2 has it.
+    pub(in crate::decode) language: Option<String>,
 }
 
 /// What an audio stream holds.
@@ -179,7 +187,8 @@ fn parse_map(section: &[u8]) -> Option<Map> {
     while let Some((&[kind, pid_high, pid_low, high, low], behind)) = rest.split_first_chunk() {
         let (said, behind) = behind.split_at_checked(length_of([high, low]))?;
         if let Some(coding) = coding_of(kind, said).filter(|_| audio.len() < STREAMS) {
-            audio.push((u16::from_be_bytes([pid_high & 0x1F, pid_low]), coding));
+            let pid = u16::from_be_bytes([pid_high & 0x1F, pid_low]);
+            audio.push(Stream { pid, coding, language: language(said) });
         }
         rest = behind;
     }
@@ -208,6 +217,18 @@ fn coding_of(kind: u8, descriptors: &[u8]) -> Option<Coding> {
         0x06 => Coding::Other(private(descriptors)?),
         _ => return None,
     })
+}
+
+/// The language that descriptors name first.
+fn language(mut descriptors: &[u8]) -> Option<String> {
+    while let &[tag, length, ref rest @ ..] = descriptors {
+        let (said, behind) = rest.split_at_checked(length.into())?;
+        if let (0x0A, Some(code)) = (tag, said.get(..3)) {
+            return AudioTrack::language(std::str::from_utf8(code).ok()?);
+        }
+        descriptors = behind;
+    }
+    None
 }
 
 /// The name of what a private stream holds, if that is audio.
@@ -275,18 +296,19 @@ mod tests {
             (0x1B, 0x101, &[]),
             (0x06, 0x102, &[0x0A, 1, 0, 0x05, 4, b'O', b'p', b'u', b's']),
             (0x06, 0x103, &[0x56, 0]),
-            (0x0F, 0x104, &[]),
-            (0xCF, 0x105, &[]),
-            (0x03, 0x106, &[]),
+            (0x0F, 0x104, &[0x56, 1, 0, 0x0A, 4, b'd', b'e', b'u', 0]),
+            (0xCF, 0x105, &[0x0A, 4, b'u', b'n', b'd', 0]),
+            (0x03, 0x106, &[0x0A, 4, b'd']),
         ];
         let map = map(7, &streams);
         let found = tables.take(0x100, true, &started(&map));
-        let audio = vec![
-            (0x102, Coding::Other("opus")),
-            (0x104, Coding::Adts),
-            (0x105, Coding::Other("aac (SAMPLE-AES)")),
-            (0x106, Coding::Mpeg),
+        let audio = [
+            (0x102, Coding::Other("opus"), None),
+            (0x104, Coding::Adts, Some("deu".to_owned())),
+            (0x105, Coding::Other("aac (SAMPLE-AES)"), None),
+            (0x106, Coding::Mpeg, None),
         ];
+        let audio = audio.map(|(pid, coding, language)| Stream { pid, coding, language }).to_vec();
         assert_eq!(found, [Map { program: 7, audio }]);
         assert!(tables.take(0x300, true, &started(&map)).is_empty(), "nothing is listed there");
     }

@@ -238,6 +238,7 @@ mod tests {
             sample: Sample::Integer { bits: 16 },
             frames: Some(1),
             tags: Vec::new(),
+            tracks: Vec::new(),
         };
         Known::new(info, None)
     }

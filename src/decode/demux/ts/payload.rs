@@ -260,8 +260,8 @@ impl Gathered {
     /// The wanted stream may have another number from here on.
     fn follow(&mut self, map: &Map) {
         let Choice { program, track, coding, .. } = self.choice;
-        let stream = map.audio.get(track).filter(|(_, found)| *found == coding);
-        let pid = stream.map(|(pid, _)| *pid);
+        let stream = map.audio.get(track).filter(|stream| stream.coding == coding);
+        let pid = stream.map(|stream| stream.pid);
         let is_listed = self.tables.program(program).is_some();
         if map.program != program && (is_listed || pid.is_none()) {
             return;
