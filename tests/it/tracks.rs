@@ -42,7 +42,11 @@ fn what_there_is_to_choose_from_is_told() {
         ("two.m4a", "aac", true, true),
         ("two.mkv", "flac", true, true),
         ("two.ts", "aac", true, false),
+        // Its streams have numbers by lot.
         ("two.ogg", "vorbis", false, false),
+        ("too.ogg", "vorbis", false, false),
+        ("tow.ogg", "vorbis", false, false),
+        ("wto.ogg", "vorbis", false, false),
     ] {
         let encoder = if codec == "vorbis" { "libvorbis" } else { codec };
         if !make(&dir.path().join(name), encoder) {

@@ -46,6 +46,7 @@ pub(super) fn open<'y>(inside: &Rc<Inside<'y>>, found: Found) -> Result<Opened<'
         link_frames: None,
         claim: None,
         tags,
+        tracks: Vec::new(),
     })
 }
 

@@ -60,7 +60,7 @@ pub(super) fn open<'y>(
             return the_only_one(wanted).map(|()| opened);
         }
     };
-    let mut listed = choose(&*format, wanted)?;
+    let mut listed = choose(&*format, &streams, wanted)?;
     let Some(CodecParameters::Audio(mut params)) = listed.codec_params.clone() else {
         return Err(Error::NoAudio);
     };
@@ -91,7 +91,7 @@ pub(super) fn open<'y>(
         // The reader does not look past a damaged page.
         listed.num_frames = listed.num_frames.or(u64::try_from(last.granule).ok());
     }
-    let tracks = tracks(inside, &found, &*format);
+    let tracks = tracks(inside, &found, &*format, &streams);
     let mut tags = found.tags;
     tags::collect(&mut *format, &mut tags);
     let container = found.container;
@@ -126,12 +126,17 @@ pub(super) fn open<'y>(
 }
 
 /// What a reader says of all its audio tracks.
-fn tracks(inside: &Inside<'_>, found: &Found, format: &dyn FormatReader) -> Vec<AudioTrack> {
+fn tracks(
+    inside: &Inside<'_>,
+    found: &Found,
+    format: &dyn FormatReader,
+    streams: &[ogg::Stream],
+) -> Vec<AudioTrack> {
     let names = match found.container {
         Container::Matroska => names(&mut reads(inside, found.start)),
         _ => Vec::new(),
     };
-    several(audio_tracks(format).filter_map(|track| {
+    several(audio_tracks(format, streams).into_iter().filter_map(|track| {
         let Some(CodecParameters::Audio(params)) = &track.codec_params else { return None };
         let name = names.iter().find(|(number, _)| *number == u64::from(track.id));
         let rate_hz = match params.codec {
@@ -194,7 +199,8 @@ pub(in crate::decode) fn open_link<'y>(
         before.pass_link();
         return Ok(false);
     };
-    let listed = choose(&*format, wanted).map_err(|_| other())?;
+    let streams = ogg::streams(&mut reads(inside, start));
+    let listed = choose(&*format, &streams, wanted).map_err(|_| other())?;
     let Some(CodecParameters::Audio(params)) = listed.codec_params.clone() else {
         return Err(other());
     };
@@ -348,18 +354,27 @@ fn new_reader<'y>(
 }
 
 /// The wanted audio track.
-fn choose(format: &dyn FormatReader, wanted: Option<u32>) -> Result<Listed, Error> {
-    let tracks = audio_tracks(format).count();
-    if tracks == 0 {
+fn choose(
+    format: &dyn FormatReader,
+    streams: &[ogg::Stream],
+    wanted: Option<u32>,
+) -> Result<Listed, Error> {
+    let tracks = audio_tracks(format, streams);
+    if tracks.is_empty() {
         return Err(Error::NoAudio);
     }
-    let found = audio_tracks(format).nth(wanted.unwrap_or(0) as usize);
-    found.cloned().ok_or(Error::NoTrack { tracks })
+    let found = tracks.get(wanted.unwrap_or(0) as usize);
+    found.map(|track| (*track).clone()).ok_or(Error::NoTrack { tracks: tracks.len() })
 }
 
-fn audio_tracks(format: &dyn FormatReader) -> impl Iterator<Item = &Listed> {
+/// The audio tracks in the order of the file. Where that is Ogg, of these streams, the reader has them by
+/// their numbers, which are drawn by lot.
+fn audio_tracks<'a>(format: &'a dyn FormatReader, streams: &[ogg::Stream]) -> Vec<&'a Listed> {
     let is_audio = |track: &&Listed| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
-    format.tracks().iter().filter(is_audio)
+    let mut tracks: Vec<_> = format.tracks().iter().filter(is_audio).collect();
+    let place = |track: &&Listed| streams.iter().position(|stream| stream.serial == track.id);
+    tracks.sort_by_key(|track| place(track).unwrap_or(usize::MAX));
+    tracks
 }
 
 /// Frames per tick of the track's time base, as a fraction.
