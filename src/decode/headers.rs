@@ -210,6 +210,9 @@ pub(super) fn is_trailer(bytes: &[u8]) -> bool {
         || [&b"TAG"[..], b"APETAGEX", b"LYRICSBEGIN", b"ID3"].iter().any(|m| bytes.starts_with(m))
 }
 
+/// Bytes of the footer of an APEv2 tag, and of its header.
+const APE_FOOTER_BYTES: u64 = 32;
+
 /// Length of the tag at the start of `bytes` (ID3v2, ID3v1, APEv2), if one is there.
 pub(super) fn tag_bytes(bytes: &[u8]) -> Option<u64> {
     match bytes {
@@ -222,8 +225,10 @@ pub(super) fn tag_bytes(bytes: &[u8]) -> Option<u64> {
         [b'A', b'P', b'E', b'T', b'A', b'G', b'E', b'X', _, _, _, _, size @ ..] => {
             let size: [u8; 4] = size.get(..4)?.try_into().ok()?;
             let has_header = bytes.get(23).is_some_and(|flags| flags & 0x20 != 0);
+            let size = u64::from(u32::from_le_bytes(size));
             // The size counts items and footer; a header comes on top.
-            Some(u64::from(u32::from_le_bytes(size)) + if has_header { 32 } else { 0 })
+            (size >= APE_FOOTER_BYTES)
+                .then_some(size + if has_header { APE_FOOTER_BYTES } else { 0 })
         }
         _ => None,
     }
@@ -306,6 +311,9 @@ mod tests {
         assert_eq!(tag_bytes(b"ID3\x03\x00\x00\x00\x00\x02\x01"), Some(10 + 257));
         assert_eq!(tag_bytes(b"TAG..."), Some(128));
         assert_eq!(tag_bytes(b"ID3\x03\x00\x00\x80\x00\x02\x01"), None);
+        let ape = |size: u8| [b"APETAGEX\xD0\x07\0\0", &[size, 0, 0, 0][..], &[0; 16]].concat();
+        assert_eq!(tag_bytes(&ape(40)), Some(40));
+        assert_eq!(tag_bytes(&ape(31)), None, "it is shorter than its own footer");
     }
 
     #[test]
