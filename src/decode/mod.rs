@@ -11,7 +11,8 @@
 //! frames follow each other too, and where some are missing, times say how many. What a stream is,
 //! its headers say before a packet is decoded; MP3 for which a container speaks takes one. Where it
 //! turns into something else, its first shape stays: other channels are mixed, another rate is silence
-//! in time.
+//! in time. Where a source is put together out of stretches, each is decoded as what it is, and mixed and
+//! resampled to what the first was.
 //!
 //! Any frame comes out the same wherever a decode began. One that begins in the middle passes what
 //! lies before, and decodes as much of it to nothing as makes its decoder that of a decode from the

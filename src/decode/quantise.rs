@@ -111,6 +111,11 @@ pub(super) fn to_wide(sample: f32) -> i32 {
     to_s32(sample)
 }
 
+/// The sample of a left-aligned integer.
+pub(super) fn from_wide(integer: i32) -> f32 {
+    integer as f32 * (1.0 / S32_SCALE)
+}
+
 #[inline(always)]
 fn to_s16(sample: f32) -> i16 {
     let bounded = bounded(sample * S16_SCALE, -S16_SCALE, S16_SCALE - 1.0);

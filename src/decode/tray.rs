@@ -1,7 +1,8 @@
 //! The tray on which frames leave a decoder's coroutine, and which of them do.
 
 use super::{
-    Frames, planes,
+    Frames,
+    quantise::to_wide,
     shape::Shape,
     source::{Inside, Pause},
 };
@@ -37,54 +38,42 @@ pub(super) fn frames_end(frames: Option<u64>) -> i64 {
     frames.map_or(i64::MAX, |frames| i64::try_from(frames).unwrap_or(i64::MAX))
 }
 
-/// Puts `count` frames of silence at the clock.
-pub(super) fn put_silence(
-    inside: &Inside<'_>,
-    shape: Shape,
-    span: Span,
-    clock: &mut i64,
-    count: i64,
-) {
-    let end = clock.saturating_add(count.max(0));
-    // What nobody wants need not be counted out.
-    *clock = span.from.clamp(*clock, end);
-    while *clock < end.min(span.to) {
-        let piece = (end - *clock).min(TRAY_FRAMES as i64) as usize;
-        put(inside, shape, span, clock, piece, |(from, to), tray| {
-            planes::append_silence(to - from, tray);
-        });
-    }
-    *clock = end;
-}
-
-/// Puts those of `count` frames at the clock that lie in the span on the tray, as `append` does.
+/// Puts frames on the tray as `append` does, of which the first is frame `position` of the timeline.
 pub(super) fn put(
     inside: &Inside<'_>,
     shape: Shape,
-    span: Span,
-    clock: &mut i64,
-    count: usize,
-    append: impl FnOnce((usize, usize), &mut Frames),
+    position: u64,
+    append: impl FnOnce(&mut Frames),
 ) {
-    let (from, to) = span.part(*clock, count);
-    if from < to {
-        let mut tray = inside.desk.tray.borrow_mut();
-        prepare(&mut tray, shape);
-        if tray.is_empty() {
-            inside.desk.tray_position.set((*clock + from as i64) as u64);
-        }
-        append((from, to), &mut tray);
+    let mut tray = inside.desk.tray.borrow_mut();
+    prepare(&mut tray, shape);
+    if tray.is_empty() {
+        inside.desk.tray_position.set(position);
     }
-    *clock += count as i64;
-    offer(inside);
+    append(&mut tray);
+    widen(&mut tray, shape);
 }
 
-/// Gives the tray its planes.
-fn prepare(tray: &mut Frames, shape: Shape) {
+/// How many more frames fill the tray.
+pub(super) fn room(inside: &Inside<'_>) -> usize {
+    TRAY_FRAMES.saturating_sub(inside.desk.tray.borrow().len()).max(1)
+}
+
+/// Gives frames the planes of a shape.
+pub(super) fn prepare(tray: &mut Frames, shape: Shape) {
     let count = usize::from(shape.channels.count);
     tray.planes.resize_with(count, Vec::new);
     if shape.wide {
         tray.wide.resize_with(count, Vec::new);
+    }
+}
+
+/// Frames that came without integers get them.
+fn widen(tray: &mut Frames, shape: Shape) {
+    if shape.wide {
+        for (wide, plane) in tray.wide.iter_mut().zip(&tray.planes) {
+            wide.extend(plane[wide.len()..].iter().map(|sample| to_wide(*sample)));
+        }
     }
 }
 

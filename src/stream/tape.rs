@@ -131,16 +131,21 @@ impl Tape {
         }
     }
 
-    /// Goes to the stretch that a part is of, and says when that starts, near enough.
-    pub fn go_to(&mut self, part: u32) -> Duration {
+    /// Goes to the stretch that a part is of.
+    pub fn go_to(&mut self, part: u32) {
+        let (first, _) = self.start_of(part);
+        self.stretch = first as usize..self.end_of(first as usize);
+    }
+
+    /// The first part of the stretch that a part is of, and when that starts, near enough.
+    pub fn start_of(&self, part: u32) -> (u32, Duration) {
         let at = (part as usize).min(self.media.len().saturating_sub(1));
         let starts = |at: &usize| {
             let (before, part) = (self.media.get(at - 1), self.media[*at]);
             part.is_break || before.is_some_and(|before| before.is_lost || before.head != part.head)
         };
-        let start = (1..=at).rev().find(starts).unwrap_or(0);
-        self.stretch = start..self.end_of(start);
-        Duration::from_micros(self.start_us(start))
+        let first = (1..=at).rev().find(starts).unwrap_or(0);
+        (first as u32, Duration::from_micros(self.start_us(first)))
     }
 
     /// The first part of the stretch that is read now.
@@ -335,9 +340,11 @@ mod tests {
         let found = |tape: &Tape, seconds: f64| tape.part_at(Duration::from_secs_f64(seconds));
         assert_eq!([0.0, 0.99, 1.0, 4.5, 9.0].map(|at| found(&tape, at)), [0, 0, 1, 4, 4]);
         assert!(tape.is_read(1) && !tape.is_read(2));
-        assert_eq!(tape.go_to(4), 2 * SECOND);
+        assert_eq!(tape.start_of(4), (2, 2 * SECOND));
+        tape.go_to(4);
         assert_eq!((tape.first(), tape.is_read(4), tape.is_read(1)), (2, true, false));
-        assert_eq!((tape.go_to(1), tape.first()), (Duration::ZERO, 0));
+        tape.go_to(1);
+        assert_eq!((tape.first(), tape.start_of(1)), (0, (0, Duration::ZERO)));
         assert_eq!(Tape::default().part_at(SECOND), 0);
     }
 

@@ -146,11 +146,16 @@ impl Presentation {
         Self { parts, seconds: self.seconds.clone(), init: self.init.clone() }
     }
 
-    /// What a decode of all bytes in a row gives.
-    pub fn continuous(&self) -> Vec<f32> {
+    /// All of it in a row.
+    pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.init.clone().unwrap_or_default();
         self.parts.iter().for_each(|part| bytes.extend(part));
-        decoded(&bytes)
+        bytes
+    }
+
+    /// What a decode of all bytes in a row gives.
+    pub fn continuous(&self) -> Vec<f32> {
+        decoded(&self.bytes())
     }
 }
 
@@ -167,10 +172,16 @@ pub fn encrypted(bytes: &[u8], key: &[u8; 16], iv: u128) -> Vec<u8> {
 
 /// What a file holds.
 pub fn decoded(bytes: &[u8]) -> Vec<f32> {
+    decoded_as(bytes, &[])
+}
+
+/// The same by other flags of `kithara pcm`.
+pub fn decoded_as(bytes: &[u8], flags: &[&str]) -> Vec<f32> {
     let dir = scratch();
     let path = dir.path().join("whole");
     fs::write(&path, bytes).unwrap();
-    let output = kithara(&["pcm", path.to_str().unwrap(), "-o", "-", "--format", "f32le"]);
+    let args = ["pcm", path.to_str().unwrap(), "-o", "-", "--format", "f32le"];
+    let output = kithara(&[&args, flags].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     samples(&output.stdout)
 }

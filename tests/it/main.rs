@@ -37,6 +37,7 @@ mod ranges;
 mod real_presentations;
 mod restarting;
 mod sealed;
+mod stretches;
 mod tagging;
 mod tending;
 mod tracks;

@@ -2,23 +2,26 @@
 //!
 //! Pure: no I/O, no clock, no executor.
 
-use super::{Index, POINTS, Point, STRIDE_PACKETS, State};
+use super::{Index, LINKS, Link, POINTS, Point, STRIDE_PACKETS, State};
 use crate::storage::crc32c;
 
 /// "KIDX".
 const MAGIC: [u8; 4] = *b"KIDX";
 /// Another one where any field changes, or what decoders do at a point.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const SUM_BYTES: usize = 4;
 /// Bytes of a written integer at most.
 const INTEGER_BYTES: usize = 10;
 /// Bytes of a point at most: three numbers and its state.
 const POINT_BYTES: usize = 3 * INTEGER_BYTES + 1 + 2 * INTEGER_BYTES;
 
+/// Bytes of a link at most: four numbers.
+const LINK_BYTES: usize = 4 * INTEGER_BYTES;
+
 impl Index {
     /// Bytes of a written index at most.
     pub const MOST_BYTES: usize =
-        MAGIC.len() + 2 + 2 * INTEGER_BYTES + POINTS * POINT_BYTES + SUM_BYTES;
+        MAGIC.len() + 2 + 3 * INTEGER_BYTES + POINTS * POINT_BYTES + LINKS * LINK_BYTES + SUM_BYTES;
 
     /// The index as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -26,6 +29,12 @@ impl Index {
         bytes.extend([VERSION, self.stride_packets.trailing_zeros() as u8]);
         put(self.frames.map_or(0, |frames| frames + 1), &mut bytes);
         put(self.points.len() as u64, &mut bytes);
+        put(self.links.len() as u64, &mut bytes);
+        let mut before = FIRST;
+        for link in &self.links {
+            put_link(link, &before, &mut bytes);
+            before = *link;
+        }
         let mut before = START;
         for point in &self.points {
             put_point(point, &before, &mut bytes);
@@ -47,7 +56,18 @@ impl Index {
         let stride_packets = 1u32.checked_shl(take_byte(&mut rest)?.into())?;
         let frames = take(&mut rest)?.checked_sub(1);
         let count = usize::try_from(take(&mut rest)?).ok().filter(|count| *count <= POINTS)?;
-        let mut index = Self { stride_packets, points: Vec::with_capacity(count), frames };
+        let links = usize::try_from(take(&mut rest)?).ok().filter(|links| *links <= LINKS)?;
+        let mut index = Self {
+            stride_packets,
+            points: Vec::with_capacity(count),
+            links: Vec::with_capacity(links),
+            frames,
+        };
+        let mut before = FIRST;
+        for _ in 0..links {
+            before = take_link(&before, &mut rest)?;
+            index.push_link(before).then_some(())?;
+        }
         let mut before = START;
         for _ in 0..count {
             before = take_point(&before, &mut rest)?;
@@ -65,6 +85,26 @@ const START: Point = Point {
     frame: 0,
     state: State::Frames { count: 0, mean_bytes: 0.0, constant: None },
 };
+
+/// What the first link is written against.
+const FIRST: Link = Link { position: 0, frame: 0, packet: 0, delay: 0 };
+
+fn put_link(link: &Link, before: &Link, into: &mut Vec<u8>) {
+    put(link.position - before.position, into);
+    put((link.packet - before.packet).into(), into);
+    put(link.frame - before.frame, into);
+    put(zigzag(link.delay), into);
+}
+
+fn take_link(before: &Link, from: &mut &[u8]) -> Option<Link> {
+    Some(Link {
+        position: before.position.checked_add(take(from)?)?,
+        packet: before.packet.checked_add(take(from)?.try_into().ok()?)?,
+        frame: before.frame.checked_add(take(from)?)?,
+        // What no encoder puts before the audio is no index of ours.
+        delay: Some(unzigzag(take(from)?)).filter(|delay| delay.unsigned_abs() < 1 << 40)?,
+    })
+}
 
 fn put_point(point: &Point, before: &Point, into: &mut Vec<u8>) {
     put(point.position - before.position, into);
@@ -226,6 +266,14 @@ mod tests {
 
     fn index(random: &mut Random, points: u64) -> Index {
         let mut index = Index::default();
+        let mut link = FIRST;
+        for _ in 0..random.below(4) * random.below(1000) {
+            link.position += 1 + random.below(1 << 40);
+            link.packet += random.below(1000) as u32;
+            link.frame += random.below(1 << 20);
+            link.delay = random.below(4000) as i64 - 1000;
+            index.push_link(link);
+        }
         let mut point = Point { frame: -1105, ..START };
         for _ in 0..points {
             point.position += 1 + random.below(1 << 20);

@@ -8,6 +8,9 @@
 //! is given the index enters the stream at a point of it and makes the frames that a decode from the
 //! start would make. An index is true of one generation of a source and of one track.
 //!
+//! Of a source that is put together out of stretches (`stream::tape`) it also says where each of them starts: points
+//! of one lie behind its start and count frames from there, at its own rate.
+//!
 //! At most [`POINTS`] points are kept: there is one for each `stride` packets, at the first of them
 //! that can be entered, and the stride doubles when the table is full. An hour of MP3 (137,813
 //! packets) has 2,154 points, in 34 KB when written.
@@ -15,7 +18,9 @@
 //! As bytes, integers being LEB128 and those that can go down zigzag:
 //!
 //! ```text
-//! magic 4 | version 1 | log2 of stride 1 | 0, or total frames + 1 | number of points
+//! magic 4 | version 1 | log2 of stride 1 | 0, or total frames + 1 | number of points | number of links
+//! for each link, what it has more than the one before it, and its delay:
+//!     position | packet number | frame | delay (zigzag)
 //! for each point, what it has more than the one before it:
 //!     position | packet number | frame (zigzag) | kind of state 1 | state
 //! CRC-32C of all that, 4, little-endian
@@ -28,6 +33,8 @@ pub(super) use self::recording::Recording;
 
 /// Points of an index at most: with 48 bytes each it takes 192 KiB of memory at most.
 pub(super) const POINTS: usize = 4096;
+/// Links of an index at most: with 32 bytes each they take 128 KiB of memory at most.
+pub(super) const LINKS: usize = 4096;
 /// Packets from one point to the next at least: to pass them costs less than to decode two.
 const STRIDE_PACKETS: u32 = 64;
 
@@ -38,7 +45,22 @@ pub struct Index {
     stride_packets: u32,
     /// In the order of their packets, not two of them within one stride.
     points: Vec<Point>,
+    /// In their order; none of a source of one link.
+    links: Vec<Link>,
     frames: Option<u64>,
+}
+
+/// A stretch of a tape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link {
+    /// Where its media starts.
+    pub(super) position: u64,
+    /// Frame of the timeline that is its frame 0.
+    pub(super) frame: u64,
+    /// Packets before it.
+    pub(super) packet: u32,
+    /// Frames that it decodes to before its frame 0; negative if silence comes first.
+    pub(super) delay: i64,
 }
 
 /// A packet at which a stream can be entered.
@@ -48,7 +70,7 @@ pub(super) struct Point {
     pub(super) position: u64,
     /// Packets before it, those that were lost included.
     pub(super) packet: u32,
-    /// Its first frame on the trimmed timeline; negative inside the encoder's delay.
+    /// Its first frame on the trimmed timeline of its link; negative inside the encoder's delay.
     pub(super) frame: i64,
     pub(super) state: State,
 }
@@ -104,7 +126,8 @@ pub(super) enum State {
 
 impl Default for Index {
     fn default() -> Self {
-        Self { stride_packets: STRIDE_PACKETS, points: Vec::new(), frames: None }
+        let (points, links) = Default::default();
+        Self { stride_packets: STRIDE_PACKETS, points, links, frames: None }
     }
 }
 
@@ -116,7 +139,9 @@ impl Index {
 
     /// What it takes of memory.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.points.capacity() * size_of::<Point>()
+        size_of::<Self>()
+            + self.points.capacity() * size_of::<Point>()
+            + self.links.capacity() * size_of::<Link>()
     }
 
     /// Bytes of the source that its points reach to.
@@ -133,8 +158,12 @@ impl Index {
 
     /// Takes a point behind all others, if it is wanted.
     pub(super) fn push(&mut self, point: Point) {
-        // Of a fragment there may be several.
-        let follows = |last: &Point| last.position <= point.position && last.frame <= point.frame;
+        // Of a fragment there may be several; another link counts its own frames.
+        let link = self.links.last().map_or(0, |link| link.position);
+        let follows = |last: &Point| {
+            let is_in_order = last.position < link || last.frame <= point.frame;
+            last.position <= point.position && is_in_order
+        };
         if !self.wants(point.packet.into()) || !self.points.last().is_none_or(follows) {
             return;
         }
@@ -142,6 +171,30 @@ impl Index {
         if self.points.len() > POINTS {
             self.thin();
         }
+    }
+
+    /// Takes a link behind all others. False: nothing behind its start can be written down.
+    pub(super) fn push_link(&mut self, link: Link) -> bool {
+        let follows = |last: &Link| {
+            last.position < link.position && last.packet <= link.packet && last.frame <= link.frame
+        };
+        let is_taken = self.links.len() < LINKS && self.links.last().is_none_or(follows);
+        if is_taken {
+            self.links.push(link);
+        }
+        is_taken
+    }
+
+    /// Whether a link is one of those that are known.
+    pub(super) fn has(&self, link: &Link) -> bool {
+        let found = self.links.binary_search_by_key(&link.position, |known| known.position);
+        found.is_ok_and(|at| self.links[at] == *link)
+    }
+
+    /// The link that holds a frame of the timeline.
+    pub(super) fn link_at(&self, frame: u64) -> Option<&Link> {
+        let behind = self.links.partition_point(|link| link.frame <= frame);
+        self.links.get(behind.checked_sub(1)?)
     }
 
     /// Doubles the stride, and keeps the first point of each.
@@ -155,9 +208,59 @@ impl Index {
         self.frames = Some(frames);
     }
 
-    /// The points at or before a frame, the last first.
-    pub(super) fn before(&self, frame: i64) -> impl Iterator<Item = &Point> {
-        let behind = self.points.partition_point(|point| point.frame <= frame);
-        self.points[..behind].iter().rev()
+    /// The points at or before a frame of the link that starts at a position, the last first.
+    pub(super) fn before(&self, link: u64, frame: i64) -> impl Iterator<Item = &Point> {
+        let next = self.links.iter().find(|next| next.position > link);
+        let end = next.map_or(u64::MAX, |next| next.position);
+        let at = |position| self.points.partition_point(|point| point.position < position);
+        let points = &self.points[at(link)..at(end)];
+        let behind = points.partition_point(|point| point.frame <= frame);
+        points[..behind].iter().rev()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATE: State = State::Fragment { passed: 0 };
+
+    /// Three links of 1000 packets each; the second at half the rate, so that it counts half as many frames.
+    fn of_links() -> Index {
+        let mut index = Index::default();
+        for (at, frames) in [(0, 1024), (1, 512), (2, 1024)] {
+            let (position, packet) = (at << 32, 1000 * at as u32);
+            let link = Link { position, frame: at * 1_024_000, packet, delay: 1024 };
+            assert!(index.push_link(link) && !index.push_link(link) && index.has(&link));
+            for passed in 0..1000 {
+                let (packet, frame) = (packet + passed, i64::from(passed) * frames - 1024);
+                let position = position + u64::from(passed) * 100;
+                index.push(Point { position, packet, frame, state: STATE });
+            }
+        }
+        index
+    }
+
+    #[test]
+    fn a_frame_is_looked_for_in_its_link_alone() {
+        let index = of_links();
+        let link = |frame| index.link_at(frame).map(|link| link.position >> 32);
+        assert_eq!([0, 1_023_999, 1_024_000, 9_000_000].map(link), [0, 0, 1, 2].map(Some));
+        let point = |link: u64, frame| index.before(link << 32, frame).next();
+        assert_eq!(point(0, i64::MAX).map(|point| point.packet), Some(960));
+        assert_eq!(point(1, 100_000).map(|point| point.packet / 64), Some((1000 + 197) / 64));
+        assert_eq!(point(1, i64::MAX).map(|point| point.position >> 32), Some(1));
+        assert_eq!(point(2, -2000), None);
+        assert_eq!(Index::parse(&index.to_bytes()), Some(index));
+    }
+
+    #[test]
+    fn links_have_a_bound() {
+        let mut index = Index::default();
+        let mut push = |at: usize| {
+            let (position, frame) = (at as u64, at as u64);
+            index.push_link(Link { position, frame, packet: 0, delay: 0 })
+        };
+        assert!((0..LINKS).all(&mut push) && !push(LINKS));
     }
 }

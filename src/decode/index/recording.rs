@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{Index, Point, State};
+use super::{Index, Link, Point, State};
 
 /// What a decoder passes, in order from the start of its track or from a point of the index that it
 /// was given.
@@ -40,6 +40,14 @@ impl Recording {
     pub(in crate::decode) fn push(&mut self, position: u64, packet: u64, frame: i64, state: State) {
         let packet = u32::try_from(packet).expect("the packet was wanted");
         self.changed().push(Point { position, packet, frame, state });
+    }
+
+    /// Takes a link that starts here. False: nothing of it can be written down.
+    pub(in crate::decode) fn push_link(&mut self, link: Link) -> bool {
+        match self.index().is_some_and(|index| index.has(&link)) {
+            true => true,
+            false => self.changed().push_link(link),
+        }
     }
 
     /// All of the track has passed: so many frames.

@@ -21,7 +21,7 @@ use self::{
 use super::{
     Frames, Info, Sample,
     mix::{MAX_CHANNELS, Mixer},
-    quantise::{Dither, Encoding, quantise, quantise_wide, to_wide},
+    quantise::{Dither, Encoding, from_wide, quantise, quantise_wide, to_wide},
     resample::{Blocks, Quality, RatesRefused, frames_out},
 };
 
@@ -103,6 +103,12 @@ pub struct Pipeline {
     /// Whether the source promised its frames.
     promised: bool,
     finished: bool,
+}
+
+/// Frames that lie side by side, by the channels of the output.
+enum Slices<'a> {
+    Float(&'a [&'a [f32]]),
+    Wide(&'a [&'a [i32]]),
 }
 
 /// What stands between the mixed frames and the quantiser.
@@ -212,6 +218,14 @@ impl Pipeline {
         count == most
     }
 
+    /// The source has ended at `position`: what it did not give before that is silence.
+    pub fn finish_at(&mut self, position: u64) {
+        if !self.finished {
+            self.silence_until(position.min(self.accept_until));
+            self.finish();
+        }
+    }
+
     /// The source has ended: what it promised and did not give is silence.
     pub fn finish(&mut self) {
         if self.finished {
@@ -229,52 +243,76 @@ impl Pipeline {
     /// Writes as many whole frames to `into` as there are and fit, and returns their bytes. Zero
     /// means that more must be pushed, or that [`is_done`](Self::is_done), or that not one frame fits.
     pub fn pull(&mut self, into: &mut [u8]) -> usize {
+        let Spec { encoding, dither, .. } = self.spec;
         let frame_bytes = self.spec.frame_bytes();
         let mut written = 0;
         loop {
-            let room = ((into.len() - written) / frame_bytes) as u64;
-            let most =
-                room.min(self.until.map_or(u64::MAX, |until| until.saturating_sub(self.next)));
-            if most == 0 {
-                return written;
-            }
-            let frames =
-                self.pull_some(most.min(SILENCE_FRAMES as u64) as usize, &mut into[written..]);
+            let room = (into.len() - written) / frame_bytes;
+            let (next, rest) = (self.next, &mut into[written..]);
+            let frames = self.pull_some(room, |slices, count| {
+                let into = &mut rest[..count * frame_bytes];
+                match slices {
+                    Slices::Float(slices) => quantise(encoding, dither, next, slices, into),
+                    Slices::Wide(slices) => quantise_wide(encoding, dither, next, slices, into),
+                }
+            });
             if frames == 0 {
                 return written;
             }
             written += frames * frame_bytes;
-            self.next += frames as u64;
         }
     }
 
-    /// Writes up to `most` frames that lie side by side; 0 if there are none.
-    fn pull_some(&mut self, most: usize, into: &mut [u8]) -> usize {
-        let Spec { encoding, dither, .. } = self.spec;
-        let (routes, next) = (self.mixer.routes(), self.next);
-        let frame_bytes = self.spec.frame_bytes();
-        match &mut self.stage {
+    /// Appends up to `most` frames to `into` as they are before they are rounded, and says how many. Zero
+    /// means that more must be pushed, or that [`is_done`](Self::is_done).
+    pub fn pull_frames(&mut self, most: usize, into: &mut Frames) -> usize {
+        let mut taken = 0;
+        loop {
+            let frames = self.pull_some(most - taken, |slices, _| match slices {
+                Slices::Float(slices) => {
+                    let planes = into.planes.iter_mut().zip(slices);
+                    planes.for_each(|(plane, slice)| plane.extend_from_slice(slice));
+                }
+                Slices::Wide(slices) => {
+                    let planes = into.planes.iter_mut().zip(slices);
+                    planes.for_each(|(plane, slice)| {
+                        plane.extend(slice.iter().map(|sample| from_wide(*sample)));
+                    });
+                }
+            });
+            if frames == 0 {
+                return taken;
+            }
+            taken += frames;
+        }
+    }
+
+    /// Hands up to `most` frames that lie side by side to `visit`; 0 if there are none.
+    fn pull_some(&mut self, most: usize, visit: impl FnOnce(Slices<'_>, usize)) -> usize {
+        let left = self.until.map_or(u64::MAX, |until| until.saturating_sub(self.next));
+        let most = left.min(most.min(SILENCE_FRAMES) as u64) as usize;
+        if most == 0 {
+            return 0;
+        }
+        let routes = self.mixer.routes();
+        let frames = match &mut self.stage {
             Stage::Direct(held) => held.take(most, |planes, count| {
-                let slices = routed(planes, routes, count);
-                let into = &mut into[..count * frame_bytes];
-                quantise(encoding, dither, next, &slices[..routes.len()], into);
+                visit(Slices::Float(&routed(planes, routes, count)[..routes.len()]), count);
             }),
             Stage::Wide(held) => held.take(most, |planes, count| {
-                let slices = routed(planes, routes, count);
-                let into = &mut into[..count * frame_bytes];
-                quantise_wide(encoding, dither, next, &slices[..routes.len()], into);
+                visit(Slices::Wide(&routed(planes, routes, count)[..routes.len()]), count);
             }),
             Stage::Resampled(stage) => {
                 if !stage.refill(self.finished) {
                     return 0;
                 }
                 stage.take(most, |planes, count| {
-                    let slices = routed(planes, routes, count);
-                    let into = &mut into[..count * frame_bytes];
-                    quantise(encoding, dither, next, &slices[..routes.len()], into);
+                    visit(Slices::Float(&routed(planes, routes, count)[..routes.len()]), count);
                 })
             }
-        }
+        };
+        self.next += frames as u64;
+        frames
     }
 
     /// Holds silence from the wanted position to `position`.

@@ -1,7 +1,7 @@
 //! What stands in the place of packets that are lost or do not decode: silence of their length.
 
 use super::player::{Player, Priming};
-use crate::decode::{Error, demux::Lost, opening, tray::put_silence};
+use crate::decode::{Error, demux::Lost, opening};
 
 impl Player<'_, '_> {
     /// Packets are gone: silence in their place, and behind it a decoder that knows nothing of what
@@ -58,10 +58,7 @@ impl Player<'_, '_> {
             self.count_undecoded(packets, why);
         }
         let frames = i64::try_from(frames).unwrap_or(i64::MAX);
-        match self.shape {
-            None => self.clock = self.clock.saturating_add(frames),
-            Some(shape) => put_silence(self.inside, shape, self.span, &mut self.clock, frames),
-        }
+        self.put_silence(frames);
     }
 
     fn count_undecoded(&mut self, packets: u64, why: &str) {

@@ -11,7 +11,7 @@ use crate::decode::{
     opening::Opened,
     shape::shape_of_params,
     skip::Preroll,
-    tray::{frames_end, put_silence},
+    tray::{Span, frames_end},
 };
 
 impl Player<'_, '_> {
@@ -19,37 +19,36 @@ impl Player<'_, '_> {
     pub(super) fn end_link(&mut self) -> Result<(), Error> {
         let is_tried = self.inside.desk.decoded.get() > 0 || self.first_fault.is_some();
         match self.shape {
-            // Headers alone, of a link without a packet.
-            None if !is_tried => {}
+            // Headers alone, of a link without a packet, or a link that did not open.
+            None if !is_tried || self.has_played => {}
             None => return Err(self.nothing_decoded()),
             // What was promised is the length of all links.
             Some(_) if self.timeline.frames.is_some() => {}
-            Some(shape) if self.span.to < i64::MAX => {
-                let missing = self.span.to - self.clock;
-                put_silence(self.inside, shape, self.span, &mut self.clock, missing);
+            Some(_) if self.span.to < i64::MAX => {
+                self.put_silence(self.span.to - self.clock);
                 self.clock = self.span.to;
             }
             Some(_) => {}
         }
-        // What came of it may end before its frame 0.
-        self.clock = self.clock.max(self.link_start);
+        self.close_link();
+        // What comes behind is not entered by itself.
+        self.is_indexed = false;
         Ok(())
     }
 
-    /// The next link of a chain starts where the one before it ended, with a decoder of its own.
+    /// The next link starts where the one before it ended, with a decoder of its own.
     pub(super) fn start_link(&mut self, opened: &Opened<'_>) -> Result<(), Error> {
-        self.params = opened.params.clone();
+        (self.params, self.known.codec) = (opened.params.clone(), opened.codec);
         self.renew()?;
         self.priming = Priming::of_link(self.known.codec);
-        self.is_first_link = false;
-        self.link_start = self.clock;
-        if self.shape.is_some() {
-            // Else silence is still to be put in front.
-            self.span.from = self.span.from.max(self.clock);
-        }
-        let link_end = frames_end(opened.link_frames.map(|frames| frames + self.clock as u64));
-        self.span.to = link_end.min(frames_end(self.timeline.frames));
-        self.clock -= opened.timeline.delay;
+        (self.header, self.late) = (opened.demux.header(), (0, 0));
+        self.counts_of(&opened.demux);
+        let end = |frames| frames_end(frames).saturating_sub(frames_end(Some(self.start)));
+        self.span = Span {
+            from: frames_end(Some(self.from_frame.saturating_sub(self.start))),
+            to: frames_end(opened.link_frames).min(end(self.timeline.frames)),
+        };
+        self.clock = -opened.timeline.delay;
         (self.link_clock, self.link_packet) = (self.clock, self.packet);
         self.progress = Progress::start(self.inside, self.clock);
         // Its packets may be of another length.
@@ -58,37 +57,41 @@ impl Player<'_, '_> {
         self.restarts = grid.map(Restarts::new);
         self.preroll = Preroll::of(self.known.codec, grid);
         // What was passed belongs to another decoder.
-        self.skip = self.skip.take().zip(self.preroll).map(|(skip, preroll)| skip.anew(preroll));
+        let preroll = self.preroll.filter(|_| opened.demux.counts_exactly());
+        self.skip = self.skip.take().zip(preroll).map(|(skip, preroll)| skip.anew(preroll));
         (self.back, self.next_back, self.lead_to) = (None, None, 0);
+        self.stated = self.shape_told(&opened.demux);
+        if let Some(shape) = self.stated.filter(|_| self.has_played) {
+            self.settle(shape);
+            self.put_lead();
+        }
         Ok(())
     }
 
     /// The packets ended: silence up to what was promised.
     pub(super) fn finish(mut self) -> Result<(), Error> {
-        let there = self.clock.min(self.span.to).max(self.link_start) as u64;
+        self.close_link();
+        let there = self.start;
         self.inside.desk.frames_there.set(Some(there));
-        let Some(shape) = self.shape else {
+        if !self.has_played {
             return self.finish_empty(there);
-        };
+        }
         if self.is_counted && !self.inside.resident.is_torn() {
             self.inside.desk.recording.borrow_mut().end(self.timeline.frames.unwrap_or(there));
         }
-        if let Some(frames) = self.timeline.frames {
-            let missing = frames as i64 - self.clock;
-            put_silence(self.inside, shape, self.span, &mut self.clock, missing);
-        }
+        self.be_silent_to(self.timeline.frames.unwrap_or(there));
         Ok(())
     }
 
     /// Nothing decoded: right for a track of no frames, or if none of them is wanted, else damage.
     fn finish_empty(self, there: u64) -> Result<(), Error> {
-        let is_whole = self.timeline.frames.is_none_or(|frames| self.clock >= frames as i64);
+        let is_whole = self.timeline.frames.is_none_or(|frames| there >= frames);
         let is_tried = self.inside.desk.decoded.get() > 0 || self.first_fault.is_some();
         if is_whole
             && !is_tried
             && let Some(shape) = shape_of_params(&self.params, self.known.codec)?
         {
-            if self.stated.is_none() {
+            if self.out.is_none() {
                 announce(self.inside, &self.known, shape, &self.timeline);
             }
             self.inside.desk.recording.borrow_mut().end(self.timeline.frames.unwrap_or(there));

@@ -1,18 +1,26 @@
 //! A start in the middle: where a stream is entered, what of it is passed, and where a decoder has to
 //! start so that the wanted frames come out as they would from the start.
 
+use std::rc::Rc;
+
 use symphonia::core::{
     packet::PacketRef,
     units::{Duration, Timestamp},
 };
 
-use super::player::{Player, Priming};
+use super::{
+    player::{Player, Priming},
+    stretches,
+};
 use crate::decode::{
     Error,
     decoder::Mode,
     demux::{Demux, Piece},
-    index::Point,
+    index::{Link, Point},
+    opening::Opened,
+    shape::Shape,
     skip::{Preroll, Skip},
+    source::Inside,
     tray::offer,
 };
 
@@ -27,7 +35,7 @@ pub(super) struct Back {
     late: (u32, u64),
 }
 
-impl Player<'_, '_> {
+impl<'y> Player<'_, 'y> {
     /// Enters the stream as near before the wanted frame as the pre-roll lets it: at a place that the
     /// demultiplexer knows, else at a point of the index. Where neither is there, packets are passed
     /// from the start.
@@ -37,8 +45,7 @@ impl Player<'_, '_> {
         let frame = self.span.from.saturating_sub(preroll.most_frames(self.header.as_ref()));
         let is_found = self.mode == Mode::Play && self.find(demux, frame, preroll.entries());
         if is_found || self.enter_by_index(demux, frame) {
-            (self.shape, self.priming) = (Some(shape), Priming::Done);
-            self.counts.are_right = true;
+            self.is_entered(shape);
         }
         if is_found && matches!(preroll, Preroll::Grid(_)) {
             // This is where the decoder has to start.
@@ -47,14 +54,46 @@ impl Player<'_, '_> {
         }
     }
 
+    /// The next packet is one in the middle, of a link that decodes to this.
+    pub(super) fn is_entered(&mut self, shape: Shape) {
+        if self.shape.is_none() {
+            self.settle(shape);
+        }
+        self.priming = Priming::Done;
+        (self.counts.are_right, self.has_played) = (true, true);
+    }
+
+    /// Goes to the link that holds the wanted frame, where the index says which that is.
+    pub(super) fn enter_link(
+        &mut self,
+        inside: &Rc<Inside<'y>>,
+        opened: &mut Opened<'y>,
+        track: Option<u32>,
+    ) -> Result<(), Error> {
+        let is_wanted = self.mode == Mode::Play && self.skip.is_some() && self.out.is_some();
+        let recording = inside.desk.recording.borrow();
+        let link = recording.index().and_then(|index| index.link_at(self.from_frame)).copied();
+        drop(recording);
+        let is_other = |link: &Link| link.position != inside.resident.start().media;
+        let Some(link) = link.filter(|_| is_wanted).filter(is_other) else { return Ok(()) };
+        if stretches::go_to(inside, opened, track, link.position)?.is_some() {
+            return Ok(());
+        }
+        opened.timeline.delay = link.delay;
+        self.stamp = stretches::stamp(inside, opened).map(|stamp| (stamp, -link.delay));
+        (self.start, self.packet) = (link.frame, link.packet.into());
+        self.has_played = true;
+        self.start_link(opened)
+    }
+
     /// Goes to the packet of a frame, where that is told by the container.
     fn find(&mut self, demux: &mut Demux<'_>, frame: i64, entries: (u64, u64)) -> bool {
-        let decoded = u64::try_from(frame.saturating_add(self.timeline.delay));
+        let decoded = u64::try_from(frame.saturating_sub(self.link_clock));
         let Some(found) = decoded.ok().and_then(|decoded| demux.find(decoded, entries)) else {
             return false;
         };
-        self.packet = found.packet;
-        self.clock = (found.frame as i64).saturating_sub(self.timeline.delay);
+        self.packet = self.link_packet + found.packet;
+        self.clock = (found.frame as i64).saturating_add(self.link_clock);
         true
     }
 
@@ -76,9 +115,10 @@ impl Player<'_, '_> {
     fn point_before(&self, frame: i64) -> Option<Point> {
         let recording = self.inside.desk.recording.borrow();
         let index = recording.index()?;
-        let far = index.before(frame).next();
+        let link = self.inside.resident.start().media;
+        let far = index.before(link, frame).next();
         let has_leads = matches!(self.preroll, Some(Preroll::Grid(_)));
-        let near = index.before(self.span.from).nth(1).filter(|_| has_leads);
+        let near = index.before(link, self.span.from).nth(1).filter(|_| has_leads);
         far.into_iter().chain(near).max_by_key(|point| point.packet).copied()
     }
 

@@ -5,7 +5,8 @@
 //! - `damage`: what stands in the place of packets that are lost or do not decode;
 //! - `ends`: of the track, and of the links of a chain;
 //! - `stretches`: of a tape;
-//! - `timed`: a start in the middle of one.
+//! - `timed`: a start in the middle of one;
+//! - `way`: of the frames of a link to their place on the timeline, and to what that is.
 
 mod damage;
 mod ends;
@@ -13,6 +14,7 @@ mod late;
 mod player;
 mod stretches;
 mod timed;
+mod way;
 
 use std::rc::Rc;
 
@@ -46,8 +48,10 @@ pub(super) fn run(inside: Rc<Inside<'_>>, wanted: Wanted) -> Result<(), Error> {
     }
     let mut player = Player::new(&inside, &opened, wanted)?;
     player.stamp = stretches::stamp(&inside, &mut opened).map(|stamp| (stamp, player.clock));
-    player.start_late(missing);
     player.state(&opened.demux);
+    player.start_late(missing);
+    player.record_link();
+    player.enter_link(&inside, &mut opened, wanted.track)?;
     player.enter(&mut opened.demux);
     player.enter_by_time(&inside, &mut opened, wanted.track)?;
     let mut stumbles = 0;
@@ -78,6 +82,7 @@ pub(super) fn run(inside: Rc<Inside<'_>>, wanted: Wanted) -> Result<(), Error> {
                 Some(next) => {
                     opened = next;
                     player.start_link(&opened)?;
+                    player.record_link();
                 }
                 None => break,
             },

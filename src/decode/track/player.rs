@@ -2,7 +2,7 @@
 
 use symphonia::core::codecs::audio::AudioCodecParameters;
 
-use super::{Known, Wanted, announce, late::Back, stretches::Progress};
+use super::{Known, Wanted, announce, late::Back, stretches::Progress, way::Way};
 use crate::decode::{
     Error,
     decoder::Mode,
@@ -12,11 +12,12 @@ use crate::decode::{
     headers::Header,
     opening::{self, Opened, Timeline},
     planes,
+    resample::frames_out,
     shape::{Shape, make_decoder, renew_decoder, shape_of},
     skip::{Preroll, Skip},
     source::{Inside, Pause},
     spares::Lent,
-    tray::{Span, frames_end, offer, put, put_silence},
+    tray::{Span, frames_end, offer},
     xing::Claim,
 };
 
@@ -33,24 +34,31 @@ pub(super) struct Player<'a, 'y> {
     pub(super) restarts: Option<Restarts>,
     /// What a new decoder needs before a packet; `None` if that is all.
     pub(super) preroll: Option<Preroll>,
-    /// What the decoder was made for, if that was announced before any packet decoded.
+    /// What the decoder of the running link was made for, if that is told before any packet decodes.
     pub(super) stated: Option<Shape>,
-    /// Set by the first decoded packet.
+    /// What packets of the running link decode to: set by the first that does, of a later link also by what is
+    /// stated.
     pub(super) shape: Option<Shape>,
+    /// What the timeline is: that of the first link.
+    pub(super) out: Option<Shape>,
+    /// Where frames of the running link go; as long as it has a shape.
+    way: Option<Way>,
+    /// Frame of the timeline that is frame 0 of the running link.
+    pub(super) start: u64,
+    /// Where on the timeline the frames of the links before it end. What lies between is silence.
+    given: u64,
     pub(super) timeline: Timeline,
     claim: Option<Claim>,
     pub(super) from_frame: u64,
     pub(super) mode: Mode,
-    /// What of the decoded frames is wanted.
+    /// What of the decoded frames of the link is wanted.
     pub(super) span: Span,
     /// Number of the next packet.
     pub(super) packet: u64,
     /// Frames of the one before it.
     pub(super) nominal: u64,
-    /// Where the next packet starts on the trimmed timeline; negative inside the delay.
+    /// Where the next packet starts, in frames of the trimmed link; negative inside the delay.
     pub(super) clock: i64,
-    /// The clock where the running link of a chain starts.
-    pub(super) link_start: i64,
     /// When the first packet of the running stretch of a tape is to be heard, and the clock before it.
     pub(super) stamp: Option<(Stamp, i64)>,
     /// The clock before its first packet, and the number of that.
@@ -58,9 +66,12 @@ pub(super) struct Player<'a, 'y> {
     pub(super) link_packet: u64,
     /// How far it is on a tape.
     pub(super) progress: Progress,
-    pub(super) is_first_link: bool,
     /// All packets from the first on were counted.
     pub(super) is_counted: bool,
+    /// What passes may be written into an index.
+    pub(super) is_indexed: bool,
+    /// A packet has decoded, or did so for whoever made the index.
+    pub(super) has_played: bool,
     /// A scan has tried to go to the end.
     pub(super) has_jumped: bool,
     /// The last frame header of a stream that may change.
@@ -97,6 +108,15 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    fn new(demux: &Demux<'_>) -> Self {
+        Self { are_exact: demux.counts_exactly(), are_right: false }
+    }
+
+    /// See [`Player::inexact`].
+    fn inexact(demux: &Demux<'_>) -> Option<u64> {
+        (!demux.counts_exactly()).then_some(0)
+    }
+
     /// How many of the frames that a packet decoded to are its own, and how many are missing. One that
     /// tells its own length has that; and where the container was right before, it is so of damage that
     /// decodes to anything. `None`: the container counts otherwise.
@@ -145,6 +165,10 @@ impl<'a, 'y> Player<'a, 'y> {
             preroll,
             stated: None,
             shape: None,
+            out: None,
+            way: None,
+            start: 0,
+            given: 0,
             timeline: opened.timeline,
             claim: opened.claim,
             from_frame,
@@ -156,20 +180,20 @@ impl<'a, 'y> Player<'a, 'y> {
             packet: 0,
             nominal: 0,
             clock: -opened.timeline.delay,
-            link_start: 0,
             link_clock: -opened.timeline.delay,
             link_packet: 0,
             stamp: None,
             progress: Progress::start(inside, -opened.timeline.delay),
-            is_first_link: true,
             is_counted: true,
+            is_indexed: true,
+            has_played: false,
             has_jumped: false,
             header: opened.demux.header(),
             late: (0, 0),
             first_fault: None,
             priming: Priming::of_link(opened.codec),
-            inexact: (!opened.demux.counts_exactly()).then_some(0),
-            counts: Counts { are_exact: opened.demux.counts_exactly(), are_right: false },
+            inexact: Counts::inexact(&opened.demux),
+            counts: Counts::new(&opened.demux),
             skip: preroll.filter(|_| from_frame > 0 && opened.demux.counts_exactly()).map(make),
             back: None,
             next_back: None,
@@ -182,20 +206,84 @@ impl<'a, 'y> Player<'a, 'y> {
     /// Announces the track before a packet is decoded: a decoder knows its shape from the headers. What
     /// a container says of MP3 may be false, so that takes a packet.
     pub(super) fn state(&mut self, demux: &Demux<'_>) {
-        if self.known.codec == "mp3" && demux.header().is_none() {
-            return;
+        self.stated = self.shape_told(demux);
+        if let Some(shape) = self.stated {
+            self.out = Some(shape);
+            announce(self.inside, &self.known, shape, &self.timeline);
+            self.inside.pause(Pause::Slice);
         }
-        let Ok(shape) = shape_of(&self.decoder.last_decoded(), &self.params, self.known.codec)
-        else {
-            return;
-        };
-        self.stated = Some(shape);
-        announce(self.inside, &self.known, shape, &self.timeline);
-        self.inside.pause(Pause::Slice);
+    }
+
+    /// What the decoder of the running link is made for, if that can be told.
+    pub(super) fn shape_told(&self, demux: &Demux<'_>) -> Option<Shape> {
+        if self.known.codec == "mp3" && demux.header().is_none() {
+            return None;
+        }
+        shape_of(&self.decoder.last_decoded(), &self.params, self.known.codec).ok()
+    }
+
+    /// The running link decodes to this: its frames have a way from now on.
+    pub(super) fn settle(&mut self, shape: Shape) {
+        let out = *self.out.get_or_insert(shape);
+        self.be_silent_to(self.start);
+        let way = Way::new(shape, out, self.start, self.from_frame);
+        // What cannot be converted is silence, in time.
+        let way = way.unwrap_or_else(|error| {
+            tracing::debug!(%error, "a stretch is not heard");
+            let shape = out;
+            Way::new(shape, out, self.start, self.from_frame).expect("nothing is to be converted")
+        });
+        self.shape = Some(way.shape());
+        self.span.from = way.first(self.from_frame);
+        self.way = Some(way);
+    }
+
+    /// Silence on the timeline from where the links before this ended.
+    pub(super) fn be_silent_to(&mut self, end: u64) {
+        let missing = frames_end(Some(end.saturating_sub(self.given)));
+        if let Some(out) = self.out.filter(|_| missing > 0) {
+            let span = Span { from: frames_end(Some(self.from_frame)), to: i64::MAX };
+            let mut clock = frames_end(Some(self.given));
+            Way::plain(out).put_silence(self.inside, span, &mut clock, missing);
+        }
+        self.given = self.given.max(end);
+    }
+
+    /// Puts `count` frames of silence at the clock.
+    pub(super) fn put_silence(&mut self, count: i64) {
+        match &mut self.way {
+            None => self.clock = self.clock.saturating_add(count),
+            Some(way) => way.put_silence(self.inside, self.span, &mut self.clock, count),
+        }
+    }
+
+    /// The running link has ended: the next one starts behind it.
+    pub(super) fn close_link(&mut self) {
+        // What came of it may end before its frame 0.
+        let frames = u64::try_from(self.clock.min(self.span.to)).unwrap_or(0);
+        match self.way.take() {
+            Some(mut way) => {
+                self.start = way.end(self.inside, frames);
+                self.given = self.start;
+            }
+            None => {
+                let rates = self.stated.zip(self.out);
+                let frames = rates
+                    .map_or(frames, |(link, out)| frames_out(frames, link.rate_hz, out.rate_hz));
+                self.start = self.start.saturating_add(frames);
+            }
+        }
+        (self.shape, self.clock) = (None, 0);
+    }
+
+    /// The next link is that of a demultiplexer, which counts as it does.
+    pub(super) fn counts_of(&mut self, demux: &Demux<'_>) {
+        (self.inexact, self.counts) = (Counts::inexact(demux), Counts::new(demux));
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.timeline.frames.is_some_and(|frames| self.clock >= frames as i64)
+        let end = i64::try_from(self.start).unwrap_or(i64::MAX).saturating_add(self.clock);
+        self.timeline.frames.is_some_and(|frames| end >= frames_end(Some(frames)))
     }
 
     /// Takes one packet. False: what was passed before it has to be decoded first, see
@@ -266,23 +354,14 @@ impl<'a, 'y> Player<'a, 'y> {
                 return Ok(());
             }
         };
-        let count = decoded.frames();
+        let (count, rate_hz) = (decoded.frames(), decoded.spec().rate());
+        self.has_played |= count > 0;
         if self.shape.is_none() && count > 0 {
-            let shape = shape_of(&decoded, &self.params, self.known.codec)?;
-            // Everything is built now; a running decoder needs little of what that took.
-            self.inside.below.release();
-            if self.stated.is_none() {
-                announce(self.inside, &self.known, shape, &self.timeline);
-            }
-            let shape = self.stated.unwrap_or(shape);
-            self.shape = Some(shape);
-            // Silence that an edit list asks for, then what did not decode before this packet.
-            let lead = self.clock + self.timeline.delay.max(0);
-            self.clock = -self.timeline.delay.max(0);
-            put_silence(self.inside, shape, self.span, &mut self.clock, lead);
+            let shape = shape_of(&decoded, &self.params, self.known.codec);
+            self.begin(shape.or_else(|error| self.out.ok_or(error))?);
         }
         let Some(shape) = self.shape else { return Ok(()) };
-        if decoded.spec().rate() != shape.rate_hz {
+        if rate_hz != shape.rate_hz {
             self.miss(nominal, "the rate changed");
             return Ok(());
         }
@@ -290,11 +369,11 @@ impl<'a, 'y> Player<'a, 'y> {
             Priming::Done => {}
             Priming::Link => {
                 // Frames before granule 0 are of the encoder: the first page says how many.
-                self.clock = self.link_start + piece.start.unwrap_or(0).clamp(-LEAD_FRAMES, 0);
+                self.clock = piece.start.unwrap_or(0).clamp(-LEAD_FRAMES, 0);
                 return Ok(());
             }
             Priming::Loss => {
-                put_silence(self.inside, shape, self.span, &mut self.clock, nominal as i64);
+                self.put_silence(nominal as i64);
                 return Ok(());
             }
         }
@@ -310,13 +389,37 @@ impl<'a, 'y> Player<'a, 'y> {
             }
         };
         let count = self.span.untrimmed(count, piece.trimmed);
-        put(self.inside, shape, self.span, &mut self.clock, count, |part, tray| {
-            let made = &self.inside.desk.made;
-            made.set(made.get() + (part.1 - part.0) as u64);
-            planes::append(&decoded, part, shape.lossy, shape.wide, tray);
-        });
-        put_silence(self.inside, shape, self.span, &mut self.clock, short);
+        let out_hz = self.out.map_or(shape.rate_hz, |out| out.rate_hz);
+        let decoded = self.decoder.last_decoded();
+        if let Some(way) = &mut self.way {
+            way.put(self.inside, self.span, &mut self.clock, count, |part, frames| {
+                let made = &self.inside.desk.made;
+                let count = (part.1 - part.0) as u64;
+                made.set(made.get() + frames_out(count, shape.rate_hz, out_hz));
+                planes::append(&decoded, part, shape.lossy, shape.wide, frames);
+            });
+        }
+        self.put_silence(short);
         Ok(())
+    }
+
+    /// The first packet of the link decoded, to this.
+    fn begin(&mut self, shape: Shape) {
+        // Everything is built now; a running decoder needs little of what that took.
+        self.inside.below.release();
+        if self.out.is_none() {
+            announce(self.inside, &self.known, shape, &self.timeline);
+        }
+        self.settle(self.stated.unwrap_or(shape));
+        self.put_lead();
+    }
+
+    /// Puts what lies before the next packet: silence that an edit list asks for, then what did not decode.
+    pub(super) fn put_lead(&mut self) {
+        let delay = (-self.link_clock).max(0);
+        let lead = self.clock + delay;
+        self.clock = -delay;
+        self.put_silence(lead);
     }
 
     /// How many frames of the track last as long as `frames` of `rate_hz`.
@@ -345,7 +448,7 @@ impl<'a, 'y> Player<'a, 'y> {
     }
 
     /// Writes down where a packet lies, if a stream can be entered there: behind the first that
-    /// decoded, in the first link of a chain or stretch of a tape, and at the rate of the track.
+    /// decoded, in the first link of a chain or any stretch of a tape, and at the rate of that.
     fn record(&self, piece: &Piece<'_>) {
         let (Some((position, state)), Some(shape), Some(preroll)) =
             (piece.place, self.shape, self.preroll)
@@ -354,9 +457,11 @@ impl<'a, 'y> Player<'a, 'y> {
         };
         let is_plain = piece.header.is_none_or(|header| header.rate_hz == shape.rate_hz)
             && self.priming == Priming::Done
-            && self.is_first_link;
+            && self.is_indexed;
         let mut recording = self.inside.desk.recording.borrow_mut();
-        if is_plain && preroll.is_entry(self.packet) && recording.wants(self.packet) {
+        let is_wanted = is_plain && preroll.is_entry(self.packet) && recording.wants(self.packet);
+        // Behind what is missing now, frames lie where they may not lie another time.
+        if is_wanted && !self.inside.resident.is_torn() {
             recording.push(position, self.packet, self.clock, state);
         }
     }
@@ -364,7 +469,7 @@ impl<'a, 'y> Player<'a, 'y> {
     /// Whether a packet ends before the wanted frame.
     fn is_early(&self, nominal: u64) -> bool {
         let end = self.clock.saturating_add(i64::try_from(nominal).unwrap_or(i64::MAX));
-        end <= i64::try_from(self.from_frame).unwrap_or(i64::MAX)
+        end <= self.span.from
     }
 
     /// A decoder that knows nothing of what came before.

@@ -7,9 +7,11 @@ use crate::{
     decode::{
         Error,
         demux::Stamp,
+        index::Link,
         opening::{self, Opened},
         source::Inside,
         times::frames_of,
+        tray::frames_end,
     },
     stream::tape::{self, Join, Tape},
 };
@@ -114,7 +116,7 @@ impl<'y> Player<'_, 'y> {
             None | Some(0) => Ok(()),
             Some(missing) => {
                 // They may come another time.
-                self.is_counted = false;
+                (self.is_counted, self.is_indexed) = (false, false);
                 self.be_silent(missing)
             }
         }
@@ -122,13 +124,20 @@ impl<'y> Player<'_, 'y> {
 
     /// So much is missing before the first packet.
     pub(super) fn start_late(&mut self, missing: Duration) {
-        if !missing.is_zero() {
-            let frames = frames_of(missing, self.params.sample_rate.unwrap_or(0));
-            self.clock = self.clock.saturating_add(frames);
-            self.link_clock = self.clock;
-            (self.link_start, self.is_first_link) = (frames, false);
-            self.stamp = self.stamp.map(|(stamp, clock)| (stamp, clock.saturating_add(frames)));
-            self.progress = Progress::start(self.inside, self.clock);
+        let told = self.stated.map(|shape| shape.rate_hz).or(self.params.sample_rate);
+        let frames = frames_of(missing, told.unwrap_or(0));
+        self.start = u64::try_from(frames).unwrap_or(0);
+        self.span.from = frames_end(Some(self.from_frame.saturating_sub(self.start)));
+    }
+
+    /// Writes down where the running stretch starts.
+    pub(super) fn record_link(&mut self) {
+        let resident = &self.inside.resident;
+        let Ok(packet) = u32::try_from(self.packet) else { return };
+        if resident.is_tape() && self.is_indexed && !resident.is_torn() {
+            let (position, delay) = (resident.start().media, -self.link_clock);
+            let link = Link { position, frame: self.start, packet, delay };
+            self.is_indexed = self.inside.desk.recording.borrow_mut().push_link(link);
         }
     }
 
@@ -160,8 +169,8 @@ impl<'y> Player<'_, 'y> {
                         // It goes on where the one before ended: its encoder did not begin anew.
                         opened.timeline.delay = 0;
                     }
-                    self.link_start = self.clock.max(self.link_start);
-                    self.stamp = stamp.map(|stamp| (stamp, self.clock - opened.timeline.delay));
+                    self.close_link();
+                    self.stamp = stamp.map(|stamp| (stamp, -opened.timeline.delay));
                     return Ok(Some(opened));
                 }
                 Err(error) => {
@@ -181,7 +190,7 @@ impl<'y> Player<'_, 'y> {
                     let frames = stamp.frames_since(&before, due, shape.rate_hz);
                     clock.saturating_add(i64::try_from(frames).unwrap_or(i64::MAX))
                 }
-                None => self.link_start.saturating_add(frames_of(due, shape.rate_hz)),
+                None => frames_of(due, shape.rate_hz),
             };
             self.be_silent(end.saturating_sub(self.clock))?;
         }
@@ -195,6 +204,30 @@ impl<'y> Player<'_, 'y> {
         let frames = if self.restarts.is_some() { packets * self.nominal } else { missing };
         self.lose_part(packets.max(1), frames)
     }
+}
+
+/// Opens the stretch that starts with the part at a position. Where it does not open, the first one is, and this
+/// says how long what is missing before that lasts.
+pub(super) fn go_to<'y>(
+    inside: &Rc<Inside<'y>>,
+    opened: &mut Opened<'y>,
+    track: Option<u32>,
+    position: u64,
+) -> Result<Option<Duration>, Error> {
+    let (part, _) = tape::part_of(position);
+    inside.resident.with_tape(|tape| tape.go_to(part));
+    if inside.resident.start().media == position {
+        match opening::open(inside, track) {
+            Ok(found) => {
+                *opened = found;
+                return Ok(None);
+            }
+            Err(error) => tracing::debug!(%error, "a segment does not open"),
+        }
+    }
+    let join = inside.resident.rewind();
+    *opened = opening::open(inside, track)?;
+    Ok(Some(join.due.unwrap_or_default()))
 }
 
 /// When the first packet of a stretch is to be heard, where it is opened and nothing of it was read.

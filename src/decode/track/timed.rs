@@ -4,18 +4,20 @@
 //! encoder began with. So the ticks of the first part are asked as well, and what lies between is counted in whole
 //! packets. Where there are no ticks, the playlist's own times are taken, to the nearest packet.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
-use super::player::{Player, Priming};
+use super::{player::Player, stretches};
 use crate::{
     decode::{
         Error,
         decoder::Mode,
         demux::Demux,
-        opening::{self, Opened},
+        opening::Opened,
+        shape::Shape,
         skip::Preroll,
         source::Inside,
         times::{frames_of, time_of},
+        tray::frames_end,
     },
     stream::tape::position_of,
 };
@@ -32,17 +34,20 @@ impl<'y> Player<'_, 'y> {
         track: Option<u32>,
     ) -> Result<(), Error> {
         let is_wanted = self.mode == Mode::Play && self.skip.is_some() && inside.resident.is_tape();
-        if !is_wanted || !self.is_far(inside, opened) {
+        let recording = inside.desk.recording.borrow();
+        // Where all packets were counted, so is each that is passed on the way: a time may be a packet off.
+        let is_counted = recording.index().is_some_and(|index| index.frames().is_some());
+        drop(recording);
+        if !is_wanted || is_counted || !self.is_far(inside, opened) {
             return Ok(());
         }
         self.enter_stretch(inside, opened, track)?;
         if let Some(shape) = self.stated
             && self.enter_part(&mut opened.demux)
         {
-            (self.shape, self.priming) = (Some(shape), Priming::Done);
-            self.counts.are_right = true;
+            self.is_entered(shape);
             // What is counted from here on is nothing that an index is made of.
-            (self.is_first_link, self.is_counted) = (false, false);
+            (self.is_indexed, self.is_counted) = (false, false);
             self.back = None;
         }
         Ok(())
@@ -50,12 +55,20 @@ impl<'y> Player<'_, 'y> {
 
     /// Whether a whole part lies between the next packet and the one that a decoder would start with.
     fn is_far(&self, inside: &Inside<'_>, opened: &Opened<'_>) -> bool {
-        let Some(shape) = self.stated else { return false };
-        let wanted = self.entry_frame(&opened.demux);
-        let wanted = time_of(wanted, shape.rate_hz);
+        if self.stated.is_none() {
+            return false;
+        }
+        let wanted = self.time(self.entry_frame(&opened.demux));
         let start =
             inside.resident.with_tape(|tape| tape.time_of(tape.part_at(wanted).saturating_sub(1)));
-        start.is_some_and(|start| self.clock < frames_of(start, shape.rate_hz))
+        start.is_some_and(|start| self.time(self.clock) < start)
+    }
+
+    /// When a frame of the running link is heard.
+    fn time(&self, frame: i64) -> Duration {
+        let rate_hz = |shape: Option<Shape>| shape.map_or(0, |shape| shape.rate_hz);
+        let start = time_of(frames_end(Some(self.start)), rate_hz(self.out));
+        start.saturating_add(time_of(frame, rate_hz(self.stated)))
     }
 
     /// The frame of the packet with which a decoder has to start at the latest.
@@ -80,26 +93,23 @@ impl<'y> Player<'_, 'y> {
         opened: &mut Opened<'y>,
         track: Option<u32>,
     ) -> Result<(), Error> {
-        let (resident, rate_hz) = (&inside.resident, self.stated.map_or(0, |shape| shape.rate_hz));
-        let wanted = time_of(self.entry_frame(&opened.demux), rate_hz);
-        let start = resident.with_tape(|tape| {
+        let wanted = self.time(self.entry_frame(&opened.demux));
+        let other = inside.resident.with_tape(|tape| {
             let part = tape.part_at(wanted);
-            (!tape.is_read(part)).then(|| tape.go_to(part))
+            (!tape.is_read(part)).then(|| tape.start_of(part))
         });
-        let Some(start) = start.flatten() else { return Ok(()) };
-        match opening::open(inside, track) {
-            Ok(found) => {
-                *opened = found;
-                self.clock = frames_of(start, rate_hz);
-                self.start_link(opened)
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a segment does not open");
-                resident.rewind();
-                *opened = opening::open(inside, track)?;
-                Ok(())
-            }
+        let Some((first, start)) = other.flatten() else { return Ok(()) };
+        if let Some(missing) = stretches::go_to(inside, opened, track, position_of(first))? {
+            self.packet = 0;
+            self.start_late(missing);
+            return self.start_link(opened);
         }
+        // What it is was told before a packet decoded.
+        self.has_played = true;
+        self.stamp = stretches::stamp(inside, opened).map(|stamp| (stamp, -opened.timeline.delay));
+        let rate_hz = self.out.map_or(0, |shape| shape.rate_hz);
+        self.start = u64::try_from(frames_of(start, rate_hz)).unwrap_or(0);
+        self.start_link(opened)
     }
 
     /// Goes to the last part of the stretch whose first packet is not behind the one to start with.
@@ -108,7 +118,7 @@ impl<'y> Player<'_, 'y> {
         let (resident, first) = (&self.inside.resident, self.inside.resident.start().media);
         let wanted = self.entry_frame(demux);
         let Some((first_part, part)) =
-            resident.with_tape(|tape| (tape.first(), tape.part_at(time_of(wanted, shape.rate_hz))))
+            resident.with_tape(|tape| (tape.first(), tape.part_at(self.time(wanted))))
         else {
             return false;
         };
