@@ -12,6 +12,7 @@ use super::{ExitCode, Failure, doctor::enough_files, serve};
 use crate::{
     config::{Config, Merged},
     file::{self, Library},
+    hls,
     net::{self, Origin},
     pcm::{self, SourceName, timeline},
     runtime::{self, ShardId, mailbox::Mesh},
@@ -172,16 +173,7 @@ fn named(name: &str, path: &str, is_file: bool) -> SourceName {
 
 /// Why the source that was typed as `shown` gave nothing, as the command line says it.
 pub(super) fn failure(refusal: &Refusal, shown: &str) -> Failure {
-    let code = match refusal {
-        Refusal::File(file::Error::Source(cause)) | Refusal::Pcm(pcm::Error::Source(cause)) => {
-            code_of(cause)
-        }
-        Refusal::File(file::Error::NotPermitted | file::Error::Unreadable(_)) => ExitCode::Io,
-        // By HTTP these are 400: the arguments do not fit the source.
-        Refusal::Pcm(pcm::Error::Timeline(_) | pcm::Error::Spec(_)) => ExitCode::Usage,
-        _ => ExitCode::Runtime,
-    };
-    let failure = Failure::new(code, refusal.to_string()).at(shown);
+    let failure = Failure::new(code_of(refusal), refusal.to_string()).at(shown);
     match refusal {
         Refusal::Pcm(pcm::Error::Timeline(timeline::Error::PastEnd { duration })) => {
             failure.hint(format!("--start takes {}", problem::starts_within(duration)))
@@ -190,7 +182,23 @@ pub(super) fn failure(refusal: &Refusal, shown: &str) -> Failure {
     }
 }
 
-fn code_of(cause: &Cause) -> ExitCode {
+fn code_of(refusal: &Refusal) -> ExitCode {
+    match refusal {
+        Refusal::File(file::Error::Source(cause)) | Refusal::Pcm(pcm::Error::Source(cause)) => {
+            code_of_cause(hls::Missing::reason(cause))
+        }
+        Refusal::File(file::Error::NotPermitted | file::Error::Unreadable(_)) => ExitCode::Io,
+        // By HTTP these are 400: the arguments do not fit the source.
+        Refusal::Pcm(pcm::Error::Timeline(_) | pcm::Error::Spec(_)) => ExitCode::Usage,
+        _ => ExitCode::Runtime,
+    }
+}
+
+fn code_of_cause(cause: &Cause) -> ExitCode {
+    // What a presentation needs was refused to the node itself.
+    if let Some(refusal) = cause.cause::<Refusal>() {
+        return code_of(refusal);
+    }
     match cause.cause::<net::Error>() {
         Some(error) if error.is_unreachable() => ExitCode::Unavailable,
         Some(_) => ExitCode::Runtime,

@@ -207,6 +207,7 @@ pub(super) fn options(config: &Config) -> Result<server::Options, Failure> {
                 segment_bytes: limits.segment_bytes.0,
                 init_bytes: limits.init_bytes.0,
                 key_bytes: limits.key_bytes.0 as usize,
+                missing_segments: limits.missing_segments.try_into().unwrap_or(u32::MAX),
             },
             reach: hls::Reach {
                 time: limits.read_ahead.0,

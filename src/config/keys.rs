@@ -64,6 +64,7 @@ settings!(Limits {
     key_bytes,
     init_bytes,
     segment_bytes,
+    missing_segments,
     object_bytes,
     redirects,
     origin_connections,

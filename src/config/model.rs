@@ -209,6 +209,8 @@ pub struct Limits {
     pub init_bytes: Size,
     /// One media segment.
     pub segment_bytes: Size,
+    /// Segments in a row that may be missing: ten minutes of ten seconds.
+    pub missing_segments: usize,
     /// One resource: a day of FLAC fits.
     pub object_bytes: Size,
     /// Redirects followed for one request.
@@ -342,6 +344,7 @@ impl Default for Limits {
             key_bytes: Size(64),
             init_bytes: Size(MIB),
             segment_bytes: Size(64 * MIB),
+            missing_segments: 60,
             object_bytes: Size(4 * GIB),
             redirects: 5,
             origin_connections: 64,

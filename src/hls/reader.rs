@@ -16,6 +16,7 @@ use std::{
 use super::{
     decrypt::{BLOCK_BYTES, BadPadding, Decrypt},
     keys::KeyName,
+    missing::{Called, Missing, Thing},
     parts::{Parts, Resource},
 };
 use crate::{
@@ -39,11 +40,14 @@ pub struct PartLimits {
     pub init_bytes: u64,
     /// Bytes of a key, as it comes.
     pub key_bytes: usize,
+    /// Segments in a row that become silence because they cannot be had, or are no media. With one more the
+    /// answer ends short: what is played would be nothing but silence, each of its seconds with its fetches.
+    pub missing_segments: u32,
 }
 
 impl Default for PartLimits {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, init_bytes: 1 << 20, key_bytes: 64 }
+        Self { segment_bytes: 64 << 20, init_bytes: 1 << 20, key_bytes: 64, missing_segments: 60 }
     }
 }
 
@@ -53,7 +57,10 @@ pub trait Fetch {
     fn open(&self, resource: &Resource, from: u64) -> Local<'_, Result<Box<dyn Body>, Unfetched>>;
 
     /// A segment cannot be had, and is silence.
-    fn missing(&self, segment: u32, why: &Failure);
+    fn missing(&self, missing: &Missing);
+
+    /// What lies at a URL, as a client would ask for it.
+    fn called(&self, url: &url::Url) -> Called;
 
     /// A key.
     fn key<'a>(&'a self, name: &'a KeyName) -> Local<'a, Result<[u8; BLOCK_BYTES], Unfetched>>;
@@ -139,7 +146,9 @@ enum Came {
 impl Reader {
     /// A reader at the start of `parts`.
     pub fn new(parts: Rc<Parts>, fetch: Rc<dyn Fetch>, pool: BufPool, limits: PartLimits) -> Self {
-        let resident = Resident::of_tape(parts.tape().clone());
+        let mut tape = parts.tape().clone();
+        tape.bear(limits.missing_segments);
+        let resident = Resident::of_tape(tape);
         Self { parts, fetch, resident, pool, limits, running: None, missing: Some(0) }
     }
 
@@ -204,17 +213,44 @@ impl Reader {
             Unfetched::Failed(failure) => return Err(failure),
             Unfetched::End => self.resident.with_tape(|tape| tape.set_length(part, length)),
             Unfetched::Missing(why) => {
+                let missing = self.named(part, why);
                 // Without an init section there is nothing to play either.
                 let is_first = self.missing.is_some_and(|missing| missing >= MISSING_FIRST);
                 if is_first || part >= self.parts.segments() {
-                    return Err(why);
+                    return Err(Failure::new(missing));
                 }
                 self.missing = self.missing.map(|missing| missing + 1);
-                self.fetch.missing(part, &why);
-                self.resident.with_tape(|tape| tape.lose(part, length))
+                let is_borne = self.resident.with_tape(|tape| tape.lose(part, length));
+                if is_borne == Some(false) {
+                    return Err(Failure::new(missing));
+                }
+                self.fetch.missing(&missing);
+                Some(())
             }
         };
         Ok(())
+    }
+
+    /// What of the presentation a part is that cannot be had, unless that is said.
+    fn named(&self, part: u32, why: Failure) -> Missing {
+        if let Some(missing) = why.cause::<Missing>() {
+            return missing.clone();
+        }
+        let thing = if part < self.parts.segments() { Thing::Segment(part) } else { Thing::Init };
+        let url = self.parts.resource(part).map(|resource| resource.url);
+        let called =
+            url.map_or(Called { name: None, path: String::new() }, |url| self.fetch.called(&url));
+        Missing { thing, called, why }
+    }
+
+    /// The key of a part.
+    async fn key(&self, part: u32, name: &KeyName) -> Result<[u8; BLOCK_BYTES], Unfetched> {
+        let called = || self.fetch.called(&name.url);
+        let named = |why| Missing { thing: Thing::Key(part), called: called(), why };
+        self.fetch.key(name).await.map_err(|unfetched| match unfetched {
+            Unfetched::Missing(why) => Unfetched::Missing(Failure::new(named(why))),
+            other => other,
+        })
     }
 
     /// Bytes that a part may have.
@@ -239,7 +275,7 @@ impl Reader {
                 is_over: false,
             });
         };
-        let key = self.fetch.key(key).await?;
+        let key = self.key(part, key).await?;
         // A block is decrypted with the one before it, which for the first is the vector.
         let at = offset / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
         let before = if at > 0 { BLOCK_BYTES } else { 0 };

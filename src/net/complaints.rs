@@ -1,4 +1,4 @@
-//! Which failures of origins are worth a line of the log.
+//! Which failures, of origins or of what comes from them, are worth a line of the log.
 //!
 //! Pure: no I/O, no clock, no executor.
 //!
@@ -18,7 +18,7 @@ const HOSTS: usize = 64;
 
 /// What was said of which host.
 #[derive(Debug, Default)]
-pub(super) struct Complaints {
+pub struct Complaints {
     hosts: BTreeMap<String, Said>,
 }
 
@@ -31,7 +31,7 @@ struct Said {
 impl Complaints {
     /// `host` failed. Says how many failures before this one nobody was told of, if it is to be
     /// said.
-    pub(super) fn make(&mut self, host: &str, now: Instant) -> Option<u64> {
+    pub fn make(&mut self, host: &str, now: Instant) -> Option<u64> {
         let host = match self.hosts.len() < HOSTS || self.hosts.contains_key(host) {
             true => host,
             false => "",

@@ -54,6 +54,7 @@ pub use answer::{Answer, Ask, is_about_the_form};
 pub use body::Body;
 pub use call::Called;
 pub use client::{Client, Head, Response, Stats};
+pub use complaints::Complaints;
 pub use content_range::ContentRange;
 pub use dns::{Resolver, System, Table};
 pub use download::{Download, Known, Provenance};

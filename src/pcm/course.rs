@@ -171,7 +171,8 @@ mod tests {
         let mut block = pool.take(Class::Small).unwrap();
         block[..bytes.len()].copy_from_slice(&bytes);
         let (frames, cost) = (range.end - first, Duration::ZERO);
-        Some(Piece { first, frames, cost, is_torn: false, block: block.freeze(bytes.len()) })
+        let block = block.freeze(bytes.len());
+        Some(Piece { first, frames, cost, is_torn: false, is_missing: false, block })
     }
 
     fn all(rendition: &Rendition, frames: u64, part: Option<Range<u64>>) -> Vec<u8> {

@@ -34,6 +34,8 @@ pub struct Piece {
     pub cost: Duration,
     /// Something of the source was missing, and may be there when they are made another time.
     pub is_torn: bool,
+    /// They stand in the place of a segment that is missing, or of one of which something is.
+    pub is_missing: bool,
     /// Their bytes and nothing else.
     pub block: Block,
 }

@@ -206,7 +206,11 @@ impl Maker {
         self.cost += runtime::core_time().saturating_sub(began);
         if let Ok(Work::Piece(piece)) = &mut work {
             piece.cost = self.take_cost();
-            piece.is_torn = self.reader.resident().is_torn();
+            let resident = self.reader.resident();
+            let rate_hz = self.output.as_ref().map_or(0, |output| output.rate_hz);
+            let time = decode::time_of(piece.first as i64, rate_hz);
+            piece.is_torn = resident.is_torn();
+            piece.is_missing = resident.with_tape(|tape| tape.is_missing_at(time)).unwrap_or(false);
         }
         work
     }
@@ -311,6 +315,7 @@ impl Output {
     fn piece(&mut self, block: BlockMut, filled: usize) -> Piece {
         let (first, frames) = (self.first, filled as u64 / self.grid.frame_bytes());
         self.first += frames;
-        Piece { first, frames, cost: Duration::ZERO, is_torn: false, block: block.freeze(filled) }
+        let (cost, block) = (Duration::ZERO, block.freeze(filled));
+        Piece { first, frames, cost, is_torn: false, is_missing: false, block }
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn of_file(error: &file::Error, source: &SourceName) -> Problem {
             Problem::new(Kind::Internal, format!("{source} cannot be read: {how}"))
         }
         file::Error::TooLong { .. } => {
-            Problem::new(Kind::Unsupported, format!("{source}: {error}"))
+            Problem::live(source, &error.to_string())
                 .hint("live streams are not supported yet; `limits.object_bytes` is the bound")
         }
         file::Error::NotCached => Problem::not_cached(source),
@@ -107,6 +107,7 @@ fn of_hls(error: &hls::Error, source: &SourceName) -> Problem {
         }
         hls::Error::NoKey { .. } => Problem::origin_failed(source, &error.to_string())
             .hint("the operator says what goes with requests for keys: `origin.NAME.key_headers` and `key_query`"),
+        hls::Error::Playlist(error @ Playlist::Live) => Problem::live(source, &error.to_string()),
         hls::Error::LeadsOut => Problem::forbidden(source).hint(error.to_string()),
         hls::Error::Playlist(Playlist::Malformed { .. } | Playlist::Empty) | hls::Error::Nested => {
             Problem::new(Kind::Damaged, format!("{source}: {error}"))
@@ -141,8 +142,26 @@ fn no_such_track(tracks: usize, source: &SourceName) -> Problem {
     }
 }
 
+/// What of a presentation is missing, and why.
+fn of_missing(missing: &hls::Missing, source: &SourceName) -> Problem {
+    let hls::Missing { thing, called, why } = missing;
+    let name = called.name.clone();
+    let part = name.map(|name| SourceName { name, path: called.path.clone(), ..source.clone() });
+    let problem = of_failure(why, part.as_ref().unwrap_or(source));
+    let detail = match &part {
+        Some(_) => format!("{thing} of {source} cannot be had: {}", problem.detail),
+        None => format!("{thing} of {source}, {called}, cannot be had: {}", problem.detail),
+    };
+    let bytes = part.map(|part| format!("what comes of it is at {}", part.object_path()));
+    let hint = problem.hint.clone().or(bytes);
+    Problem { detail, hint, ..problem }
+}
+
 /// Why bytes cannot be had, by whoever was to bring them.
 fn of_failure(failure: &Failure, source: &SourceName) -> Problem {
+    if let Some(missing) = failure.cause::<hls::Missing>() {
+        return of_missing(missing, source);
+    }
     // What a presentation needs was refused to the node itself.
     if let Some(refusal) = failure.cause::<Refusal>() {
         return problem_of(refusal, source);

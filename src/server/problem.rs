@@ -41,8 +41,10 @@ pub enum Kind {
     BodyTooLarge,
     /// The request target is too long.
     UriTooLong,
-    /// The codec, the container or the kind of stream is not supported.
+    /// The codec or the container is not supported.
     Unsupported,
+    /// The stream has no end, and so it is not supported.
+    Live,
     /// No byte of the range exists.
     Range,
     /// The request is for another host.
@@ -94,6 +96,7 @@ impl Kind {
             Self::BodyTooLarge => (413, "body-too-large", "The request body is too large"),
             Self::UriTooLong => (414, "uri-too-long", "The request target is too long"),
             Self::Unsupported => (415, "unsupported", "The media is not supported"),
+            Self::Live => (415, "live", "Live streams are not supported"),
             Self::Range => (416, "range", "No such range"),
             Self::WrongHost => (421, "wrong-host", "This host is not served here"),
             Self::Damaged => (422, "damaged", "The media cannot be decoded"),
@@ -280,6 +283,11 @@ impl Problem {
     pub fn unsupported(source: &SourceName, why: &str) -> Self {
         Self::new(Kind::Unsupported, format!("{source}: {why}"))
             .hint(format!("the original bytes are at {}", source.object_path()))
+    }
+
+    /// A stream that has not ended: `why`.
+    pub fn live(source: &SourceName, why: &str) -> Self {
+        Self { kind: Kind::Live, ..Self::unsupported(source, why) }
     }
 
     /// The format that is asked for cannot hold `source`: `why`.

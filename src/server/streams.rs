@@ -32,6 +32,7 @@ fn stream(session: &Listed) -> Value {
         "bytes": session.bytes,
         "stalls": session.stalls,
         "segment": session.hearing.map(|hearing| hearing.segment),
+        "missing_segments": session.hearing.map(|hearing| hearing.missing),
         "variant": session.hearing.and_then(|hearing| hearing.variant).map(|variant| variant.0),
     })
 }

@@ -369,7 +369,7 @@ impl Refusal {
     fn failure(&self) -> Option<&Failure> {
         match self {
             Self::File(file::Error::Source(failure)) | Self::Pcm(pcm::Error::Source(failure)) => {
-                Some(failure)
+                Some(hls::Missing::reason(failure))
             }
             _ => None,
         }

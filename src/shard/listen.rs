@@ -53,6 +53,8 @@ pub(super) struct Listen {
     ahead: Option<Ahead>,
     /// Something was missing when frames were made that it heard.
     is_torn: bool,
+    /// Segments that it heard as silence, and the last of them.
+    missed: (u32, Option<u32>),
 }
 
 impl Listen {
@@ -74,16 +76,46 @@ impl Listen {
         };
         let listening = shard.renditions.listen(key, rendition.total());
         let (shard, share, ahead) = (Rc::clone(shard), None, None);
-        let is_torn = false;
-        Self { shard, listening, readable, place, known, rendition, fresh, share, ahead, is_torn }
+        let (is_torn, missed) = (false, (0, None));
+        Self {
+            shard,
+            listening,
+            readable,
+            place,
+            known,
+            rendition,
+            fresh,
+            share,
+            ahead,
+            is_torn,
+            missed,
+        }
     }
 
     /// What of a presentation is heard at a frame.
     pub(super) fn hearing(&self, frame: u64) -> Option<Hearing> {
-        let presentation = self.readable.presentation()?;
-        let at = decode::time_of(frame as i64, self.rendition.spec.rate_hz);
-        let segment = presentation.parts().tape().part_at(at);
-        Some(Hearing { variant: presentation.variant(), segment })
+        let (variant, segment) = (self.readable.variant(), self.segment(frame)?);
+        Some(Hearing { variant, segment, missing: self.missed.0 })
+    }
+
+    /// The segment of a presentation that is heard at a frame.
+    fn segment(&self, frame: u64) -> Option<u32> {
+        let parts = self.readable.presentation()?.parts();
+        Some(parts.tape().part_at(decode::time_of(frame as i64, self.rendition.spec.rate_hz)))
+    }
+
+    /// It goes on for one who heard another variant before.
+    pub(super) fn after(self, other: &Self) -> Self {
+        Self { missed: other.missed, ..self }
+    }
+
+    /// These frames are heard.
+    fn hear(&mut self, piece: &Piece) {
+        self.is_torn |= piece.is_torn;
+        let segment = self.segment(piece.first).filter(|_| piece.is_missing);
+        if segment.is_some() && segment != self.missed.1 {
+            self.missed = (self.missed.0 + 1, segment);
+        }
     }
 
     /// What the answer is.
@@ -131,7 +163,7 @@ impl Listen {
             }
             match look {
                 Look::Piece(piece) => {
-                    self.is_torn |= piece.is_torn;
+                    self.hear(&piece);
                     return Ok(Some(piece));
                 }
                 Look::End => return Ok(None),

@@ -129,6 +129,7 @@ use crate::{
     decode::Stacks,
     file::Files,
     hls::{self, KeyProcessor, playlist},
+    net::Complaints,
     pcm::Renditions,
     runtime::{self, ShardId, event::Event, mailbox::Mailbox},
 };
@@ -155,6 +156,8 @@ pub struct Shard {
     unwrapping: Unwrapping,
     /// What the lines to origins carry.
     lines: Rc<LineNews>,
+    /// What was said of presentations of which segments are missing.
+    complaints: RefCell<Complaints>,
     /// What it was told.
     options: Options,
     /// Sessions that cross to other shards, and theirs that cross to this one.
@@ -244,6 +247,7 @@ impl Shard {
             keys: Keys::default(),
             unwrapping: Unwrapping::new(key_processor),
             lines,
+            complaints: RefCell::default(),
             options,
             desk: Desk::new(usize::from(route.shards)),
             gate: Gate::default(),

@@ -172,6 +172,8 @@ pub struct Hearing {
     pub variant: Option<VariantIndex>,
     /// The segment, counted from 0, near enough.
     pub segment: u32,
+    /// Segments so far that could not be had, wholly or in part, and were silence.
+    pub missing: u32,
 }
 
 /// How a session ended.

@@ -307,7 +307,7 @@ impl Playing {
         let of_source = self.listen.rendition().of_source(understood.known.info.clone());
         let Ok(rendition) = of_source else { return adaptive.lose(pick) };
         adaptive.hears(pick);
-        self.listen = Listen::bare(&self.shard, understood, rendition);
+        self.listen = Listen::bare(&self.shard, understood, rendition).after(&self.listen);
         self.piece = None;
     }
 }

@@ -217,7 +217,9 @@ impl Registered {
 
     /// This is what it plays of a presentation.
     pub(super) fn hears(&self, hearing: Hearing) {
-        if self.hearing.replace(Some(hearing)) != Some(hearing) {
+        let before = self.hearing.replace(Some(hearing));
+        let place = |hearing: Hearing| (hearing.variant, hearing.segment);
+        if before.map(place) != Some(place(hearing)) {
             let id = self.id;
             self.feed.tell(|| What::SegmentBegun { id, hearing });
         }

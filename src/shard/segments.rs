@@ -18,7 +18,7 @@ use crate::{
     bufpool::{Block, Exhausted},
     file::{self, How},
     hls::{
-        self, Body, Fetch, KEY_BYTES, KeyName, Local, Resource, Unfetched,
+        self, Body, Called, Fetch, KEY_BYTES, KeyName, Local, Missing, Resource, Thing, Unfetched,
         abr::{Estimator, Sample},
     },
     net,
@@ -196,11 +196,27 @@ impl Fetch for Segments {
         Box::pin(async move { Ok(Box::new(self.body(&resource, from).await?) as Box<dyn Body>) })
     }
 
-    fn missing(&self, segment: u32, why: &Failure) {
-        tracing::warn!(playlist = %self.of, segment, %why, "a segment is missing");
+    fn missing(&self, missing: &Missing) {
         self.shard.stats.borrow_mut().missing_segments += 1;
-        let (playlist, why) = (shown(&self.of.to_string()), shown(&why.to_string()));
+        let playlist = shown(&self.of.to_string());
+        let said = self.shard.complaints.borrow_mut().make(&playlist, runtime::now());
+        if let Some(unsaid) = said {
+            tracing::warn!(%playlist, %missing, unsaid, "a segment is missing, and silence");
+        }
+        let (Thing::Segment(segment) | Thing::Key(segment)) = missing.thing else { return };
+        let why = shown(&missing.why.to_string());
         self.shard.tell(|| What::SegmentMissing { playlist, segment, why });
+    }
+
+    fn called(&self, url: &Url) -> Called {
+        let mut url = url.clone();
+        url.set_query(None);
+        match self.shard.files.referred(&self.of.name, &url) {
+            Some((name, path)) if self.shard.files.is_known(&name) => {
+                Called { name: Some(name), path }
+            }
+            _ => Called { name: None, path: url.path().to_owned() },
+        }
     }
 
     fn key<'a>(&'a self, name: &'a KeyName) -> Local<'a, Result<SecretKey, Unfetched>> {

@@ -51,6 +51,8 @@ pub struct Tape {
     stretch: Range<usize>,
     /// Something could not be had.
     is_torn: bool,
+    /// Parts in a row that may be lost.
+    borne: Option<u32>,
 }
 
 /// A part in 24 bytes.
@@ -61,7 +63,12 @@ struct Media {
     length: Option<u32>,
     head: u32,
     is_break: bool,
+    /// Nothing of it is read, or nothing behind what came of it.
     is_lost: bool,
+    /// Something of it could not be had, or was no media.
+    is_missing: bool,
+    /// That was known before.
+    is_gap: bool,
 }
 
 /// No head.
@@ -88,6 +95,11 @@ pub struct Join {
 }
 
 impl Tape {
+    /// So many parts in a row may be lost; more are too many to go on.
+    pub fn bear(&mut self, parts: u32) {
+        self.borne = Some(parts);
+    }
+
     /// Adds something that is read before others, and says its number.
     pub fn add_head(&mut self) -> u32 {
         self.heads.push(None);
@@ -103,7 +115,9 @@ impl Tape {
         let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let end_us = self.start_us(self.media.len()).saturating_add(duration_us);
         let head = head.unwrap_or(NONE);
-        self.media.push(Media { end_us, length: None, head, is_break, is_lost });
+        let (is_missing, is_gap, length) = (is_lost, is_lost, None);
+        let media = Media { end_us, length, head, is_break, is_lost, is_missing, is_gap };
+        self.media.push(media);
     }
 
     /// Goes to the first stretch, and says what is missing before it.
@@ -191,17 +205,33 @@ impl Tape {
     }
 
     /// The rest of a part, or all of it, cannot be had: it is `length` bytes long, and no stretch goes on
-    /// behind it.
-    pub fn lose(&mut self, part: u32, length: u32) {
+    /// behind it. False: so many in a row are too many.
+    #[must_use]
+    pub fn lose(&mut self, part: u32, length: u32) -> bool {
         self.set_length(part, length);
-        self.is_torn = true;
+        self.miss(part);
         let at = part as usize;
-        if let Some(media) = self.media.get_mut(at) {
-            media.is_lost = true;
-            if self.stretch.contains(&at) {
-                self.stretch.end = if length == 0 { at } else { at + 1 };
-            }
+        let Some(media) = self.media.get_mut(at) else { return true };
+        media.is_lost = true;
+        if self.stretch.contains(&at) {
+            self.stretch.end = if length == 0 { at } else { at + 1 };
         }
+        let in_row = self.media[..=at].iter().rev().take_while(|media| media.is_lost);
+        let looked_for = in_row.filter(|media| !media.is_gap).count();
+        self.borne.is_none_or(|borne| looked_for <= borne as usize)
+    }
+
+    /// A part turned out to be no media, though what follows it in its stretch is read.
+    pub fn miss(&mut self, part: u32) {
+        self.is_torn = true;
+        if let Some(media) = self.media.get_mut(part as usize) {
+            media.is_missing = true;
+        }
+    }
+
+    /// Whether something is missing of the part that is heard at some time.
+    pub fn is_missing_at(&self, time: Duration) -> bool {
+        self.media.get(self.part_at(time) as usize).is_some_and(|media| media.is_missing)
     }
 
     /// Whether something was [lost](Self::lose).
@@ -349,6 +379,16 @@ mod tests {
     }
 
     #[test]
+    fn more_than_so_many_in_a_row_are_too_many() {
+        let mut tape = tape(&[part(); 9]);
+        tape.bear(2);
+        tape.rewind();
+        assert!([0, 1, 3, 4].iter().all(|part| tape.lose(*part, 0)));
+        assert!(!tape.lose(2, 0), "those before it are one row with it");
+        assert!(tape.lose(8, 0));
+    }
+
+    #[test]
     fn what_is_missing_lasts_as_long_as_is_said() {
         let gap = Part { is_lost: true, ..part() };
         let mut tape = tape(&[gap, part(), part(), gap, part(), part(), gap]);
@@ -358,12 +398,14 @@ mod tests {
         assert!(tape.at_end(position_of(2) + 5));
         assert_eq!(tape.next_stretch().due, Some(3 * SECOND));
         // The second half of a part never comes.
-        tape.lose(4, 9);
+        assert!(tape.lose(4, 9));
+        let missing = |seconds| tape.is_missing_at(SECOND * seconds);
+        assert_eq!([0, 1, 3, 4, 5].map(missing), [true, false, true, true, false]);
         assert!(!tape.at_end(position_of(4) + 8) && tape.at_end(position_of(4) + 9));
         assert_eq!(tape.next_stretch().due, Some(SECOND));
         assert_eq!(tape.start().media, position_of(5));
         // Nothing comes.
-        tape.lose(5, 0);
+        assert!(tape.lose(5, 0));
         assert!(tape.at_end(position_of(5)));
         let end = Join { due: Some(2 * SECOND), is_break: false, is_end: true };
         assert_eq!(tape.next_stretch(), end);

@@ -27,6 +27,7 @@ mod long;
 mod lossy;
 mod media;
 mod metrics;
+mod missing;
 mod objects;
 mod offline;
 mod operating;

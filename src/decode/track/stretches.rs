@@ -10,7 +10,7 @@ use crate::{
         index::Link,
         opening::{self, Opened},
         source::Inside,
-        times::frames_of,
+        times::{frames_of, time_of},
         tray::frames_end,
     },
     stream::tape::{self, Join, Tape},
@@ -37,8 +37,8 @@ pub(super) fn open_first<'y>(
         match opening::open(inside, track) {
             Ok(opened) => return Ok((opened, missing)),
             Err(error) if inside.resident.is_tape() && may_be_one_part(&error) => {
+                join = pass_part(inside, &error)?;
                 first.get_or_insert(error);
-                join = pass_part(inside);
             }
             Err(error) => return Err(error),
         }
@@ -52,10 +52,15 @@ fn may_be_one_part(error: &Error) -> bool {
 }
 
 /// Goes over the first part of a stretch that does not open.
-fn pass_part(inside: &Inside<'_>) -> Join {
+///
+/// # Errors
+/// Why not, where too many in a row do not.
+fn pass_part(inside: &Inside<'_>, why: &Error) -> Result<Join, Error> {
     let (part, _) = tape::part_of(inside.resident.start().media);
-    inside.resident.with_tape(|tape| tape.lose(part, 0));
-    inside.resident.next_stretch()
+    match inside.resident.with_tape(|tape| tape.lose(part, 0)) {
+        Some(false) => Err(why.clone()),
+        _ => Ok(inside.resident.next_stretch()),
+    }
 }
 
 /// How far packets have come on a tape.
@@ -116,6 +121,8 @@ impl<'y> Player<'_, 'y> {
             None | Some(0) => Ok(()),
             Some(missing) => {
                 // They may come another time.
+                let parts = self.progress.next..part;
+                resident.with_tape(|tape| parts.for_each(|part| tape.miss(part)));
                 (self.is_counted, self.is_indexed) = (false, false);
                 self.be_silent(missing)
             }
@@ -152,9 +159,14 @@ impl<'y> Player<'_, 'y> {
         }
         let mut join = inside.resident.next_stretch();
         let (mut is_break, mut due) = (false, None);
+        let rate_hz = self.shape.or(self.stated).map_or(0, |shape| shape.rate_hz);
+        // What opens at the start of a stretch follows the one before; what does not is missing from there on.
+        let mut played = join.due.map_or_else(|| time_of(self.clock, rate_hz), |_| Duration::ZERO);
         loop {
             is_break |= join.is_break;
-            due = join.due.map(|more| more + due.unwrap_or_default()).or(due);
+            if let Some(more) = join.due {
+                due = Some(due.unwrap_or_default() + std::mem::take(&mut played) + more);
+            }
             if join.is_end {
                 self.go_over_gap(due, None)?;
                 return Ok(None);
@@ -175,7 +187,7 @@ impl<'y> Player<'_, 'y> {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a segment does not open");
-                    join = pass_part(inside);
+                    join = pass_part(inside, &error)?;
                 }
             }
         }

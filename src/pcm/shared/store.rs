@@ -100,6 +100,7 @@ struct Kept {
     bytes: Spare,
     cost_us: u64,
     is_torn: bool,
+    is_missing: bool,
     uses: u64,
     rank: Rank,
 }
@@ -155,7 +156,8 @@ impl Store {
         kept.uses = (kept.uses + 1).min(MOST_USES);
         let block = kept.bytes.block().slice(0..kept.length);
         let (first, frames, cost) = (name.1, kept.frames, Duration::from_micros(kept.cost_us));
-        let piece = Piece { first, frames, cost, is_torn: kept.is_torn, block };
+        let (is_torn, is_missing) = (kept.is_torn, kept.is_missing);
+        let piece = Piece { first, frames, cost, is_torn, is_missing, block };
         self.rank(name);
         Some(piece)
     }
@@ -255,8 +257,9 @@ impl Store {
         *self.counts.entry(name.0).or_default() += 1;
         let cost_us = u64::try_from(piece.cost.as_micros()).unwrap_or(u64::MAX);
         let (frames, uses, rank) = (piece.frames, 1, (Worth::Price(0), 0));
-        let is_torn = piece.is_torn;
-        self.pieces.insert(name, Kept { frames, length, bytes, cost_us, is_torn, uses, rank });
+        let (is_torn, is_missing) = (piece.is_torn, piece.is_missing);
+        let kept = Kept { frames, length, bytes, cost_us, is_torn, is_missing, uses, rank };
+        self.pieces.insert(name, kept);
         self.rank(name);
     }
 
@@ -334,7 +337,7 @@ mod tests {
     fn piece(pool: &BufPool, first: u64, frames: u64, cost: Duration) -> Piece {
         let class = if frames == 100 { Class::Large } else { Class::Medium };
         let block = pool.take(class).unwrap().freeze(frames as usize);
-        Piece { first, frames, cost, is_torn: false, block }
+        Piece { first, frames, cost, is_torn: false, is_missing: false, block }
     }
 
     fn windows(pool: &BufPool, store: &mut Store, timeline: TimelineId, of: u64, cost: Duration) {

@@ -35,7 +35,7 @@ fn listen_to(renditions: &Renditions, version: &str, frames: Option<u64>) -> Lis
 fn window(pool: &BufPool, first: u64) -> Piece {
     let block = pool.take(Class::Large).unwrap().freeze(64 << 10);
     let cost = Duration::from_millis(1);
-    Piece { first, frames: WINDOW, cost, is_torn: false, block }
+    Piece { first, frames: WINDOW, cost, is_torn: false, is_missing: false, block }
 }
 
 fn wanted(making: &Making) -> Option<(i64, bool)> {
