@@ -78,11 +78,12 @@ fn table(probed: &Probed) -> String {
 
 /// What there is to choose from, a row each.
 fn offered(info: &Info, offer: &Offer) -> Vec<(&'static str, String)> {
+    let start = offer.start.map(|start| ("start", format!("{:.3} s", start.as_secs_f64())));
     let variants = offer.variants.iter().enumerate().map(|row| ("variant", variant(row)));
     let renditions = offer.tracks.iter().enumerate().map(|row| ("track", rendition(row)));
     let own = offer.tracks.is_empty().then_some(&info.tracks).into_iter().flatten();
     let tracks = own.enumerate().map(|row| ("track", track(row)));
-    variants.chain(renditions).chain(tracks).collect()
+    start.into_iter().chain(variants).chain(renditions).chain(tracks).collect()
 }
 
 fn variant((number, variant): (usize, &OfferedVariant)) -> String {

@@ -9,7 +9,8 @@
 //! - `parts` (P): a media playlist as a [tape](crate::stream::tape);
 //! - [`playlist`] (P): what the playlists of a presentation say;
 //! - `reader`: the one place that waits for bytes of segments;
-//! - `schedule` (P): which segment is fetched next, ahead of who listens.
+//! - `schedule` (P): which segment is fetched next, ahead of who listens;
+//! - `signs` (P): by what a source is taken for a playlist.
 
 #![forbid(unsafe_code)]
 
@@ -23,6 +24,7 @@ mod parts;
 pub mod playlist;
 mod reader;
 mod schedule;
+mod signs;
 
 pub use choice::{Error, Variants, is_only_choice};
 pub use decrypt::BLOCK_BYTES as KEY_BYTES;
@@ -32,3 +34,4 @@ pub use offer::{Offer, OfferedTrack, OfferedVariant};
 pub use parts::{Parts, Resource};
 pub use reader::{BadPart, Body, Fetch, Local, PartLimits, Reader, Unfetched};
 pub use schedule::{Reach, Schedule};
+pub use signs::{begins_as_list, is_named_list, is_typed_list, says_nothing};

@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O, no clock, no executor.
 
+use std::time::Duration;
+
 use super::playlist::Multivariant;
 
 /// Its variants and its tracks; none where a playlist names segments.
@@ -11,6 +13,8 @@ pub struct Offer {
     pub variants: Vec<OfferedVariant>,
     /// Each is asked for by its place here, by its name or by its language.
     pub tracks: Vec<OfferedTrack>,
+    /// When it wants to be played from, where it says so (EXT-X-START).
+    pub start: Option<Duration>,
 }
 
 /// One encoding.
@@ -40,7 +44,7 @@ pub struct OfferedTrack {
 }
 
 impl Offer {
-    /// What `list` has.
+    /// What `list` has. When it is played from depends on how long a variant is.
     pub fn of(list: &Multivariant) -> Self {
         let variants = list.variants.iter().map(|variant| {
             let mut url = variant.urls[0].clone();
@@ -58,6 +62,6 @@ impl Offer {
             channels: track.channels,
             is_default: track.is_default,
         });
-        Self { variants: variants.collect(), tracks: tracks.collect() }
+        Self { variants: variants.collect(), tracks: tracks.collect(), start: None }
     }
 }

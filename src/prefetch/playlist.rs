@@ -7,7 +7,7 @@
 //! `#` say nothing, except for the tags of HLS (RFC 8216), whose playlist is of another kind.
 
 use super::{queue::NAME_BYTES, spec::SOURCE_BYTES};
-use crate::pcm::SourceName;
+use crate::{hls, pcm::SourceName};
 
 /// Why a file is no list of sources.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,9 +40,7 @@ pub enum BadPlaylist {
 
 /// Whether a source is a list by its name.
 pub fn is_playlist(source: &SourceName) -> bool {
-    let path = source.path_without_query();
-    let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
-    ending.eq_ignore_ascii_case("m3u") || ending.eq_ignore_ascii_case("m3u8")
+    hls::is_named_list(source.path_without_query())
 }
 
 /// The sources that the list `of` names. `is_known` says which names are configured, and `is_library`

@@ -32,6 +32,7 @@ pub fn json(source: &str, probed: &Probed) -> String {
         "sample": sample,
         "frames": info.frames,
         "duration": duration,
+        "start": offer.start.map(|start| start.as_secs_f64()),
         "tags": tags,
         "variants": offer.variants.iter().enumerate().map(variant).collect::<Vec<_>>(),
         "tracks": tracks(probed),

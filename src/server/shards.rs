@@ -45,6 +45,7 @@ fn shard(report: &Report) -> Value {
         "undecoded_packets": stats.undecoded_packets,
         "hls": {
             "missing_segments": stats.missing_segments,
+            "playlists_read": stats.playlists_read,
             "variant_switches": stats.variant_switches,
         },
         "prefetch": { "bytes": stats.prefetched_bytes, "failures": stats.prefetch_failures },

@@ -14,7 +14,7 @@
 //!
 //! Where the source is a playlist (`presentation`), its segments are sessions at the shards that own them
 //! (`segments`), begun before they are wanted (`ahead`), in variants (`rungs`) that may change on the way (`adaptive`), as one is
-//! chosen for each (`choosing`).
+//! chosen for each (`choosing`). What was read of a playlist is kept for others (`playlists`).
 //!
 //! What comes over the lines to origins is told to the one shard that has the estimator of each, and what is to be
 //! expected of them to all (`lines`, `line_news`).
@@ -54,6 +54,7 @@ mod notice;
 mod outlet;
 mod pace;
 mod pcm;
+mod playlists;
 mod prefetch;
 mod presentation;
 mod promises;
@@ -107,6 +108,7 @@ pub use line_news::tell_lines;
 pub use mail::{MAILBOX, Mail};
 pub use notice::{End, Hearing, Notice, Reason, What, shown};
 pub use outlet::{Sent, Step};
+use playlists::Playlists;
 pub use prefetch::STEP_BYTES;
 pub use presentation::Which;
 use promises::Promises;
@@ -150,6 +152,8 @@ pub struct Shard {
     encodings: Encodings,
     /// Stacks for decoders.
     pub stacks: Stacks,
+    /// Playlists as they were read.
+    playlists: Playlists,
     /// Of encrypted segments.
     keys: Keys,
     /// What comes for a key and is none yet.
@@ -244,6 +248,7 @@ impl Shard {
             pool,
             files,
             stacks,
+            playlists: Playlists::default(),
             keys: Keys::default(),
             unwrapping: Unwrapping::new(key_processor),
             lines,

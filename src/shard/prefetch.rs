@@ -55,7 +55,7 @@ pub(super) async fn prefetch(
 async fn carry_out(shard: &Rc<Shard>, ahead: &Ahead, out: &Outlet) -> Result<Prefetched, Refusal> {
     let Ahead { source, ranges, decode } = ahead;
     let opened = shard.files.open(&source.name, &source.path).await?;
-    if is_list(&opened, source) {
+    if is_list(&opened.fields, source) {
         return Err(Refusal::List);
     }
     let progress = match opened.lease() {

@@ -1,12 +1,13 @@
 //! A source that is a playlist: which media playlist is played of it, and how its segments are read.
 
-use std::{collections::HashSet, rc::Rc};
+use std::{collections::HashSet, rc::Rc, time::Duration};
 
-use http::header::CONTENT_TYPE;
+use http::{HeaderMap, header::CONTENT_TYPE};
 use url::Url;
 
 use super::{
-    Answer, By, Job, Refusal, Shard, Wanted, pcm::hash, segments::Segments, understand::place_of,
+    Answer, By, Job, Refusal, Shard, Wanted, pcm::hash, playlists::Read, segments::Segments,
+    understand::place_of,
 };
 use crate::{
     file::Opened,
@@ -34,14 +35,12 @@ pub(super) struct Presentation {
     variants: Option<Rc<Variants>>,
 }
 
-/// The media types of M3U, and of HLS, whose playlists look like it.
-const LIST_TYPES: [&str; 3] = ["audio/x-mpegurl", "audio/mpegurl", "application/vnd.apple.mpegurl"];
-
 impl Presentation {
-    /// What `media` names, of which there is nothing to choose.
-    fn new(came: Came, media: playlist::Media) -> Self {
-        let (parts, version) = (Rc::new(Parts::new(media)), came.version());
-        let (variant, copy, offer, variants) = Default::default();
+    /// What a playlist names, of which there is nothing to choose.
+    fn new(came: Came, parts: Rc<Parts>) -> Self {
+        let version = came.version();
+        let offer = Offer { start: start(parts.media().start(), &parts), ..Offer::default() };
+        let (variant, copy, variants) = Default::default();
         Self { parts, of: came.of, version, variant, copy, offer, variants }
     }
 
@@ -89,13 +88,20 @@ impl Presentation {
 }
 
 /// Whether a source is a list by what its origin or its name says.
-pub(super) fn is_list(opened: &Opened, source: &SourceName) -> bool {
-    let value = opened.fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let name = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-    let path = source.path_without_query();
-    let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
-    ending.eq_ignore_ascii_case("m3u8")
-        || LIST_TYPES.iter().any(|list| name.eq_ignore_ascii_case(list))
+pub(super) fn is_list(fields: &HeaderMap, source: &SourceName) -> bool {
+    hls::is_named_list(source.path_without_query()) || hls::is_typed_list(media_type(fields))
+}
+
+fn media_type(fields: &HeaderMap) -> &str {
+    fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// When a playlist wants to be played from: at the start of a segment, unless it is precise about it.
+fn start(start: Option<playlist::Start>, parts: &Parts) -> Option<Duration> {
+    let start = start?;
+    let at = start.in_presentation(parts.media().duration());
+    let tape = parts.tape();
+    Some(if start.is_precise { at } else { tape.time_of(tape.part_at(at)) })
 }
 
 /// Variants of a presentation.
@@ -120,9 +126,9 @@ impl Shard {
         which: Which,
     ) -> Result<Vec<SourceName>, Refusal> {
         let came = self.fetch_playlist(source.clone(), By::Node).await?;
-        let list = match self.parse(&came, &Variables::default())? {
-            Playlist::Media(media) => return self.resources_of(source, &Parts::new(media)),
-            Playlist::Multivariant(list) => list,
+        let list = match self.read_playlist(&came, &Variables::default())? {
+            Read::Media(parts) => return self.resources_of(source, &parts),
+            Read::Multivariant(list) => list,
         };
         let variants = Variants::of(&list, Track::Default)?;
         let best_first = variants.ladder().best_first(Mode::Auto);
@@ -161,22 +167,23 @@ impl Shard {
         opened: &Opened,
         choice: &Choice,
     ) -> Result<Option<Rc<Presentation>>, Refusal> {
-        if !is_list(opened, source) {
+        if !self.is_list(opened, source).await? {
             return Ok(None);
         }
         let text = self.text(opened).await?;
         let came = self.came(source.clone(), text, opened.redirected())?;
-        let found = match self.parse(&came, &Variables::default()) {
+        let found = match self.read_playlist(&came, &Variables::default()) {
             // What it is instead is seen where it is decoded.
             Err(Refusal::Hls(hls::Error::Playlist(playlist::Error::NotHls(_)))) => return Ok(None),
             Err(refusal) => return Err(refusal),
-            Ok(Playlist::Media(media)) => {
+            Ok(Read::Media(parts)) => {
                 hls::is_only_choice(choice.track_name(), choice.variant).map_err(Refusal::Hls)?;
-                Presentation::new(came, media)
+                Presentation::new(came, parts)
             }
-            Ok(Playlist::Multivariant(list)) => {
-                let offer = Offer::of(&list);
-                Presentation { offer, ..self.variant_of(source, opened, &list, choice).await? }
+            Ok(Read::Multivariant(list)) => {
+                let found = self.variant_of(source, opened, &list, choice).await?;
+                let start = start(list.start, &found.parts).or(found.offer.start);
+                Presentation { offer: Offer { start, ..Offer::of(&list) }, ..found }
             }
         };
         Ok(Some(Rc::new(found)))
@@ -271,17 +278,21 @@ impl Shard {
         let (name, path) = referred.ok_or(hls::Error::LeadsOut)?;
         let came =
             self.fetch_playlist(SourceName { name, path, is_file: source.is_file }, by).await?;
-        match self.parse(&came, variants.variables())? {
-            Playlist::Media(media) => {
+        match self.read_playlist(&came, variants.variables())? {
+            Read::Media(parts) => {
                 let variant = Some(variants.number(rung));
-                Ok(Presentation { variant, copy, ..Presentation::new(came, media) })
+                Ok(Presentation { variant, copy, ..Presentation::new(came, parts) })
             }
-            Playlist::Multivariant(_) => Err(hls::Error::Nested.into()),
+            Read::Multivariant(_) => Err(hls::Error::Nested.into()),
         }
     }
 
     /// A playlist, by the way of every client.
-    async fn fetch_playlist(self: &Rc<Self>, of: SourceName, by: By) -> Result<Came, Refusal> {
+    pub(super) async fn fetch_playlist(
+        self: &Rc<Self>,
+        of: SourceName,
+        by: By,
+    ) -> Result<Came, Refusal> {
         let job = Job::Object { source: of.clone(), wanted: Wanted { by, ..Wanted::default() } };
         let mut response = self.request(job).await?;
         let redirected = match &response.answer {
@@ -306,11 +317,37 @@ impl Shard {
         Ok(Came { of, url, text })
     }
 
-    fn parse(&self, came: &Came, variables: &Variables) -> Result<Playlist, Refusal> {
+    /// What a playlist says, for which `variables` may be those of the one that named it.
+    pub(super) fn read_playlist(
+        &self,
+        came: &Came,
+        variables: &Variables,
+    ) -> Result<Read, Refusal> {
+        let version = format!("{} {variables:?}", came.version());
+        if let Some(read) = self.playlists.get(&version) {
+            return Ok(read);
+        }
+        self.stats.borrow_mut().playlists_read += 1;
         let (limits, formats) = (&self.options.playlists, self.unwrapping.formats());
         let formats = [&[hls::IDENTITY], formats].concat();
         let parsed = playlist::parse_with_keys(&came.text, &came.url, variables, limits, &formats);
-        Ok(parsed.map_err(hls::Error::Playlist)?)
+        let read = match parsed.map_err(hls::Error::Playlist)? {
+            Playlist::Media(media) => Read::Media(Rc::new(Parts::new(media))),
+            Playlist::Multivariant(list) => Read::Multivariant(Rc::new(list)),
+        };
+        self.playlists.put(&version, &read, came.text.len(), &self.pool);
+        Ok(read)
+    }
+
+    /// Whether a source is a list: by its first bytes where nothing else says what it is.
+    async fn is_list(&self, opened: &Opened, source: &SourceName) -> Result<bool, Refusal> {
+        let says_nothing =
+            hls::says_nothing(source.path_without_query(), media_type(&opened.fields));
+        if is_list(&opened.fields, source) || !says_nothing {
+            return Ok(is_list(&opened.fields, source));
+        }
+        let first = self.reader(&opened.source).block(0).await.map_err(pcm::Error::from)?;
+        Ok(first.is_some_and(|first| hls::begins_as_list(&first)))
     }
 
     /// All of what is open.
@@ -337,7 +374,7 @@ impl Shard {
 }
 
 /// A playlist as it came.
-struct Came {
+pub(super) struct Came {
     of: SourceName,
     /// Where it came from in the end, against which its URIs are resolved.
     url: Url,

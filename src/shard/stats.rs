@@ -28,6 +28,8 @@ pub struct Stats {
     pub prefetched_bytes: u64,
     /// Sources that could not be prefetched, each time one was tried.
     pub prefetch_failures: u64,
+    /// Playlists that were read, each time that one was not kept as it was read before.
+    pub playlists_read: u64,
     /// Segments of presentations that could not be had and became silence, each time that one was wanted.
     pub missing_segments: u64,
     /// Times that another variant of a presentation was heard than before.

@@ -31,6 +31,7 @@ mod missing;
 mod objects;
 mod offline;
 mod operating;
+mod playlists;
 mod prefetching;
 mod presentations;
 mod process;

@@ -30,16 +30,12 @@ pub(super) fn open<'y>(
     found: Found,
     wanted: Option<u32>,
 ) -> Result<Opened<'y>, Error> {
-    let mut head = [0; 1024];
-    let length = inside.read_full(found.start, &mut head);
-    let framing = Framing::of(&head[..length]).ok_or(Error::NotMedia)?;
-    let packets = |bytes| {
-        let end = found.start.saturating_add(bytes);
-        Packets::new(Window::new(Rc::clone(inside), found.start, end), framing)
-    };
-    let map = first_with_audio(packets(TABLES_BYTES))?;
+    let map = tables(inside, found.start)?;
     let choice = choose(&map, wanted)?;
-    let track = |bytes| first_frame(Payload::new(packets(bytes), choice), choice.coding);
+    let track = |bytes| {
+        let packets = packets(inside, found.start, bytes)?;
+        first_frame(Payload::new(packets, choice), choice.coding)
+    };
     let (_, header) = track(AUDIO_BYTES)?;
     let whole = || track(u64::MAX).map(|(track, _)| track);
     let mut params = params_of(&header)?;
@@ -68,6 +64,26 @@ pub(super) fn open<'y>(
         tags: found.tags,
         tracks: several(map.audio.iter().map(listed)),
     })
+}
+
+/// The packets that start at a position, as far as so many bytes go.
+fn packets<'y>(inside: &Rc<Inside<'y>>, start: u64, bytes: u64) -> Result<Packets<'y>, Error> {
+    let mut head = [0; 1024];
+    let length = inside.read_full(start, &mut head);
+    let framing = Framing::of(&head[..length]).ok_or(Error::NotMedia)?;
+    let end = start.saturating_add(bytes);
+    Ok(Packets::new(Window::new(Rc::clone(inside), start, end), framing))
+}
+
+/// The first program with audio by the tables of an init section, if there is one that has them (RFC 8216, 3.2),
+/// else by those of the media that starts there.
+fn tables(inside: &Rc<Inside<'_>>, media: u64) -> Result<Map, Error> {
+    let by = |start| first_with_audio(packets(inside, start, TABLES_BYTES)?);
+    let init = inside.resident.start().head;
+    match inside.resident.is_tape() && init != media {
+        true => by(init).or_else(|_| by(media)),
+        false => by(media),
+    }
 }
 
 /// The track at its first frame, and the header of that.
