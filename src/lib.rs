@@ -55,7 +55,8 @@
 //! of `stream/reader` stands `hls/reader`, which has each segment from the shard that owns it (`shard/segments`), as a
 //! client would; `shard/ahead` has those to come fetched by then (`hls/schedule`(P)). Where the variant is not named,
 //! `shard/choosing` chooses one for each of them by what came so far (`hls/abr`(P), `shard/lines`(P)), and by
-//! `shard/adaptive` a listener goes from one variant's timeline to the other's.
+//! `shard/adaptive` a listener goes from one variant's timeline to the other's. Who plays a playlist by itself,
+//! through `/o/`, has what follows fetched by `shard/onward`.
 //!
 //! Warm: the same files without `net`, and what is hot without the disk. A client that goes away drops
 //! its response; that drops the session, its decoder and its lease, and the fill goes on only while

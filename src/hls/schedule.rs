@@ -67,6 +67,15 @@ impl Schedule {
         self.fetched.clear();
     }
 
+    /// The listener has come to a segment: by playing, if it is at most so many behind the one before.
+    pub fn come_to(&mut self, position: u32, near: u32) {
+        match position.checked_sub(self.position) {
+            Some(0) => {}
+            Some(ahead) if ahead <= near => self.play(position),
+            _ => self.jump(position),
+        }
+    }
+
     /// The segment to fetch now. `None`: not before the listener has moved.
     pub fn next(&self, tape: &Tape, segments: u32) -> Option<u32> {
         let next = self.due();
@@ -119,6 +128,21 @@ mod tests {
 
     fn schedule() -> Schedule {
         Schedule::new(Reach { time: Duration::from_secs(120), bytes: 1000 })
+    }
+
+    #[test]
+    fn who_asks_for_what_comes_soon_plays_on_and_others_jump() {
+        let mut schedule = schedule();
+        schedule.jump(10);
+        assert_eq!(fetch(&mut schedule, 10), 11);
+        schedule.come_to(12, 16);
+        assert_eq!(fetch(&mut schedule, 10), 16);
+        schedule.come_to(12, 16);
+        assert_eq!(schedule.next(&tape(), SEGMENTS), None);
+        schedule.come_to(50, 16);
+        assert_eq!(fetch(&mut schedule, 10), 51);
+        schedule.come_to(40, 16);
+        assert_eq!(fetch(&mut schedule, 10), 41);
     }
 
     #[test]

@@ -269,6 +269,8 @@ impl Shard {
                 Mail::Notices(notices) => self.feed.take_in(peer, notices),
                 Mail::Lines(told) => self.hear_of_lines(peer, *told),
                 Mail::LinesHeard => self.lines_were_heard(peer),
+                Mail::Passed(list) => self.list_passed_at(peer, list.0, list.1),
+                Mail::Known => self.onward.is_read(peer),
                 Mail::Commanded(place, outcome) => self.commands.end(peer, place, outcome),
             }
         }

@@ -9,8 +9,9 @@ use super::{
     chore::{self, CHORES_PER_PAIR},
     command::{COMMANDS_PER_PAIR, Outcome},
     lines::Told,
+    onward::LISTS_PER_PAIR,
 };
-use crate::bufpool::Block;
+use crate::{bufpool::Block, pcm::SourceName};
 
 /// Sessions that one front has at one owner at a time; beyond that it answers 503.
 pub(super) const SESSIONS_PER_PAIR: usize = 256;
@@ -31,9 +32,9 @@ pub(super) const PREFETCH_CREDITS: usize = 2;
 const MAIL_PER_SESSION: usize = BYTE_CREDITS + 3;
 
 /// Messages of one direction that concern no session's body: a look, a report, the last word; the
-/// commands and chores of this shard and its answers to the other's; a pull and the notices for the
-/// other's; what is told of lines, and the word that it was heard.
-const MAIL_BESIDES: usize = 7 + 2 * COMMANDS_PER_PAIR + 2 * CHORES_PER_PAIR;
+/// commands and chores of this shard and its answers to the other's; playlists likewise; a pull and the
+/// notices for the other's; what is told of lines, and the word that it was heard.
+const MAIL_BESIDES: usize = 7 + 2 * COMMANDS_PER_PAIR + 2 * CHORES_PER_PAIR + 2 * LISTS_PER_PAIR;
 
 /// Room of the mailbox between one pair of shards, for both roles of each.
 pub const MAILBOX: usize = 2 * SESSIONS_PER_PAIR * MAIL_PER_SESSION + MAIL_BESIDES;
@@ -92,4 +93,8 @@ pub enum Mail {
     Lines(Box<Told>),
     /// The answer to it.
     LinesHeard,
+    /// To everybody: this version of a playlist passed, and is in the cache.
+    Passed(Box<(SourceName, String)>),
+    /// The answer: it has been read.
+    Known,
 }

@@ -14,7 +14,8 @@
 //!
 //! Where the source is a playlist (`presentation`), its segments are sessions at the shards that own them
 //! (`segments`), begun before they are wanted (`ahead`), in variants (`rungs`) that may change on the way (`adaptive`), as one is
-//! chosen for each (`choosing`). What was read of a playlist is kept for others (`playlists`).
+//! chosen for each (`choosing`). What was read of a playlist is kept for others (`playlists`). Who plays one by itself,
+//! through `/o/`, has the segments behind the one that it asks for fetched as well (`onward`, `chains`).
 //!
 //! What comes over the lines to origins is told to the one shard that has the estimator of each, and what is to be
 //! expected of them to all (`lines`, `line_news`).
@@ -33,6 +34,7 @@
 mod adaptive;
 mod ahead;
 mod asked;
+mod chains;
 mod choosing;
 mod chore;
 mod command;
@@ -51,6 +53,7 @@ mod lines;
 mod listen;
 mod mail;
 mod notice;
+mod onward;
 mod outlet;
 mod pace;
 mod pcm;
@@ -107,6 +110,7 @@ use line_news::LineNews;
 pub use line_news::tell_lines;
 pub use mail::{MAILBOX, Mail};
 pub use notice::{End, Hearing, Notice, Reason, What, shown};
+use onward::Onward;
 pub use outlet::{Sent, Step};
 use playlists::Playlists;
 pub use prefetch::STEP_BYTES;
@@ -154,6 +158,8 @@ pub struct Shard {
     pub stacks: Stacks,
     /// Playlists as they were read.
     playlists: Playlists,
+    /// What follows segments that clients ask for.
+    onward: Onward,
     /// Of encrypted segments.
     keys: Keys,
     /// What comes for a key and is none yet.
@@ -249,6 +255,7 @@ impl Shard {
             files,
             stacks,
             playlists: Playlists::default(),
+            onward: Onward::new(usize::from(route.shards)),
             keys: Keys::default(),
             unwrapping: Unwrapping::new(key_processor),
             lines,

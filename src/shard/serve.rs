@@ -10,6 +10,7 @@ use super::{
     outlet::{Gone, Outlet},
     pcm::pcm,
     prefetch::prefetch,
+    presentation::is_list,
     promises::{Promise, answer_bytes, work_bytes},
     shares::{Conversion, Share},
     transcode::transcode,
@@ -187,16 +188,22 @@ pub(super) fn is_unmodified(
 // --- Original bytes --------------------------------------------------------------------------
 
 async fn object(
-    shard: &Shard,
+    shard: &Rc<Shard>,
     source: &SourceName,
     wanted: Wanted,
     out: &Outlet,
 ) -> Result<(), Gone> {
     let ready = before_it_goes_out(async || ready(shard, source, &wanted).await).await;
-    let Ready { head, part, mut reader, first } = match ready {
+    let Ready { head, version, part, mut reader, first } = match ready {
         Ok(ready) => ready,
         Err(refusal) => return out.head(Err(refusal)),
     };
+    if wanted.by == By::Client && !wanted.head_only && head.status == 200 && head.cached.stored {
+        match is_list(&head.fields, source) {
+            true => shard.list_passed(source, &version),
+            false => shard.segment_passed(source, part.start),
+        }
+    }
     out.head(Ok(Answer::Object(Box::new(head))))?;
     let sent = match first {
         Some(first) => send(shard, &mut reader, part.start, || part.end, first, out).await?,
@@ -209,6 +216,7 @@ async fn object(
 /// An answer with its first bytes.
 struct Ready {
     head: ObjectHead,
+    version: String,
     part: Range<u64>,
     reader: Reader,
     first: Option<Block>,
@@ -218,15 +226,15 @@ async fn ready(shard: &Shard, source: &SourceName, wanted: &Wanted) -> Result<Re
     let (opened, mut head) = open_object(shard, source, wanted).await?;
     let whole = 0..head.length.unwrap_or(u64::MAX);
     let part = head.part.clone().unwrap_or(whole);
-    let mut reader = shard.reader(&opened.source);
+    let (mut reader, version) = (shard.reader(&opened.source), opened.version.clone());
     if wanted.head_only || head.unmodified || part.is_empty() {
-        return Ok(Ready { head, part, reader, first: None });
+        return Ok(Ready { head, version, part, reader, first: None });
     }
     // The head goes out when the first bytes are there: until then a failure has its status.
     let began = runtime::now();
     let first = reader.block(part.start).await.map_err(audio::Error::from)?;
     head.cached.found.waited(began.elapsed());
-    Ok(Ready { head, part, reader, first })
+    Ok(Ready { head, version, part, reader, first })
 }
 
 async fn open_object(

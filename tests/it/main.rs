@@ -30,6 +30,7 @@ mod metrics;
 mod missing;
 mod objects;
 mod offline;
+mod onward;
 mod operating;
 mod playlists;
 mod prefetching;
