@@ -2,7 +2,12 @@
 //!
 //! Pure: no I/O, no clock, no executor.
 
-use std::{num::NonZeroU16, ops::Range, rc::Rc};
+use std::{
+    num::NonZeroU16,
+    ops::{Range, RangeInclusive},
+    rc::Rc,
+    time::Duration,
+};
 
 use url::Url;
 
@@ -20,6 +25,9 @@ pub struct Parts {
     inits: Vec<Rc<InitSection>>,
     tape: Tape,
 }
+
+/// By how much variants that are cut alike may seem not to be: by one in so many of a segment.
+const UNEVEN: u32 = 4;
 
 /// Where the bytes of a part lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +83,14 @@ impl Parts {
         let init = self.inits.get(at - segments.len())?;
         let key = init.key.as_ref().map(|(key, iv)| (key, *iv));
         Some(self.resource_of(init.uri, init.byte_range, key))
+    }
+
+    /// The segments that are heard in some time, of which the cuts are another variant's: where that is cut
+    /// alike, one of them, though what is said of times is not quite right.
+    pub fn heard(&self, time: Range<Duration>) -> RangeInclusive<u32> {
+        let uneven = time.end.saturating_sub(time.start) / UNEVEN;
+        let last = self.tape.part_at(time.end.saturating_sub(uneven));
+        self.tape.part_at(time.start + uneven)..=last
     }
 
     /// Bytes of a segment, where the playlist says how many there are, or about how many.
@@ -141,6 +157,27 @@ mod tests {
             Playlist::Media(media) => Parts::new(media),
             Playlist::Multivariant(_) => panic!("it is a media playlist"),
         }
+    }
+
+    #[test]
+    fn what_is_heard_in_the_time_of_a_segment_of_another_variant_is_found() {
+        let list = |seconds: &[&str]| {
+            let lines = seconds.iter().map(|seconds| format!("#EXTINF:{seconds},\na\n"));
+            let lines = lines.collect::<String>();
+            parts(&format!("#EXTM3U\n#EXT-X-TARGETDURATION:4\n{lines}#EXT-X-ENDLIST\n"))
+        };
+        let heard = |parts: &Parts, from: f64, to: f64| {
+            parts.heard(Duration::from_secs_f64(from)..Duration::from_secs_f64(to))
+        };
+        let alike = list(&["2.02", "1.98", "2.01", "1.9"]);
+        for at in 0..4 {
+            assert_eq!(heard(&alike, f64::from(2 * at), f64::from(2 * at + 2)), at..=at);
+        }
+        let longer = list(&["3", "3", "3"]);
+        let found = [0.0, 2.0, 4.0, 6.0].map(|at| heard(&longer, at, at + 2.0));
+        assert_eq!(found, [0..=0, 0..=1, 1..=1, 2..=2]);
+        assert_eq!(heard(&list(&["1", "1", "1", "1"]), 0.0, 3.0), 0..=2);
+        assert_eq!(heard(&alike, 100.0, 102.0), 3..=3, "the last behind the end");
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn stream(session: &Listed) -> Value {
         "segment": session.hearing.map(|hearing| hearing.segment),
         "missing_segments": session.hearing.map(|hearing| hearing.missing),
         "variant": session.hearing.and_then(|hearing| hearing.variant).map(|variant| variant.0),
+        "why": session.why,
     })
 }
 

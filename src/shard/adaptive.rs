@@ -12,7 +12,8 @@ use futures_lite::future;
 
 use super::{
     Refusal, Shard,
-    choosing::{BEGINNING, Choosing, Step},
+    choosing::{BEGINNING, Choosing},
+    plan::Step,
     rungs::{Pick, Rungs, is_of_variant},
     understand::{Count, Readable, Understood, understand_opened},
 };
@@ -94,7 +95,8 @@ impl Adaptive {
     pub(super) async fn shape(&self, heard: &Understood) -> Info {
         let rungs = &self.choosing.rungs;
         let found = async {
-            for rung in rungs.variants().rungs().take_while(|rung| *rung != self.heard.rung) {
+            let before = rungs.variants().rungs().take_while(|rung| *rung != self.heard.rung);
+            for rung in before.filter(|rung| !self.choosing.is_resting(*rung)) {
                 if let Ok(understood) = rungs.understand(rungs.pick(rung), Count::Never).await {
                     return Some(understood.known.info.clone());
                 }
@@ -114,7 +116,7 @@ impl Adaptive {
     pub(super) fn due(&self, position: Duration, end: Duration) -> Option<Pick> {
         let segment = self.choosing.segment_at(position);
         let next = self.choosing.segment_at(end + TRAIL);
-        let chosen = |segment| self.choosing.step(segment).and_then(Step::pick);
+        let chosen = |segment| self.choosing.plan.step(segment).and_then(Step::pick);
         if next > segment && chosen(next) == Some(self.heard) {
             // It took over before the end of what was chosen for now.
             return None;
@@ -122,9 +124,9 @@ impl Adaptive {
         let is_aside = |pick| self.aside.get() == Some((segment, pick));
         let another = |pick: &Pick| *pick != self.heard && !is_aside(*pick);
         if let Some(now) = chosen(segment).filter(another) {
-            let is_there = self.choosing.step(segment) == Some(Step::Here(now));
+            let is_there = self.choosing.plan.step(segment) == Some(Step::Here(now));
             let is_due = is_there && position >= self.choosing.time_of(segment) + LEAD;
-            let goes_on = !self.choosing.was_given_up(segment) && self.goes_on_before(now);
+            let goes_on = !self.choosing.plan.was_given_up(segment) && self.goes_on_before(now);
             return (is_due || !goes_on).then_some(now);
         }
         chosen(next).filter(another).filter(|next| !self.goes_on_before(*next))
@@ -140,7 +142,7 @@ impl Adaptive {
     /// Ready once another variant is to be heard there.
     pub(super) async fn other(&self, position: Duration, end: Duration) {
         loop {
-            let changed = self.choosing.changed();
+            let changed = self.choosing.plan.changed();
             if self.due(position, end).is_some() {
                 return;
             }
@@ -152,8 +154,8 @@ impl Adaptive {
     pub(super) async fn has_other(&self, position: Duration) -> bool {
         let segment = self.choosing.segment_at(position);
         loop {
-            let changed = self.choosing.changed();
-            match self.choosing.step(segment) {
+            let changed = self.choosing.plan.changed();
+            match self.choosing.plan.step(segment) {
                 Some(Step::Missing) => return false,
                 Some(Step::Coming(pick) | Step::Here(pick)) if pick != self.heard => return true,
                 _ => changed.await,
@@ -167,8 +169,8 @@ impl Adaptive {
         let segment = self.choosing.segment_at(position);
         let mended = async {
             loop {
-                let changed = self.choosing.changed();
-                match self.choosing.step(segment) {
+                let changed = self.choosing.plan.changed();
+                match self.choosing.plan.step(segment) {
                     None | Some(Step::Missing) => return false,
                     Some(Step::Here(pick)) if pick == self.heard => return false,
                     Some(Step::Coming(pick) | Step::Here(pick)) if pick != self.heard => {
@@ -188,6 +190,11 @@ impl Adaptive {
     /// A variant cannot be heard, whatever is fetched of it.
     pub(super) fn lose(&self, pick: Pick) {
         self.choosing.lose(pick);
+    }
+
+    /// Why what is heard at a time was chosen.
+    pub(super) fn why(&self, position: Duration) -> Option<String> {
+        self.choosing.plan.why(self.choosing.segment_at(position))
     }
 
     /// What is heard.

@@ -5,7 +5,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    ops::RangeInclusive,
     pin::pin,
     rc::Rc,
     time::{Duration, Instant},
@@ -17,6 +17,7 @@ use super::{
     By, What,
     ahead::Place,
     notice::shown,
+    plan::{Plan, Step},
     presentation::Presentation,
     rungs::{Pick, Rungs, is_of_variant},
     segments::{Brought, Segments},
@@ -30,10 +31,7 @@ use crate::{
             VariantIndex,
         },
     },
-    runtime::{
-        self,
-        event::{Event, Listener},
-    },
+    runtime::{self, event::Event},
 };
 
 /// How often it is asked whether a segment that comes slowly is worth waiting for.
@@ -51,9 +49,6 @@ const REST: Duration = Duration::from_secs(30);
 /// How long the playlist of a variant, and its beginning, is waited for while others may be had.
 pub(super) const BEGINNING: Duration = Duration::from_secs(3);
 
-/// What may be different in the cuts of variants that are cut alike, by the length of a segment: one in so many.
-const UNEVEN: u32 = 4;
-
 /// Chooses for one listener.
 pub(super) struct Choosing {
     pub(super) rungs: Rungs,
@@ -61,44 +56,17 @@ pub(super) struct Choosing {
     /// Of the variant that was played first, whose segments are the steps.
     parts: Rc<Parts>,
     controller: RefCell<Controller>,
-    /// What was chosen for each step.
-    plan: RefCell<BTreeMap<u32, Step>>,
+    pub(super) plan: Plan,
     /// Those that are left alone, and until when.
     resting: RefCell<Vec<(VariantIndex, Instant)>>,
     /// Those of which it was found out that they play.
     played: RefCell<Vec<Pick>>,
     /// The last part that was fetched of a pick.
     brought: Cell<Option<(Pick, u32)>>,
-    /// Something was chosen, or is there, or cannot be had.
-    changed: Event,
     /// Something that was chosen cannot be played.
     lost: Event,
     /// How often that was found by who listens.
     losses: Cell<u32>,
-    /// The last step of which something was given up for something else.
-    given_up: Cell<Option<u32>>,
-}
-
-/// What was chosen for a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    /// What was chosen cannot be had.
-    Open,
-    /// It is on its way.
-    Coming(Pick),
-    /// It is here.
-    Here(Pick),
-    /// It cannot be had of any variant.
-    Missing,
-}
-
-impl Step {
-    pub(super) fn pick(self) -> Option<Pick> {
-        match self {
-            Self::Coming(pick) | Self::Here(pick) => Some(pick),
-            Self::Open | Self::Missing => None,
-        }
-    }
 }
 
 /// What the fetch of a segment came to.
@@ -119,20 +87,18 @@ impl Choosing {
         let place = Place::begin(parts.tape(), begin);
         let first = rungs.first();
         let controller = Controller::new(rungs.mode(), First::Variant(first.rung));
-        let plan = BTreeMap::from([(place.segment(), Step::Coming(first))]);
+        let plan = Plan::new(place.segment(), first);
         Rc::new(Self {
             rungs,
             place,
             parts,
             controller: RefCell::new(controller),
-            plan: RefCell::new(plan),
+            plan,
             resting: RefCell::default(),
             played: RefCell::default(),
             brought: Cell::new(None),
-            changed: Event::new(),
             lost: Event::new(),
             losses: Cell::new(0),
-            given_up: Cell::new(None),
         })
     }
 
@@ -155,8 +121,7 @@ impl Choosing {
                 }
                 None => future::or(moved, lost).await,
             }
-            let heard = self.place.segment();
-            self.plan.borrow_mut().retain(|segment, _| *segment >= heard);
+            self.plan.pass(self.place.segment());
         }
     }
 
@@ -173,21 +138,6 @@ impl Choosing {
     /// The listener comes to a time.
     pub(super) fn at(&self, position: Duration) {
         self.place.at(self.parts.tape(), position);
-    }
-
-    /// What was chosen for a step, if anything was yet.
-    pub(super) fn step(&self, segment: u32) -> Option<Step> {
-        self.plan.borrow().get(&segment).copied()
-    }
-
-    /// Whether something else was on its way before for a step.
-    pub(super) fn was_given_up(&self, segment: u32) -> bool {
-        self.given_up.get() == Some(segment)
-    }
-
-    /// Ready once something was chosen, or came, after this call.
-    pub(super) fn changed(&self) -> Listener {
-        self.changed.listen()
     }
 
     /// Who listens finds that a pick cannot be played.
@@ -223,15 +173,15 @@ impl Choosing {
             if !applied {
                 continue;
             }
+            self.plan.choose(segment, pick, decision.reason);
             self.tell(segment, &decision);
-            self.put(segment, Step::Coming(pick));
             match self.bring(segment, epoch, pick, &presentation).await {
                 Brings::Bytes(bytes) if self.plays(pick).await => {
-                    self.put(segment, Step::Here(pick));
+                    self.plan.settle(segment, Step::Here(pick));
                     return Some(bytes);
                 }
                 Brings::Less(decision) => {
-                    self.given_up.set(Some(segment));
+                    self.plan.give_up(segment);
                     instead = Some(decision);
                 }
                 // Another variant may have it.
@@ -242,9 +192,9 @@ impl Choosing {
         None
     }
 
-    fn put(&self, segment: u32, step: Step) {
-        self.plan.borrow_mut().insert(segment, step);
-        self.changed.notify_all();
+    /// Whether a variant is left alone now.
+    pub(super) fn is_resting(&self, rung: VariantIndex) -> bool {
+        self.resting.borrow().iter().any(|(resting, _)| *resting == rung)
     }
 
     /// Nothing comes of a variant.
@@ -265,16 +215,12 @@ impl Choosing {
         if !self.rungs.lose(pick) {
             self.controller.borrow_mut().lose(pick.rung);
         }
-        for (_, step) in self.plan.borrow_mut().range_mut(from..) {
-            if step.pick() == Some(pick) {
-                *step = Step::Open;
-            }
-        }
+        self.plan.open(pick, from);
     }
 
     /// No variant is left, of an origin that may come back.
     async fn has_none(&self, segment: u32) {
-        self.put(segment, Step::Missing);
+        self.plan.settle(segment, Step::Missing);
         runtime::sleep(AGAIN).await;
         let first = First::Variant(self.rungs.first().rung);
         self.rungs.try_all();
@@ -362,11 +308,8 @@ impl Choosing {
     }
 
     /// The parts of a variant that are heard in a step.
-    fn parts_of(&self, segment: u32, parts: &Parts) -> std::ops::RangeInclusive<u32> {
-        let (from, to) = (self.time_of(segment), self.time_of(segment + 1));
-        let uneven = to.saturating_sub(from) / UNEVEN;
-        let tape = parts.tape();
-        tape.part_at(from + uneven)..=tape.part_at(to.saturating_sub(uneven))
+    fn parts_of(&self, segment: u32, parts: &Parts) -> RangeInclusive<u32> {
+        parts.heard(self.time_of(segment)..self.time_of(segment + 1))
     }
 
     /// The variants of which a segment is here.

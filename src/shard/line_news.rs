@@ -14,6 +14,7 @@ use super::{
 use crate::{
     hls::abr::{Estimate, Sample},
     net::{Flow, Watch},
+    pcm::SourceName,
     runtime::{self, ShardId, event::Event},
 };
 
@@ -44,7 +45,7 @@ impl LineNews {
     }
 
     /// What is expected of the line to the host of a URL, if anything came over it.
-    pub(super) fn estimate(&self, url: &Url) -> Option<Estimate> {
+    fn estimate(&self, url: &Url) -> Option<Estimate> {
         self.lines.estimate(&line_to(url))
     }
 }
@@ -76,6 +77,11 @@ pub async fn tell_lines(shard: Rc<Shard>) {
 }
 
 impl Shard {
+    /// What is expected of where a source comes from by this URL, if that can be said.
+    pub(super) fn expected(&self, source: &SourceName, url: &Url) -> Option<Estimate> {
+        if source.is_file { Some(Estimate::DISK) } else { self.lines.estimate(url) }
+    }
+
     /// Another shard tells what came over lines.
     pub(super) fn hear_of_lines(&self, peer: ShardId, told: Told) {
         self.lines.lines.take_in(told);

@@ -14,7 +14,7 @@
 //!
 //! Where the source is a playlist (`presentation`), its segments are sessions at the shards that own them
 //! (`segments`), begun before they are wanted (`ahead`), in variants (`rungs`) that may change on the way (`adaptive`), as one is
-//! chosen for each (`choosing`). What was read of a playlist is kept for others (`playlists`). Who plays one by itself,
+//! chosen for each (`choosing`, `plan`). What was read of a playlist is kept for others (`playlists`). Who plays one by itself,
 //! through `/o/`, has the segments behind the one that it asks for fetched as well (`onward`, `chains`).
 //!
 //! What comes over the lines to origins is told to the one shard that has the estimator of each, and what is to be
@@ -57,6 +57,7 @@ mod onward;
 mod outlet;
 mod pace;
 mod pcm;
+mod plan;
 mod playlists;
 mod prefetch;
 mod presentation;

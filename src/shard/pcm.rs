@@ -201,9 +201,10 @@ impl Playing {
         let result = loop {
             let credit = out.credit().await;
             pace.takes(runtime::now());
-            if let Some(hearing) = self.course.frame().and_then(|frame| self.listen.hearing(frame))
+            if let Some(frame) = self.course.frame()
+                && let Some(hearing) = self.listen.hearing(frame)
             {
-                out.registered.hears(hearing);
+                out.registered.hears(hearing, || self.why(frame));
             }
             match self.next(pace.lead_us(runtime::now())).await {
                 Ok(Some(block)) => {
@@ -288,6 +289,11 @@ impl Playing {
                 }
             }
         }
+    }
+
+    /// Why the variant that is heard at a frame was chosen.
+    fn why(&self, frame: u64) -> Option<String> {
+        self.adaptive.as_ref()?.why(self.window(frame).0)
     }
 
     /// The time of a frame, and that of the end of its window.

@@ -205,7 +205,7 @@ impl Shard {
         {
             return Ok(found);
         }
-        let estimate = self.lines.estimate(&self.files.url(&source.name, &source.path)?);
+        let estimate = self.expected(source, &self.files.url(&source.name, &source.path)?);
         let (mut lost, mut first) = (Vec::new(), None);
         loop {
             let rung = match variants.choose(choice.variant, estimate, &lost) {

@@ -104,6 +104,8 @@ pub struct Listed {
     pub stalls: u32,
     /// Of a presentation: what it plays.
     pub hearing: Option<Hearing>,
+    /// And why in that variant, where it is chosen on the way.
+    pub why: Option<String>,
 }
 
 /// The sessions of one shard. A clone is another handle to the same register.
@@ -124,6 +126,7 @@ struct Entry {
     bytes: Rc<Cell<u64>>,
     stalls: Rc<Cell<u32>>,
     hearing: Rc<Cell<Option<Hearing>>>,
+    why: Rc<RefCell<Option<String>>>,
     commands: channel::Sender<Command>,
 }
 
@@ -150,23 +153,24 @@ impl Register {
         let (what, format) = (job.name(), job.format().map(|format| format.name()));
         feed.tell(|| What::SessionBegun { id, source: source.clone(), job: what });
         let started = runtime::wall_clock();
-        let (stalls, hearing) = Default::default();
+        let (bytes, stalls, hearing, why) = Default::default();
         let session =
-            Listed { id, front, source, what, format, started, bytes: 0, stalls, hearing };
+            Listed { id, front, source, what, format, started, bytes, stalls, hearing, why };
         let (commands, heard) = channel::bounded(COMMANDS_PER_SESSION);
-        let (bytes, stalls, hearing) = <(Rc<_>, Rc<_>, Rc<_>)>::default();
+        let (bytes, stalls, hearing, why) = <(Rc<_>, Rc<_>, Rc<_>, Rc<_>)>::default();
         let entry = Entry {
             session,
             bytes: Rc::clone(&bytes),
             stalls: Rc::clone(&stalls),
             hearing: Rc::clone(&hearing),
+            why: Rc::clone(&why),
             commands,
         };
         let taken = self.inner.entries.borrow_mut().insert(entry);
         assert_eq!(taken, slot as usize, "nothing was entered in between");
         let (register, feed, since) = (self.clone(), feed.clone(), runtime::now());
         let end = Cell::new(End::Left);
-        (Registered { register, feed, id, bytes, stalls, hearing, since, end }, heard)
+        (Registered { register, feed, id, bytes, stalls, hearing, why, since, end }, heard)
     }
 
     /// The oldest sessions, and how many more there are.
@@ -178,6 +182,7 @@ impl Register {
             bytes: entry.bytes.get(),
             stalls: entry.stalls.get(),
             hearing: entry.hearing.get(),
+            why: entry.why.borrow().clone(),
             ..entry.session.clone()
         });
         (listed.collect(), entries.len().saturating_sub(LISTED_SESSIONS))
@@ -205,6 +210,7 @@ pub(super) struct Registered {
     bytes: Rc<Cell<u64>>,
     stalls: Rc<Cell<u32>>,
     hearing: Rc<Cell<Option<Hearing>>>,
+    why: Rc<RefCell<Option<String>>>,
     since: Instant,
     end: Cell<End>,
 }
@@ -215,12 +221,13 @@ impl Registered {
         self.end.set(end);
     }
 
-    /// This is what it plays of a presentation.
-    pub(super) fn hears(&self, hearing: Hearing) {
+    /// This is what it plays of a presentation, and why in that variant.
+    pub(super) fn hears(&self, hearing: Hearing, why: impl FnOnce() -> Option<String>) {
         let before = self.hearing.replace(Some(hearing));
         let place = |hearing: Hearing| (hearing.variant, hearing.segment);
         if before.map(place) != Some(place(hearing)) {
             let id = self.id;
+            self.why.replace(why());
             self.feed.tell(|| What::SegmentBegun { id, hearing });
         }
     }

@@ -6,6 +6,8 @@ use std::{
     rc::Rc,
 };
 
+use url::Url;
+
 use super::{
     By, Refusal, Shard,
     presentation::Presentation,
@@ -90,9 +92,10 @@ impl Rungs {
     /// does.
     pub(super) fn estimate(&self, pick: Pick) -> Option<Estimate> {
         let segment = self.peek(pick).and_then(|presentation| presentation.parts().resource(0));
-        let of_segments = segment.and_then(|segment| self.shard.lines.estimate(&segment.url));
+        let expected = |url: &Url| self.shard.expected(&self.source, url);
+        let of_segments = segment.and_then(|segment| expected(&segment.url));
         let url = self.variants.urls(pick.rung).get(usize::from(pick.copy));
-        of_segments.or_else(|| self.shard.lines.estimate(url?))
+        of_segments.or_else(|| expected(url?))
     }
 
     /// What was played first.

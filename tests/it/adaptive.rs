@@ -1,6 +1,7 @@
 //! HLS: the variant that is heard follows what the origin carries, and what is there.
 
 use std::{
+    fs,
     io::{Read, Write},
     thread,
     time::{Duration, Instant},
@@ -9,7 +10,8 @@ use std::{
 use crate::{
     client,
     hls::{self, Form, Form::*, Presentation, differs_at, samples},
-    node::{Node, node},
+    node::{Node, node, scratch},
+    operating::Events,
     origin::{Builder, Origin, origin},
 };
 
@@ -131,9 +133,54 @@ fn who_plays_at_pace_hears_nothing_of_a_fetch_that_stalls() {
         let due = Duration::from_millis(100 * tenth).saturating_sub(Duration::from_secs(1));
         thread::sleep(due.saturating_sub(begun.elapsed()));
     }
-    let streams = node.told("/v1/streams")["streams"].as_array().unwrap().clone();
-    let played = streams.iter().find(|stream| stream["what"] == "pcm").unwrap();
+    let played = record(&node);
     assert_eq!((&played["variant"], &played["stalls"]), (&1.into(), &0.into()), "{played}");
+    assert!(played["why"].is_string(), "{played}");
+}
+
+/// What the operator sees of the only one who listens.
+fn record(node: &Node) -> serde_json::Value {
+    let streams = node.told("/v1/streams")["streams"].as_array().unwrap().clone();
+    streams.into_iter().find(|stream| stream["what"] == "pcm").unwrap()
+}
+
+/// The line brings less than is played.
+#[test]
+fn who_waits_for_what_is_due_is_seen_to_stall() {
+    let Some(recording) = recording(Ts) else { return };
+    let mut origin = origin().file("list.m3u8", recording.plain().as_bytes());
+    for (name, bytes) in recording.files() {
+        origin = origin.file(&name, bytes).at_rate(8000);
+    }
+    let origin = origin.start();
+    let node = node().origin(&origin).start();
+    let mut events = Events::of(&node);
+    let mut stream = client::connect(node.listen);
+    write!(stream, "GET {PCM} HTTP/1.1\r\nHost: node\r\n\r\n").unwrap();
+    stream.read_exact(&mut vec![0; 2 * PART * 4]).unwrap();
+    let played = record(&node);
+    assert!(played["stalls"].as_u64() > Some(0), "{played}");
+    let stalled = events.wait("stalled", |stalled| stalled["id"] == played["id"]);
+    assert!(stalled["seconds"].as_f64() >= Some(0.1), "{stalled}");
+}
+
+/// A disk carries all of them.
+#[test]
+fn a_library_is_heard_in_its_best_variant() {
+    let Some([high, low]) = both() else { return };
+    let dir = scratch();
+    let high_line = HIGH.replace("96000", "9000000");
+    fs::write(dir.path().join("list.m3u8"), format!("#EXTM3U\n{LOW}{high_line}")).unwrap();
+    for (folder, files) in [("high", &high), ("low", &low)] {
+        let folder = dir.path().join(folder);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("list.m3u8"), files.plain()).unwrap();
+        files.files().iter().for_each(|(name, bytes)| fs::write(folder.join(name), bytes).unwrap());
+    }
+    let node = node().library("origin", dir.path()).start();
+    let (frames, whole) = (heard(&node), high.continuous());
+    // In the rate of the first in the list, which is the same here.
+    assert_eq!((frames.len(), differs_at(&frames, &whole)), (whole.len(), None));
 }
 
 /// Of the variant that is gone nothing is heard as silence.

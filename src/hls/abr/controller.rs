@@ -222,7 +222,9 @@ impl Controller {
             return Some((variant, Reason::Named));
         }
         if let [only] = rungs {
-            return Some((only.variant, Reason::Only));
+            let lost = self.current.filter(|current| self.lost.has(*current));
+            let reason = lost.map_or(Reason::Only, |from| Reason::Escape { from });
+            return Some((only.variant, reason));
         }
         let Some(outlook) = Outlook::new(situation, rungs) else {
             return Some(self.begin(rungs, lowest.variant));

@@ -59,6 +59,9 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// What a disk of this node carries: more than any audio takes.
+    pub const DISK: Self = Self { bandwidth: 1e9, rise: 0.0, spread: 0.1, latency: 0.001 };
+
     /// What is assumed where nothing is known but bits per second.
     pub(super) fn assumed(bandwidth: f64) -> Self {
         let bandwidth = bandwidth.max(SLOWEST);

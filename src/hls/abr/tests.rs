@@ -140,7 +140,7 @@ fn a_dead_variant_is_left() {
     session.controller.lose(HIGH);
     session.next();
     session.controller.lose(MIDDLE);
-    session.next();
+    assert_eq!(session.next(), (LOW, Reason::Escape { from: MIDDLE }));
     assert_eq!(session.next(), (LOW, Reason::Only));
     session.controller.lose(LOW);
     assert_eq!(session.with(|controller, situation| controller.decide(situation)), Err(NoVariant));
