@@ -2,7 +2,12 @@
 
 use std::ops::Range;
 
-use crate::opening::block_bytes;
+use kithara::decode::Error;
+
+use crate::{
+    hear::{WHOLE, hear, hear_track, is_same, small, strings},
+    opening::block_bytes,
+};
 
 /// Pages of an Ogg stream.
 pub(crate) fn pages(bytes: &[u8]) -> Vec<Range<usize>> {
@@ -96,4 +101,47 @@ pub(crate) fn packets(bytes: &[u8]) -> Vec<Vec<u8>> {
         }
     }
     packets
+}
+
+/// Streams that start together: a page of each in turn.
+fn multiplexed(streams: &[&[u8]]) -> Vec<u8> {
+    let pages: Vec<Vec<_>> = streams.iter().map(|stream| pages(stream)).collect();
+    let most = pages.iter().map(Vec::len).max().unwrap_or(0);
+    let page = |stream: usize, page: usize| pages[stream].get(page).cloned();
+    let turns = (0..most).flat_map(|number| (0..streams.len()).map(move |stream| (stream, number)));
+    let bytes = turns.filter_map(|(stream, number)| Some(&streams[stream][page(stream, number)?]));
+    bytes.flatten().copied().collect()
+}
+
+#[test]
+fn tracks_are_numbered_as_they_begin_whatever_their_serial_numbers() {
+    let (vorbis, opus, flac) = (strings("strings.ogg"), small("opus.ogg"), strings("strings.flac"));
+    let (vorbis, flac) = (&vorbis[..], &in_ogg(&flac)[..]);
+    let streams = [(vorbis, "vorbis"), (&opus[..], "opus"), (flac, "flac")];
+    let alone = streams.map(|(bytes, _)| hear(bytes, WHOLE, 0));
+    let film = [page(2, 0, 0, b"\x80theora"), page(4, 9, 1, b"pictures")].concat();
+    for serials in [[1, 2, 3], [3, 1, 2], [0xFFFF_FFFF, 7, 0x8000_0000]] {
+        let numbered: Vec<_> =
+            (0..3).map(|number| renumbered(streams[number].0, serials[number])).collect();
+        let film = renumbered(&film, 5);
+        let [first, second, third] = [&numbered[0][..], &numbered[1], &numbered[2]];
+        for bytes in [
+            multiplexed(&[first, second, third]),
+            multiplexed(&[&film, first, second, third]),
+            multiplexed(&[first, second, &film, third]),
+        ] {
+            for (number, (_, codec)) in streams.iter().enumerate() {
+                let heard = hear_track(&bytes, number as u32);
+                let (error, info) = (heard.error.clone(), heard.info.clone());
+                assert_eq!(
+                    (error, info.map(|info| info.codec)),
+                    (None, Some(*codec)),
+                    "{serials:?}"
+                );
+                assert_eq!(heard.frames(), alone[number].frames(), "{codec} {serials:?}");
+                assert!(is_same(&heard, &alone[number], 0), "{codec} {serials:?}");
+            }
+            assert_eq!(hear_track(&bytes, 3).error, Some(Error::NoTrack { tracks: 3 }));
+        }
+    }
 }
