@@ -155,6 +155,24 @@ fn opus_is_what_it_is_in_ogg_however_it_lies_in_clusters() {
     assert_is_ogg(&[&whole[..], &whole].concat());
 }
 
+/// `opus.ogg` in one cluster, where the container says so much of what comes before the first frame.
+fn delayed(delay_ns: u64) -> Vec<u8> {
+    let packets = packets(&small("opus.ogg"));
+    let all = cluster((0, &packets[2..]));
+    file(&track(b"A_OPUS", &packets[0], 48_000.0, delay_ns), &all)
+}
+
+#[test]
+fn opus_begins_where_its_own_header_says_whatever_the_container_does() {
+    let ogg = hear(&small("opus.ogg"), WHOLE, 0);
+    for delay_ns in [0, 1_083_333, PRESKIP * THREE_FRAMES_NS / 3, 80_000_000] {
+        let heard = hear(&delayed(delay_ns), WHOLE, 0);
+        assert_eq!((&heard.error, heard.undecoded), (&None, 0));
+        assert_eq!(heard.frames() as u64, 48_000 + discarded(), "{delay_ns} ns");
+        assert!(heard.planes[0][..48_000] == ogg.planes[0][..], "{delay_ns} ns");
+    }
+}
+
 #[test]
 fn what_is_discarded_at_the_end_is_all_that_is() {
     let whole = hear(&opus_in(PLAIN, 0), WHOLE, 0);
@@ -266,7 +284,11 @@ fn what_ffmpeg_writes_is_as_long_as_it_reads_it() {
     if !has_ffmpeg() {
         return;
     }
-    let kinds: [(&[&str], &str); 10] = [
+    let kinds: [(&[&str], &str); 13] = [
+        // Of these the container says another delay than the header of Opus.
+        (&["-c:a", "libopus", "-ar", "8000"], ".webm"),
+        (&["-c:a", "libopus", "-ar", "12000"], ".mka"),
+        (&["-c:a", "libopus", "-ar", "24000"], ".webm"),
         (&["-c:a", "libopus", "-b:a", "96k"], ".webm"),
         (&["-c:a", "libopus", "-b:a", "64k", "-frame_duration", "2.5"], ".mka"),
         (&["-c:a", "libopus", "-b:a", "32k", "-ac", "1", "-frame_duration", "60"], ".webm"),
@@ -286,6 +308,14 @@ fn what_ffmpeg_writes_is_as_long_as_it_reads_it() {
             let channels = ours.planes.len();
             assert_eq!((&ours.error, ours.undecoded), (&None, 0), "{arguments:?}");
             println!("{arguments:?} {length}: {} {}", ours.frames(), theirs.len() / channels);
+            if is_opus {
+                let rate_hz = arguments.iter().position(|word| *word == "-ar");
+                let rate_hz = rate_hz.map_or("44100", |at| arguments[at + 1]);
+                let [rate_hz, length] = [rate_hz, length].map(|text| text.parse::<f64>().unwrap());
+                let source = (length * rate_hz).ceil() / rate_hz * 48_000.0;
+                // It is resampled before it is encoded, where that is 44.1 kHz.
+                assert!((ours.frames() as f64 - source).abs() < 9.0, "{arguments:?}: {source}");
+            }
             let scanned = scan(&bytes, None);
             assert_eq!(scanned.total(), Some(ours.frames() as u64), "{arguments:?}");
             assert_eq!(ours.frames(), theirs.len() / channels, "{arguments:?} {length}");

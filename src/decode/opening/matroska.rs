@@ -41,9 +41,11 @@ pub(super) fn packets<'y>(
     let times = Times::read(&mut reads(inside, start), track.into());
     let is_opus = params.codec == CODEC_ID_OPUS;
     let rate_hz = if is_opus { opus::RATE_HZ } else { params.sample_rate.unwrap_or(0) };
-    let delay = match times.delay_ns {
-        None if is_opus => opus::Head::of(params)?.preskip.into(),
-        delay_ns => frames_of(delay_ns.unwrap_or(0), rate_hz.into(), NS_PER_SECOND),
+    let delay = match is_opus {
+        // What the container says of it was made of this, and ffmpeg counts it in frames of the recording: of one of
+        // 8 kHz it says a sixth. The header is what the encoder says, and what ffmpeg and Chromium go by.
+        true => opus::Head::of(params)?.preskip.into(),
+        false => frames_of(times.delay_ns.unwrap_or(0), rate_hz.into(), NS_PER_SECOND),
     };
     let delay = delay.min(LEAD_FRAMES as u64) as i64;
     let new_track = |params: &AudioCodecParameters| {
