@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::{
-    hear::{Feed, WHOLE, hear, is_same, strings},
+    hear::{Feed, WHOLE, hear, is_same, scan, strings},
     opening::block_bytes,
 };
 
@@ -176,16 +176,59 @@ fn a_late_start_gives_what_is_there_where_nothing_can_be_looked_up() {
 }
 
 #[test]
-fn the_middle_of_a_stream_without_a_total_starts_where_it_starts() {
+fn what_was_cut_out_of_a_stream_is_what_is_there_whatever_its_total_says() {
     let mut stream = Stream::new();
     let whole = hear(&stream.bytes(), WHOLE, 0);
-    let silent = hear(&stream.part(10..56), WHOLE, 0);
-    assert_eq!((silent.undecoded, silent.planes[0].len()), (10, whole.planes[0].len()));
-    assert!(silent.planes[0][..10 * BLOCK].iter().all(|sample| *sample == 0.0));
-    stream.state(None);
-    let middle = hear(&stream.part(10..56), WHOLE, 0);
-    assert_eq!((middle.undecoded, &middle.error), (0, &None));
-    assert!(middle.planes[0][..] == whole.planes[0][10 * BLOCK..]);
+    let total = whole.frames();
+    for part in [10..56, 10..30, 55..56] {
+        let there = part.start * BLOCK..total.min(part.end * BLOCK);
+        for stated in [Some(total), Some(there.len()), Some(1), None] {
+            stream.state(stated);
+            let bytes = stream.part(part.clone());
+            let piece = hear(&bytes, WHOLE, 0);
+            assert_eq!((piece.undecoded, &piece.error), (0, &None), "{part:?} of {stated:?}");
+            let promised = piece.info.as_ref().and_then(|info| info.frames);
+            assert_eq!(promised, Some(there.len() as u64), "{part:?} of {stated:?}");
+            assert!(
+                piece.planes[0][..] == whole.planes[0][there.clone()],
+                "{part:?} of {stated:?}"
+            );
+            let late = hear(&bytes, WHOLE, BLOCK as u64 / 2);
+            assert!(is_same(&late, &piece, BLOCK / 2), "{part:?} of {stated:?}");
+            // Where its end comes last, nothing is promised.
+            let in_order = hear(&bytes, Feed { in_order: true, ..WHOLE }, 0);
+            assert_eq!(in_order.info.as_ref().and_then(|info| info.frames), None);
+            assert!(is_same(&in_order, &piece, 0), "{part:?} of {stated:?}");
+            assert_eq!(scan(&bytes, None).total(), Some(there.len() as u64));
+        }
+    }
+}
+
+#[test]
+fn a_frame_far_ahead_in_a_piece_is_looked_up() {
+    let mut long = Stream::long(400);
+    long.state(Some(1000 * BLOCK));
+    let bytes = long.part(150..400);
+    let whole = hear(&bytes, WHOLE, 0);
+    assert_eq!(whole.frames(), 250 * BLOCK);
+    let small = Feed { piece_bytes: 4096, ..WHOLE };
+    let late = hear(&bytes, small, 200 * BLOCK as u64 + 7);
+    assert!(is_same(&late, &whole, 200 * BLOCK + 7));
+    assert!(late.fed < bytes.len() / 2, "{} of {} bytes read", late.fed, bytes.len());
+}
+
+#[test]
+fn frames_that_are_damaged_at_the_start_were_there() {
+    let stream = Stream::new();
+    let mut bytes = stream.bytes();
+    let whole = hear(&bytes, WHOLE, 0);
+    let start = stream.metadata.len();
+    let end = start + stream.frames[..10].iter().map(Vec::len).sum::<usize>();
+    bytes[start..end].fill(0x55);
+    let heard = hear(&bytes, WHOLE, 0);
+    assert_eq!((heard.undecoded, heard.frames()), (10, whole.frames()));
+    assert!(heard.planes[0][..10 * BLOCK].iter().all(|sample| *sample == 0.0));
+    assert!(heard.planes[0][10 * BLOCK..] == whole.planes[0][10 * BLOCK..]);
 }
 
 #[test]

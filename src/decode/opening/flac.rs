@@ -35,7 +35,10 @@ pub(super) fn open<'y>(inside: &Rc<Inside<'y>>, found: Found) -> Result<Opened<'
         metadata.is_whole && info.frames.is_none() && inside.resident.length() == Some(start);
     let (demux, timeline) = match is_empty {
         true => (Demux::Empty, Timeline { delay: 0, frames: Some(0) }),
-        false if frames.is_more() => (Demux::Flac(frames), timeline),
+        false if frames.begin() => {
+            let frames_there = frames.cut_frames().unwrap_or(timeline.frames);
+            (Demux::Flac(frames), Timeline { delay: 0, frames: frames_there })
+        }
         false => return Err(Error::damaged("there is no frame")),
     };
     Ok(Opened {

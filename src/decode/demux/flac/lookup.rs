@@ -124,11 +124,23 @@ impl Frames<'_> {
         let (start, offset) = point.split_at(8);
         let offset = u64::from_be_bytes(offset.try_into().ok()?);
         let position = self.start.saturating_add(offset);
-        Some(Mark { position, start: u64::from_be_bytes(start.try_into().ok()?) })
+        let start = u64::from_be_bytes(start.try_into().ok()?).checked_sub(self.cut)?;
+        Some(Mark { position, start })
     }
 
     /// The last frame, if it is the one that the stream states to be its last.
     fn last_mark(&mut self) -> Option<Mark> {
+        let (mark, frame) = self.last()?;
+        (Some(frame.end()) == self.info.frames).then_some(mark)
+    }
+
+    /// Where the last frame ends.
+    pub(super) fn last_end(&mut self) -> Option<u64> {
+        self.last().map(|(_, frame)| frame.end())
+    }
+
+    /// The last whole frame, if that is at hand.
+    fn last(&mut self) -> Option<(Mark, Frame)> {
         let length = self.window.length_at_hand()?;
         let longest = self.info.most_bytes_of(self.info.block_frames).min(PACKET_BYTES) as u64;
         self.stand_at(length.saturating_sub(NEAR_BYTES.max(2 * longest)).max(self.start));
@@ -138,7 +150,7 @@ impl Frames<'_> {
             self.window.skip(frame.bytes as u64);
             self.found = None;
         }
-        last.filter(|(_, frame)| Some(frame.end()) == self.info.frames).map(|(mark, _)| mark)
+        last
     }
 
     /// The next whole frame.
@@ -147,7 +159,7 @@ impl Frames<'_> {
         Some(Mark { position: self.window.position(), start: frame.start })
     }
 
-    fn stand_at(&mut self, position: u64) {
+    pub(super) fn stand_at(&mut self, position: u64) {
         self.found = None;
         self.window.go_to(position);
     }

@@ -31,6 +31,8 @@ pub(in crate::decode) struct Frames<'y> {
     start: u64,
     /// Where a seek table lies in the object.
     seek_table: Option<Range<u64>>,
+    /// Frames of the stream that this one was cut out of which lie before it, for headers go on to count them.
+    cut: u64,
     /// The frame at the window, if that is known.
     found: Option<Frame>,
     /// Length of the frame lent out last: it is passed at the next call.
@@ -79,12 +81,29 @@ impl<'y> Frames<'y> {
         is_whole: bool,
     ) -> Self {
         let (start, place) = (window.position(), is_whole.then_some(0));
-        Self { window, info, start, seek_table, found: None, lent: 0, place, before: 0 }
+        Self { window, info, start, seek_table, cut: 0, found: None, lent: 0, place, before: 0 }
     }
 
-    /// Whether there is another frame.
-    pub(in crate::decode) fn is_more(&mut self) -> bool {
-        self.find().is_some()
+    /// Goes to the first frame. False: there is none.
+    ///
+    /// One right behind the metadata that is not the first of its stream is that of a piece cut out of it. It
+    /// starts there, as for every player, rather than with silence in the place of what was cut off.
+    pub(in crate::decode) fn begin(&mut self) -> bool {
+        let Some(first) = self.find() else { return false };
+        if first.start > 0 && self.window.position() == self.start {
+            self.cut = first.start;
+            // What is stated is the length of the whole, and may be that of the piece.
+            self.info.frames = self.last_end();
+            self.stand_at(self.start);
+            self.place = Some(0);
+        }
+        true
+    }
+
+    /// Frames of the piece that was cut out of a stream, if it is one; the inner `None` where its end is not at
+    /// hand.
+    pub(in crate::decode) fn cut_frames(&self) -> Option<Option<u64>> {
+        (self.cut > 0).then_some(self.info.frames)
     }
 
     /// The next frame, or what was lost before it.
@@ -125,7 +144,7 @@ impl<'y> Frames<'y> {
             match FrameHeader::parse(bytes).filter(|header| header.is_of(&self.info)) {
                 Some(header) => match self.measure(&header) {
                     Ok(bytes) => {
-                        let (start, frames) = (header.start(&self.info), header.frames.into());
+                        let (start, frames) = (self.start_of(&header), header.frames.into());
                         self.found = Some(Frame { start, frames, bytes });
                     }
                     Err(damaged) => self.window.skip(damaged as u64),
@@ -134,6 +153,11 @@ impl<'y> Frames<'y> {
             }
         }
         self.found
+    }
+
+    /// Where the frame of a header lies.
+    fn start_of(&self, header: &FrameHeader) -> u64 {
+        header.start(&self.info).saturating_sub(self.cut)
     }
 
     /// Goes on to the next byte that may start a frame or a tag.
@@ -151,7 +175,7 @@ impl<'y> Frames<'y> {
             Ok(end) => return Ok(end),
             Err(failed) => failed,
         };
-        let is_last = self.info.frames == Some(header.end(&self.info));
+        let is_last = self.info.frames == Some(self.start_of(header) + u64::from(header.frames));
         let bytes = self.window.ahead(failed.within + TRAILER_BYTES);
         let ends = header.bytes + BODY_BYTES..failed.within;
         let (tagged, any) = ends_of_last(bytes, ends, failed.next);
