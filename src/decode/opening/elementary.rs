@@ -101,10 +101,10 @@ fn pass_info_frame(
     let is_at_hand = |claim: &Claim| {
         inside.resident.length() == Some(claim.end) || inside.resident.length_at_hand().is_some()
     };
+    // One that is false has no effect on what is there, but that there should be something.
+    let is_sure = |claim: &Claim| is_at_hand(claim) && is_end(inside, claim.end);
     let (sure, claim) = match claim {
-        Some(claim) if is_at_hand(&claim) => {
-            (is_end(inside, claim.end).then_some(claim.frames), None)
-        }
+        Some(claim) if is_sure(&claim) => (Some(claim.frames), None),
         claim => (None, claim),
     };
     let timeline = Timeline { delay: i64::from(tag.delay), frames: sure };

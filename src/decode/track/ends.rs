@@ -83,9 +83,12 @@ impl Player<'_, '_> {
         Ok(())
     }
 
-    /// Nothing decoded: right for a track of no frames, or if none of them is wanted, else damage.
+    /// Nothing decoded: right for a track of no frames, or if none of them is wanted, else damage. So is what was
+    /// to have some, though nobody can say how many.
     fn finish_empty(self, there: u64) -> Result<(), Error> {
-        let is_whole = self.timeline.frames.is_none_or(|frames| there >= frames);
+        let is_claimed = self.claim.is_some_and(|claim| claim.frames > 0);
+        let is_there = |frames: u64| there >= frames;
+        let is_whole = !is_claimed && self.timeline.frames.is_none_or(is_there);
         let is_tried = self.inside.desk.decoded.get() > 0 || self.first_fault.is_some();
         if is_whole
             && !is_tried

@@ -48,7 +48,7 @@ pub(super) struct Player<'a, 'y> {
     /// Where on the timeline the frames of the links before it end. What lies between is silence.
     given: u64,
     pub(super) timeline: Timeline,
-    claim: Option<Claim>,
+    pub(super) claim: Option<Claim>,
     pub(super) from_frame: u64,
     pub(super) mode: Mode,
     /// What of the decoded frames of the link is wanted.
