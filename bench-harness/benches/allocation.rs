@@ -12,7 +12,6 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     fs,
     io::Read,
-    os::unix::fs::FileExt,
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -24,7 +23,10 @@ use kithara::{
     decode::{Ask, Decoder, DecoderOptions, Pipeline, Stacks, Step},
     stream::Resident,
 };
-use kithara_bench::{CODINGS, Node, Scratch, Stream, Table, music, play};
+use kithara_bench::{
+    CODINGS, Node, Scratch, Stream, Table, music, play,
+    stack::{guarded, touched},
+};
 
 /// Counts what is allocated and not yet freed.
 struct Counting;
@@ -51,7 +53,6 @@ static ALLOCATOR: Counting = Counting;
 
 /// As a shard's decoders have it.
 const STACK_BYTES: usize = 1 << 20;
-const PAGE_BYTES: usize = 4096;
 /// Streams that the node is asked to hold, for each codec.
 const STREAMS: usize = 40;
 /// What one stream may cost in KiB, and for Vorbis with its large tables.
@@ -150,30 +151,8 @@ fn measured(bytes: &[u8], pool: &BufPool) -> (Parts, Option<Pipeline>) {
         parts.decoder =
             parts.decoder.max((held.max(before) - at_first).saturating_sub(pipeline_bytes));
     }
-    parts.stack = touched(stack);
+    parts.stack = touched(stack, STACK_BYTES);
     (parts, pipeline)
-}
-
-/// Where mappings begin that have a guard page below them, as stacks do.
-fn guarded() -> Vec<usize> {
-    let maps = fs::read_to_string("/proc/self/maps").expect("Linux says");
-    let of = |line: &str| {
-        let (range, rest) = line.split_once(' ')?;
-        let (start, end) = range.split_once('-')?;
-        let [start, end] = [start, end].map(|hex| usize::from_str_radix(hex, 16).ok());
-        let is_guard = rest.starts_with("---p") && end? - start? == PAGE_BYTES;
-        is_guard.then_some(end?)
-    };
-    maps.lines().filter_map(of).collect()
-}
-
-/// Pages from `start` on that are in memory, in bytes, as far as a stack goes.
-fn touched(start: usize) -> usize {
-    let mut entries = vec![0; STACK_BYTES / PAGE_BYTES * 8];
-    let pagemap = fs::File::open("/proc/self/pagemap").expect("Linux says");
-    pagemap.read_exact_at(&mut entries, (start / PAGE_BYTES * 8) as u64).expect("it is mapped");
-    // The top bit of the eight bytes of a page says that it is present.
-    entries.as_chunks::<8>().0.iter().filter(|entry| entry[7] >> 7 == 1).count() * PAGE_BYTES
 }
 
 /// What a node holds more for each client that plays a copy of `name`, which nobody else plays, and has

@@ -44,6 +44,23 @@ impl Keep {
         before.elapsed()
     }
 
+    /// The body of one answer that is not long.
+    ///
+    /// # Panics
+    /// When the node answers something else than 200 with a length.
+    pub fn read(&mut self) -> Vec<u8> {
+        self.stream.write_all(&self.request).expect("the node reads");
+        let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+        while !is_whole(&answer) {
+            let got = self.stream.read(&mut piece).expect("the node answers");
+            assert!(got > 0, "the connection ended");
+            answer.extend_from_slice(&piece[..got]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("it is whole");
+        answer.split_off(end + 4)
+    }
+
     /// Asks for `path` instead, and reads all of an answer with a length.
     ///
     /// # Panics

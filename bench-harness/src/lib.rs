@@ -10,14 +10,18 @@ use std::{
 
 pub mod abr;
 mod client;
+mod counting;
+pub mod hls;
 mod node;
 pub mod plain;
 pub mod play;
 pub mod replay;
 pub mod signal;
+pub mod stack;
 mod table;
 
 pub use client::{Answer, Keep, Stream};
+pub use counting::{Counting, apart};
 pub use node::{Node, Usage, binary, cpu_of, leave_first_cpu};
 pub use table::Table;
 
