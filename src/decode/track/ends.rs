@@ -43,10 +43,10 @@ impl Player<'_, '_> {
         self.priming = Priming::of_link(self.known.codec);
         (self.header, self.late) = (opened.demux.header(), (0, 0));
         self.counts_of(&opened.demux);
-        let end = |frames| frames_end(frames).saturating_sub(frames_end(Some(self.start)));
+        let left = self.timeline.frames.map(|frames| frames.saturating_sub(self.start));
         self.span = Span {
             from: frames_end(Some(self.from_frame.saturating_sub(self.start))),
-            to: frames_end(opened.link_frames).min(end(self.timeline.frames)),
+            to: frames_end(opened.link_frames).min(frames_end(left)),
         };
         self.clock = -opened.timeline.delay;
         (self.link_clock, self.link_packet) = (self.clock, self.packet);
