@@ -135,7 +135,11 @@ fn a_probe_lists_what_there_is_to_choose_from() {
     };
     let variants = json!([variant(0, 2_000_000, "high"), variant(1, 100_000, "low")]);
     assert_eq!((&told["variants"], &told["codec"]), (&variants, &json!("flac")));
-    assert_eq!(told["tracks"], json!([{ "number": 0, "name": "Deutsch", "language": "de" }]));
+    let track = json!({
+        "number": 0, "name": "Deutsch", "language": "de",
+        "codec": null, "rate": null, "channels": null, "default": false,
+    });
+    assert_eq!(told["tracks"], json!([track]));
     let said = kithara(&["probe", &format!("{base}/all.m3u8")]);
     let said = String::from_utf8(said.stdout).unwrap();
     let row = format!("     variant  1: 100000 bit/s  fLaC  {base}/low/list.m3u8\n");
