@@ -33,6 +33,19 @@ impl Tags {
         }
         [b"ID3\x04\0\0", &synchsafe(frames.len())[..], &frames].concat()
     }
+
+    /// All texts of a name, for each name once.
+    fn by_name(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        let names = self
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(at, (name, _))| self.0[..*at].iter().all(|(earlier, _)| earlier != name));
+        names.map(|(_, (name, _))| {
+            let texts = self.0.iter().filter(move |(other, _)| other == name);
+            (&name[..], texts.map(|(_, text)| &text[..]).collect())
+        })
+    }
 }
 
 /// The frame that holds what has this name: one of its own, or that of all others, which says the name.

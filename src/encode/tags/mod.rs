@@ -11,6 +11,7 @@
 //! anew; and how loud it is goes along where that is still so, in the terms of the format (`loudness`).
 
 mod comments;
+#[cfg(any(feature = "mp3", feature = "aac"))]
 mod id3;
 mod loudness;
 
@@ -81,19 +82,6 @@ impl Tags {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// All texts of a name, for each name once.
-    fn by_name(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
-        let names = self
-            .0
-            .iter()
-            .enumerate()
-            .filter(|(at, (name, _))| self.0[..*at].iter().all(|(earlier, _)| earlier != name));
-        names.map(|(_, (name, _))| {
-            let texts = self.0.iter().filter(move |(other, _)| other == name);
-            (&name[..], texts.map(|(_, text)| &text[..]).collect())
-        })
     }
 }
 
