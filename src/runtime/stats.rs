@@ -1,6 +1,6 @@
 //! What a shard has done with its core.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use glommio::executor;
 
@@ -28,23 +28,36 @@ pub struct Stats {
     pub polls: u64,
 }
 
+thread_local! {
+    /// What was counted up to the last look.
+    static SO_FAR: Cell<Stats> = Cell::default();
+}
+
 /// The counters of the shard that runs here.
 ///
 /// # Panics
 ///
 /// Outside of a shard.
 pub fn stats() -> Stats {
-    let whole = executor().executor_stats();
-    Stats {
-        queues: Queue::ALL.map(of_queue),
-        busy: whole.executor_runtime(),
-        awake: whole.total_runtime(),
-        polls: whole.tasks_executed(),
-    }
+    // glommio 0.9 counts from its last answer on.
+    let (new, queues) = (executor().executor_stats(), Queue::ALL.map(since_last_look));
+    SO_FAR.with(|so_far| {
+        let mut stats = so_far.get();
+        for (queue, (busy, turns)) in stats.queues.iter_mut().zip(queues) {
+            queue.busy += busy;
+            queue.turns += turns;
+        }
+        stats.busy += new.executor_runtime();
+        stats.awake += new.total_runtime();
+        stats.polls += new.tasks_executed();
+        so_far.set(stats);
+        stats
+    })
 }
 
-fn of_queue(queue: Queue) -> QueueStats {
+/// Time that the tasks of a queue ran, and how often it was chosen.
+fn since_last_look(queue: Queue) -> (Duration, u64) {
     let stats = executor().task_queue_stats(queue.handle());
     let stats = stats.expect("the queues of a shard are never removed");
-    QueueStats { busy: stats.runtime(), turns: stats.queue_selected() }
+    (stats.runtime(), stats.queue_selected())
 }

@@ -2,9 +2,9 @@
 //!
 //! Who plays through `/o/` gets playlists and segments byte for byte, and decides alone what comes next. When a
 //! playlist of HLS on demand passes that stays in the cache, the shard that owns it reads it, and tells the others
-//! to do so; each keeps in mind which of its segments it owns (`chains`). When one of those passes, the shard has the ones behind it fetched by the way
-//! of every client, as far ahead as for one who listens (`hls/schedule`). A fetch is shared with whoever wants the
-//! same, so the origin is asked once.
+//! to do so; each keeps in mind which of its segments it owns (`chains`). When one of those passes, the shard has the
+//! ones behind it fetched by the way of every client, as far ahead as for one who listens (`hls/schedule`). A fetch is
+//! shared with whoever wants the same, so the origin is asked once.
 
 use std::{
     cell::{Cell, RefCell},

@@ -9,7 +9,7 @@
 //! that is made. What is learnt of a conversion counts at once for all of its sessions: a crowd that
 //! found a node which knew nothing yet is counted right as soon as it plays.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, ops::Add, rc::Rc, time::Duration};
 
 use crate::{
     decode::Quality,
@@ -119,7 +119,8 @@ impl Shares {
         let all = costs.by_conversion.values();
         Promised {
             sessions: all.clone().map(|cost| cost.sessions).sum(),
-            share: all.map(|cost| cost.sessions as f64 * cost.share).sum(),
+            // A sum of nothing would be -0.
+            share: all.map(|cost| cost.sessions as f64 * cost.share).fold(0.0, Add::add),
             share_at_most: self.at_most,
         }
     }

@@ -1,7 +1,7 @@
 //! What a scraper of `/metrics` reads.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read, Write},
     process::{Command, Stdio},
     thread,
@@ -215,6 +215,29 @@ fn segments_that_are_missing_are_counted_and_are_no_audio() {
     let seconds = scrape.sum("kithara_decoded_audio_seconds_total", "codec=mp3");
     // Two seconds of ten, to a packet on either side; of MP3 a few are needed to swing in.
     assert!((7.8..8.2).contains(&seconds), "{seconds} s");
+}
+
+#[test]
+fn a_counter_never_falls_whoever_has_looked_before() {
+    let node = node().shards(2).arg("--demo").start();
+    node.wav("demo:strings.mp3", "");
+    let counters = |scrape: Scrape| {
+        let all = scrape.families.into_iter().filter(|family| family.kind == "counter");
+        all.flat_map(|Family { name, samples, .. }| {
+            samples.into_iter().map(move |(labels, value)| ((name.clone(), labels), value))
+        })
+        .collect::<BTreeMap<_, _>>()
+    };
+    let before = counters(Scrape::of(&node));
+    client::get(node.admin, "/v1/shards", "").ok();
+    let after = counters(Scrape::of(&node));
+    for (series, value) in &before {
+        assert!(after.get(series).is_some_and(|after| after >= value), "{series:?} was {value}");
+    }
+    let busy = |((name, _), seconds): (&(String, _), &f64)| {
+        name == "kithara_shard_busy_seconds_total" && *seconds > 0.0
+    };
+    assert!(before.iter().any(busy));
 }
 
 #[test]
