@@ -34,7 +34,7 @@ use kithara::{
 };
 use kithara_bench::{
     Counting, Scratch, Stream, Table,
-    hls::{Files, Form, node, origin, presentation, shard},
+    hls::{Files, Form, Manner, node, origin, presentation, shard},
     play::{SPEC, feed},
     stack::{guarded, touched},
 };
@@ -224,7 +224,7 @@ impl Playing {
         });
         let master = format!("#EXTM3U\n{}", master.collect::<String>());
         let master: &'static [u8] = master.into_bytes().leak();
-        let address = origin(move |path| {
+        let address = origin(Manner::default(), move |path| {
             let (kind, rest) = path.split_once('/')?;
             let (_, name) = rest.split_once('/')?;
             let (_, files) = kinds.iter().find(|(name, _)| *name == kind)?;
@@ -233,7 +233,7 @@ impl Playing {
                 Some((_, name)) => files.get(name).copied(),
             }
         });
-        let ready = node(address, scratch, "256MiB");
+        let ready = node(address, scratch, "256MiB", |_| {});
         Self { listen: ready.listen, admin: ready.admin, played: 0.into() }
     }
 

@@ -11,6 +11,7 @@ use std::{
     process::Command,
     sync::{Arc, OnceLock},
     thread,
+    time::Duration,
 };
 
 use kithara::{
@@ -34,6 +35,9 @@ pub enum Form {
     /// The same, encrypted with AES-128.
     TsAes,
 }
+
+/// How much of an answer goes out at a time.
+const PIECE_BYTES: usize = 4 << 10;
 
 /// A key of AES-128.
 const KEY: &[u8; 16] = b"sixteen  letters";
@@ -65,11 +69,29 @@ pub fn presentation(dir: &Path, form: Form, sound: &str, seconds: f64) -> Files 
     files.collect()
 }
 
+/// How an origin answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// What each of its connections carries, if not as much as it can.
+    pub bits_per_second: Option<u32>,
+    /// Whether what lies at a path may be kept.
+    pub is_kept: fn(&str) -> bool,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { bits_per_second: None, is_kept: |_| true }
+    }
+}
+
 /// Starts an origin whose paths are read by `find`: none is 404.
 ///
 /// # Panics
 /// When there is no port.
-pub fn origin(find: impl Fn(&str) -> Option<&'static [u8]> + Send + Sync + 'static) -> SocketAddr {
+pub fn origin(
+    manner: Manner,
+    find: impl Fn(&str) -> Option<&'static [u8]> + Send + Sync + 'static,
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("it has one");
     let find = Arc::new(find);
@@ -79,7 +101,7 @@ pub fn origin(find: impl Fn(&str) -> Option<&'static [u8]> + Send + Sync + 'stat
             let find = Arc::clone(&find);
             thread::spawn(move || {
                 apart();
-                while answer(&stream, &*find).is_some() {}
+                while answer(&stream, &*find, manner).is_some() {}
             });
         }
     });
@@ -87,7 +109,11 @@ pub fn origin(find: impl Fn(&str) -> Option<&'static [u8]> + Send + Sync + 'stat
 }
 
 /// Answers one request; `None` where the connection has ended.
-fn answer(mut stream: &TcpStream, find: &impl Fn(&str) -> Option<&'static [u8]>) -> Option<()> {
+fn answer(
+    mut stream: &TcpStream,
+    find: &impl Fn(&str) -> Option<&'static [u8]>,
+    manner: Manner,
+) -> Option<()> {
     let mut head = String::new();
     // A client sends its next request when it has read the answer.
     let mut reader = BufReader::new(stream);
@@ -100,19 +126,32 @@ fn answer(mut stream: &TcpStream, find: &impl Fn(&str) -> Option<&'static [u8]>)
     let Some(bytes) = find(path) else {
         return stream.write_all(b"HTTP/1.1 404 None\r\nContent-Length: 0\r\n\r\n").ok();
     };
+    let control = if (manner.is_kept)(path) { "max-age=3600" } else { "no-store" };
     let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nCache-Control: max-age=3600\r\nETag: \"a\"\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nCache-Control: {control}\r\nETag: \"a\"\r\n\r\n",
         bytes.len()
     );
     stream.write_all(head.as_bytes()).ok()?;
-    stream.write_all(bytes).ok()
+    for piece in bytes.chunks(PIECE_BYTES) {
+        stream.write_all(piece).ok()?;
+        if let Some(bits) = manner.bits_per_second {
+            thread::sleep(Duration::from_secs_f64(piece.len() as f64 * 8.0 / f64::from(bits)));
+        }
+    }
+    Some(())
 }
 
-/// A node of one shard in this process, which has the origin as `music:` and lives as long as that.
+/// A node of one shard in this process, which has the origin as `music:` and lives as long as that; what else it is
+/// told, `change` says.
 ///
 /// # Panics
 /// When it does not start.
-pub fn node(origin: SocketAddr, scratch: &Path, memory: &str) -> Ready {
+pub fn node(
+    origin: SocketAddr,
+    scratch: &Path,
+    memory: &str,
+    change: impl FnOnce(&mut server::Options),
+) -> Ready {
     static READY: OnceLock<Ready> = OnceLock::new();
     let (cache, origin) = (scratch.join("cache"), format!("music=http://{origin}/"));
     let arguments = ["kithara", "serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
@@ -123,7 +162,9 @@ pub fn node(origin: SocketAddr, scratch: &Path, memory: &str) -> Ready {
     let cli::Command::Serve(args) = Cli::parse_from(arguments).command else {
         unreachable!("it serves")
     };
-    let options = cli::node_options(&args).unwrap_or_else(|failure| panic!("{}", failure.report()));
+    let options = cli::node_options(&args);
+    let mut options = options.unwrap_or_else(|failure| panic!("{}", failure.report()));
+    change(&mut options);
     thread::spawn(|| {
         let ready = |ready| READY.set(ready).expect("it gets ready once");
         server::run(options, Tell { ready, failed: |error| panic!("{error}") }).expect("it runs");
