@@ -103,7 +103,8 @@ impl PacketDecoder for Surround {
 /// Puts each channel where it is of a track of these speakers; says whether these are all it has.
 fn place(frame: &Frame<'_>, speakers: u32, planar: &mut AudioBuffer<f32>) -> bool {
     planar.clear();
-    planar.render_silence(Some(PACKET_FRAMES));
+    // What is not written to is not heard: all channels come, or it is a fault.
+    planar.render_uninit(Some(PACKET_FRAMES));
     let mut left = speakers;
     for (label, samples) in frame.meta.labels().zip(frame.planar) {
         let speaker = speaker(label);

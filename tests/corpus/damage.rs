@@ -328,6 +328,22 @@ fn junk_before_the_first_frame_and_behind_the_last_is_no_silence() {
 }
 
 #[test]
+fn what_one_mp3_says_of_its_end_is_not_that_of_another_behind_it() {
+    let (first, second) = (strings("strings.mp3"), strings("strings-bare.mp3"));
+    let [one, other] = [&first, &second].map(|bytes| hear(bytes, WHOLE, 0).frames());
+    let id3 = [&b"ID3\x04\0\0\0\0\0\x40"[..], &[0; 64]].concat();
+    let id3v1 = [&b"TAG"[..], &[b' '; 125]].concat();
+    for tags in [id3.clone(), [id3v1, id3].concat()] {
+        let both = hear(&[&first[..], &tags, &second].concat(), WHOLE, 0);
+        // The padding of the first is no more known to be its end.
+        let padding = (both.frames()).checked_sub(one + other).expect("both are heard");
+        assert!(padding < 1152 && both.error.is_none(), "{padding}");
+        let behind_first = hear(&[&first[..], &tags].concat(), WHOLE, 0);
+        assert_eq!(behind_first.frames(), one, "tags alone are its end");
+    }
+}
+
+#[test]
 fn the_damaged_files_of_the_tests_are_as_long_as_the_sound_ones() {
     // 24 kHz, MPEG 2: packets of 576 frames.
     let mp3 = hear(&small("damaged.mp3"), WHOLE, 0);

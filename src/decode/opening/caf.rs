@@ -7,9 +7,7 @@ use symphonia::core::{
     codecs::audio::{AudioCodecId, AudioCodecParameters, well_known::*},
 };
 
-use super::{
-    Found, Opened, Timeline, codec_name, extension::he_aac_of, fits, mp4::pcm_of, plausible, reads,
-};
+use super::{Found, Opened, Timeline, aac, codec_name, fits, mp4::pcm_of, plausible, reads};
 use crate::decode::{
     Error, alac,
     caf::{self, Caf, Format, Table},
@@ -20,7 +18,7 @@ use crate::decode::{
     he_aac,
     mp4::{self, Pcm},
     source::{Inside, Window},
-    surround, tags,
+    tags,
 };
 
 /// Opens a CAF file.
@@ -98,11 +96,8 @@ fn packets<'y>(inside: &Rc<Inside<'y>>, base: u64, caf: &Caf) -> Result<Track<'y
     if codec == "aac" {
         let core = Packets::new(inside, plan(base, caf, codec, &params));
         let stated = params.extra_data.as_deref().and_then(mp4::extension);
-        let core_hz = params.sample_rate.unwrap_or(0);
-        let channels = params.channels.as_ref().map_or(0, |channels| channels.count() as u16);
-        if let Some((name, setup)) =
-            he_aac_of(Demux::Caf(Box::new(core)), core_hz, channels, stated)?
-        {
+        let core = Demux::Caf(Box::new(core));
+        if let Some((name, setup)) = aac::he_aac_of(core, &params, stated)? {
             (codec, params) = (name, setup.params());
         }
     }
@@ -226,20 +221,7 @@ fn aac_params_of(caf: &Caf) -> Result<AudioCodecParameters, Error> {
     if let Some(name) = mp4::refused_config(&config) {
         return Err(Error::unsupported(name));
     }
-    if let Some(surround) = surround::params_of(&config) {
-        return Ok(surround);
-    }
-    let mut params = params_of(&caf.format, CODEC_ID_AAC);
-    if let Some(rate_hz) = mp4::core_rate_hz(&config) {
-        params.with_sample_rate(rate_hz);
-    }
-    let speakers = mp4::speakers(&config);
-    let channels = speakers.map_or(caf.format.channels, |mask| mask.count_ones() as u16);
-    params.with_channels(Channels::Discrete(channels));
-    if !config.is_empty() {
-        params.with_extra_data(config.into());
-    }
-    Ok(params)
+    Ok(aac::params_by(&config, caf.format.rate_hz, caf.format.channels))
 }
 
 /// The AudioSpecificConfig in a magic cookie: in an elementary stream descriptor, which may stand behind a word of

@@ -10,11 +10,11 @@ use symphonia::core::{
     },
 };
 
-use super::{Found, Opened, Timeline, extension::he_aac_of};
+use super::{Found, Opened, TAGS, Timeline, aac::he_aac_of};
 use crate::decode::{
     Error,
     demux::{Demux, elementary},
-    headers::{Header, Kind, is_trailer},
+    headers::{Header, Kind, is_trailer, tag_bytes},
     mp4,
     source::{Inside, Window},
     surround,
@@ -35,7 +35,7 @@ pub(super) fn open<'y>(
     let (codec, demux) = match header.kind {
         Kind::Adts => {
             let packets = Demux::Elementary(frames(start));
-            match he_aac_of(packets, header.rate_hz, header.channels, None)? {
+            match he_aac_of(packets, &params, None)? {
                 Some((codec, setup)) => {
                     params = setup.params();
                     (codec, frames(start).extended())
@@ -111,7 +111,8 @@ fn pass_info_frame(
     (start + header.bytes as u64, timeline, claim)
 }
 
-/// Whether the audio ends at `end`: with the object, or with a tag behind the audio.
+/// Whether the audio ends at `end`: with the object, or with tags behind the audio. Behind those of a stream that
+/// others were put behind, theirs begins.
 pub(in crate::decode) fn is_end(inside: &Inside<'_>, end: u64) -> bool {
     if let Some(length) = inside.resident.length()
         && end >= length
@@ -122,8 +123,21 @@ pub(in crate::decode) fn is_end(inside: &Inside<'_>, end: u64) -> bool {
     let got = inside.read_full(end, &mut behind);
     match got {
         0 => inside.resident.length() == Some(end),
-        got => is_trailer(&behind[..got]),
+        got => is_trailer(&behind[..got]) && !is_followed(inside, end),
     }
+}
+
+/// Whether frames come behind the tags that begin at `at`.
+fn is_followed(inside: &Inside<'_>, mut at: u64) -> bool {
+    let mut head = [0; 32];
+    for _ in 0..TAGS {
+        let got = inside.read_full(at, &mut head);
+        match tag_bytes(&head[..got]) {
+            Some(bytes) => at = at.saturating_add(bytes),
+            None => return Header::parse(&head[..got]).is_some(),
+        }
+    }
+    false
 }
 
 /// One channel or two.

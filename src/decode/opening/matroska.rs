@@ -8,9 +8,7 @@ use symphonia::core::{
 };
 
 use super::{
-    codec_name,
-    extension::different,
-    params_of,
+    aac, channels_of, codec_name, params_of,
     reader::{HE_AAC, codec_of},
     reads,
 };
@@ -23,7 +21,6 @@ use crate::decode::{
     matroska::Times,
     mp4, opus, sbr,
     source::{Inside, Window},
-    surround,
 };
 
 /// The packets of a track, of which the reader says what it is, and the frames that they decode to before
@@ -55,7 +52,7 @@ pub(super) fn packets<'y>(
     };
     if params.codec == CODEC_ID_AAC {
         let mut demux = Demux::Matroska(Box::new(new_track(params)?));
-        let packets = different(&mut demux, sbr::PACKETS);
+        let packets = aac::different(&mut demux, sbr::PACKETS);
         if sbr::is_extended(packets.iter().map(Vec::as_slice), rate_hz) {
             return Err(Error::unsupported(HE_AAC));
         }
@@ -81,10 +78,8 @@ fn configure(params: &mut AudioCodecParameters) -> Result<(), Error> {
     if mp4::extension(config).is_some() {
         return Err(Error::unsupported(HE_AAC));
     }
-    match surround::params_of(config) {
-        Some(surround) => *params = surround,
-        None => params.sample_rate = mp4::core_rate_hz(config).or(params.sample_rate),
-    }
+    let (rate_hz, channels) = (params.sample_rate.unwrap_or(0), channels_of(params).unwrap_or(0));
+    *params = aac::params_by(config, rate_hz, channels);
     Ok(())
 }
 

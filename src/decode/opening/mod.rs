@@ -1,8 +1,8 @@
 //! From bytes to a track: finds the container, opens its reader, chooses the track.
 //!
+//! - `aac`: what AAC is by its configuration, and whether it is HE-AAC;
 //! - `elementary`: MP3 and ADTS, which are frames and nothing else;
 //! - `caf`: CAF;
-//! - `extension`: whether AAC is HE-AAC;
 //! - `flac`: FLAC;
 //! - `matroska`: the packets of Matroska;
 //! - `mp4`: MP4;
@@ -11,10 +11,10 @@
 //! - `reader`: what symphonia's readers open: AIFF, Matroska, Ogg, ADPCM in WAVE;
 //! - `empty`: Ogg files of headers.
 
+mod aac;
 mod caf;
 mod elementary;
 mod empty;
-mod extension;
 mod flac;
 mod matroska;
 mod mp4;

@@ -8,8 +8,7 @@ use symphonia::core::{
 };
 
 use super::{
-    Found, Opened, Timeline, channels_of, codec_name, extension::he_aac_of, fits, plausible, reads,
-    several,
+    Found, Opened, Timeline, aac, channels_of, codec_name, fits, plausible, reads, several,
 };
 use crate::decode::{
     AudioTrack, Error, alac,
@@ -21,7 +20,7 @@ use crate::decode::{
     he_aac,
     mp4::{self, Entry, Movie, Pcm},
     source::Inside,
-    surround, tags,
+    tags,
 };
 
 /// Opens the wanted audio track of an MP4 file, its first if none is.
@@ -41,10 +40,8 @@ pub(super) fn open<'y>(
     };
     if codec == "aac" {
         let (core, _) = packets(&params, codec);
-        let (core_hz, channels) =
-            (params.sample_rate.unwrap_or(0), channels_of(&params).unwrap_or(0));
         let stated = mp4::extension(&track.entry.config);
-        if let Some((name, setup)) = he_aac_of(core, core_hz, channels, stated)? {
+        if let Some((name, setup)) = aac::he_aac_of(core, &params, stated)? {
             (codec, params) = (name, setup.params());
         }
     }
@@ -140,22 +137,13 @@ fn choose(movie: &Movie, wanted: Option<u32>) -> Result<&mp4::Track, Error> {
 
 /// What a decoder of the samples needs to know. `None`: there is none.
 fn params_of(entry: &Entry) -> Option<AudioCodecParameters> {
+    let (mut rate_hz, mut channels) = (entry.rate_hz, entry.channels);
+    if entry.is_aac() {
+        return Some(aac::params_by(&entry.config, rate_hz, channels)).filter(is_sound);
+    }
     let mut params = AudioCodecParameters::new();
     let config = || entry.config.clone().into_boxed_slice();
-    let (mut rate_hz, mut channels) = (entry.rate_hz, entry.channels);
-    if entry.is_aac()
-        && let Some(surround) = surround::params_of(&entry.config)
-    {
-        return Some(surround);
-    }
     let id = match (&entry.kind, entry.object_type) {
-        _ if entry.is_aac() => {
-            params.with_extra_data(config());
-            rate_hz = mp4::core_rate_hz(&entry.config).unwrap_or(rate_hz);
-            let speakers = mp4::speakers(&entry.config);
-            channels = speakers.map_or(channels, |speakers| speakers.count_ones() as u16);
-            CODEC_ID_AAC
-        }
         (b"mp4a", 0x69 | 0x6B) | (b".mp3", _) => CODEC_ID_MP3,
         (b"alac", _) if entry.config.len() >= 24 => {
             params.bits_per_sample = alac::Config::parse(&entry.config).map(|config| config.bits);
@@ -178,7 +166,12 @@ fn params_of(entry: &Entry) -> Option<AudioCodecParameters> {
     };
     params.for_codec(id).with_sample_rate(rate_hz);
     params.with_channels(Channels::Discrete(channels));
-    (rate_hz > 0 && channels > 0).then_some(params)
+    Some(params).filter(is_sound)
+}
+
+fn is_sound(params: &AudioCodecParameters) -> bool {
+    params.sample_rate.is_some_and(|hz| hz > 0)
+        && channels_of(params).is_some_and(|count| count > 0)
 }
 
 /// The codec of plain samples, and their bits where they are integers.

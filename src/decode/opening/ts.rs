@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::{Found, Opened, Timeline, extension::he_aac_of, params_of, several};
+use super::{Found, Opened, Timeline, aac::he_aac_of, params_of, several};
 use crate::decode::{
     AudioTrack, Error,
     demux::{
@@ -42,7 +42,7 @@ pub(super) fn open<'y>(
     let (codec, demux) = match header.kind {
         Kind::Adts => {
             let packets = Demux::Ts(Box::new(track(SURVEY_BYTES)?.0));
-            match he_aac_of(packets, header.rate_hz, header.channels, None)? {
+            match he_aac_of(packets, &params, None)? {
                 Some((codec, setup)) => {
                     params = setup.params();
                     (codec, whole()?.extended())

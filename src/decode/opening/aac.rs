@@ -1,29 +1,53 @@
-//! Whether an AAC track is HE-AAC: by its configuration, or by its first packets where that, or the
-//! header of ADTS, tells of their core alone.
+//! What an AAC track is by its configuration, and whether it is HE-AAC: by that, or by its first packets where it,
+//! or the header of ADTS, tells of their core alone.
 
+use symphonia::core::{
+    audio::Channels,
+    codecs::audio::{AudioCodecParameters, well_known::CODEC_ID_AAC},
+};
+
+use super::channels_of;
 use crate::decode::{
     Error,
     demux::{Demux, Next},
     he_aac::{Setup, Survey},
-    mp4::Extension,
-    sbr,
+    mp4::{self, Extension},
+    sbr, surround,
 };
 
 /// Packets that are looked at for a header of the extension: of those that encoders write every half
 /// second, two come in so many at any rate.
 const HEADER_PACKETS: usize = 48;
 
+/// What a decoder needs to know of a track of this configuration. Its container says that it has `rate_hz` and
+/// `channels`, which counts where the configuration does not say it.
+pub(super) fn params_by(config: &[u8], rate_hz: u32, channels: u16) -> AudioCodecParameters {
+    if let Some(surround) = surround::params_of(config) {
+        return surround;
+    }
+    let speakers = mp4::speakers(config);
+    let channels = speakers.map_or(channels, |speakers| speakers.count_ones() as u16);
+    let mut params = AudioCodecParameters::new();
+    params.for_codec(CODEC_ID_AAC).with_channels(Channels::Discrete(channels));
+    params.with_sample_rate(mp4::core_rate_hz(config).unwrap_or(rate_hz));
+    if !config.is_empty() {
+        params.with_extra_data(config.into());
+    }
+    params
+}
+
 /// What an AAC track is that may be HE-AAC, and what is known of it then: by its configuration, or by
-/// packets of a core of `core_hz` that say it themselves.
+/// packets of the core that `params` are of, which say it themselves.
 ///
 /// # Errors
 /// [`Error::Unsupported`] where it is HE-AAC of more channels than are decoded.
 pub(super) fn he_aac_of(
     mut demux: Demux<'_>,
-    core_hz: u32,
-    core_channels: u16,
+    params: &AudioCodecParameters,
     stated: Option<Extension>,
 ) -> Result<Option<(&'static str, Setup)>, Error> {
+    let (core_hz, core_channels) =
+        (params.sample_rate.unwrap_or(0), channels_of(params).unwrap_or(0));
     let mut packets = different(&mut demux, sbr::PACKETS);
     if stated.is_none() && !sbr::is_extended(packets.iter().map(Vec::as_slice), core_hz) {
         return Ok(None);
